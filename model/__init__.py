@@ -1,0 +1,1 @@
+"""CAKE: online detection of action starts. Importable without the service."""

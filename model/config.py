@@ -1,0 +1,180 @@
+"""What a CAKE model is, as frozen dataclasses: architecture, sampling, labels and start rules.
+
+A checkpoint stores one `ModelConfig` as JSON beside its weights. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+BACKGROUND = "background"
+
+
+class ConfigInvalid(ValueError):
+    """A stored configuration lacks a field, has an unknown one, or holds a value that cannot be."""
+
+
+@dataclass(frozen=True)
+class StartRule:
+    """When the scores of one label become an action start (see `model.starts`). Scores are in [0, 1]."""
+
+    enter: float
+    leave: float
+    min_duration_s: float = 0.0
+    refractory_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.leave <= self.enter <= 1.0:
+            raise ConfigInvalid(f"a start rule needs 0 <= leave <= enter <= 1, not {self.leave} and {self.enter}")
+        if self.min_duration_s < 0 or self.refractory_s < 0:
+            raise ConfigInvalid("min_duration_s and refractory_s must not be negative")
+
+
+@dataclass(frozen=True)
+class TrunkConfig:
+    """The X3D trunk. The defaults are X3D-S (Feichtenhofer 2020)."""
+
+    frame_difference: bool = False
+    """Standardise each frame by its own mean and deviation, and add its difference to the frame before as 3 channels."""
+    stem_kernel: int = 3
+    stem_stride: int = 2
+    stem_taps: int = 5
+    stem_width: int = 24
+    widths: tuple[int, ...] = (24, 48, 96, 192)
+    depths: tuple[int, ...] = (3, 5, 11, 7)
+    strides: tuple[int, ...] = (2, 2, 2, 2)
+    expansion: float = 2.25
+    squeeze_ratio: float = 1 / 16
+    window_steps: int = 13
+    """Steps over which squeeze-and-excitation and the dynamic convolutions average when run causally."""
+
+    def __post_init__(self) -> None:
+        if not len(self.widths) == len(self.depths) == len(self.strides):
+            raise ConfigInvalid("widths, depths and strides need one entry for each stage")
+
+    @property
+    def in_channels(self) -> int:
+        return 6 if self.frame_difference else 3
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Pooling of both branches, their fusion, the GRU and the classifier."""
+
+    projection_width: int = 432
+    feature_dim: int = 2048
+    pool: Literal["average", "average_max"] = "average"
+    pool_steps: int = 13
+    """Steps over which the pooled maps are averaged when run causally."""
+    fused_dim: int = 2048
+    hidden_dim: int = 1024
+    residual: bool = False
+    """Add the fused features to the GRU's output; needs fused_dim == hidden_dim."""
+    dropout: float = 0.2
+    activation: Literal["sigmoid", "softmax"] = "sigmoid"
+
+    def __post_init__(self) -> None:
+        if self.residual and self.fused_dim != self.hidden_dim:
+            raise ConfigInvalid("a residual GRU needs fused_dim == hidden_dim")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that a checkpoint says besides its weights.
+
+    `labels[0]` is the background. Frames are taken at `sample_hz` by media time and fed as squares of `image_size` pixels.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    sample_hz: float
+    image_size: int
+    trunk: TrunkConfig = field(default_factory=TrunkConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    motion_kernels: int = 4
+    start_rules: Mapping[str, StartRule] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.labels or self.labels[0] != BACKGROUND:
+            raise ConfigInvalid(f"labels must begin with {BACKGROUND!r}")
+        if len(set(self.labels)) != len(self.labels):
+            raise ConfigInvalid("labels must differ from each other")
+        if not self.sample_hz > 0:
+            raise ConfigInvalid("sample_hz must be positive")
+        unknown = sorted(set(self.start_rules) - set(self.labels[1:]))
+        if unknown:
+            raise ConfigInvalid(f"start rules for labels that the model lacks: {', '.join(unknown)}")
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """Strict: a missing or unknown field raises `ConfigInvalid`."""
+        try:
+            return cls(
+                **{
+                    **values,
+                    "labels": tuple(values["labels"]),
+                    "trunk": TrunkConfig(
+                        **{k: tuple(v) if isinstance(v, list) else v for k, v in values["trunk"].items()}
+                    ),
+                    "head": HeadConfig(**values["head"]),
+                    "start_rules": {label: StartRule(**rule) for label, rule in values["start_rules"].items()},
+                }
+            )
+        except (TypeError, KeyError, AttributeError) as error:
+            known = ", ".join(f.name for f in fields(cls))
+            raise ConfigInvalid(f"the stored configuration is not one of this version ({error}); fields: {known}") from error
+
+
+def cake_s(labels: tuple[str, ...], image_size: int = 160) -> ModelConfig:
+    """The paper's size: X3D-S, 13 frames at 5 Hz."""
+    return ModelConfig(name="cake-s", labels=labels, sample_hz=5.0, image_size=image_size)
+
+
+def cake_xs(labels: tuple[str, ...]) -> ModelConfig:
+    """A size that learns MocapStreams on two cores in about an hour, and runs many streams on one."""
+    return ModelConfig(
+        name="cake-xs",
+        labels=labels,
+        sample_hz=10.0,
+        image_size=112,
+        trunk=TrunkConfig(
+            frame_difference=True,
+            stem_kernel=7,
+            stem_stride=4,
+            stem_taps=3,
+            stem_width=24,
+            widths=(24, 40, 80, 144),
+            depths=(1, 2, 4, 2),
+            strides=(1, 2, 2, 2),
+            window_steps=13,
+        ),
+        head=HeadConfig(
+            projection_width=288,
+            feature_dim=256,
+            pool="average_max",
+            pool_steps=1,
+            fused_dim=256,
+            hidden_dim=256,
+            residual=True,
+            activation="softmax",
+        ),
+    )
+
+
+def architecture(name: str, labels: tuple[str, ...]) -> ModelConfig:
+    """The configuration called `name` (`cake-s` or `cake-xs`) for these labels; `ConfigInvalid` for another name."""
+    match name:
+        case "cake-s":
+            return cake_s(labels)
+        case "cake-xs":
+            return cake_xs(labels)
+    raise ConfigInvalid(f"unknown configuration {name!r}; there are cake-s and cake-xs")
+
+
+def with_start_rules(config: ModelConfig, rules: Mapping[str, StartRule]) -> ModelConfig:
+    return replace(config, start_rules=dict(rules))

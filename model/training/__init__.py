@@ -1,0 +1,1 @@
+"""Training of CAKE: data, synthesis, losses and evaluation."""
