@@ -1,0 +1,101 @@
+"""CAKE (arXiv 2603.23988): RGB-only online action detection. One set of parameters, three ways to run it.
+
+- `clip`: the paper's own computation, features of one clip of frames, padded at both ends of time;
+- `sequence`: the causal network on whole sequences, a score on every frame; for training;
+- `step`: the causal network on one more frame of each stream, equal to the last frame of `sequence`.
+
+Shapes: B streams, T frames, C = 3 channels (RGB, normalised by `model.preprocess`), H = W pixels, D features, K labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model.config import ModelConfig
+from model.head import Head
+from model.motion import MotionAdapter, MotionState
+from model.x3d import FeatureHead, Trunk, TrunkState
+
+
+@dataclass(frozen=True)
+class CakeState:
+    """What the network remembers of B streams (see `model.state`)."""
+
+    seen_B: Tensor
+    """Frames seen, int64."""
+    trunk: TrunkState
+    motion: MotionState
+    static_BSC: Tensor
+    motion_BSC: Tensor
+    hidden_BH: Tensor
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    static_BD: Tensor
+    motion_BD: Tensor
+    static_map_BCTHW: Tensor
+    motion_map_BCTHW: Tensor
+
+
+class Cake(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.trunk.widths[-1]
+        self.trunk = Trunk(config.trunk)
+        self.static_head = FeatureHead(width, config.head)
+        self.motion = MotionAdapter(width, config.motion_kernels, config.trunk.window_steps)
+        self.motion_head = FeatureHead(width, config.head)
+        self.head = Head(config.head, len(config.labels))
+
+    def clip(self, x_BCTHW: Tensor) -> ClipFeatures:
+        static_map = self.trunk.clip(x_BCTHW)
+        motion_map = self.motion.clip(static_map)
+        return ClipFeatures(
+            self.static_head.clip(static_map), self.motion_head.clip(motion_map), static_map, motion_map
+        )
+
+    def sequence(self, x_BTCHW: Tensor) -> Tensor:
+        """Logits (B, T, K); streams begin at their first frame."""
+        streams = len(x_BTCHW)
+        *_, static_map = self.trunk.sequence_maps(time_major(x_BTCHW), streams)
+        return self.logits_of_map(static_map, streams)
+
+    def logits_of_map(self, static_map_NCHW: Tensor, streams: int) -> Tensor:
+        """Logits (B, T, K) of the causal trunk's last map, T * B frames in time-major order."""
+        motion_map = self.motion.sequence(static_map_NCHW, streams)
+        static_TBD = self.static_head.sequence(static_map_NCHW, streams).unflatten(0, (-1, streams))
+        motion_TBD = self.motion_head.sequence(motion_map, streams).unflatten(0, (-1, streams))
+        hidden_BH = self.head.fresh(streams)
+        return self.head.logits(static_TBD.transpose(0, 1), motion_TBD.transpose(0, 1), hidden_BH)[0]
+
+    def fresh(self, streams: int) -> CakeState:
+        """The state of `streams` streams that have seen nothing."""
+        trunk, side = self.trunk.fresh(streams, self.config.image_size)
+        return CakeState(
+            seen_B=torch.zeros(streams, dtype=torch.int64),
+            trunk=trunk,
+            motion=self.motion.fresh(streams, side),
+            static_BSC=self.static_head.fresh(streams),
+            motion_BSC=self.motion_head.fresh(streams),
+            hidden_BH=self.head.fresh(streams),
+        )
+
+    def step(self, x_BCHW: Tensor, state: CakeState) -> tuple[Tensor, CakeState]:
+        """Scores (B, K) in [0, 1] of one more frame of each stream, and the state after it."""
+        seen_B = state.seen_B
+        static_map, trunk = self.trunk.step(x_BCHW, state.trunk, seen_B)
+        motion_map, motion = self.motion.step(static_map, state.motion, seen_B)
+        static_BD, static_BSC = self.static_head.step(static_map, state.static_BSC, seen_B)
+        motion_BD, motion_BSC = self.motion_head.step(motion_map, state.motion_BSC, seen_B)
+        scores_BK, hidden_BH = self.head.step(static_BD, motion_BD, state.hidden_BH)
+        return scores_BK, CakeState(seen_B + 1, trunk, motion, static_BSC, motion_BSC, hidden_BH)
+
+
+def time_major(x_BTCHW: Tensor) -> Tensor:
+    """(B, T, C, H, W) -> (T * B, C, H, W), channels last in memory, as the causal layers take it."""
+    return x_BTCHW.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
