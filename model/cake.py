@@ -28,8 +28,8 @@ class CakeState:
     """Frames seen, int64."""
     trunk: TrunkState
     motion: MotionState
-    static_BSC: Tensor
-    motion_BSC: Tensor
+    static_BSV: Tensor
+    motion_BSV: Tensor
     hidden_BH: Tensor
 
 
@@ -80,8 +80,8 @@ class Cake(nn.Module):
             seen_B=torch.zeros(streams, dtype=torch.int64),
             trunk=trunk,
             motion=self.motion.fresh(streams, side),
-            static_BSC=self.static_head.fresh(streams),
-            motion_BSC=self.motion_head.fresh(streams),
+            static_BSV=self.static_head.fresh(streams, side),
+            motion_BSV=self.motion_head.fresh(streams, side),
             hidden_BH=self.head.fresh(streams),
         )
 
@@ -90,10 +90,10 @@ class Cake(nn.Module):
         seen_B = state.seen_B
         static_map, trunk = self.trunk.step(x_BCHW, state.trunk, seen_B)
         motion_map, motion = self.motion.step(static_map, state.motion, seen_B)
-        static_BD, static_BSC = self.static_head.step(static_map, state.static_BSC, seen_B)
-        motion_BD, motion_BSC = self.motion_head.step(motion_map, state.motion_BSC, seen_B)
+        static_BD, static_BSV = self.static_head.step(static_map, state.static_BSV, seen_B)
+        motion_BD, motion_BSV = self.motion_head.step(motion_map, state.motion_BSV, seen_B)
         scores_BK, hidden_BH = self.head.step(static_BD, motion_BD, state.hidden_BH)
-        return scores_BK, CakeState(seen_B + 1, trunk, motion, static_BSC, motion_BSC, hidden_BH)
+        return scores_BK, CakeState(seen_B + 1, trunk, motion, static_BSV, motion_BSV, hidden_BH)
 
 
 def time_major(x_BTCHW: Tensor) -> Tensor:

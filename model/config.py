@@ -66,6 +66,8 @@ class HeadConfig:
     projection_width: int = 432
     feature_dim: int = 2048
     pool: Literal["average", "average_max"] = "average"
+    pool_size: int = 5
+    """Side of the pooling window. A larger map (an image above 160 pixels) is projected at each window, then averaged."""
     pool_steps: int = 13
     """Steps over which the pooled maps are averaged when run causally."""
     fused_dim: int = 2048

@@ -249,26 +249,34 @@ class FeatureHead(nn.Module):
 
     def __init__(self, in_channels: int, config: HeadConfig) -> None:
         super().__init__()
-        self.pool_steps, self.with_max = config.pool_steps, config.pool == "average_max"
+        self.pool_size, self.pool_steps, self.with_max = config.pool_size, config.pool_steps, config.pool == "average_max"
         self.widen = pointwise(in_channels, config.projection_width)
         self.norm = nn.BatchNorm2d(config.projection_width)
         self.project = nn.Linear(config.projection_width, config.feature_dim, bias=False)
 
     def pooled(self, x_NCHW: Tensor) -> Tensor:
+        """(N, windows * C): the pooled vector of each window; one window unless the map is larger than `pool_size`."""
         wide_NCHW = F.relu(self.norm(self.widen(x_NCHW)), inplace=True)
-        pooled_NC = wide_NCHW.mean(dim=(2, 3))
-        return pooled_NC + wide_NCHW.amax(dim=(2, 3)) if self.with_max else pooled_NC
+        size = min(self.pool_size, wide_NCHW.shape[-1])
+        pooled_NCHW = F.avg_pool2d(wide_NCHW, size, stride=1)
+        if self.with_max:
+            pooled_NCHW = pooled_NCHW + F.max_pool2d(wide_NCHW, size, stride=1)
+        return pooled_NCHW.flatten(2).transpose(1, 2).flatten(1)
+
+    def projected(self, pooled_NV: Tensor) -> Tensor:
+        windows_NWC = pooled_NV.unflatten(1, (-1, self.project.in_features))
+        return F.relu(self.project(windows_NWC)).mean(dim=1)
 
     def clip(self, x_BCTHW: Tensor) -> Tensor:
-        pooled_BTC = self.pooled(fold_time(x_BCTHW)).unflatten(0, (len(x_BCTHW), -1))
-        return F.relu(self.project(pooled_BTC.mean(dim=1)))
+        return self.projected(self.pooled(fold_time(x_BCTHW)).unflatten(0, (len(x_BCTHW), -1)).mean(dim=1))
 
     def sequence(self, x_NCHW: Tensor, streams: int) -> Tensor:
-        return F.relu(self.project(window_mean_sequence(self.pooled(x_NCHW), streams, self.pool_steps)))
+        return self.projected(window_mean_sequence(self.pooled(x_NCHW), streams, self.pool_steps))
 
-    def fresh(self, streams: int) -> Tensor:
-        return self.widen.weight.new_zeros(streams, self.pool_steps, self.widen.out_channels)
+    def fresh(self, streams: int, side: int) -> Tensor:
+        windows = max(1, side - self.pool_size + 1) ** 2
+        return self.widen.weight.new_zeros(streams, self.pool_steps, windows * self.widen.out_channels)
 
-    def step(self, x_BCHW: Tensor, window_BSC: Tensor, seen_B: Tensor) -> tuple[Tensor, Tensor]:
-        mean_BC, window_BSC = window_mean_step(self.pooled(x_BCHW), window_BSC, seen_B)
-        return F.relu(self.project(mean_BC)), window_BSC
+    def step(self, x_BCHW: Tensor, window_BSV: Tensor, seen_B: Tensor) -> tuple[Tensor, Tensor]:
+        mean_BV, window_BSV = window_mean_step(self.pooled(x_BCHW), window_BSV, seen_B)
+        return self.projected(mean_BV), window_BSV
