@@ -1,0 +1,1 @@
+"""CAKE, served: sessions over HTTP, action starts over JSON, SSE and WebSocket."""

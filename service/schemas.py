@@ -1,0 +1,262 @@
+"""The wire: requests, sessions, events, models and problems.
+
+Times in media are seconds from the first frame of the session's video; moments are UTC.
+"""
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AnyUrl, BaseModel, ConfigDict, Field, TypeAdapter, UrlConstraints
+
+SessionState = Literal["queued", "starting", "running", "reconnecting", "completed", "stopped", "failed"]
+ENDED_STATES: frozenset[SessionState] = frozenset({"completed", "stopped", "failed"})
+
+FailureCode = Literal[
+    "source_forbidden",
+    "source_unreachable",
+    "source_unauthorized",
+    "source_timeout",
+    "source_unsupported",
+    "no_video_stream",
+    "decode_failed",
+    "limit_exceeded",
+    "over_capacity",
+    "internal",
+]
+ProblemCode = Literal[
+    "invalid_request",
+    "not_found",
+    "method_not_allowed",
+    "unknown_model",
+    "unknown_label",
+    "too_large",
+    "unsupported_media_type",
+    "idempotency_conflict",
+    "over_capacity",
+    "not_ready",
+    "store_unavailable",
+    "storage_full",
+    "internal",
+]
+Pace = Literal["fast", "realtime"]
+EventId = Annotated[str, Field(pattern=r"^\d{1,15}-\d{1,9}$", examples=["12433-0"])]
+SourceUrl = Annotated[AnyUrl, UrlConstraints(max_length=4096, allowed_schemes=["http", "https"], host_required=True)]
+
+
+class Wire(BaseModel):
+    """Base of all wire types: unknown fields are refused, instances do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# Requests
+
+
+class UrlSourceRequest(Wire):
+    url: SourceUrl = Field(description="HTTP(S) address of a video.", examples=["https://example.org/clip.mp4"])
+
+
+class SessionOptions(Wire):
+    """What a caller may choose beside the video: the optional JSON part `session` of an upload."""
+
+    model: str | None = Field(
+        None, max_length=100, description="A name from GET /v1/models; the default model if absent."
+    )
+    labels: list[str] | None = Field(
+        None, min_length=1, max_length=1000, description="Report only these actions; all of the model's if absent."
+    )
+    pace: Pace = Field("fast", description="`realtime` plays a file at its own speed, as a camera would.")
+    name: str | None = Field(None, max_length=200, description="A name for people; need not be unique.")
+
+
+class SessionRequest(SessionOptions):
+    """Analyse the video behind a URL."""
+
+    source: UrlSourceRequest
+
+
+# Sessions
+
+
+class UploadSource(Wire):
+    kind: Literal["upload"] = "upload"
+    filename: str | None = Field(None, description="The name that the client gave; never used as a path.")
+
+
+class UrlSource(Wire):
+    kind: Literal["url"] = "url"
+    url: str = Field(description="In answers without user, password and query.")
+
+
+Source = Annotated[UploadSource | UrlSource, Field(discriminator="kind")]
+
+
+class Video(Wire):
+    """What the decoder found; width and height in pixels after rotation."""
+
+    codec: str
+    width: int
+    height: int
+    rate_hz: float | None
+    duration_s: float | None
+    rotation_deg: int
+
+
+class SessionLinks(Wire):
+    self: str
+    events: str
+    scores: str
+    snapshot: str
+
+
+class Session(Wire):
+    id: str
+    state: SessionState
+    code: FailureCode | None = Field(description="Why the session failed; null unless it did.")
+    detail: str | None = Field(description="A sentence about `code`: what to do.")
+    warnings: list[str]
+    source: Source
+    model: str
+    labels: list[str] = Field(description="The actions that are reported; the columns of the scores.")
+    pace: Pace
+    name: str | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    video: Video | None
+    position_s: float = Field(description="Media time of the last analysed frame.")
+    frames: int = Field(description="Frames analysed.")
+    links: SessionLinks
+
+
+class SessionPage(Wire):
+    sessions: list[Session] = Field(description="Newest first.")
+    next: str | None = Field(description="Pass as `before` for the next page; null at the end.")
+
+
+# Events
+
+
+class Latency(Wire):
+    """Seconds from the frame's arrival at the decoder to the decision, and its parts."""
+
+    decode: float
+    queue: float
+    infer: float
+    total: float
+
+
+class EventBase(Wire):
+    id: EventId = Field(description="Grows within the session; `MEDIA_MS-SEQ`, compared as two numbers.")
+    session_id: str
+    decided_s: float = Field(description="Media time of the frame that decided.")
+    time: datetime = Field(description="UTC moment of the decision.")
+    model: str
+    model_version: str
+
+
+class ActionStartEvent(EventBase):
+    type: Literal["action.start"] = "action.start"
+    label: str
+    score: float = Field(ge=0, le=1)
+    start_s: float
+    latency_s: Latency
+
+
+class ActionEndEvent(EventBase):
+    type: Literal["action.end"] = "action.end"
+    label: str
+    score: float = Field(ge=0, le=1)
+    start_s: float
+    end_s: float
+    latency_s: Latency
+
+
+class SessionStateEvent(EventBase):
+    type: Literal["session.state"] = "session.state"
+    state: SessionState
+    code: FailureCode | None = None
+    detail: str | None = None
+
+
+class SessionGapEvent(EventBase):
+    type: Literal["session.gap"] = "session.gap"
+    gap_s: float = Field(ge=0, description="Length of the hole in the stream; detection restarts after it.")
+
+
+Event = Annotated[ActionStartEvent | ActionEndEvent | SessionStateEvent | SessionGapEvent, Field(discriminator="type")]
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+class EventPage(Wire):
+    events: list[Event] = Field(description="In order of their ids.")
+    next: EventId | None = Field(description="Pass as `after` for what follows; null while there is no event yet.")
+
+
+class LogEntry(Wire):
+    """One message of the WebSocket /v1/events: an event of any session and its place in the common log."""
+
+    cursor: str = Field(pattern=r"^\d{1,18}$", description="Grows over all sessions; pass as `after` to resume.")
+    event: Event
+
+
+def event_key(event_id: str) -> tuple[int, int]:
+    """`"MEDIA_MS-SEQ"` as two numbers, the order of events. Raises ValueError for anything else."""
+    if not re.fullmatch(r"\d{1,15}-\d{1,9}", event_id, re.ASCII):
+        raise ValueError(f"not an event id: {event_id!r}")
+    media_ms, seq = event_id.split("-")
+    return int(media_ms), int(seq)
+
+
+def next_event_id(last: str | None, decided_s: float) -> str:
+    """The id of an event decided at media time `decided_s`, after the session's `last` id: strictly greater."""
+    media_ms = max(0, round(decided_s * 1000))
+    if last is None or event_key(last)[0] < media_ms:
+        return f"{media_ms}-0"
+    last_ms, last_seq = event_key(last)
+    return f"{last_ms}-{last_seq + 1}"
+
+
+# Scores, models, health, problems
+
+
+class Scores(Wire):
+    labels: list[str]
+    pts_s: list[float] = Field(description="Media time of each analysed frame.")
+    scores: list[list[float]] = Field(description="For each frame one score in [0, 1] per label.")
+
+
+class ModelInfo(Wire):
+    name: str
+    version: str = Field(description="Prefix of the SHA-256 of the weights.")
+    labels: list[str] = Field(description="The actions, background left out.")
+    sample_hz: float = Field(description="Frames analysed per second of video.")
+    image_size: int = Field(description="Side of the analysed square, pixels.")
+
+
+class ModelList(Wire):
+    default: str = Field(description="The model of sessions that name none.")
+    models: list[ModelInfo]
+
+
+class Health(Wire):
+    status: Literal["ok"] = "ok"
+
+
+class FieldError(Wire):
+    field: str = Field(examples=["source.url"])
+    message: str
+
+
+class ProblemBody(Wire):
+    """RFC 9457 problem details; `code` is stable, `detail` says what to do."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str
+    status: int
+    detail: str
+    code: ProblemCode
+    instance: str = Field(description="Path of the request.")
+    errors: list[FieldError] | None = Field(None, description="With `invalid_request`: the fields at fault.")
+    known: list[str] | None = Field(None, description="With `unknown_model`, `unknown_label`: what may be named.")
