@@ -1,0 +1,162 @@
+"""The field's numbers for frame scores and for action starts. NumPy only.
+
+Frames: average precision as in the THUMOS'14 protocol, calibrated average precision as in TVSeries (De Geest et al. 2016),
+and the same by tenths of an action's duration. Starts: point-level average precision (Shou et al. 2018).
+A class without a positive has no average precision: NaN, and `mean_over_classes` leaves it out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Bools = NDArray[np.bool_]
+
+
+def average_precision(scores_T: Floats, positives_T: Bools) -> float:
+    """Area under the precision-recall curve, without interpolation. Frames of equal score count together."""
+    hits, misses = _by_distinct_score(scores_T, positives_T)
+    if not hits.sum():
+        return float("nan")
+    hits_so_far = hits.cumsum()
+    return float((hits * hits_so_far / (hits_so_far + misses.cumsum())).sum() / hits.sum())
+
+
+def calibrated_average_precision(scores_T: Floats, positives_T: Bools) -> float:
+    """Average precision with negatives weighed down to the number of positives: tp / (tp + fp / w), w = negatives / positives.
+
+    Frames of equal score: a positive is taken to stand in their middle, its expected rank. The published code lets an
+    unstable sort decide, so that its result depends on the processor, in the fifth decimal.
+    """
+    hits, misses = _by_distinct_score(scores_T, positives_T)
+    if not hits.sum():
+        return float("nan")
+    if not misses.sum():
+        return 1.0
+    hits_before = hits.cumsum() - (hits - 1) / 2
+    misses_before = misses.cumsum() - misses / 2
+    weight = misses.sum() / hits.sum()
+    return float((hits * hits_before / (hits_before + misses_before / weight)).sum() / hits.sum())
+
+
+def _by_distinct_score(scores_T: Floats, positives_T: Bools) -> tuple[Floats, Floats]:
+    """Counts of positives and of negatives for each distinct score, from the highest down."""
+    distinct, group_T = np.unique(-scores_T, return_inverse=True)
+    hits = np.bincount(group_T[positives_T], minlength=len(distinct)).astype(np.float64)
+    return hits, np.bincount(group_T, minlength=len(distinct)) - hits
+
+
+def frame_average_precision(scores_TK: Floats, targets_TK: Bools, ambiguous_T: Bools | None = None) -> Floats:
+    """Average precision of each class (K,). Frames marked ambiguous are left out, as in the THUMOS'14 protocol."""
+    if ambiguous_T is not None:
+        scores_TK, targets_TK = scores_TK[~ambiguous_T], targets_TK[~ambiguous_T]
+    return np.array([average_precision(s, t) for s, t in zip(scores_TK.T, targets_TK.T, strict=True)])
+
+
+def frame_calibrated_average_precision(scores_TK: Floats, targets_TK: Bools) -> Floats:
+    """Calibrated average precision of each class (K,), over all frames, as in TVSeries."""
+    return np.array([calibrated_average_precision(s, t) for s, t in zip(scores_TK.T, targets_TK.T, strict=True)])
+
+
+def stage_calibrated_average_precision(scores_TK: Floats, targets_TK: Bools, stages: int = 10) -> Floats:
+    """Calibrated average precision by stage of the action (stages, K).
+
+    Stage i of a class compares every frame without the class to the i-th part of each of its actions alone. An action is
+    a maximal run of frames; where runs of consecutive streams touch, join the streams with a frame between them.
+    """
+    result = np.full((stages, scores_TK.shape[1]), np.nan)
+    for k, (scores_T, targets_T) in enumerate(zip(scores_TK.T, targets_TK.T, strict=True)):
+        edges = np.diff(targets_T.astype(np.int8), prepend=0, append=0)
+        firsts, lengths = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1 - np.flatnonzero(edges == 1)
+        for stage in range(stages):
+            # Lengths are last - first and parts are cut downwards, one frame at least: the published rule.
+            begins = firsts + (lengths * (stage / stages)).astype(int)
+            ends = np.maximum(begins + 1, firsts + (lengths * ((stage + 1) / stages)).astype(int))
+            kept_T = ~targets_T
+            for begin, end in zip(begins, ends, strict=True):
+                kept_T[begin:end] = True
+            result[stage, k] = calibrated_average_precision(scores_T[kept_T], targets_T[kept_T])
+    return result
+
+
+def start_average_precision(starts_s: Floats, scores: Floats, true_starts_s: Floats, within_s: float) -> float:
+    """Point-level average precision of one class's starts.
+
+    From the highest score down (equal scores: the earlier first), a predicted start is a hit when an unmatched true start
+    lies within `within_s` (inclusive); it takes the nearest. All others are misses, a second start for the same action
+    too. The result is the sum of the precision at each hit over the number of true starts, without interpolation.
+
+    Args:
+        starts_s: predicted times (N,), seconds. To join streams, shift each by more than its predecessors' length.
+        scores: their scores (N,).
+        true_starts_s: times of the true starts (M,).
+    """
+    if not len(true_starts_s):
+        return float("nan")
+    order = np.lexsort((starts_s, -scores))
+    hits = _match_in_order(starts_s[order], np.sort(true_starts_s), within_s)
+    precision = hits.cumsum() / np.arange(1, len(hits) + 1)
+    return float(precision[hits].sum() / len(true_starts_s))
+
+
+def _match_in_order(starts_s: Floats, true_starts_s: Floats, within_s: float) -> Bools:
+    """Which of `starts_s`, taken in their order, find an unmatched one of the sorted `true_starts_s`."""
+    rounding_s = 1e-6
+    lows = np.searchsorted(true_starts_s, starts_s - within_s - rounding_s, side="left")
+    highs = np.searchsorted(true_starts_s, starts_s + within_s + rounding_s, side="right")
+    free = np.ones(len(true_starts_s), bool)
+    hits = np.zeros(len(starts_s), bool)
+    for i in np.flatnonzero(highs > lows):
+        near = lows[i] + np.flatnonzero(free[lows[i] : highs[i]])
+        if len(near):
+            free[near[np.abs(true_starts_s[near] - starts_s[i]).argmin()]] = False
+            hits[i] = True
+    return hits
+
+
+def mean_over_classes(values_K: Floats) -> float:
+    """The mean of the classes that have a value; NaN when none has."""
+    known = values_K[~np.isnan(values_K)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+@dataclass(frozen=True)
+class Announcements:
+    """What the decided starts of one label are worth."""
+
+    delays_s: Floats
+    """Decided time minus the true start, for each correct start."""
+    correct: Bools
+    """For each announced start, in the order given."""
+
+
+def match_announcements(
+    starts_s: Floats,
+    decided_s: Floats,
+    true_starts_s: Floats,
+    true_ends_s: Floats,
+    early_s: float = 1,
+    late_s: float = 4,
+) -> Announcements:
+    """Tells the correct starts of one label in one stream from the false ones.
+
+    A start is correct when it lies between `early_s` before and `late_s` after the start of an action that no earlier
+    start has claimed, or inside such an action; it claims the earliest. A second start for an action is false.
+    Times are seconds; `starts_s` and `decided_s` (N,) grow; true starts and ends are (M,).
+    """
+    order = np.argsort(true_starts_s, kind="stable")
+    opens_s = true_starts_s[order] - early_s
+    closes_s = np.maximum(true_starts_s + late_s, true_ends_s)[order]
+    free = np.ones(len(order), bool)
+    correct = np.zeros(len(starts_s), bool)
+    delays_s = []
+    for i, start_s in enumerate(starts_s):
+        claims = np.flatnonzero(free & (opens_s <= start_s) & (start_s <= closes_s))
+        if len(claims):
+            free[claims[0]] = False
+            correct[i] = True
+            delays_s.append(decided_s[i] - true_starts_s[order[claims[0]]])
+    return Announcements(np.array(delays_s, float), correct)
