@@ -150,10 +150,9 @@ def cake_xs(labels: tuple[str, ...]) -> ModelConfig:
             stem_stride=4,
             stem_taps=3,
             stem_width=24,
-            widths=(24, 40, 80, 144),
-            depths=(1, 2, 4, 2),
-            strides=(1, 2, 2, 2),
-            window_steps=13,
+            widths=(32, 64, 128),
+            depths=(2, 4, 2),
+            strides=(2, 2, 2),
         ),
         head=HeadConfig(
             projection_width=288,

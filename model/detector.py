@@ -1,0 +1,69 @@
+"""The front door: load a model by name, push frames of many streams, get scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.cake import Cake, CakeState
+from model.checkpoint import load_checkpoint
+from model.preprocess import normalise
+from model.state import concatenate, from_bytes, split, to_bytes
+
+
+class Stream:
+    """What a detector remembers of one stream. Opaque: made by `Detector.open_stream`, advanced by `Detector.push`."""
+
+    def __init__(self, state: CakeState) -> None:
+        self._state = state
+
+    @property
+    def frames(self) -> int:
+        """Frames pushed so far."""
+        return int(self._state.seen_B)
+
+    def save(self) -> bytes:
+        """Everything that `Detector.open_stream` needs to go on from here as if nothing had happened."""
+        return to_bytes(self._state)
+
+
+class Detector:
+    """One model on the CPU. Not thread-safe: one thread pushes at a time. The caller chooses torch's thread count."""
+
+    def __init__(self, model: Cake, version: str = "unsaved") -> None:
+        self._model = model.eval()
+        self.config = model.config
+        self.name = model.config.name
+        self.version = version
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Detector:
+        """A shipped model by name, or a checkpoint folder. Raises `CheckpointNotFound` or `CheckpointInvalid`."""
+        model, version = load_checkpoint(name_or_path)
+        return cls(model, version)
+
+    def open_stream(self, saved: bytes | None = None) -> Stream:
+        """A stream that has seen nothing, or that of `Stream.save`; `StateInvalid` when another model saved it."""
+        fresh = self._model.fresh(1)
+        return Stream(fresh if saved is None else from_bytes(saved, fresh))
+
+    @torch.inference_mode()
+    def push(self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Advance each stream by one frame.
+
+        `images_BHWC` are RGB, one for each stream, `config.image_size` pixels square. Returns scores in [0, 1],
+        (B, len(config.labels)). A stream must not occur twice in one call.
+        """
+        size = self.config.image_size
+        if images_BHWC.shape != (len(streams), size, size, 3):
+            raise ValueError(f"expected {len(streams)} frames of {size} x {size} x 3, got {images_BHWC.shape}")
+        x_BCHW = torch.from_numpy(normalise(images_BHWC)).contiguous(memory_format=torch.channels_last)
+        scores_BK, state = self._model.step(x_BCHW, concatenate([stream._state for stream in streams]))
+        for stream, own in zip(streams, split(state, len(streams)), strict=True):
+            stream._state = own
+        scores: NDArray[np.float32] = scores_BK.numpy()
+        return scores

@@ -1,0 +1,105 @@
+"""Random sequences of labelled frames for causal training.
+
+Shapes: B sequences, T steps, C = 3 channels, S pixels of the crop, J joints, G = S / 8 cells of the coverage mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.preprocess import normalise
+from model.training.data import (
+    Frames,
+    LabelledVideo,
+    Targets,
+    frame_targets,
+    load_frames,
+    read_targets,
+    time_in_segment,
+)
+
+CELL = 8
+"""Pixels of one cell of the coverage mask; crops start at multiples of it, so that cells stay whole."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    images_BTCSS: Tensor
+    target_BT: Tensor
+    """Label index of each frame."""
+    since_start_s_BT: Tensor
+    """Seconds since the action of the frame began; infinity in the background."""
+    joints_BTJ2: Tensor | None
+    """In [-1, 1] of the crop."""
+    mask_BTGG: Tensor | None
+    """Share of each cell that the figure covers, in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class TrainingVideo:
+    frames: Frames
+    target_T: NDArray[np.int64]
+    since_start_s_T: NDArray[np.float64]
+    targets: Targets | None
+
+
+def load_training_videos(
+    videos: Sequence[LabelledVideo], labels: Sequence[str], data_dir: Path, cache_dir: Path, *, sample_hz: float, size: int
+) -> list[TrainingVideo]:
+    loaded = []
+    for video in videos:
+        frames = load_frames(cache_dir, video.name, sample_hz=sample_hz, size=size)
+        target_T = frame_targets(video, labels, frames.pts_s_T)
+        targets = read_targets(data_dir, video.name)
+        loaded.append(TrainingVideo(frames, target_T, time_in_segment(video, frames.pts_s_T), targets))
+    return loaded
+
+
+def draw_batch(
+    videos: Sequence[TrainingVideo], rng: np.random.Generator, *, sequences: int, steps: int, crop: int
+) -> Batch:
+    """`sequences` random windows of `steps` frames, each with its own crop, order of colours and gains.
+
+    Videos shorter than `steps` frames are not drawn. The further targets are given when every drawn video has them.
+    """
+    long_enough = [video for video in videos if len(video.target_T) >= steps]
+    if not long_enough:
+        raise ValueError(f"no video has {steps} frames; train with shorter sequences or longer videos")
+    drawn = [_draw(long_enough[rng.integers(len(long_enough))], rng, steps, crop) for _ in range(sequences)]
+    images, target, since, joints, masks = zip(*drawn, strict=True)
+    return Batch(
+        images_BTCSS=torch.from_numpy(np.stack(images)),
+        target_BT=torch.from_numpy(np.stack(target)),
+        since_start_s_BT=torch.from_numpy(np.stack(since)),
+        joints_BTJ2=None if any(j is None for j in joints) else torch.from_numpy(np.stack(joints)),
+        mask_BTGG=None if any(m is None for m in masks) else torch.from_numpy(np.stack(masks)),
+    )
+
+
+def _draw(
+    video: TrainingVideo, rng: np.random.Generator, steps: int, crop: int
+) -> tuple[
+    NDArray[np.float32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float32] | None, NDArray[np.float32] | None
+]:
+    start = int(rng.integers(len(video.target_T) - steps + 1))
+    window = slice(start, start + steps)
+    size = video.frames.images_TSS3.shape[1]
+    top, left = (CELL * int(rng.integers((size - crop) // CELL + 1)) for _ in range(2))
+    colours = rng.permutation(3)
+    images = video.frames.images_TSS3[window, top : top + crop, left : left + crop][..., colours]
+    gains = rng.uniform(0.8, 1.25, size=(1, 3, 1, 1)).astype(np.float32)
+    images_TCSS = normalise(images) * gains
+    joints = mask = None
+    if video.targets is not None:
+        middle = np.array([left + crop / 2, top + crop / 2], dtype=np.float32) * 2 / size - 1
+        joints = (video.targets.joints_TJ2[window] - middle) * (size / crop)
+        cells = slice(top // CELL, (top + crop) // CELL), slice(left // CELL, (left + crop) // CELL)
+        mask = video.targets.mask_TGG[window, cells[0], cells[1]].astype(np.float32) / 255
+    return images_TCSS, video.target_T[window], video.since_start_s_T[window], joints, mask
