@@ -164,7 +164,10 @@ class Store(Protocol):
         """
 
     async def renew_leases(self, worker_id: str) -> set[str]:
-        """Keep the worker and its sessions for another LEASE_S; the ids of its sessions that shall stop."""
+        """Keep the worker and its sessions for another LEASE_S; the ids of its sessions that shall stop.
+
+        Raises LeaseLost when the worker was released: its sessions are others' now.
+        """
 
     async def release_worker(self, worker_id: str) -> None:
         """Forget the worker; its sessions may be claimed at once, and what it still writes raises LeaseLost."""

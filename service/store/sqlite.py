@@ -1,0 +1,131 @@
+"""The embedded store: one SQLite file in WAL mode, shared by the server and its workers."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from service.schemas import Event, LogEntry, Pace, SessionState
+from service.store import sqlite_log, sqlite_sessions, sqlite_workers
+from service.store.base import Checkpoint, Load, ScoreRow, SessionRecord, SessionUpdate, WorkerInfo
+from service.store.sqlite_schema import migrate
+from service.store.sqlite_thread import SqliteThread
+
+POLL_S = 0.02
+
+
+class SqliteStore:
+    """Implements `service.store.base.Store`, see there.
+
+    One connection writes and one reads, each in its thread. `clock` times the leases in seconds and must be the same
+    for all processes of the machine: the monotonic one is, and nobody sets it back.
+    """
+
+    def __init__(
+        self, path: Path, *, scores_keep_s: float = 3600.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._writer = SqliteThread(path, prepare=migrate)
+        self._reader = SqliteThread(path)
+        self._scores_keep_s = scores_keep_s
+        self._clock = clock
+
+    async def create_session(
+        self, record: SessionRecord, *, max_queued: int, idempotency_key: str | None = None, digest: str = ""
+    ) -> SessionRecord:
+        return await self._writer.write(
+            lambda db: sqlite_sessions.create(
+                db, record, max_queued=max_queued, idempotency_key=idempotency_key, digest=digest, now=self._clock()
+            )
+        )
+
+    async def get_session(self, session_id: str) -> SessionRecord:
+        return await self._reader.read(lambda db: sqlite_sessions.get(db, session_id))
+
+    async def list_sessions(
+        self, *, limit: int, before: str | None = None, state: SessionState | None = None
+    ) -> tuple[list[SessionRecord], str | None]:
+        return await self._reader.read(lambda db: sqlite_sessions.page(db, limit, before, state))
+
+    async def request_stop(self, session_id: str) -> SessionRecord:
+        return await self._writer.write(
+            lambda db: sqlite_sessions.stop(db, session_id, now=self._clock(), time=datetime.now(UTC))
+        )
+
+    async def delete_session(self, session_id: str) -> None:
+        await self._writer.write(lambda db: sqlite_sessions.delete(db, session_id))
+
+    async def register_worker(self, worker: WorkerInfo) -> None:
+        await self._writer.write(lambda db: sqlite_workers.register(db, worker, now=self._clock()))
+
+    async def workers(self) -> list[WorkerInfo]:
+        return await self._reader.read(lambda db: sqlite_workers.live(db, now=self._clock()))
+
+    async def load(self) -> Load:
+        return await self._reader.read(lambda db: sqlite_workers.load(db, now=self._clock()))
+
+    async def claim_session(
+        self, worker_id: str, *, room_steps_per_s: float = float("inf"), pace: Pace | None = None
+    ) -> SessionRecord | None:
+        return await self._writer.write(
+            lambda db: sqlite_workers.claim(
+                db, worker_id, room_steps_per_s=room_steps_per_s, pace=pace, now=self._clock()
+            )
+        )
+
+    async def renew_leases(self, worker_id: str) -> set[str]:
+        return await self._writer.write(lambda db: sqlite_workers.renew(db, worker_id, now=self._clock()))
+
+    async def release_worker(self, worker_id: str) -> None:
+        await self._writer.write(lambda db: sqlite_workers.release(db, worker_id))
+
+    async def load_checkpoint(self, session_id: str) -> Checkpoint | None:
+        return await self._reader.read(lambda db: sqlite_log.load_checkpoint(db, session_id))
+
+    async def commit(
+        self,
+        session_id: str,
+        token: int,
+        *,
+        events: Sequence[Event] = (),
+        checkpoint: Checkpoint | None = None,
+        update: SessionUpdate | None = None,
+        scores: Sequence[ScoreRow] = (),
+    ) -> None:
+        await self._writer.write(
+            lambda db: sqlite_log.commit(
+                db,
+                session_id,
+                token,
+                events=events,
+                checkpoint=checkpoint,
+                update=update,
+                scores=scores,
+                scores_keep_s=self._scores_keep_s,
+            )
+        )
+
+    async def read_events(self, session_id: str, *, after: str | None = None, limit: int = 500) -> list[Event]:
+        return await self._reader.read(lambda db: sqlite_log.read_events(db, session_id, after, limit))
+
+    async def read_log(self, *, after: str, limit: int = 500) -> list[LogEntry]:
+        return await self._reader.read(lambda db: sqlite_log.read_log(db, after, limit))
+
+    async def log_end(self) -> str:
+        return await self._reader.read(sqlite_log.log_end)
+
+    async def wait_log(self, after: str, timeout_s: float) -> None:
+        deadline_s = time.monotonic() + timeout_s
+        while not await self._reader.read(lambda db: sqlite_log.has_more(db, after)):
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return
+            await asyncio.sleep(min(POLL_S, left_s))
+
+    async def read_scores(self, session_id: str, *, after_s: float | None = None, limit: int = 1000) -> list[ScoreRow]:
+        return await self._reader.read(lambda db: sqlite_log.read_scores(db, session_id, after_s, limit))
+
+    async def close(self) -> None:
+        await self._reader.close()
+        await self._writer.close()

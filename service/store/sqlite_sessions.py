@@ -1,0 +1,123 @@
+"""Statements about sessions as the API sees them; each runs inside a transaction of its caller."""
+
+import sqlite3
+from datetime import datetime
+
+from service.errors import IdempotencyConflict, InvalidRequest, NotFound, OverCapacity
+from service.schemas import ENDED_STATES, EVENT, Event, SessionState, event_key
+from service.store.base import LEASE_S, SessionRecord, state_event
+
+RETRY_AFTER_S = 5
+LIVE_LEASE = f"(lease_until > :now AND lease_until <= :now + {LEASE_S})"
+"""A lease further ahead than one can be given was written before the machine, and so its clock, started again."""
+
+
+def create(
+    db: sqlite3.Connection,
+    record: SessionRecord,
+    *,
+    max_queued: int,
+    idempotency_key: str | None,
+    digest: str,
+    now: float,
+) -> SessionRecord:
+    earlier = db.execute("SELECT digest, record FROM sessions WHERE idempotency_key = ?", (idempotency_key,)).fetchone()
+    if earlier is not None:
+        if earlier["digest"] != digest:
+            raise IdempotencyConflict("This Idempotency-Key came with another body before; use a new key.")
+        return SessionRecord.model_validate_json(earlier["record"])
+    _admit(db, record.cost_steps_per_s, max_queued, now)
+    db.execute(
+        "INSERT INTO sessions (id, state, pace, model, cost, idempotency_key, digest, record)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, '')",
+        (record.id, record.state, record.pace, record.model, record.cost_steps_per_s, idempotency_key, digest),
+    )
+    return append(db, record, [state_event(record, "queued", time=record.created_at)])
+
+
+def _admit(db: sqlite3.Connection, cost_steps_per_s: float, max_queued: int, now: float) -> None:
+    capacity, reserved = capacity_and_reserved(db, now)
+    if reserved + cost_steps_per_s > capacity:
+        raise OverCapacity(
+            f"The workers can do {capacity:.0f} steps/s, {reserved:.0f} are set aside and this session needs"
+            f" {cost_steps_per_s:.0f} more; try again when another has ended.",
+            retry_after_s=RETRY_AFTER_S,
+        )
+    (queued,) = db.execute("SELECT count(*) FROM sessions WHERE state = 'queued'").fetchone()
+    if queued >= max_queued:
+        raise OverCapacity(f"{queued} sessions wait already; try again later.", retry_after_s=RETRY_AFTER_S)
+
+
+def capacity_and_reserved(db: sqlite3.Connection, now: float) -> tuple[float, float]:
+    """Steps per second of the live workers, and those set aside for sessions that have not ended."""
+    (capacity,) = db.execute(
+        f"SELECT coalesce(sum(capacity), 0.0) FROM workers WHERE {LIVE_LEASE}", {"now": now}
+    ).fetchone()
+    (reserved,) = db.execute("SELECT coalesce(sum(cost), 0.0) FROM sessions WHERE NOT ended").fetchone()
+    return capacity, reserved
+
+
+def get(db: sqlite3.Connection, session_id: str) -> SessionRecord:
+    return SessionRecord.model_validate_json(row_of(db, session_id)["record"])
+
+
+def row_of(db: sqlite3.Connection, session_id: str) -> sqlite3.Row:
+    row: sqlite3.Row | None = db.execute("SELECT * FROM sessions WHERE id = ?", (session_id,)).fetchone()
+    if row is None:
+        raise NotFound("There is no session with this id; it may have been deleted.")
+    return row
+
+
+def page(
+    db: sqlite3.Connection, limit: int, before: str | None, state: SessionState | None
+) -> tuple[list[SessionRecord], str | None]:
+    if before is not None and not (before.isascii() and before.isdigit() and len(before) <= 18):
+        raise InvalidRequest("`before` must be the `next` of an earlier page.")
+    rows = db.execute(
+        "SELECT n, record FROM sessions WHERE (:before IS NULL OR n < :before) AND (:state IS NULL OR state = :state)"
+        " ORDER BY n DESC LIMIT :limit",
+        {"before": None if before is None else int(before), "state": state, "limit": limit + 1},
+    ).fetchall()
+    records = [SessionRecord.model_validate_json(row["record"]) for row in rows[:limit]]
+    return records, str(rows[limit - 1]["n"]) if len(rows) > limit else None
+
+
+def stop(db: sqlite3.Connection, session_id: str, *, now: float, time: datetime) -> SessionRecord:
+    """Leave the stop to the live owner if there is one; end the session here if not."""
+    record = get(db, session_id)
+    if record.state in ENDED_STATES:
+        return record
+    owned = db.execute(
+        f"UPDATE sessions SET stop_requested = 1 WHERE id = :id AND worker_id IS NOT NULL AND {LIVE_LEASE}",
+        {"id": session_id, "now": now},
+    )
+    if owned.rowcount:
+        return record
+    stopped = record.model_copy(update={"state": "stopped", "ended_at": time, "token": record.token + 1})
+    db.execute("DELETE FROM checkpoints WHERE session_id = ?", (session_id,))
+    return append(db, stopped, [state_event(record, "stopped", time=time)])
+
+
+def delete(db: sqlite3.Connection, session_id: str) -> None:
+    if not row_of(db, session_id)["ended"]:
+        raise InvalidRequest("The session has not ended; stop it first.")
+    db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+
+
+def append(db: sqlite3.Connection, record: SessionRecord, events: list[Event]) -> SessionRecord:
+    """Save the record together with its new events; those not after its newest are replays and are left out."""
+    newest = record.last_event_id
+    for event in events:
+        media_ms, seq = event_key(event.id)
+        if newest is None or event_key(newest) < (media_ms, seq):
+            newest = event.id
+            db.execute(
+                "INSERT INTO events (session_id, media_ms, seq, event) VALUES (?, ?, ?, ?)",
+                (record.id, media_ms, seq, EVENT.dump_json(event).decode()),
+            )
+    record = record.model_copy(update={"last_event_id": newest})
+    db.execute(
+        "UPDATE sessions SET state = ?, ended = ?, token = ?, record = ? WHERE id = ?",
+        (record.state, record.state in ENDED_STATES, record.token, record.model_dump_json(), record.id),
+    )
+    return record

@@ -1,0 +1,65 @@
+"""Statements about workers and their leases; each runs inside a transaction of its caller."""
+
+import sqlite3
+
+from pydantic import TypeAdapter
+
+from service.schemas import ModelInfo, Pace
+from service.store.base import LEASE_S, LeaseLost, Load, SessionRecord, WorkerInfo
+from service.store.sqlite_sessions import LIVE_LEASE, append, capacity_and_reserved
+
+_MODELS = TypeAdapter(tuple[ModelInfo, ...])
+
+
+def register(db: sqlite3.Connection, worker: WorkerInfo, *, now: float) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO workers (id, capacity, models, lease_until) VALUES (?, ?, ?, ?)",
+        (worker.id, worker.capacity_steps_per_s, _MODELS.dump_json(worker.models).decode(), now + LEASE_S),
+    )
+    # Workers that died without a word leave their rows behind.
+    db.execute(f"DELETE FROM workers WHERE NOT {LIVE_LEASE}", {"now": now})
+
+
+def live(db: sqlite3.Connection, *, now: float) -> list[WorkerInfo]:
+    rows = db.execute(f"SELECT id, capacity, models FROM workers WHERE {LIVE_LEASE} ORDER BY id", {"now": now})
+    return [WorkerInfo(row["id"], row["capacity"], _MODELS.validate_json(row["models"])) for row in rows]
+
+
+def load(db: sqlite3.Connection, *, now: float) -> Load:
+    capacity, reserved = capacity_and_reserved(db, now)
+    (workers,) = db.execute(f"SELECT count(*) FROM workers WHERE {LIVE_LEASE}", {"now": now}).fetchone()
+    sessions = {row["state"]: row["n"] for row in db.execute("SELECT state, count(*) n FROM sessions GROUP BY state")}
+    return Load(capacity, reserved, workers, sessions)
+
+
+def claim(
+    db: sqlite3.Connection, worker_id: str, *, room_steps_per_s: float, pace: Pace | None, now: float
+) -> SessionRecord | None:
+    row = db.execute(
+        f"""SELECT record FROM sessions
+            WHERE NOT ended AND (worker_id IS NULL OR NOT {LIVE_LEASE}) AND cost <= :room
+              AND (:pace IS NULL OR pace = :pace)
+              AND model IN (SELECT value ->> 'name' FROM workers, json_each(workers.models) WHERE workers.id = :worker)
+            ORDER BY pace = 'realtime' DESC, n LIMIT 1""",
+        {"now": now, "room": room_steps_per_s, "pace": pace, "worker": worker_id},
+    ).fetchone()
+    if row is None:
+        return None
+    record = SessionRecord.model_validate_json(row["record"])
+    record = record.model_copy(update={"token": record.token + 1})
+    db.execute("UPDATE sessions SET worker_id = ?, lease_until = ? WHERE id = ?", (worker_id, now + LEASE_S, record.id))
+    return append(db, record, [])
+
+
+def renew(db: sqlite3.Connection, worker_id: str, *, now: float) -> set[str]:
+    known = db.execute("UPDATE workers SET lease_until = ? WHERE id = ?", (now + LEASE_S, worker_id))
+    if not known.rowcount:
+        raise LeaseLost(f"Worker {worker_id} was released: register again.")
+    db.execute("UPDATE sessions SET lease_until = ? WHERE worker_id = ? AND NOT ended", (now + LEASE_S, worker_id))
+    rows = db.execute("SELECT id FROM sessions WHERE worker_id = ? AND stop_requested AND NOT ended", (worker_id,))
+    return {row["id"] for row in rows}
+
+
+def release(db: sqlite3.Connection, worker_id: str) -> None:
+    db.execute("DELETE FROM workers WHERE id = ?", (worker_id,))
+    db.execute("UPDATE sessions SET worker_id = NULL WHERE worker_id = ?", (worker_id,))
