@@ -1,0 +1,103 @@
+"""`clip` mode and the head equal numbers measured on the reference implementation, with weights made by a rule."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from model.cake import Cake
+from model.checkpoint import CheckpointInvalid, load_reference
+from model.config import BACKGROUND, cake_s
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+GOLDEN = Path(__file__).parent / "golden"
+LABELS = (BACKGROUND, *(f"action{index}" for index in range(21)))
+
+
+def rule_weights(keys_file: str) -> dict[str, Tensor]:
+    """The weights of the golden outputs: a random tensor for each sorted key, scaled by what the key is."""
+    shapes: dict[str, list[int]] = json.loads((GOLDEN / keys_file).read_text())
+    return {key: rule_tensor(index, key, tuple(shapes[key])) for index, key in enumerate(sorted(shapes))}
+
+
+def rule_tensor(index: int, key: str, shape: tuple[int, ...]) -> Tensor:
+    if key.endswith("num_batches_tracked"):
+        return torch.tensor(0)
+    r = np.random.default_rng(index).standard_normal(shape).astype(np.float32)
+    if key.endswith("running_var"):
+        values = 0.5 + np.abs(r)
+    elif key.endswith(("running_mean", "bias")) or ".bias_" in key:
+        values = 0.1 * r
+    elif len(shape) <= 1:
+        values = 1 + 0.1 * r
+    else:
+        values = r * np.sqrt(2 / np.prod(shape[2:] if len(shape) == 6 else shape[1:]))
+    return torch.from_numpy(np.asarray(values, dtype=np.float32))
+
+
+@dataclass(frozen=True)
+class Reference:
+    model: Cake
+    student: dict[str, Tensor]
+    head: dict[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def reference() -> Iterator[Reference]:
+    student, head = rule_weights("student_keys.json"), rule_weights("head_keys.json")
+    model = Cake(cake_s(LABELS)).eval()
+    load_reference(model, student, head)
+    with torch.inference_mode():
+        yield Reference(model, student, head)
+
+
+def relative_error(found: ArrayLike, expected: ArrayLike) -> float:
+    found, expected = np.asarray(found, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    assert found.shape == expected.shape
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize("size", [160, 224])
+def test_clip_mode_equals_the_reference_student(reference: Reference, size: int) -> None:
+    golden = np.load(GOLDEN / "student.npz")
+    clip = np.random.default_rng(12345).standard_normal((1, 3, 13, size, size)) * 0.5
+    features = reference.model.clip(torch.from_numpy(clip.astype(np.float32)))
+
+    def logits(feature_BD: Tensor, classifier: str) -> Tensor:
+        weight, bias = reference.student[f"{classifier}.proj.weight"], reference.student[f"{classifier}.proj.bias"]
+        return (feature_BD @ weight.T + bias)[0]
+
+    found = {
+        "rgb_map_channel_mean": features.static_map_BCTHW.mean(dim=(3, 4))[0],
+        "flow_map_channel_mean": features.motion_map_BCTHW.mean(dim=(3, 4))[0],
+        "rgb_embedding": features.static_BD[0],
+        "flow_embedding": features.motion_BD[0],
+        "rgb_logits": logits(features.static_BD, "head"),
+        "flow_logits": logits(features.motion_BD, "flow_head"),
+    }
+    errors = {name: relative_error(value, golden[f"r{size}_{name}"]) for name, value in found.items()}
+    assert max(errors.values()) < 1e-4, errors
+
+
+def test_the_head_equals_the_reference_head(reference: Reference) -> None:
+    golden = np.load(GOLDEN / "head.npz")
+    static, motion = (
+        torch.from_numpy(np.random.default_rng(seed).standard_normal((1, 128, 2048)).astype(np.float32)) for seed in (1, 2)
+    )
+    head = reference.model.head
+    logits, hidden = head.logits(static, motion, head.fresh(1))
+    assert relative_error(head.activate(logits)[0], golden["probabilities"]) < 1e-4
+    assert relative_error(hidden[0].relu(), golden["last_hidden"]) < 1e-4
+
+
+def test_reference_weights_with_a_missing_or_an_unknown_key_are_refused(reference: Reference) -> None:
+    model = Cake(cake_s(LABELS))
+    without = {key: tensor for key, tensor in reference.student.items() if key != "hallucinator.bn1.bias"}
+    with pytest.raises(CheckpointInvalid, match=r"motion\.temporal_norm\.bias"):
+        load_reference(model, without, reference.head)
+    with pytest.raises(CheckpointInvalid, match="surprise"):
+        load_reference(model, reference.student | {"surprise": torch.zeros(1)}, reference.head)

@@ -1,0 +1,135 @@
+"""The causal network: one frame at a time equals the whole sequence, and the future changes nothing before it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from model.cake import Cake
+from model.checkpoint import save_checkpoint
+from model.config import BACKGROUND, ModelConfig, architecture
+from model.detector import Detector
+from model.preprocess import normalise
+from model.state import StateInvalid
+from numpy.typing import NDArray
+
+LABELS = (BACKGROUND, "kick", "punch", "jump")
+
+
+def random_network(name: str, image_size: int) -> Cake:
+    """A network whose norms have statistics of their own, so that no layer is an identity, and whose scores differ."""
+    torch.manual_seed(7)
+    model = Cake(replace(architecture(name, LABELS), image_size=image_size)).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
+            module.running_var.uniform_(0.3, 1.0)  # type: ignore[union-attr]
+    with torch.no_grad():
+        model.head.classify.weight.mul_(4)
+    return model
+
+
+def random_frames(streams: int, frames: int, size: int, seed: int = 0) -> NDArray[np.uint8]:
+    """(B, T, H, W, 3): a picture of each stream that drifts."""
+    rng = np.random.default_rng(seed)
+    pictures = rng.integers(0, 256, (streams, 1, size, size, 3))
+    noise = rng.integers(-60, 60, (streams, frames, size, size, 3))
+    return np.clip(pictures + noise, 0, 255).astype(np.uint8)
+
+
+def as_tensor(frames_BTHWC: NDArray[np.uint8]) -> torch.Tensor:
+    flat = normalise(frames_BTHWC.reshape(-1, *frames_BTHWC.shape[2:]))
+    return torch.from_numpy(flat).unflatten(0, frames_BTHWC.shape[:2])
+
+
+def sequence_scores(model: Cake, frames_BTHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        scores: NDArray[np.float32] = model.head.activate(model.sequence(as_tensor(frames_BTHWC))).numpy()
+    return scores
+
+
+def streamed_scores(detector: Detector, frames_BTHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    streams = [detector.open_stream() for _ in frames_BTHWC]
+    return np.stack([detector.push(streams, frames_BTHWC[:, t]) for t in range(frames_BTHWC.shape[1])], axis=1)
+
+
+@pytest.mark.parametrize(("name", "size"), [("cake-s", 64), ("cake-s", 192), ("cake-xs", 64), ("cake-xs", 112)])
+def test_forty_steps_equal_the_causal_sequence(name: str, size: int) -> None:
+    model, frames = random_network(name, size), random_frames(1, 40, size)
+    expected = sequence_scores(model, frames)
+    assert np.ptp(expected, axis=1).max() > 0.01, "the scores must move, or this compares constants"
+    np.testing.assert_allclose(streamed_scores(Detector(model), frames), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["cake-s", "cake-xs"])
+def test_changing_the_future_changes_nothing_before_it(name: str) -> None:
+    model, frames = random_network(name, 64), random_frames(2, 24, 64)
+    other = frames.copy()
+    other[:, 17:] = random_frames(2, 7, 64, seed=1)
+    scores, other_scores = sequence_scores(model, frames), sequence_scores(model, other)
+    np.testing.assert_array_equal(scores[:, :17], other_scores[:, :17])
+    assert np.abs(scores[:, 17:] - other_scores[:, 17:]).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["cake-s", "cake-xs"])
+def test_batched_streams_score_as_the_same_streams_alone(name: str) -> None:
+    detector, frames = Detector(random_network(name, 64)), random_frames(4, 20, 64)
+    together = streamed_scores(detector, frames)
+    alone = np.concatenate([streamed_scores(detector, frames[i : i + 1]) for i in range(4)])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cake-s", "cake-xs"])
+def test_streams_of_different_age_share_a_batch(name: str) -> None:
+    detector, frames = Detector(random_network(name, 64)), random_frames(2, 24, 64)
+    early, late = detector.open_stream(), detector.open_stream()
+    for t in range(10):
+        detector.push([early], frames[:1, t])
+    mixed = [detector.push([early, late], np.stack([frames[0, 10 + t], frames[1, t]]))[1] for t in range(14)]
+    np.testing.assert_allclose(mixed, streamed_scores(detector, frames[1:, :14])[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cake-s", "cake-xs"])
+def test_a_saved_and_restored_stream_goes_on_as_if_uninterrupted(name: str) -> None:
+    detector, frames = Detector(random_network(name, 64)), random_frames(1, 30, 64)
+    expected = streamed_scores(detector, frames)[0]
+    stream = detector.open_stream()
+    scores = []
+    for t in range(30):
+        if t in (1, 13, 20):
+            stream = detector.open_stream(stream.save())
+        scores.append(detector.push([stream], frames[:, t])[0])
+    np.testing.assert_array_equal(scores, expected)
+
+
+def test_the_state_of_another_model_is_refused() -> None:
+    saved = Detector(random_network("cake-xs", 64)).open_stream().save()
+    with pytest.raises(StateInvalid, match="another network"):
+        Detector(random_network("cake-s", 64)).open_stream(saved)
+    with pytest.raises(StateInvalid, match="cannot be read"):
+        Detector(random_network("cake-s", 64)).open_stream(b"not a state")
+
+
+def test_frames_of_the_wrong_size_are_refused() -> None:
+    detector = Detector(random_network("cake-xs", 64))
+    with pytest.raises(ValueError, match="64 x 64"):
+        detector.push([detector.open_stream()], np.zeros((1, 32, 32, 3), np.uint8))
+
+
+def test_a_checkpoint_gives_the_same_scores_after_saving_and_loading(tmp_path: Path) -> None:
+    model, frames = random_network("cake-xs", 64), random_frames(1, 5, 64)
+    save_checkpoint(tmp_path / "saved", model)
+    loaded = Detector.load(tmp_path / "saved")
+    assert loaded.config == ModelConfig.from_json(model.config.to_json()) == model.config
+    np.testing.assert_array_equal(streamed_scores(loaded, frames), streamed_scores(Detector(model), frames))
+
+
+@pytest.mark.parametrize("name", ["cake-s", "cake-xs"])
+def test_training_teaches_every_frame_through_the_causal_network(name: str) -> None:
+    model = random_network(name, 32).train()
+    logits_BTK = model.sequence(as_tensor(random_frames(2, 6, 32)))
+    assert logits_BTK.shape == (2, 6, len(LABELS))
+    logits_BTK.square().mean().backward()
+    without = [key for key, parameter in model.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    assert without == []
