@@ -1,0 +1,137 @@
+"""Open a media container safely, choose its video stream, and say in one stable code why it cannot be used."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+# 8K at its tallest (8192 x 4352); larger pictures are refused before they cost memory.
+MAX_PIXELS = 8192 * 4352
+# Containers that hold their own pictures. Playlists, image sequences and scripts, which name other files, are not here.
+FILE_FORMATS = (
+    "mov,matroska,mpegts,avi,flv,mpeg,mpegvideo,ogg,asf,ivf,mxf,nut,m4v,h264,hevc,av1,obu,yuv4mpegpipe,rm,dv,"
+    "mp3,wav,flac,aac,amr,ac3,eac3,aiff"
+)
+URL_FORMATS = FILE_FORMATS + ",hls,mpjpeg"
+URL_PROTOCOLS = "http,https,tls,tcp,crypto"
+STILL_IMAGE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})
+# FFmpeg guesses absurd rates (90000 Hz) for streams that state none.
+MAX_RATE_HZ = 1000.0
+
+
+class VideoError(Exception):
+    """A video that cannot be used. `code` is a session's failure code; `detail` says what to do, without the address."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a stream says of itself. Width and height are as displayed; `rotation_deg` is clockwise and was applied."""
+
+    codec: str
+    width: int
+    height: int
+    rate_hz: float | None
+    duration_s: float | None
+    rotation_deg: int
+
+
+def is_url(source: str) -> bool:
+    """Whether a source is an address rather than a path."""
+    return "://" in source
+
+
+def open_container(source: str, options: Mapping[str, str], timeout_s: float) -> InputContainer:
+    """Open a path or URL and read its header. `options` are FFmpeg's and win over the defaults. Raises VideoError."""
+    defaults = {"max_pixels": str(MAX_PIXELS), "protocol_whitelist": "file", "format_whitelist": FILE_FORMATS}
+    if is_url(source):
+        timeout_us = str(int(timeout_s * 1e6))
+        defaults |= {"protocol_whitelist": URL_PROTOCOLS, "format_whitelist": URL_FORMATS, "rw_timeout": timeout_us}
+    address = source if is_url(source) else f"file:{source}"
+    try:
+        return av.open(address, "r", options=defaults | dict(options), timeout=(timeout_s, timeout_s))
+    except FFmpegError as error:
+        raise source_error(source, error) from None
+
+
+def choose_stream(container: InputContainer) -> VideoStream:
+    """The first video stream that is not a cover picture, set to decode on one thread. Raises VideoError."""
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        raise VideoError("no_video_stream", "The source has no video stream. Send one that has pictures.")
+    stream = streams[0]
+    if container.metadata.get("major_brand") in STILL_IMAGE_BRANDS:
+        raise VideoError("source_unsupported", "The source is a still image. Send a video.")
+    if stream.codec_context is None:
+        raise VideoError("source_unsupported", "There is no decoder for this video's codec. Send it as H.264.")
+    if stream.width * stream.height > MAX_PIXELS:
+        size = f"{stream.width} x {stream.height}"
+        raise VideoError("limit_exceeded", f"Pictures of {size} are too large. Send at most 8192 x 4352.")
+    stream.codec_context.thread_count = 1
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+    return stream
+
+
+def probe(container: InputContainer, stream: VideoStream, picture: VideoFrame) -> VideoInfo:
+    """What is known of a stream once its first picture is decoded."""
+    rotation_deg = -90 * round(picture.rotation / 90) % 360
+    width, height = picture.width, picture.height
+    if rotation_deg in (90, 270):
+        width, height = height, width
+    duration_s = container.duration / av.time_base if container.duration else None
+    if stream.duration and stream.time_base:
+        duration_s = float(stream.duration * stream.time_base)
+    codec = stream.codec_context.codec.name
+    return VideoInfo(codec, width, height, plausible_rate_hz(stream.average_rate), duration_s, rotation_deg)
+
+
+def plausible_rate_hz(rate: Fraction | None) -> float | None:
+    """A stated frame rate in Hz, or None where it is missing, zero or absurd."""
+    return float(rate) if rate is not None and 0 < rate <= MAX_RATE_HZ else None
+
+
+def source_error(source: str, error: FFmpegError) -> VideoError:
+    """The stable code and sentence for what FFmpeg says of a source. Its own text may hold the address: it stays out."""
+    match error:
+        case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
+            return VideoError(
+                "source_unauthorized", "The server refused access. Check the user name, password or token."
+            )
+        case av.error.HTTPNotFoundError():
+            return VideoError("source_unreachable", "The server has nothing at this address. Check the path.")
+        case av.error.HTTPError() | av.error.HTTPClientError():
+            return VideoError("source_unreachable", "The server answered with an error. Check the address, try later.")
+        case av.error.ExitError() | av.error.TimeoutError():
+            return VideoError("source_timeout", "The source did not answer in time. Check that it is up and reachable.")
+        case av.error.ProtocolNotFoundError():
+            return VideoError("source_unsupported", "This kind of address is not supported. Use http or https.")
+        case av.error.FileNotFoundError() | av.error.PermissionError() | av.error.IsADirectoryError():
+            return VideoError("source_unreachable", "The file cannot be read. Check that it exists and is a video.")
+    if is_url(source):
+        if isinstance(error, OSError):
+            return VideoError("source_unreachable", "The source cannot be reached. Check the host, port and network.")
+        return VideoError("source_unsupported", "The source is not a video in a supported format. Check the address.")
+    return _file_error(Path(source))
+
+
+def _file_error(path: Path) -> VideoError:
+    """Why FFmpeg finds no video in a file: it is empty, an MP4 without its index, or something else."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if not head:
+        return VideoError("source_unsupported", "The file is empty. Send a video.")
+    if head[4:8] == b"ftyp":
+        return VideoError("decode_failed", "The MP4 file is damaged or cut before its index. Send the whole file.")
+    return VideoError("source_unsupported", "The file is not a video in a supported format. Send MP4, MKV, WebM or TS.")

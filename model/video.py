@@ -1,0 +1,238 @@
+"""Decode a video with PyAV, picked by media time, scaled and upright. The only decoder in the project.
+
+Times are media times in seconds, counted from the first picture of the stream. One thread, bounded memory.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from model.container import VideoError, VideoInfo, choose_stream, is_url, open_container, plausible_rate_hz, probe
+from model.container import source_error as _source_error
+from model.preprocess import center_crop, scaled_size
+
+__all__ = ["Frame", "Video", "VideoError", "VideoInfo", "open_video"]
+
+# Without a stated rate, pictures without a timestamp are taken to be 1/25 s apart.
+ASSUMED_RATE_HZ = 25.0
+# Timestamps of these containers survive a seek. Elsewhere a resumed decode starts over, which is slow but exact.
+SEEKABLE_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts"})
+SAME_TIME_S = 1e-6
+NOTHING_DECODED = (
+    "No picture could be decoded: the video is damaged, cut short, or larger than 8192 x 4352. Send it whole."
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture: RGB uint8 (H, W, 3), contiguous, and its time in seconds from the first picture of the stream."""
+
+    image: NDArray[np.uint8]
+    pts_s: float
+
+
+def open_video(source: str | Path, *, options: Mapping[str, str] | None = None, timeout_s: float = 10) -> "Video":
+    """Open a file or URL and decode its first picture. `options` are FFmpeg's and win over the safe defaults.
+
+    Raises VideoError.
+    """
+    return Video(str(source), options or {}, timeout_s)
+
+
+class Video:
+    """An open video: a context manager whose `frames()` reads it once."""
+
+    info: VideoInfo
+
+    def __init__(self, source: str, options: Mapping[str, str], timeout_s: float) -> None:
+        self._source, self._options, self._timeout_s = source, options, timeout_s
+        self._reformatter = VideoReformatter()
+        self._open()
+
+    def _open(self) -> None:
+        self._container = open_container(self._source, self._options, self._timeout_s)
+        self._damaged = self._backward = 0
+        self._cut_short: str | None = None
+        try:
+            self._stream = choose_stream(self._container)
+            self._pictures = self._decode()
+            first = next(self._pictures, None)
+            if first is None:
+                raise VideoError("decode_failed", NOTHING_DECODED)
+            self.info = probe(self._container, self._stream, first)
+        except BaseException:
+            self._container.close()
+            raise
+        self._first, self._last = first, first
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file or connection. Idempotent."""
+        self._container.close()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was wrong with the part read so far, as sentences; complete once `frames()` has ended."""
+        found = [
+            (self._damaged, f"{self._damaged} damaged packets could not be decoded and were skipped."),
+            (self._backward, f"{self._backward} pictures whose time did not grow were dropped."),
+            (self._cut_short, self._cut_short or ""),
+        ]
+        return [sentence for is_true, sentence in found if is_true]
+
+    def frames(
+        self, sample_hz: float | None = None, size: int | None = None, after_s: float | None = None
+    ) -> Iterator[Frame]:
+        """Pictures in order of growing time.
+
+        `sample_hz`: of each slot of 1/sample_hz seconds only the first picture; otherwise all.
+        `size`: scaled and centre-cropped to (size, size, 3); otherwise the full picture.
+        `after_s`: only pictures later than that, in a later slot; exactly those that an uninterrupted run gives.
+
+        A damaged or cut file ends early, with a warning. Raises VideoError when a network source fails.
+        """
+        last_slot = None if after_s is None or sample_hz is None else _slot(after_s, sample_hz)
+        timed = self._timed(chain([self._first], self._pictures)) if after_s is None else self._resume(after_s)
+        for picture, pts_s in timed:
+            if after_s is not None and pts_s <= after_s + SAME_TIME_S:
+                continue
+            if sample_hz is not None:
+                slot = _slot(pts_s, sample_hz)
+                if slot == last_slot:
+                    continue
+                last_slot = slot
+            self._last = picture
+            yield Frame(self._image(picture, size), pts_s)
+
+    def snapshot_jpeg(self, max_side: int = 640) -> bytes:
+        """The picture that `frames()` gave last, whole and upright, as a JPEG with no side over `max_side` pixels."""
+        scale = min(1.0, max_side / max(self._last.width, self._last.height))
+        width, height = max(1, round(self._last.width * scale)), max(1, round(self._last.height * scale))
+        upright = VideoFrame.from_ndarray(self._upright(self._last, width, height), format="rgb24")
+        picture = upright.reformat(format="yuvj420p", dst_color_range="JPEG", threads=1)
+        picture.pts = 0
+        encoder = av.CodecContext.create("mjpeg", "w")
+        encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuvj420p"
+        encoder.time_base = Fraction(1, 25)
+        encoder.thread_count = 1
+        encoder.options = {"qmin": "3", "qmax": "5"}
+        return b"".join(bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)])
+
+    def _image(self, picture: VideoFrame, size: int | None) -> NDArray[np.uint8]:
+        if size is None:
+            return self._upright(picture, picture.width, picture.height)
+        pixel_aspect = self._stream.sample_aspect_ratio or 1
+        width, height = scaled_size(max(1, round(picture.width * pixel_aspect)), picture.height, size)
+        return np.ascontiguousarray(center_crop(self._upright(picture, width, height), size))
+
+    def _upright(self, picture: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
+        """RGB of width x height pixels in one pass of swscale, then turned as the display matrix says."""
+        method = Interpolation.AREA if width < picture.width else Interpolation.BILINEAR
+        method |= Interpolation.ACCURATE_RND
+        try:
+            rgb = self._reformatter.reformat(picture, width, height, "rgb24", interpolation=method, threads=1)
+        except FFmpegError as error:
+            detail = f"Pictures in the pixel format {picture.format.name} are not supported. Send the video as H.264."
+            raise VideoError("source_unsupported", detail) from error
+        return np.ascontiguousarray(np.rot90(rgb.to_ndarray(), round(picture.rotation / 90)))
+
+    def _resume(self, after_s: float) -> Iterator[tuple[VideoFrame, float]]:
+        """Pictures from `after_s` on: by seeking where that provably gives the same ones, else from the start."""
+        for earlier_s in (0.0, 10.0):
+            if self._seek(after_s, earlier_s):
+                yield from self._timed(self._pictures, after_s)
+                return
+        self.close()
+        self._open()
+        yield from self._timed(chain([self._first], self._pictures))
+
+    def _seek(self, after_s: float, earlier_s: float) -> bool:
+        """Stand right behind the picture at `after_s`; False if that very picture was not met: the seek is not exact."""
+        base_pts, time_base = self._first.pts, self._stream.time_base
+        if base_pts is None or time_base is None or self._container.format.name not in SEEKABLE_FORMATS:
+            return False
+        try:
+            self._container.seek(base_pts + int((after_s - earlier_s) / time_base), stream=self._stream)
+        except FFmpegError:
+            return False
+        self._pictures = self._decode(from_keyframe=True)
+        for picture in self._pictures:
+            if picture.pts is None:
+                return False
+            pts_s = float((picture.pts - base_pts) * time_base)
+            if pts_s >= after_s - SAME_TIME_S:
+                return pts_s <= after_s + SAME_TIME_S
+        return False
+
+    def _timed(self, pictures: Iterator[VideoFrame], last_s: float = -math.inf) -> Iterator[tuple[VideoFrame, float]]:
+        """Each picture with its time. Those whose time does not grow are dropped and counted."""
+        rate_hz = plausible_rate_hz(self._stream.guessed_rate) or self.info.rate_hz or ASSUMED_RATE_HZ
+        base_pts, time_base = self._first.pts, self._stream.time_base
+        for picture in pictures:
+            if picture.pts is None or base_pts is None or time_base is None:
+                pts_s = max(0.0, last_s + 1.0 / rate_hz)
+            else:
+                pts_s = float((picture.pts - base_pts) * time_base)
+            if pts_s <= last_s:
+                self._backward += 1
+                continue
+            last_s = pts_s
+            yield picture, pts_s
+
+    def _decode(self, from_keyframe: bool = False) -> Iterator[VideoFrame]:
+        """Pictures of the chosen stream; damage is counted and passed over."""
+        usable_pts: int | None = None
+        for packet in chain(self._read(), [None]):
+            if from_keyframe and usable_pts is None:
+                if packet is None or not packet.is_keyframe or packet.pts is None:
+                    continue
+                usable_pts = packet.pts
+            try:
+                pictures = self._stream.decode(packet)
+            except FFmpegError:
+                self._damaged += 1
+                continue
+            # Before its keyframe's time, a picture of an open group may lean on pictures that were not decoded.
+            yield from (p for p in pictures if usable_pts is None or p.pts is None or p.pts >= usable_pts)
+
+    def _read(self) -> "Iterator[Packet[Any]]":
+        """Packets of the chosen stream. Notes a file that ends before the length that its header states."""
+        start_s = (self._container.start_time or 0) / av.time_base
+        length_s = (self._container.duration or 0) / av.time_base
+        end_s = 0.0
+        try:
+            for packet in self._container.demux():
+                if packet.pts is not None and packet.time_base is not None:
+                    packet_end = (packet.pts + (packet.duration or 0)) * packet.time_base
+                    end_s = max(end_s, float(packet_end) - start_s)
+                if packet.stream.index == self._stream.index and packet.size > 0:
+                    yield packet
+        except FFmpegError as error:
+            if is_url(self._source):
+                raise _source_error(self._source, error) from None
+            self._cut_short = f"The file could not be read beyond {end_s:.1f} s: it is damaged or cut short."
+        else:
+            if end_s < length_s - 1.0:
+                self._cut_short = f"The video ends at {end_s:.1f} s of {length_s:.1f} s: the file is cut short."
+
+
+def _slot(pts_s: float, sample_hz: float) -> int:
+    return math.floor(pts_s * sample_hz + 1e-6)
