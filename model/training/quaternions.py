@@ -1,0 +1,82 @@
+"""Unit quaternions as numpy arrays (..., 4) in x, y, z, w order; y is up."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def multiply(a: Array, b: Array) -> Array:
+    """Rotation `b` followed by rotation `a`; broadcasts over leading dimensions."""
+    ax, ay, az, aw = np.moveaxis(a, -1, 0)
+    bx, by, bz, bw = np.moveaxis(b, -1, 0)
+    return np.stack(
+        [
+            aw * bx + ax * bw + ay * bz - az * by,
+            aw * by - ax * bz + ay * bw + az * bx,
+            aw * bz + ax * by - ay * bx + az * bw,
+            aw * bw - ax * bx - ay * by - az * bz,
+        ],
+        axis=-1,
+    )
+
+
+def inverse(q: Array) -> Array:
+    return q * np.array([-1.0, -1.0, -1.0, 1.0])
+
+
+def rotate(q: Array, v: Array) -> Array:
+    """Vectors (..., 3) turned by `q`."""
+    axis, w = q[..., :3], q[..., 3:]
+    twice = 2 * np.cross(axis, v)
+    turned: Array = v + w * twice + np.cross(axis, twice)
+    return turned
+
+
+def from_rotvec(v: Array) -> Array:
+    """Rotation vectors (..., 3) in radians -> quaternions."""
+    half = np.linalg.norm(v, axis=-1, keepdims=True) / 2
+    return np.concatenate([v * np.sinc(half / np.pi) / 2, np.cos(half)], axis=-1)
+
+
+def to_rotvec(q: Array) -> Array:
+    """Quaternions -> rotation vectors (..., 3) of at most pi radians."""
+    return _log(np.where(q[..., 3:] < 0, -q, q))
+
+
+def _log(q: Array) -> Array:
+    """Rotation vectors of up to 2 pi radians: q and -q turn in opposite directions."""
+    sine = np.linalg.norm(q[..., :3], axis=-1, keepdims=True)
+    angle = 2 * np.arctan2(sine, q[..., 3:])
+    vector: Array = q[..., :3] * (angle / np.maximum(sine, 1e-12))
+    return vector
+
+
+def slerp(a: Array, b: Array, weight: Array) -> Array:
+    """From `a` (weight 0) to `b` (weight 1) the short way round; weight broadcasts against (..., 1)."""
+    return multiply(from_rotvec(to_rotvec(multiply(b, inverse(a))) * weight), a)
+
+
+def crossfade(a_TL4: Array, b_TL4: Array, weight_T11: Array) -> Array:
+    """From sequence `a` to sequence `b`, going the same way round at every time.
+
+    The short way at the start is kept, so that nothing flips when the two pass 180 degrees of each other.
+    """
+    apart_TL4 = multiply(b_TL4, inverse(a_TL4))
+    apart_TL4[0] = np.where(apart_TL4[0, :, 3:] < 0, -apart_TL4[0], apart_TL4[0])
+    turned_over = (apart_TL4[1:] * apart_TL4[:-1]).sum(axis=-1, keepdims=True) < 0
+    apart_TL4[1:] *= np.cumprod(np.where(turned_over, -1, 1), axis=0)
+    return multiply(from_rotvec(_log(apart_TL4) * weight_T11), a_TL4)
+
+
+def about_y(angle: Array) -> Array:
+    """Turns by `angle` radians (...) about the vertical."""
+    zero = np.zeros_like(angle)
+    return np.stack([zero, np.sin(angle / 2), zero, np.cos(angle / 2)], axis=-1)
+
+
+def heading(q: Array) -> Array:
+    """The part of a rotation that turns about the vertical, in radians within +-pi."""
+    angle = 2 * np.arctan2(q[..., 1], q[..., 3])
+    wrapped: Array = (angle + np.pi) % (2 * np.pi) - np.pi
+    return wrapped
