@@ -5,11 +5,12 @@ Times in media are seconds from the first frame of the session's video; moments 
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AnyUrl, BaseModel, ConfigDict, Field, TypeAdapter, UrlConstraints
 
 SessionState = Literal["queued", "starting", "running", "reconnecting", "completed", "stopped", "failed"]
+SESSION_STATES: tuple[SessionState, ...] = get_args(SessionState)
 ENDED_STATES: frozenset[SessionState] = frozenset({"completed", "stopped", "failed"})
 
 FailureCode = Literal[

@@ -83,6 +83,7 @@ class ApiMetrics:
         self.upload_bytes = Counter("cake_upload_bytes_total", "Bytes of video received.", registry=registry)
         self.worker_restarts = Counter("cake_worker_restarts_total", "Workers that died.", registry=registry)
         self.sessions = Gauge("cake_sessions", "Sessions by state.", ["state"], registry=registry)
+        self.store_up = Gauge("cake_store_up", "Whether the store answered this scrape.", registry=registry)
         self.workers = Gauge("cake_workers", "Live workers.", registry=registry)
         self.capacity = Gauge(
             "cake_capacity_steps_per_second", "Detector steps per second of the live workers.", registry=registry

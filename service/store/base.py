@@ -203,7 +203,10 @@ class Store(Protocol):
         """The cursor after which only new events come."""
 
     async def wait_log(self, after: str, timeout_s: float) -> None:
-        """Return when an event was committed after the cursor, by any process, or when the time is up."""
+        """Return when an event was committed after the cursor, by any process, or when the time is up.
+
+        One caller at a time: the feed, which tells all clients of the process. Another gets a RuntimeError.
+        """
 
     async def read_scores(
         self, session_id: str, *, after_s: float | None = None, limit: int = 1000

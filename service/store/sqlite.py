@@ -1,6 +1,5 @@
 """The embedded store: one SQLite file in WAL mode, shared by the server and its workers."""
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -18,8 +17,8 @@ POLL_S = 0.02
 class SqliteStore:
     """Implements `service.store.base.Store`, see there.
 
-    One connection writes and one reads, each in its thread. `clock` times the leases in seconds and must be the same
-    for all processes of the machine: the monotonic one is, and nobody sets it back.
+    One connection writes, one reads and one watches for commits, each in its thread. `clock` times the leases in
+    seconds and must be the same for all processes of the machine: the monotonic one is, and nobody sets it back.
     """
 
     def __init__(
@@ -28,6 +27,8 @@ class SqliteStore:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._writer = SqliteThread(path, prepare=migrate)
         self._reader = SqliteThread(path)
+        self._watcher = SqliteThread(path)
+        self._waiting = False
         self._scores_keep_s = scores_keep_s
         self._clock = clock
 
@@ -116,16 +117,18 @@ class SqliteStore:
         return await self._reader.read(sqlite_log.log_end)
 
     async def wait_log(self, after: str, timeout_s: float) -> None:
-        deadline_s = time.monotonic() + timeout_s
-        while not await self._reader.read(lambda db: sqlite_log.has_more(db, after)):
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0:
-                return
-            await asyncio.sleep(min(POLL_S, left_s))
+        if self._waiting:
+            raise RuntimeError("Only one may wait for the log.")
+        self._waiting = True
+        try:
+            await self._watcher.poll(lambda db: sqlite_log.has_more(db, after), every_s=POLL_S, timeout_s=timeout_s)
+        finally:
+            self._waiting = False
 
     async def read_scores(self, session_id: str, *, after_s: float | None = None, limit: int = 1000) -> list[ScoreRow]:
         return await self._reader.read(lambda db: sqlite_log.read_scores(db, session_id, after_s, limit))
 
     async def close(self) -> None:
+        await self._watcher.close()
         await self._reader.close()
         await self._writer.close()

@@ -1,0 +1,200 @@
+"""Live events for many clients from one reader of the store: history first, then live, no gap and nothing twice."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+from prometheus_client import Histogram
+
+from service.errors import ServiceError
+from service.schemas import ENDED_STATES, EVENT, Event, LogEntry
+from service.store.base import Store
+
+BUFFER = 1000
+"""Messages that wait for one client; a live client that is further behind is too slow."""
+PAGE = 500
+_RETRY_S = 1.0
+_log = structlog.get_logger(__name__)
+
+
+class SlowClient(Exception):
+    """The client did not take its messages in time; it may resume after the last that it got."""
+
+
+class FeedClosed(Exception):
+    """The server is shutting down."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One event as a client gets it. `position` is what it resumes with; messages of a follower grow in `order`."""
+
+    position: str
+    order: tuple[int, ...]
+    text: str
+    last: bool
+
+
+def position_order(position: str) -> tuple[int, ...]:
+    """An event id or a cursor of the common log as numbers that can be compared."""
+    return tuple(int(number) for number in position.split("-"))
+
+
+def session_message(event: Event) -> Message:
+    """What a follower of one session gets."""
+    last = event.type == "session.state" and event.state in ENDED_STATES
+    return Message(event.id, position_order(event.id), EVENT.dump_json(event).decode(), last)
+
+
+def log_message(entry: LogEntry) -> Message:
+    """What a follower of all sessions gets."""
+    return Message(entry.cursor, position_order(entry.cursor), entry.model_dump_json(), False)
+
+
+class Subscription:
+    """The bounded buffer of one follower, filled by the feed."""
+
+    def __init__(self) -> None:
+        self._messages: deque[Message] = deque()
+        self._changed = asyncio.Event()
+        self._overflowed = False
+        self._closed = False
+
+    def put(self, message: Message) -> None:
+        if len(self._messages) >= BUFFER:
+            self._overflowed = True
+            self._messages.clear()
+        if not self._overflowed:
+            self._messages.append(message)
+        self._changed.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._changed.set()
+
+    def restart(self) -> None:
+        """Start buffering anew: what came before will be read from the store."""
+        self._messages.clear()
+        self._overflowed = False
+
+    @property
+    def overflowed(self) -> bool:
+        return self._overflowed
+
+    async def take(self, timeout_s: float) -> list[Message]:
+        """All that waits, at least one message, or nothing when the time is up. Raises SlowClient, FeedClosed."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return []
+        self._changed.clear()
+        if self._closed:
+            raise FeedClosed
+        if self._overflowed:
+            raise SlowClient
+        messages = list(self._messages)
+        self._messages.clear()
+        return messages
+
+
+class Feed:
+    """Reads each new event of the store once and hands it to all who follow it. `run` must be running."""
+
+    def __init__(self, store: Store, delivery_seconds: Histogram) -> None:
+        self._store = store
+        self._delivery_seconds = delivery_seconds
+        self._by_session: dict[str, set[Subscription]] = {}
+        self._of_all: set[Subscription] = set()
+        self._closed = False
+
+    async def run(self) -> None:
+        """Until cancelled. While the store is away it tries again; nothing is lost, the cursor stays."""
+        cursor: str | None = None
+        while True:
+            try:
+                if cursor is None:
+                    cursor = await self._store.log_end()
+                await self._store.wait_log(cursor, timeout_s=1.0)
+                entries = await self._store.read_log(after=cursor, limit=PAGE)
+            except ServiceError as error:
+                _log.warning("store not readable", error=error.detail)
+                await asyncio.sleep(_RETRY_S)
+                continue
+            for entry in entries:
+                self._dispatch(entry)
+                cursor = entry.cursor
+
+    def _dispatch(self, entry: LogEntry) -> None:
+        followers = self._by_session.get(entry.event.session_id)
+        if followers:
+            message = session_message(entry.event)
+            for follower in followers:
+                follower.put(message)
+        if self._of_all:
+            message = log_message(entry)
+            for follower in self._of_all:
+                follower.put(message)
+        self._delivery_seconds.observe(max(0.0, (datetime.now(UTC) - entry.event.time).total_seconds()))
+
+    @contextmanager
+    def subscribe(self, session_id: str | None) -> Iterator[Subscription]:
+        """Follow one session, or all."""
+        subscription = Subscription()
+        followers = self._of_all if session_id is None else self._by_session.setdefault(session_id, set())
+        followers.add(subscription)
+        if self._closed:
+            subscription.close()
+        try:
+            yield subscription
+        finally:
+            followers.discard(subscription)
+            if session_id is not None and not followers:
+                self._by_session.pop(session_id, None)
+
+    def close(self) -> None:
+        """Send every follower away; those that come later too."""
+        self._closed = True
+        for followers in (self._of_all, *self._by_session.values()):
+            for subscription in followers:
+                subscription.close()
+
+
+async def follow(
+    subscription: Subscription,
+    read: Callable[[str | None], Awaitable[list[Message]]],
+    after: str | None,
+    *,
+    live: bool,
+    heartbeat_s: float,
+) -> AsyncGenerator[list[Message], None]:
+    """Messages after a position: first pages that `read` gets from the store, then live ones.
+
+    Ends after a message that is the last, and after the stored ones unless `live`. An empty list says that nothing
+    came for `heartbeat_s`. Raises SlowClient, FeedClosed.
+    """
+    order = () if after is None else position_order(after)
+    caught_up = False
+    while not caught_up:
+        subscription.restart()
+        page = await read(after)
+        if page:
+            yield page
+            after, order = page[-1].position, page[-1].order
+            if page[-1].last:
+                return
+        # A client may take its time over history: what overflows meanwhile is read from the store.
+        caught_up = len(page) < PAGE and not subscription.overflowed
+    while live:
+        taken = await subscription.take(heartbeat_s)
+        fresh = [message for message in taken if message.order > order]
+        if fresh:
+            order = fresh[-1].order
+        if fresh or not taken:
+            yield fresh
+        if fresh and fresh[-1].last:
+            return

@@ -1,0 +1,51 @@
+"""The OpenAPI description: FastAPI's, with problems under their own content type and the hand-read bodies' schemas."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
+
+from service.api.problems import MEDIA_TYPE
+from service.schemas import LogEntry, SessionOptions, SessionRequest
+
+DESCRIPTION = """
+CAKE watches video and says the moment an action starts. Submit a video with `POST /v1/sessions`, follow its events.
+
+**Live events.** `GET /v1/sessions/{id}/events` pages through them as JSON, streams them with
+`Accept: text/event-stream`, and a WebSocket on the same path gets one event per message. All three take `after=ID`
+(SSE also `Last-Event-ID`), send what was missed and then what is new, in order, nothing twice. The WebSocket
+`/v1/events` follows all sessions: each message is a `LogEntry` whose `cursor` is passed as `after` to resume; without
+`after` it starts with the present. Close codes: 1000 the session has ended, 1012 the server stops, 1013 the client is
+too slow or the store is away.
+
+**Admission.** Workers measure what they can do in steps per second. A `realtime` session sets its model's `sample_hz`
+aside, a `fast` one a small fixed share and uses what is free. What does not fit gets 503 with `Retry-After`.
+
+**Errors** are `application/problem+json` (RFC 9457) with a stable `code` and a `detail` that says what to do.
+"""
+
+
+def describe(app: FastAPI) -> None:
+    """Make `app.openapi()` return the whole description."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _completed(generate())
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _completed(schema: dict[str, Any]) -> dict[str, Any]:
+    _, definitions = models_json_schema(
+        [(SessionRequest, "validation"), (SessionOptions, "validation"), (LogEntry, "serialization")],
+        ref_template="#/components/schemas/{model}",
+    )
+    schema["components"]["schemas"] = definitions["$defs"] | schema["components"]["schemas"]
+    for path in schema["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                if int(status) >= 400:
+                    response["content"] = {MEDIA_TYPE: next(iter(response["content"].values()))}
+    return schema

@@ -1,0 +1,122 @@
+"""The edge: every failure becomes problem+json here, and only here."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.responses import Response
+from starlette.websockets import WebSocket
+
+from service.errors import InvalidRequest, NotFound, ServiceError
+from service.schemas import FieldError, ProblemBody, ProblemCode
+
+MEDIA_TYPE = "application/problem+json"
+ProblemStatus = Literal[404, 405, 409, 413, 415, 422, 500, 503, 507]
+_DESCRIPTIONS: Mapping[ProblemStatus, str] = {
+    404: "`not_found`",
+    409: "`idempotency_conflict`: the key was used with another body",
+    413: "`too_large`",
+    415: "`unsupported_media_type`",
+    422: "`invalid_request`, `unknown_model` or `unknown_label`",
+    503: "`over_capacity`, `not_ready` or `store_unavailable`; see `Retry-After`",
+    507: "`storage_full`",
+}
+_log = structlog.get_logger(__name__)
+
+
+class MethodNotAllowed(ServiceError):
+    code, status, title = "method_not_allowed", 405, "The method is not allowed here"
+
+
+class Internal(ServiceError):
+    code, status, title = "internal", 500, "The server failed"
+
+
+def problems(*statuses: ProblemStatus) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI responses of a route that may fail so; 503 is part of every one that asks the store."""
+    return {status: {"model": ProblemBody, "description": _DESCRIPTIONS[status]} for status in statuses}
+
+
+def invalid(errors: RequestValidationError | WebSocketRequestValidationError | ValidationError) -> InvalidRequest:
+    """Name the fields at fault, as a caller writes them: `source.url`, `limit`."""
+    places = ("query", "path", "header", "body")
+    fields = [
+        FieldError(
+            field=".".join(str(part) for part in error["loc"] if part not in places) or "body",
+            message=error["msg"],
+        )
+        for error in errors.errors()
+    ]
+    return InvalidRequest("; ".join(f"{error.field}: {error.message}" for error in fields) + ".", errors=fields)
+
+
+def add_handlers(app: FastAPI) -> None:
+    # Starlette's types know handlers of requests or of WebSockets; these are called with either.
+    app.add_exception_handler(ServiceError, _on_service_error)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _on_invalid)  # type: ignore[arg-type]
+    app.add_exception_handler(WebSocketRequestValidationError, _on_invalid)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+async def _on_service_error(connection: HTTPConnection, error: Exception) -> Response | None:
+    assert isinstance(error, ServiceError)
+    response = _response(connection, error)
+    if isinstance(connection, WebSocket):
+        await connection.send_denial_response(response)
+        return None
+    return response
+
+
+async def _on_invalid(connection: HTTPConnection, error: Exception) -> Response | None:
+    assert isinstance(error, RequestValidationError | WebSocketRequestValidationError)
+    return await _on_service_error(connection, invalid(error))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """What the framework itself refuses: an unknown path or method."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        response = _response(request, MethodNotAllowed(f"Use another method: {(error.headers or {}).get('Allow')}."))
+    elif error.status_code == 404:
+        response = _response(request, NotFound("There is nothing at this path; /docs lists all paths."))
+    else:
+        response = _response(request, InvalidRequest(f"{error.detail}."))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _on_disconnect(_request: Request, _error: Exception) -> Response:
+    _log.info("client went away before its request was complete")
+    return Response(status_code=400)
+
+
+async def _on_bug(request: Request, _error: Exception) -> Response:
+    return _response(request, Internal("This is a bug; the server's log says more beside this answer's X-Request-ID."))
+
+
+def _response(connection: HTTPConnection, error: ServiceError) -> Response:
+    code: ProblemCode = error.code
+    body = ProblemBody(
+        type="about:blank",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        code=code,
+        instance=connection.url.path,
+        errors=error.errors,
+        known=error.known,
+    )
+    response = Response(body.model_dump_json(exclude_none=True), error.status, media_type=MEDIA_TYPE)
+    if error.retry_after_s is not None:
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    if error.status == 413:
+        # The rest of the body is not read, so the connection cannot serve another request.
+        response.headers["Connection"] = "close"
+    return response

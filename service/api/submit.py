@@ -1,0 +1,165 @@
+"""Submit a video: by URL in JSON, or as an upload."""
+
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+
+from service.api.context import Context, SharedContext
+from service.api.models import loaded_models
+from service.api.problems import invalid, problems
+from service.api.sessions import session_answer
+from service.errors import TooLarge, UnknownLabel, UnknownModel, UnsupportedMediaType
+from service.schemas import ModelInfo, Session, SessionOptions, SessionRequest, Source, UploadSource, UrlSource
+from service.settings import Settings
+from service.store.base import SessionRecord
+from service.uploads import MAX_OPTIONS_BYTES, receive_upload, too_large
+
+router = APIRouter(tags=["sessions"])
+_MULTIPART = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {"type": "string", "format": "binary", "description": "The video."},
+        "session": {"$ref": "#/components/schemas/SessionOptions"},
+    },
+}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/SessionRequest"},
+                "example": {"source": {"url": "https://example.org/clip.mp4"}, "pace": "realtime"},
+            },
+            "multipart/form-data": {"schema": _MULTIPART, "encoding": {"session": {"contentType": "application/json"}}},
+        },
+    }
+}
+_LOCATION = {"Location": {"schema": {"type": "string"}, "description": "Path of the session."}}
+
+
+@router.post(
+    "/v1/sessions",
+    summary="Submit a video: a URL as JSON, or an upload as multipart/form-data",
+    status_code=202,
+    response_model=Session,
+    responses={
+        202: {"description": "The session is queued.", "headers": _LOCATION},
+        **problems(409, 413, 415, 422, 503, 507),
+    },
+    openapi_extra=_BODY,
+)
+async def submit(
+    request: Request,
+    context: SharedContext,
+    idempotency_key: Annotated[
+        str | None,
+        Header(min_length=1, max_length=255, description="Repeating a key and its body has no effect."),
+    ] = None,
+) -> JSONResponse:
+    models = await loaded_models(context.store)
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "application/json":
+        record = await _submit_url(request, context, models, idempotency_key)
+    elif media_type == "multipart/form-data":
+        record = await _submit_upload(request, context, models, idempotency_key)
+    else:
+        raise UnsupportedMediaType("Send application/json with a URL, or multipart/form-data with a file.")
+    session = session_answer(record)
+    return JSONResponse(session.model_dump(mode="json"), 202, headers={"Location": session.links.self})
+
+
+async def _submit_url(
+    request: Request, context: Context, models: Mapping[str, ModelInfo], idempotency_key: str | None
+) -> SessionRecord:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_OPTIONS_BYTES:
+            raise TooLarge(f"The JSON body may have {MAX_OPTIONS_BYTES} bytes.")
+    try:
+        asked = SessionRequest.model_validate_json(bytes(body))
+    except ValidationError as error:
+        raise invalid(error) from error
+    source = UrlSource(url=str(asked.source.url))
+    record = _new_record(str(uuid.uuid4()), source, asked, models, context.settings)
+    return await _queue(context, record, idempotency_key, hashlib.sha256(body).hexdigest())
+
+
+async def _submit_upload(
+    request: Request, context: Context, models: Mapping[str, ModelInfo], idempotency_key: str | None
+) -> SessionRecord:
+    settings = context.settings
+    announced_bytes = request.headers.get("content-length", "")
+    if announced_bytes.isdecimal() and int(announced_bytes) > settings.max_upload_bytes + MAX_OPTIONS_BYTES:
+        raise too_large(settings.max_upload_bytes)
+    session_id = str(uuid.uuid4())
+    path = settings.uploads_dir / session_id
+    arriving = path.with_suffix(".part")
+    upload = await receive_upload(
+        _counted(request.stream(), context),
+        request.headers["content-type"],
+        arriving,
+        max_bytes=settings.max_upload_bytes,
+    )
+    try:
+        asked = SessionOptions.model_validate_json(upload.options_json or b"{}")
+        record = _new_record(session_id, UploadSource(filename=upload.filename), asked, models, settings)
+        # The file comes first: a worker may claim the session at once.
+        arriving.rename(path)
+        queued = await _queue(context, record, idempotency_key, upload.digest)
+    except Exception as error:
+        arriving.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        if isinstance(error, ValidationError):
+            raise invalid(error) from error
+        raise
+    if queued.id != session_id:
+        path.unlink()
+    return queued
+
+
+async def _counted(body: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async for chunk in body:
+        context.metrics.upload_bytes.inc(len(chunk))
+        yield chunk
+
+
+async def _queue(context: Context, record: SessionRecord, idempotency_key: str | None, digest: str) -> SessionRecord:
+    return await context.store.create_session(
+        record,
+        max_queued=context.settings.max_queued_sessions,
+        idempotency_key=idempotency_key,
+        digest=digest,
+    )
+
+
+def _new_record(
+    session_id: str, source: Source, asked: SessionOptions, models: Mapping[str, ModelInfo], settings: Settings
+) -> SessionRecord:
+    """Raises UnknownModel, UnknownLabel. A realtime session costs its sampling rate, a fast one a small fixed share."""
+    name = settings.default_model if asked.model is None else asked.model
+    if name not in models:
+        raise UnknownModel(f"There is no model {name!r}; see `known`.", known=sorted(models))
+    model = models[name]
+    unknown = set(asked.labels or ()) - set(model.labels)
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise UnknownLabel(f"The model {name!r} does not know {names}; see `known`.", known=list(model.labels))
+    return SessionRecord(
+        id=session_id,
+        source=source,
+        model=name,
+        model_version=model.version,
+        labels=tuple(dict.fromkeys(asked.labels or model.labels)),
+        pace=asked.pace,
+        cost_steps_per_s=model.sample_hz if asked.pace == "realtime" else settings.fast_session_steps_per_s,
+        created_at=datetime.now(UTC),
+        name=asked.name,
+    )
