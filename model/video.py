@@ -4,7 +4,7 @@ Times are media times in seconds, counted from the first picture of the stream. 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -99,19 +99,26 @@ class Video:
         return [sentence for is_true, sentence in found if is_true]
 
     def frames(
-        self, sample_hz: float | None = None, size: int | None = None, after_s: float | None = None
+        self,
+        sample_hz: float | None = None,
+        size: int | None = None,
+        after_s: float | None = None,
+        on_picture: Callable[[float], None] | None = None,
     ) -> Iterator[Frame]:
         """Pictures in order of growing time.
 
         `sample_hz`: of each slot of 1/sample_hz seconds only the first picture; otherwise all.
         `size`: scaled and centre-cropped to (size, size, 3); otherwise the full picture.
         `after_s`: only pictures later than that, in a later slot; exactly those that an uninterrupted run gives.
+        `on_picture`: called with the time of each decoded picture, taken or not, before it is scaled.
 
         A damaged or cut file ends early, with a warning. Raises VideoError when a network source fails.
         """
         last_slot = None if after_s is None or sample_hz is None else _slot(after_s, sample_hz)
         timed = self._timed(chain([self._first], self._pictures)) if after_s is None else self._resume(after_s)
         for picture, pts_s in timed:
+            if on_picture is not None:
+                on_picture(pts_s)
             if after_s is not None and pts_s <= after_s + SAME_TIME_S:
                 continue
             if sample_hz is not None:

@@ -1,0 +1,149 @@
+"""The parent's side of a decoder: starts the child, reads its messages, and always kills and reaps it."""
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from model.container import VideoError, VideoInfo
+from service import decode
+from service.decode import DecodeRequest
+
+# What the parent holds beyond the pipe; a full buffer pauses reading, the full pipe then pauses the child.
+BUFFER_BYTES = 256 * 1024
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class DecodedFrame:
+    """A frame for the detector: RGB uint8 (size, size, 3), its media time, when it arrived, and what decoding cost."""
+
+    image: NDArray[np.uint8]
+    pts_s: float
+    arrived_unix_s: float
+    decode_s: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A JPEG of the whole picture, for people."""
+
+    jpeg: bytes
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The source is over; `warnings` are sentences about what was wrong with it."""
+
+    warnings: tuple[str, ...]
+
+
+class DecoderDied(Exception):
+    """The child ended without saying why: killed, crashed, or out of memory."""
+
+
+@asynccontextmanager
+async def start_decoder(request: DecodeRequest) -> AsyncIterator["Decoder"]:
+    """A decoder child for as long as the context lasts; leaving it kills and reaps the child, also on cancellation."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "service.decode",
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=DEVNULL,
+        limit=BUFFER_BYTES,
+        env=_environment(),
+    )
+    assert process.stdin is not None and process.stdout is not None
+    decoder = Decoder(process, process.stdout, request)
+    try:
+        process.stdin.write(replace(request, parent_pid=os.getpid()).to_json().encode() + b"\n")
+        process.stdin.close()
+        yield decoder
+    finally:
+        decoder.kill()
+        # Reading to the end frees the pipe, which asyncio wants before it calls the process gone.
+        await process.stdout.read()
+        await process.wait()
+
+
+class Decoder:
+    """A running decoder child; made by `start_decoder`."""
+
+    def __init__(self, process: Process, stdout: asyncio.StreamReader, request: DecodeRequest) -> None:
+        self._process = process
+        self._stdout = stdout
+        self._size = request.size
+        # Opening takes one deadline to connect and one to probe; afterwards the child gives a sign of life each second.
+        self._silence_s = 2 * request.timeout_s + 5
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End the child now; `messages` then raises DecoderDied. Idempotent."""
+        if self._process.returncode is None:
+            self._process.kill()
+
+    async def messages(self) -> AsyncIterator[VideoInfo | DecodedFrame | Snapshot | Ended]:
+        """First a VideoInfo, then frames and snapshots, then Ended.
+
+        Raises VideoError when the source fails or the child falls silent, DecoderDied when it ends without a word.
+        """
+        while True:
+            kind, payload = await self._read()
+            if kind == decode.FRAME:
+                yield self._frame(payload)
+            elif kind == decode.SNAPSHOT:
+                yield Snapshot(payload)
+            elif kind == decode.OPENED:
+                yield VideoInfo(**json.loads(payload))
+            elif kind == decode.ENDED:
+                yield Ended(tuple(json.loads(payload)["warnings"]))
+                return
+            elif kind == decode.ERROR:
+                raise _video_error(json.loads(payload))
+            elif kind != decode.ALIVE:
+                raise DecoderDied(f"The decoder sent a message of unknown kind {kind!r}.")
+
+    async def _read(self) -> tuple[bytes, bytes]:
+        try:
+            async with asyncio.timeout(self._silence_s):
+                kind, length = decode.HEADER.unpack(await self._stdout.readexactly(decode.HEADER.size))
+                if length > MAX_MESSAGE_BYTES:
+                    raise DecoderDied(f"The decoder announced a message of {length} bytes.")
+                return kind, await self._stdout.readexactly(length)
+        except TimeoutError:
+            detail = f"The source gave nothing for {self._silence_s:.0f} s. Check that it is up and reachable."
+            raise VideoError("source_timeout", detail) from None
+        except asyncio.IncompleteReadError:
+            raise DecoderDied("The decoder ended without a word.") from None
+
+    def _frame(self, payload: bytes) -> DecodedFrame:
+        pts_s, arrived_unix_s, decode_s = decode.FRAME_HEADER.unpack_from(payload)
+        pixels = np.frombuffer(payload, np.uint8, offset=decode.FRAME_HEADER.size)
+        return DecodedFrame(pixels.reshape(self._size, self._size, 3), pts_s, arrived_unix_s, decode_s)
+
+
+def _video_error(message: dict[str, str]) -> VideoError:
+    if "traceback" in message:
+        _log.error("decoder failed", traceback=message["traceback"])
+    return VideoError(message["code"], message["detail"])
+
+
+def _environment() -> dict[str, str]:
+    """All that the child gets to see: the way to this package, and settings that keep it small."""
+    return {"PYTHONPATH": str(Path(__file__).parents[1]), "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}

@@ -1,0 +1,227 @@
+"""The decoder child gives what the decoder gives, at the right pace, and never outlives its parent."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_videos import cut, write_audio, write_video
+from video_server import serve_folder
+
+from model.video import VideoError, VideoInfo, open_video
+from service.decode import DecodeRequest
+from service.decoder_process import DecodedFrame, DecoderDied, Ended, Snapshot, start_decoder
+
+Message = VideoInfo | DecodedFrame | Snapshot | Ended
+
+
+def request(
+    address: str | Path, *, pace: str = "fast", after_s: float | None = None, size: int = 32, timeout_s: float = 5.0
+) -> DecodeRequest:
+    return DecodeRequest(str(address), {}, 10.0, size, pace, after_s, 5.0, timeout_s)  # type: ignore[arg-type]
+
+
+async def everything(asked: DecodeRequest) -> list[Message]:
+    async with start_decoder(asked) as decoder:
+        return [message async for message in decoder.messages()]
+
+
+async def failure(address: str | Path, timeout_s: float = 5.0) -> VideoError:
+    with pytest.raises(VideoError) as caught:
+        await everything(request(address, timeout_s=timeout_s))
+    return caught.value
+
+
+def frames_of(messages: list[Message]) -> list[DecodedFrame]:
+    return [message for message in messages if isinstance(message, DecodedFrame)]
+
+
+def is_gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+async def test_the_child_gives_the_probe_then_the_same_frames_as_the_decoder_then_the_end(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", count=45)
+    messages = await everything(request(path))
+    with open_video(path) as video:
+        expected = list(video.frames(sample_hz=10.0, size=32))
+        assert messages[0] == video.info
+    assert messages[-1] == Ended(())
+    frames = frames_of(messages)
+    assert [f.pts_s for f in frames] == [f.pts_s for f in expected]
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(frames, expected, strict=True))
+    assert all(0 <= f.decode_s < 5 and abs(time.time() - f.arrived_unix_s) < 30 for f in frames)
+
+
+async def test_a_later_start_gives_the_rest(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", count=45)
+    whole = frames_of(await everything(request(path)))
+    rest = frames_of(await everything(request(path, after_s=whole[6].pts_s)))
+    assert [f.pts_s for f in rest] == [f.pts_s for f in whole[7:]]
+
+
+async def test_the_live_pace_gives_each_frame_when_a_camera_would(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", count=24)
+    frames = frames_of(await everything(request(path, pace="realtime")))
+    lag = [f.arrived_unix_s - f.pts_s for f in frames]
+    assert len(frames) == 8
+    np.testing.assert_allclose(lag, lag[0], atol=0.02)
+
+
+async def test_a_resumed_live_pace_does_not_wait_for_what_was_seen_already(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", count=400)
+    started_s = time.monotonic()
+    frames = frames_of(await everything(request(path, pace="realtime", after_s=13.0)))
+    assert len(frames) == 3
+    assert time.monotonic() - started_s < 8
+
+
+async def test_snapshots_are_jpegs_of_the_whole_picture(tmp_path: Path) -> None:
+    messages = await everything(request(write_video(tmp_path / "v.mp4", count=12, width=800, height=600)))
+    snapshots = [message for message in messages if isinstance(message, Snapshot)]
+    assert snapshots
+    (tmp_path / "s.jpg").write_bytes(snapshots[0].jpeg)
+    assert snapshots[0].jpeg.startswith(b"\xff\xd8")
+    # The size stands in the frame header of the JPEG: height, then width.
+    at = snapshots[0].jpeg.index(b"\xff\xc0") + 5
+    assert snapshots[0].jpeg[at : at + 4] == (480).to_bytes(2, "big") + (640).to_bytes(2, "big")
+
+
+async def test_a_cut_video_ends_with_a_warning(tmp_path: Path) -> None:
+    path = cut(write_video(tmp_path / "v.mkv", count=150), 0.6)
+    ended = (await everything(request(path)))[-1]
+    assert isinstance(ended, Ended)
+    assert any("cut short" in warning for warning in ended.warnings)
+
+
+async def test_files_that_cannot_be_used_fail_with_their_code(tmp_path: Path) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    assert (await failure(text)).code == "source_unsupported"
+    assert (await failure(write_audio(tmp_path / "a.m4a"))).code == "no_video_stream"
+    assert (await failure(tmp_path / "nothing.mp4")).code == "source_unreachable"
+
+
+async def test_urls_play_or_fail_with_their_code(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4", count=30, format_options={"movflags": "+faststart"})
+    (tmp_path / "page.html").write_text("<html>" * 100)
+    with serve_folder(tmp_path) as host:
+        assert len(frames_of(await everything(request(f"http://{host}/v.mp4")))) == 10
+        assert len(frames_of(await everything(request(f"http://user:pass@{host}/secret/v.mp4")))) == 10
+        assert (await failure(f"http://user:wrong@{host}/secret/v.mp4")).code == "source_unauthorized"
+        assert (await failure(f"http://{host}/nothing.mp4")).code == "source_unreachable"
+        assert (await failure(f"http://{host}/page.html")).code == "source_unsupported"
+        assert (await failure(f"http://{host}/stall/v.mp4", timeout_s=0.5)).code == "source_timeout"
+    assert (await failure(f"http://{host}/v.mp4")).code == "source_unreachable"
+    assert (await failure("http://no-such-host.invalid/v.mp4")).code == "source_unreachable"
+    assert (await failure(f"gopher://{host}/v.mp4")).code == "source_unsupported"
+
+
+async def test_a_failure_never_tells_the_address(tmp_path: Path) -> None:
+    with serve_folder(tmp_path) as host:
+        error = await failure(f"http://user:hunter2@{host}/secret/v.mp4?token=abc")
+    assert "hunter2" not in str(error)
+    assert "abc" not in str(error)
+
+
+async def test_the_address_is_not_in_the_process_list(tmp_path: Path) -> None:
+    with serve_folder(tmp_path) as host:
+        async with start_decoder(request(f"http://user:hunter2@{host}/stall/v.mp4")) as decoder:
+            proc = Path(f"/proc/{decoder.pid}")
+            assert b"service.decode" in proc.joinpath("cmdline").read_bytes()
+            assert b"hunter2" not in proc.joinpath("cmdline").read_bytes() + proc.joinpath("environ").read_bytes()
+
+
+async def test_a_killed_child_is_noticed_and_reaped(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", count=60)
+    async with start_decoder(request(path, pace="realtime")) as decoder:
+        with pytest.raises(DecoderDied):
+            async for message in decoder.messages():
+                if isinstance(message, DecodedFrame):
+                    os.kill(decoder.pid, signal.SIGKILL)
+    assert is_gone(decoder.pid)
+
+
+async def test_leaving_early_and_being_cancelled_both_end_the_child(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", count=300)
+    async with start_decoder(request(path)) as decoder:
+        await anext(decoder.messages())
+    assert is_gone(decoder.pid)
+
+    pids: list[int] = []
+
+    async def follow() -> None:
+        async with start_decoder(request(path, pace="realtime")) as running:
+            pids.append(running.pid)
+            async for _ in running.messages():
+                pass
+
+    task = asyncio.create_task(follow())
+    while not pids:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert is_gone(pids[0])
+
+
+async def test_a_reader_that_stops_reading_stops_the_decoder(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", count=300, width=64, height=64)
+    async with start_decoder(request(path, size=224)) as decoder:
+        messages = decoder.messages()
+        while not isinstance(await anext(messages), DecodedFrame):
+            pass
+        await asyncio.sleep(0.5)
+        # 100 frames of 150 kB do not fit the pipe and the buffer: the child is still there, waiting to write.
+        assert Path(f"/proc/{decoder.pid}/stat").read_text().split()[2] == "S"
+        assert sum([1 async for message in messages if isinstance(message, DecodedFrame)]) == 99
+
+
+def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", count=300)
+    program = (
+        "import asyncio, sys\n"
+        "from service.decode import DecodeRequest\n"
+        "from service.decoder_process import start_decoder\n"
+        "async def main():\n"
+        "    asked = DecodeRequest(sys.argv[1], {}, 10.0, 32, 'realtime', None, 0.0, 5.0)\n"
+        "    async with start_decoder(asked) as decoder:\n"
+        "        messages = decoder.messages()\n"
+        "        await anext(messages)\n"
+        "        sys.stdout.write(f'{decoder.pid}\\n'); sys.stdout.flush()\n"
+        "        async for _ in messages: pass\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        parent.kill()
+    deadline_s = time.monotonic() + 5
+    while not is_gone(child) and time.monotonic() < deadline_s:
+        # Without a parent it may stay a zombie until init reaps it; that is dead, too.
+        if Path(f"/proc/{child}/stat").read_text().split()[2] == "Z":
+            break
+        time.sleep(0.01)
+    assert time.monotonic() < deadline_s
+
+
+def test_the_child_imports_neither_torch_nor_asyncio_nor_pydantic() -> None:
+    program = "import sys, service.decode; sys.stdout.write(' '.join(sys.modules))"
+    modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "asyncio", "pydantic", "structlog"} & set(modules)
+    assert "av" in modules
+
+
+async def test_the_child_stays_small_on_full_hd(tmp_path: Path) -> None:
+    options = {"preset": "ultrafast", "refs": "4", "bf": "3"}
+    path = write_video(tmp_path / "v.mp4", width=1920, height=1080, count=30, codec_options=options)
+    async with start_decoder(request(path, size=160)) as decoder:
+        async for message in decoder.messages():
+            if isinstance(message, DecodedFrame):
+                status = Path(f"/proc/{decoder.pid}/status").read_text()
+    assert int(status.split("VmHWM:")[1].split()[0]) < 120_000

@@ -1,0 +1,58 @@
+"""A small HTTP server for the tests: serves a folder, asks for a password under /secret/, and stalls under /stall/."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+AUTHORIZATION = "Basic dXNlcjpwYXNz"  # user:pass
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def __init__(self, *arguments: Any, released: threading.Event, directory: str) -> None:
+        self._released = released
+        super().__init__(*arguments, directory=directory)
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/secret/"):
+            if self.headers.get("Authorization") != AUTHORIZATION:
+                self.send_response(401)
+                self.send_header("WWW-Authenticate", 'Basic realm="videos"')
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            self.path = self.path.removeprefix("/secret")
+        if self.path.startswith("/stall/"):
+            self._released.wait()
+            return
+        super().do_GET()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Keep the tests' output clean."""
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        try:
+            super().copyfile(source, outputfile)
+        except (BrokenPipeError, ConnectionResetError):
+            # The client had enough.
+            self.close_connection = True
+
+
+@contextmanager
+def serve_folder(folder: Path) -> Iterator[str]:
+    """Serve `folder` on a free port of the loopback; gives `127.0.0.1:PORT`."""
+    released = threading.Event()
+    handler = partial(_Handler, released=released, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        released.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
