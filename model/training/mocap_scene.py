@@ -114,7 +114,7 @@ def _shoot(
 
 def _distractor(client: int, rng: np.random.Generator) -> tuple[int, Place]:
     """A ball or box that swings, bounces or circles; its id, and where it is at a time in seconds."""
-    radius = float(rng.uniform(0.06, 0.28))
+    radius = float(rng.uniform(0.05, 0.2))
     rgba = (*rng.uniform(0.05, 1, 3).tolist(), 1.0)
     if rng.random() < 0.5:
         visual = pybullet.createVisualShape(pybullet.GEOM_SPHERE, radius=radius, rgbaColor=rgba, physicsClientId=client)
@@ -124,8 +124,8 @@ def _distractor(client: int, rng: np.random.Generator) -> tuple[int, Place]:
             pybullet.GEOM_BOX, halfExtents=sides, rgbaColor=rgba, physicsClientId=client
         )
     body = pybullet.createMultiBody(0, -1, visual, physicsClientId=client)
-    distance, angle = rng.uniform(0.9, 2.5), rng.uniform(0, 2 * np.pi)
-    swing, rate, phase = rng.uniform(0, 1.2), rng.uniform(0.2, 1.5), rng.uniform(0, 2 * np.pi)
+    distance, angle = rng.uniform(0.7, 1.9), rng.uniform(0, 2 * np.pi)
+    swing, rate, phase = rng.uniform(0, 0.9), rng.uniform(0.2, 1.5), rng.uniform(0, 2 * np.pi)
     bounce, circle = rng.choice([0.0, 0.0, 1.0]) * rng.uniform(0.3, 1.5), rng.choice([0.0, 1.0]) * rng.uniform(-1, 1)
 
     def place(time_s: float) -> tuple[float, float, float]:
