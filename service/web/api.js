@@ -1,0 +1,99 @@
+/** The HTTP interface: every call returns parsed JSON or throws a Problem whose message can be shown as it is. */
+
+const UNREACHABLE = "The server cannot be reached. Check that it is running and try again.";
+const TIMEOUT_MS = 15_000;
+
+export class Problem extends Error {
+  /** `status` 0 means that no answer came. */
+  constructor(status, code, detail) {
+    super(detail);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/** Relative to the page, so that it works below a path of a reverse proxy too. */
+export function apiUrl(path, query = {}) {
+  const url = new URL(`v1/${path}`, document.baseURI);
+  url.hash = "";
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== null && value !== undefined) url.searchParams.set(name, value);
+  }
+  return url;
+}
+
+function problemOf(status, body) {
+  const fields = (body?.errors ?? []).map((error) => `${error.field}: ${error.message}`);
+  const detail = body?.detail ?? `The server answered ${status} without saying why. Try again.`;
+  return new Problem(status, body?.code ?? "unknown", [detail, ...fields].join(" "));
+}
+
+async function send(path, { query, ...options } = {}) {
+  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
+  let response;
+  try {
+    response = await fetch(apiUrl(path, query), { ...options, signal });
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
+    throw new Problem(0, "unreachable", UNREACHABLE);
+  }
+  if (!response.ok) throw problemOf(response.status, await response.json().catch(() => null));
+  return response;
+}
+
+async function sendJson(path, options) {
+  return (await send(path, options)).json();
+}
+
+const sessionPath = (id) => `sessions/${encodeURIComponent(id)}`;
+
+export const listModels = () => sendJson("models");
+export const listSessions = (query, signal) => sendJson("sessions", { query, signal });
+export const getSession = (id, signal) => sendJson(sessionPath(id), { signal });
+export const getScores = (id, query, signal) => sendJson(`${sessionPath(id)}/scores`, { query, signal });
+/** Stops a session, or removes one that has ended. */
+export const deleteSession = (id) => send(sessionPath(id), { method: "DELETE" });
+
+/** The newest picture as a Blob, or null while there is none. */
+export async function getSnapshot(id, signal) {
+  try {
+    return await (await send(`${sessionPath(id)}/snapshot.jpg`, { signal, cache: "no-cache" })).blob();
+  } catch (error) {
+    if (error instanceof Problem && error.status === 404) return null;
+    throw error;
+  }
+}
+
+/** WebSocket address of a session's events, from the beginning or after an event id. */
+export function eventsSocketUrl(id, after) {
+  const url = apiUrl(`${sessionPath(id)}/events`, { after });
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url;
+}
+
+export function createFromUrl(url, options) {
+  const body = JSON.stringify({ source: { url }, ...options });
+  return sendJson("sessions", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+}
+
+/** Uploads a File; XMLHttpRequest because fetch tells no progress. `onProgress` gets a part in [0, 1]. */
+export function createFromFile(file, options, { onProgress, signal }) {
+  const form = new FormData();
+  form.append("session", JSON.stringify(options));
+  form.append("file", file, file.name);
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.responseType = "json";
+    request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
+    request.onload = () => {
+      if (request.status >= 200 && request.status < 300) resolve(request.response);
+      else reject(problemOf(request.status, request.response));
+    };
+    request.onerror = () => reject(new Problem(0, "unreachable", `The upload broke off. ${UNREACHABLE}`));
+    request.onabort = () => reject(new Problem(0, "cancelled", "The upload was cancelled."));
+    signal.addEventListener("abort", () => request.abort(), { once: true });
+    request.open("POST", apiUrl("sessions"));
+    request.send(form);
+  });
+}

@@ -1,0 +1,106 @@
+/** The events of one session over WebSocket: everything from the beginning, once each, then live. */
+
+import { eventsSocketUrl } from "./api.js";
+
+export const ENDED = new Set(["completed", "stopped", "failed"]);
+const FIRST_PAUSE_MS = 500;
+const MAX_PAUSE_MS = 10_000;
+const BATCH_MS = 40;
+/** After this long out of sight the socket may be dead without having said so. */
+const STALE_MS = 15_000;
+
+/** Orders event ids, `MEDIA_MS-SEQ` compared as two numbers. */
+export function compareIds(left, right) {
+  const [leftMs, leftSeq] = left.split("-").map(Number);
+  const [rightMs, rightSeq] = right.split("-").map(Number);
+  return leftMs - rightMs || leftSeq - rightSeq;
+}
+
+export class EventStream {
+  #id;
+  #onEvents;
+  #onConnection;
+  #socket = null;
+  #lastId = null;
+  #failures = 0;
+  #timer = null;
+  #batch = [];
+  #batchTimer = null;
+  #hiddenAt = 0;
+  #closed = new AbortController();
+
+  /** `onEvents(events)` gets them in order; `onConnection` one of connecting, live, lost, ended. */
+  constructor(id, { onEvents, onConnection }) {
+    this.#id = id;
+    this.#onEvents = onEvents;
+    this.#onConnection = onConnection;
+    const signal = this.#closed.signal;
+    window.addEventListener("online", () => this.#reconnect(), { signal });
+    document.addEventListener("visibilitychange", () => this.#onVisibility(), { signal });
+    this.#onConnection("connecting");
+    this.#connect();
+  }
+
+  close() {
+    this.#closed.abort();
+    clearTimeout(this.#timer);
+    clearTimeout(this.#batchTimer);
+    this.#socket?.close();
+  }
+
+  #connect() {
+    const socket = new WebSocket(eventsSocketUrl(this.#id, this.#lastId));
+    this.#socket = socket;
+    socket.onopen = () => {
+      this.#failures = 0;
+      this.#onConnection("live");
+    };
+    socket.onmessage = (message) => {
+      if (socket === this.#socket) this.#receive(JSON.parse(message.data));
+    };
+    socket.onclose = () => {
+      if (socket !== this.#socket) return;
+      this.#flush();
+      if (!this.#closed.signal.aborted) this.#retryLater();
+    };
+  }
+
+  #receive(event) {
+    if (this.#lastId !== null && compareIds(event.id, this.#lastId) <= 0) return;
+    this.#lastId = event.id;
+    this.#batch.push(event);
+    this.#batchTimer ??= setTimeout(() => this.#flush(), BATCH_MS);
+  }
+
+  #flush() {
+    clearTimeout(this.#batchTimer);
+    this.#batchTimer = null;
+    const events = this.#batch;
+    this.#batch = [];
+    if (events.length === 0 || this.#closed.signal.aborted) return;
+    this.#onEvents(events);
+    if (events.some((event) => event.type === "session.state" && ENDED.has(event.state))) {
+      this.close();
+      this.#onConnection("ended");
+    }
+  }
+
+  #retryLater() {
+    this.#onConnection("lost");
+    const pause = Math.min(FIRST_PAUSE_MS * 2 ** this.#failures, MAX_PAUSE_MS);
+    this.#failures += 1;
+    this.#timer = setTimeout(() => this.#connect(), pause * (0.75 + Math.random() / 2));
+  }
+
+  #reconnect() {
+    clearTimeout(this.#timer);
+    const socket = this.#socket;
+    this.#connect();
+    socket.close();
+  }
+
+  #onVisibility() {
+    if (document.hidden) this.#hiddenAt = Date.now();
+    else if (Date.now() - this.#hiddenAt > STALE_MS) this.#reconnect();
+  }
+}

@@ -1,0 +1,40 @@
+/** Numbers, moments and names as a person reads them. */
+
+/** Media time in seconds as `0:12.4`, or `1:02:03.4` from an hour on. */
+export function clock(seconds) {
+  const tenths = Math.max(0, Math.round(seconds * 10));
+  const whole = Math.floor(tenths / 10);
+  const pad = (number) => String(number).padStart(2, "0");
+  const hours = Math.floor(whole / 3600);
+  const minutes = Math.floor(whole / 60) % 60;
+  const head = hours > 0 ? `${hours}:${pad(minutes)}` : String(minutes);
+  return `${head}:${pad(whole % 60)}.${tenths % 10}`;
+}
+
+/** Score in [0, 1] as `91%`. */
+export function percent(score) {
+  return `${Math.round(score * 100)}%`;
+}
+
+/** A span of time: `31 ms` below a second, else `1.2 s`. */
+export function span(seconds) {
+  return seconds < 0.9995 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`;
+}
+
+/** Length or delay in media time, tenths of a second: `0.2 s`. */
+export function tenths(seconds) {
+  return `${Math.max(0, seconds).toFixed(1)} s`;
+}
+
+/** A moment (ISO 8601) in the reader's own clock; with the day unless it is today. */
+export function moment(iso) {
+  const date = new Date(iso);
+  const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  if (date.toDateString() === new Date().toDateString()) return time;
+  return `${date.toLocaleDateString([], { day: "numeric", month: "short" })}, ${time}`;
+}
+
+/** What a session is called: its own name, else where its video came from. */
+export function sourceName({ name, source }) {
+  return name ?? (source.kind === "url" ? source.url : (source.filename ?? "Uploaded video"));
+}

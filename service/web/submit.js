@@ -1,0 +1,116 @@
+/** The form that starts sessions: a dropped or chosen file, or an address. */
+
+import { createFromFile, createFromUrl, listModels } from "./api.js";
+import { percent } from "./format.js";
+
+const element = (id) => document.getElementById(id);
+const form = element("new-session");
+
+/** `onCreated(session)` gets what the server made of it. */
+export function startForm(onCreated) {
+  let upload = null;
+
+  async function submit(create) {
+    if (form.ariaBusy === "true") return;
+    form.ariaBusy = "true";
+    showError("");
+    try {
+      const session = await create(readOptions());
+      element("form-status").textContent = "Session started.";
+      element("url").value = "";
+      onCreated(session);
+    } catch (error) {
+      showError(error.message);
+    } finally {
+      form.ariaBusy = "false";
+    }
+  }
+
+  function submitUrl(event) {
+    event.preventDefault();
+    const url = element("url").value.trim();
+    if (url === "") {
+      showError("Paste the address of a video first, or choose a file.");
+      element("url").focus();
+      return;
+    }
+    submit((options) => createFromUrl(url, options)).then(() => {
+      if (element("form-error").textContent !== "") element("url").setAttribute("aria-invalid", "true");
+    });
+  }
+
+  function submitFiles(files) {
+    if (files.length === 0) return;
+    if (files.length > 1) {
+      showError("One video at a time: choose a single file.");
+      return;
+    }
+    submit(async (options) => {
+      upload = new AbortController();
+      showUpload(files[0], 0);
+      try {
+        const onProgress = (part) => showUpload(files[0], part);
+        return await createFromFile(files[0], options, { onProgress, signal: upload.signal });
+      } finally {
+        element("upload").hidden = true;
+        element("file").value = "";
+      }
+    });
+  }
+
+  form.addEventListener("submit", submitUrl);
+  element("url").addEventListener("input", () => showError(""));
+  element("file").addEventListener("change", () => submitFiles(element("file").files));
+  element("upload-cancel").addEventListener("click", () => upload.abort());
+  acceptDrops(submitFiles);
+  offerModels();
+}
+
+function readOptions() {
+  const data = new FormData(form);
+  const model = data.get("model");
+  return { pace: data.get("pace"), ...(model ? { model } : {}) };
+}
+
+function showError(message) {
+  element("form-error").textContent = message;
+  if (message === "") element("url").removeAttribute("aria-invalid");
+}
+
+function showUpload(file, part) {
+  element("upload").hidden = false;
+  element("upload-progress").value = part;
+  const done = part >= 1 ? "checking" : percent(part);
+  element("upload-label").textContent = `Sending ${file.name}: ${done}`;
+}
+
+async function offerModels() {
+  const select = element("model");
+  try {
+    const { models, default: first } = await listModels();
+    select.replaceChildren(...models.map(({ name }) => new Option(name, name, name === first, name === first)));
+  } catch (error) {
+    select.replaceChildren(new Option("the server’s default", ""));
+    showError(error.message);
+  }
+}
+
+/** The whole page takes dropped files. */
+function acceptDrops(onFiles) {
+  const over = element("drop-over");
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+  let depth = 0;
+  const setDepth = (value) => {
+    depth = Math.max(0, value);
+    over.hidden = depth === 0;
+  };
+  document.addEventListener("dragenter", (event) => hasFiles(event) && setDepth(depth + 1));
+  document.addEventListener("dragleave", (event) => hasFiles(event) && setDepth(depth - 1));
+  document.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    setDepth(0);
+    onFiles(event.dataTransfer.files);
+  });
+}
