@@ -6,7 +6,7 @@ A checkpoint stores one `ModelConfig` as JSON beside its weights. Nothing here i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 BACKGROUND = "background"
@@ -97,6 +97,8 @@ class ModelConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
     motion_kernels: int = 4
     start_rules: Mapping[str, StartRule] = field(default_factory=dict)
+    candidate_rule: StartRule = StartRule(enter=0.2, leave=0.1)
+    """Decodes the candidates that evaluation ranks, the same for every label (see `model.training.evaluate`)."""
 
     def __post_init__(self) -> None:
         if not self.labels or self.labels[0] != BACKGROUND:
@@ -125,6 +127,7 @@ class ModelConfig:
                     ),
                     "head": HeadConfig(**values["head"]),
                     "start_rules": {label: StartRule(**rule) for label, rule in values["start_rules"].items()},
+                    "candidate_rule": StartRule(**values["candidate_rule"]),
                 }
             )
         except (TypeError, KeyError, AttributeError) as error:
@@ -175,7 +178,3 @@ def architecture(name: str, labels: tuple[str, ...]) -> ModelConfig:
         case "cake-xs":
             return cake_xs(labels)
     raise ConfigInvalid(f"unknown configuration {name!r}; there are cake-s and cake-xs")
-
-
-def with_start_rules(config: ModelConfig, rules: Mapping[str, StartRule]) -> ModelConfig:
-    return replace(config, start_rules=dict(rules))

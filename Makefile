@@ -1,0 +1,52 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+SAMPLE := samples/mocap.mp4
+# Where pip finds a CPU build of PyTorch; see "Install" in README.md.
+CAKE_TORCH_INDEX ?=
+PIP_INDEX := $(if $(CAKE_TORCH_INDEX),--extra-index-url $(CAKE_TORCH_INDEX))
+APT := chromium redis-server
+
+.PHONY: run test lint format bench clean system-packages
+
+run: $(VENV)/installed ## Serve on port 8000 and feed the sample video as a live camera would
+	$(BIN)/cake serve --port $(PORT) --sample $(SAMPLE)
+
+test: $(VENV)/installed-dev system-packages lint ## Everything: linters, types, layers, tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/installed
+	$(BIN)/cake bench
+
+system-packages: ## Chromium and Redis for the tests, through apt where this user may install
+	@missing=""; for package in $(APT); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	  else echo "The tests need:$$missing. Install them, or run 'make test' as root on Debian or Ubuntu." >&2; exit 1; fi; \
+	fi
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_INDEX) -e .
+	touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_INDEX) -e '.[dev]'
+	touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) data .mypy_cache .ruff_cache .pytest_cache
