@@ -5,6 +5,7 @@
 `streams/` notes what is complete, so that a run that was cut off goes on where it was.
 """
 
+import ctypes
 import json
 import multiprocessing
 import os
@@ -17,9 +18,10 @@ from pathlib import Path
 from model.training.mocap_stream import StreamSpec, read_entry, write_stream
 
 _VERSION = "MocapStreams 1"
+_PR_SET_PDEATHSIG = 1
 
 
-class StreamFailed(RuntimeError):
+class StreamWriteError(RuntimeError):
     """A stream could not be written; the message names it, the cause says why."""
 
 
@@ -43,7 +45,7 @@ def write_mocap_streams(
     without it about 12 % are "validation" and the others "training". `targets` adds the joints and the figure's mask
     at 10 Hz: `fps` must then be a multiple of 10. `on_progress` gets the number of complete streams and of all.
 
-    Raises ValueError for such parameters, and StreamFailed when a stream cannot be written.
+    Raises ValueError for such parameters, and StreamWriteError when a stream cannot be written.
     """
     if size % 2 or size < 28:
         raise ValueError(f"size must be even and at least 28 pixels, not {size}: H.264 halves the colour planes")
@@ -68,7 +70,7 @@ def _write_in_processes(
 ) -> None:
     others = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(
-        min(workers, len(specs)), mp_context=multiprocessing.get_context("spawn"), initializer=_quiet_worker
+        min(workers, len(specs)), mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
     )
     try:
         futures = {executor.submit(write_stream, out_dir, spec): spec for spec in specs}
@@ -85,14 +87,15 @@ def _write_in_processes(
 
 def _check(failure: BaseException | None, spec: StreamSpec) -> None:
     if isinstance(failure, BrokenProcessPool):
-        raise StreamFailed(f"a process died while it wrote {spec.name} or one beside it") from failure
+        raise StreamWriteError(f"a process died while it wrote {spec.name} or one beside it") from failure
     if failure is not None:
-        raise StreamFailed(f"{spec.name} could not be written: {failure}") from failure
+        raise StreamWriteError(f"{spec.name} could not be written: {failure}") from failure
 
 
-def _quiet_worker() -> None:
-    """Ctrl-C is the parent's to handle; pybullet's C code prints to standard output."""
+def _start_worker() -> None:
+    """Ctrl-C is the parent's to handle, and a killed parent takes the worker along; pybullet's C code prints a lot."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.close(silence)
@@ -102,4 +105,4 @@ def _write_annotations(out_dir: Path, specs: Sequence[StreamSpec]) -> None:
     database = {spec.name: read_entry(out_dir, spec) for spec in specs}
     part = out_dir / "annotations.part"
     part.write_text(json.dumps({"version": _VERSION, "database": database}, indent=1))
-    os.replace(part, out_dir / "annotations.json")
+    part.replace(out_dir / "annotations.json")

@@ -7,61 +7,70 @@ from model.training.quaternions import Array
 
 Image = NDArray[np.float32]
 _TEXELS = 256
+_FAR_HEIGHT, _FAR_WIDTH = 64, 512
 _SHADOW_RADIUS_M = 0.17
 
 
 class Backdrop:
     """The surroundings of one stream, seen by cameras of one size and field of view.
 
-    Images are float32 RGB (H, W, 3) of 0 to 255.
+    Images are float32 RGB (3, H, W) of 0 to 255: planes, because numpy is slow on rows of three.
     """
 
     def __init__(self, rng: np.random.Generator, size: int, tan_half_fov: float) -> None:
         across = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
         x_HW, y_HW = np.meshgrid(across * tan_half_fov, -across * tan_half_fov)
-        rays_HW3 = np.stack([x_HW, y_HW, -np.ones_like(x_HW)], axis=-1)
-        self._rays_HW3 = (rays_HW3 / np.linalg.norm(rays_HW3, axis=-1, keepdims=True)).astype(np.float32)
-        self._floor = _floor_tile(rng)
-        self._far = _panorama(rng)
+        rays_3N = np.stack([x_HW.ravel(), y_HW.ravel(), np.full(size * size, -1.0)])
+        self._size = size
+        self._rays_3N = (rays_3N / np.linalg.norm(rays_3N, axis=0)).astype(np.float32)
+        self._floor_3T = _planes(_floor_tile(rng))
+        self._far_3T = _planes(_panorama(rng))
         self._texels_per_m = float(rng.uniform(0.5, 1.3) * _TEXELS / 4)
-        self._horizon_3 = self._far[-1].mean(axis=0) * 0.5 + self._floor.mean(axis=(0, 1)) * 0.5
+        self._horizon_31 = (
+            self._far_3T[:, -_FAR_WIDTH:].mean(axis=1, keepdims=True) + self._floor_3T.mean(axis=1, keepdims=True)
+        ) / 2
         self._fade_m = float(rng.uniform(5, 25))
         self._shadow = rng.uniform(0.25, 0.6) if rng.random() < 0.7 else 0.0
 
     def draw(self, eye_3: Array, axes_33: Array, joints_J3: Array, light_3: Array) -> Image:
         """What the camera sees without the figure; `light_3` points from the floor to the light."""
-        eye_3 = eye_3.astype(np.float32)
-        rays_HW3 = self._rays_HW3 @ axes_33.astype(np.float32)
-        image_HW3 = np.empty_like(rays_HW3)
-        down = rays_HW3[..., 1] < -0.01
-        image_HW3[~down] = self._panorama_colours(rays_HW3[~down])
-        rays_N3 = rays_HW3[down]
-        distance_N = eye_3[1] / -rays_N3[:, 1]
-        places_N2 = eye_3[[0, 2]] + rays_N3[:, [0, 2]] * distance_N[:, None]
-        texels_N2 = (places_N2 * self._texels_per_m).astype(np.int32) & (_TEXELS - 1)
-        colours_N3 = self._floor[texels_N2[:, 0], texels_N2[:, 1]]
-        if self._shadow:
-            colours_N3 = colours_N3 * (1 - self._shadow * _shadow(places_N2, joints_J3, light_3))[:, None]
-        clear_N1 = np.exp(-distance_N / self._fade_m)[:, None]
-        image_HW3[down] = self._horizon_3 + (colours_N3 - self._horizon_3) * clear_N1
-        return image_HW3
+        rays_3N = axes_33.T.astype(np.float32) @ self._rays_3N
+        image_3N = np.empty_like(rays_3N)
+        down = rays_3N[1] < -0.01
+        image_3N[:, ~down] = self._far_colours(rays_3N[:, ~down])
+        image_3N[:, down] = self._floor_colours(rays_3N[:, down], eye_3.astype(np.float32), joints_J3, light_3)
+        image_3HW: Image = image_3N.reshape(3, self._size, self._size)
+        return image_3HW
 
-    def _panorama_colours(self, rays_N3: Image) -> Image:
-        height, width = self._far.shape[:2]
-        turn_N = np.arctan2(rays_N3[:, 2], rays_N3[:, 0]) / (2 * np.pi) + 0.5
-        row_N = ((1 - np.clip(rays_N3[:, 1], 0, 0.999)) * height).astype(np.int32)
-        colours: Image = self._far[np.minimum(row_N, height - 1), (turn_N * width).astype(np.int32) % width]
+    def _floor_colours(self, rays_3N: Image, eye_3: Image, joints_J3: Array, light_3: Array) -> Image:
+        distance_N = eye_3[1] / -rays_3N[1]
+        x_N, z_N = eye_3[0] + rays_3N[0] * distance_N, eye_3[2] + rays_3N[2] * distance_N
+        rows_N, columns_N = ((place_N * self._texels_per_m).astype(np.int32) & (_TEXELS - 1) for place_N in (x_N, z_N))
+        colours_3N = self._floor_3T.take(rows_N * _TEXELS + columns_N, axis=1)
+        if self._shadow:
+            colours_3N *= 1 - self._shadow * _shadow(x_N, z_N, joints_J3, light_3)
+        colours: Image = self._horizon_31 + (colours_3N - self._horizon_31) * np.exp(-distance_N / self._fade_m)
+        return colours
+
+    def _far_colours(self, rays_3N: Image) -> Image:
+        turn_N = np.arctan2(rays_3N[2], rays_3N[0]) / (2 * np.pi) + 0.5
+        rows_N = np.clip((1 - rays_3N[1]) * _FAR_HEIGHT, 0, _FAR_HEIGHT - 1).astype(np.int32)
+        colours: Image = self._far_3T.take(rows_N * _FAR_WIDTH + (turn_N * _FAR_WIDTH).astype(np.int32) % _FAR_WIDTH, 1)
         return colours
 
 
-def _shadow(places_N2: Image, joints_J3: Array, light_3: Array) -> Image:
+def _planes(texture_HW3: Image) -> Image:
+    return np.ascontiguousarray(texture_HW3.reshape(-1, 3).T)
+
+
+def _shadow(x_N: Image, z_N: Image, joints_J3: Array, light_3: Array) -> Image:
     """How much of the light (N,) of 0 to 1 each floor point misses: soft discs under the joints."""
     fallen_J2 = (joints_J3[:, [0, 2]] - light_3[[0, 2]] * (joints_J3[:, 1:2] / light_3[1])).astype(np.float32)
-    dark_N = np.zeros(len(places_N2), dtype=np.float32)
     low, high = fallen_J2.min(axis=0) - _SHADOW_RADIUS_M, fallen_J2.max(axis=0) + _SHADOW_RADIUS_M
-    near = np.flatnonzero(((places_N2 > low) & (places_N2 < high)).all(axis=1))
-    apart_NJ = ((places_N2[near, None] - fallen_J2) ** 2).sum(axis=-1)
-    dark_N[near] = np.clip(1.5 - 1.5 * apart_NJ.min(axis=1, initial=np.inf) / _SHADOW_RADIUS_M**2, 0, 1)
+    near = np.flatnonzero((x_N > low[0]) & (x_N < high[0]) & (z_N > low[1]) & (z_N < high[1]))
+    apart_JN = (x_N[near] - fallen_J2[:, :1]) ** 2 + (z_N[near] - fallen_J2[:, 1:]) ** 2
+    dark_N = np.zeros_like(x_N)
+    dark_N[near] = np.clip(1.5 - 1.5 * apart_JN.min(axis=0) / _SHADOW_RADIUS_M**2, 0, 1)
     return dark_N
 
 
@@ -82,12 +91,13 @@ def _floor_tile(rng: np.random.Generator) -> Image:
     contrast = rng.uniform(0.2, 1.0)
     grain = (_blotches(rng, (_TEXELS, _TEXELS), (8, 32, 128)) - 0.5) * rng.uniform(5, 50)
     tile = first + (second - first) * (mix * contrast)[..., None] + grain[..., None]
-    return np.clip(tile, 0, 255).astype(np.float32)
+    tile_HW3: Image = np.clip(tile, 0, 255).astype(np.float32)
+    return tile_HW3
 
 
 def _panorama(rng: np.random.Generator) -> Image:
-    """What is all round (64, 512, 3), the zenith in the first row: a sky or a wall with blotches, and blocks before it."""
-    height, width = 64, 512
+    """What is all round (64, 512, 3), the zenith in the first row: blotched sky or wall, blocks before it."""
+    height, width = _FAR_HEIGHT, _FAR_WIDTH
     top, bottom = rng.uniform(60, 255, 3), rng.uniform(60, 255, 3)
     ramp = np.linspace(0, 1, height)[:, None, None]
     far = (

@@ -7,12 +7,12 @@ import numpy as np
 from model.training.quaternions import Array
 
 _KINDS = ("static", "static", "pan", "follow", "orbit", "hand", "hand_follow")
-_TOO_FAR = 0.5  # part of the frame's height that a standing figure must fill at least
+_TOO_FAR = 0.62  # part of the frame's height that a standing figure must fill at least
 
 
 @dataclass(frozen=True)
 class Camera:
-    """Positions (T, 3) in metres and axes (T, 3, 3), rows right, up and back, of a pinhole camera with square pixels."""
+    """A pinhole camera's places (T, 3) in metres and axes (T, 3, 3), in rows right, up and back."""
 
     eye_T3: Array
     axes_T33: Array
@@ -30,13 +30,13 @@ def aim_camera(rng: np.random.Generator, joints_TJ3: Array, height_m: float, rat
     """A camera that keeps a figure `height_m` tall, with `joints_TJ3` at each frame, in the picture."""
     kind = str(rng.choice(_KINDS))
     tan_half_fov = float(np.tan(np.radians(rng.uniform(40, 60)) / 2))
-    frame_m = height_m / rng.uniform(0.6, 0.9)
+    frame_m = height_m / rng.uniform(0.68, 0.92)
     shape = _Shape.drawn(rng, kind, len(joints_TJ3), rate_hz)
     root_T3 = joints_TJ3[:, 0] * np.array([1.0, 0.0, 1.0])
     while True:
         camera = _look(shape, root_T3, frame_m / (2 * tan_half_fov), tan_half_fov, height_m, rate_hz)
         outside = np.abs(camera.project(joints_TJ3)).max(axis=(1, 2)) > 0.97
-        if outside.mean() < 0.02 or height_m / frame_m < _TOO_FAR:
+        if outside.mean() < 0.04 or height_m / frame_m < _TOO_FAR:
             return camera
         frame_m *= 1.06
 

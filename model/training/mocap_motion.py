@@ -23,7 +23,7 @@ _COLUMNS = {1: 8, 2: 12, 3: 16, 4: 20, 5: 21, 6: 25, 7: 29, 9: 30, 10: 34, 11: 3
 
 @dataclass(frozen=True)
 class Motion:
-    """Root positions in metres (T, 3) and rotations (T, 15, 4): the root's in the world, the others' to their parent."""
+    """Root positions (T, 3) in metres and rotations (T, 15, 4): the root's in the world, the others to the parent."""
 
     root_T3: Array
     rotations_TL4: Array

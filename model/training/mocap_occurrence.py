@@ -58,7 +58,8 @@ def _trimmed(rng: np.random.Generator, motion: Motion) -> Motion:
 def _varied_body(rng: np.random.Generator, motion: Motion) -> Motion:
     if rng.random() < 0.5:
         motion = mirrored(motion)
-    return with_amplitude(motion, rng.uniform(0.88, 1.12) + rng.uniform(-0.05, 0.05, motion.rotations_TL4.shape[1]))
+    amplitude_L = rng.uniform(0.88, 1.12) + rng.uniform(-0.05, 0.05, motion.rotations_TL4.shape[1])
+    return with_amplitude(motion, np.asarray(amplitude_L))
 
 
 def _run_round(rng: np.random.Generator, motion: Motion) -> Motion:

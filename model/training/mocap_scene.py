@@ -1,4 +1,4 @@
-"""One stream's pictures: the figure and distractors drawn by pybullet, before a backdrop, through an imperfect camera."""
+"""One stream's pictures: figure and distractors drawn by pybullet before a backdrop, through an imperfect camera."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -52,8 +52,7 @@ def _render(client: int, rng: np.random.Generator, motion: Motion, size: int, fp
             pybullet.resetBasePositionAndOrientation(body, place(index / fps), (0, 0, 0, 1), physicsClientId=client)
         rgb, bodies = _shoot(client, camera, index, size, light)
         image = backdrop.draw(camera.eye_T3[index], camera.axes_T33[index], joints_TJ3[index], light.direction_3)
-        solid = bodies >= 0
-        image[solid] = rgb[solid]
+        image = np.where(bodies >= 0, rgb.transpose(2, 0, 1), image)
         seen = (bodies >= figure.bodies[0]) & (bodies <= figure.bodies[-1])
         yield Picture(lens.expose(rng, image), seen, image_TJ2[index])
 
@@ -144,7 +143,7 @@ def _distractor(client: int, rng: np.random.Generator) -> tuple[int, Place]:
 class _Lens:
     """Brightness, contrast, tint, vignette and noise of one camera."""
 
-    gain_HW3: NDArray[np.float32]
+    gain_3HW: NDArray[np.float32]
     offset: float
     noise: float
 
@@ -153,9 +152,11 @@ class _Lens:
         contrast = rng.uniform(0.7, 1.25)
         across = np.linspace(-1, 1, size) ** 2
         vignette = 1 - rng.uniform(0, 0.25) * (across[:, None] + across) / 2
-        gain_HW3 = contrast * vignette[..., None] * rng.uniform(0.92, 1.08, 3)
-        return cls(gain_HW3.astype(np.float32), float(128 * (1 - contrast) + rng.uniform(-25, 25)), rng.uniform(0, 7))
+        gain_3HW = contrast * vignette * rng.uniform(0.92, 1.08, (3, 1, 1))
+        return cls(gain_3HW.astype(np.float32), float(128 * (1 - contrast) + rng.uniform(-25, 25)), rng.uniform(0, 7))
 
-    def expose(self, rng: np.random.Generator, image: NDArray[np.float32]) -> NDArray[np.uint8]:
-        grain = rng.standard_normal(image.shape[:2], dtype=np.float32)[..., None] * np.float32(self.noise)
-        return np.clip(image * self.gain_HW3 + (self.offset + grain), 0, 255).astype(np.uint8)
+    def expose(self, rng: np.random.Generator, image_3HW: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The picture (H, W, 3) that the camera makes of the light."""
+        grain_HW = rng.standard_normal(image_3HW.shape[1:], dtype=np.float32) * np.float32(self.noise)
+        exposed_3HW = image_3HW * self.gain_3HW + (grain_HW + np.float32(self.offset))
+        return np.ascontiguousarray(np.clip(exposed_3HW, 0, 255).astype(np.uint8).transpose(1, 2, 0))

@@ -1,7 +1,6 @@
 """Writing one stream of MocapStreams: its video, its targets, and the note that says it is complete."""
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -59,7 +58,7 @@ def write_stream(out_dir: Path, spec: StreamSpec) -> None:
     note = out_dir / "streams" / f"{spec.name}.json"
     part = note.with_suffix(".part")
     part.write_text(json.dumps({"spec": asdict(spec), "entry": entry}))
-    os.replace(part, note)
+    part.replace(note)
 
 
 def read_entry(out_dir: Path, spec: StreamSpec) -> dict[str, object] | None:
@@ -90,7 +89,7 @@ def _encode(path: Path, pictures: Iterable[Picture], spec: StreamSpec, crf: int)
                 sampled.append(picture)
             count += 1
         container.mux(stream.encode(None))
-    os.replace(part, path)
+    part.replace(path)
     return count / spec.fps, sampled
 
 
@@ -101,7 +100,7 @@ def _write_targets(path: Path, pictures: list[Picture]) -> None:
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         np.savez_compressed(file, joints_TJ2=joints_TJ2, mask_THW=mask_THW, rate_hz=TARGET_HZ)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def _coverage(picture: Picture) -> NDArray[np.uint8]:
@@ -110,4 +109,5 @@ def _coverage(picture: Picture) -> NDArray[np.uint8]:
     edges = np.arange(MASK_SIZE + 1) * size // MASK_SIZE
     sums = np.add.reduceat(np.add.reduceat(picture.figure.astype(np.float64), edges[:-1], 0), edges[:-1], 1)
     cells = np.diff(edges)
-    return np.round(255 * sums / (cells[:, None] * cells)).astype(np.uint8)
+    coverage: NDArray[np.uint8] = np.round(255 * sums / (cells[:, None] * cells)).astype(np.uint8)
+    return coverage

@@ -186,7 +186,7 @@ def _gestures(rng: np.random.Generator, frames: int) -> Array:
 
 
 def _restless(rng: np.random.Generator, motion: Motion) -> Motion:
-    """Small smooth movements of every joint over the whole stream: no two occurrences are alike, nobody stands still."""
+    """Small smooth movements of every joint through the stream: no two occurrences are alike, nobody stands still."""
     size_L1 = np.full((15, 1), rng.uniform(0.015, 0.045))
     size_L1[[RIGHT_SHOULDER, LEFT_SHOULDER, NECK]] *= 2
     time_T = np.arange(len(motion)) / MOTION_HZ
