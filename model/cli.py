@@ -14,9 +14,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from model.checkpoint import CheckpointInvalid, CheckpointNotFound, available_models, find_checkpoint, read_config
-from model.config import ConfigInvalid
-
 if TYPE_CHECKING:
     from model.training.train import Progress as TrainingProgress
 
@@ -26,14 +23,11 @@ synth_app = typer.Typer(no_args_is_help=True, help="Make labelled videos.")
 
 
 @contextmanager
-def _failing_clearly() -> Iterator[None]:
-    """Turn the errors that a user can mend into one line on stderr and exit status 2."""
-    from model.training.data import DataInvalid
-    from model.training.mocap import StreamFailed
-
+def _failing_clearly(*errors: type[Exception]) -> Iterator[None]:
+    """Turn the errors that a user can mend, `errors` and any ValueError, into one line on stderr and exit status 2."""
     try:
         yield
-    except (DataInvalid, StreamFailed, ConfigInvalid, CheckpointInvalid, CheckpointNotFound, ValueError) as error:
+    except (ValueError, *errors) as error:
         typer.echo(f"cake: {error}", err=True)
         raise typer.Exit(2) from error
 
@@ -59,9 +53,9 @@ def synth_mocap(
 
     Needs the extra `train` (pybullet). Cut off, the same command goes on where it was.
     """
-    from model.training.mocap import write_mocap_streams
+    from model.training.mocap import StreamWriteError, write_mocap_streams
 
-    with _failing_clearly(), _bars() as bars:
+    with _failing_clearly(StreamWriteError), _bars() as bars:
         task = bars.add_task("streams", total=None)
         write_mocap_streams(
             out,
@@ -111,11 +105,12 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
     """Measure a model on labelled videos: frame mAP, calibrated mAP, start mAP, delay, false starts."""
+    from model.checkpoint import CheckpointNotFound
     from model.detector import Detector
     from model.training.data import SUBSETS
     from model.training.train import evaluate_on
 
-    with _failing_clearly(), _bars() as bars:
+    with _failing_clearly(CheckpointNotFound), _bars() as bars:
         report, failures = evaluate_on(
             Detector.load(model),
             data,
@@ -130,6 +125,8 @@ def evaluate(
 
 def list_models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """List the models that ship with this version, with their labels."""
+    from model.checkpoint import available_models, find_checkpoint, read_config
+
     configs = {name: read_config(find_checkpoint(name)) for name in available_models()}
     if as_json:
         typer.echo(json.dumps({name: config.to_json() for name, config in configs.items()}))
