@@ -1,6 +1,8 @@
 """The edge: every failure becomes problem+json here, and only here."""
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 import structlog
@@ -10,12 +12,15 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from service.errors import InvalidRequest, NotFound, ServiceError
 from service.schemas import FieldError, ProblemBody, ProblemCode
 
 MEDIA_TYPE = "application/problem+json"
+LINGER_S = 5.0
+LINGER_BYTES = 64 * 1024**2
 ProblemStatus = Literal[404, 405, 409, 413, 415, 422, 500, 503, 507]
 _DESCRIPTIONS: Mapping[ProblemStatus, str] = {
     404: "`not_found`",
@@ -113,10 +118,29 @@ def _response(connection: HTTPConnection, error: ServiceError) -> Response:
         errors=error.errors,
         known=error.known,
     )
-    response = Response(body.model_dump_json(exclude_none=True), error.status, media_type=MEDIA_TYPE)
+    kind = EarlyResponse if error.status == 413 else Response
+    response = kind(body.model_dump_json(exclude_none=True), error.status, media_type=MEDIA_TYPE)
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
-    if error.status == 413:
-        # The rest of the body is not read, so the connection cannot serve another request.
-        response.headers["Connection"] = "close"
     return response
+
+
+class EarlyResponse(Response):
+    """An answer given before the request has come to its end; then the connection closes.
+
+    What still arrives is thrown away for a while: a client that gets a reset while it sends would not see the answer.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.headers["Connection"] = "close"
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        thrown_away_bytes = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while thrown_away_bytes < LINGER_BYTES:
+                    message = await receive()
+                    thrown_away_bytes += len(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        break
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

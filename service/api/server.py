@@ -1,6 +1,5 @@
 """Run the application with uvicorn: an exit within seconds whoever is connected."""
 
-import asyncio
 import signal
 import socket
 from types import FrameType
@@ -25,40 +24,35 @@ def listen(host: str, port: int) -> socket.socket:
         # Inherited by accepted connections: uvicorn itself waits for ever for a client that stopped reading.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
         listener.bind((host, port))
-        listener.listen(2048)
     except OSError:
         listener.close()
         raise
     return listener
 
 
-async def serve(settings: Settings, listener: socket.socket) -> None:
-    """Serve on `listener` until SIGTERM or SIGINT."""
-    app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        ws_max_size=64 * 1024,
-        ws_per_message_deflate=False,
-        timeout_graceful_shutdown=GRACE_S,
-        server_header=False,
-    )
-    await _Server(config, app).serve(sockets=[listener])
+class Server(uvicorn.Server):
+    """`await Server(settings).serve(sockets=[listener])` until SIGTERM, SIGINT or `should_exit`."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._app: FastAPI = create_app(settings)
+        super().__init__(
+            uvicorn.Config(
+                self._app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws_max_size=64 * 1024,
+                ws_per_message_deflate=False,
+                timeout_graceful_shutdown=GRACE_S,
+            )
+        )
 
-class _Server(uvicorn.Server):
-    """On a signal the followers of events are sent away at once, since their streams would never end."""
-
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
-        super().__init__(config)
-        self._app = app
-        self._loop = asyncio.get_running_loop()
+    async def main_loop(self) -> None:
+        await super().main_loop()
+        # The streams of those who follow events would never end.
+        self._app.state.context.feed.close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Not passed on to uvicorn, which would raise the signal again after an orderly end.
-        if self.should_exit and sig == signal.SIGINT:
-            self.force_exit = True
+        # Uvicorn's own would raise the signal again after an orderly end.
+        self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
-        if hasattr(self._app.state, "context"):
-            self._loop.call_soon_threadsafe(self._app.state.context.feed.close)
