@@ -23,9 +23,11 @@ export function apiUrl(path, query = {}) {
 }
 
 function problemOf(status, body) {
-  const fields = (body?.errors ?? []).map((error) => `${error.field}: ${error.message}`);
-  const detail = body?.detail ?? `The server answered ${status} without saying why. Try again.`;
-  return new Problem(status, body?.code ?? "unknown", [detail, ...fields].join(" "));
+  return new Problem(
+    status,
+    body?.code ?? "unknown",
+    body?.detail ?? `The server answered ${status} without saying why. Try again.`,
+  );
 }
 
 async function send(path, { query, ...options } = {}) {
@@ -48,7 +50,7 @@ async function sendJson(path, options) {
 
 const sessionPath = (id) => `sessions/${encodeURIComponent(id)}`;
 
-export const listModels = () => sendJson("models");
+export const listModels = (signal) => sendJson("models", { signal });
 export const listSessions = (query, signal) => sendJson("sessions", { query, signal });
 export const getSession = (id, signal) => sendJson(sessionPath(id), { signal });
 export const getScores = (id, query, signal) => sendJson(`${sessionPath(id)}/scores`, { query, signal });

@@ -8,13 +8,15 @@ const MAX_ROWS = 4000;
 export const KEEP_S = 35;
 
 export class ScoreRun {
-  labels = [];
+  labels;
   pts = [];
   rows = [];
   #id;
 
-  constructor(id) {
+  /** `labels` are the session's: the columns of the scores. */
+  constructor(id, labels) {
     this.#id = id;
+    this.labels = labels;
   }
 
   get last_s() {
@@ -41,7 +43,6 @@ export class ScoreRun {
   }
 
   #append(page) {
-    this.labels = page.labels;
     this.pts.push(...page.pts_s);
     this.rows.push(...page.scores);
     const extra = Math.max(0, this.pts.length - MAX_ROWS);

@@ -68,9 +68,8 @@ export class SessionPanel {
 
   #open() {
     const id = this.#id;
-    const canvas = element("picture");
     element("session").hidden = false;
-    this.#timeline = new Timeline(id, this.#log, (error) => this.#showNotice([error.message], true));
+    this.#timeline = new Timeline(this.#session, this.#log, (error) => this.#showNotice([error.message], true));
     this.#events = new EventsView(this.#log, this.#session.labels, (action) =>
       this.#timeline.show(action.start_s + WINDOW_S / 2),
     );
@@ -80,15 +79,18 @@ export class SessionPanel {
     });
     if (ENDED.has(this.#session.state)) return;
     this.#polls.push(
-      poll((signal) => drawPicture(canvas, id, signal), PICTURE_MS),
+      poll((signal) => this.#drawPicture(signal), PICTURE_MS),
       poll((signal) => this.#timeline.update(this.#session.position_s, signal), SCORES_MS),
     );
   }
 
-  /** The last picture and the last scores, and no polling any more. */
+  async #drawPicture(signal) {
+    if (this.#session.frames > 0) await drawPicture(element("picture"), this.#id, signal);
+  }
+
+  /** The last picture and the last scores, then no polling any more. */
   async #finish(signal) {
-    await this.#timeline.update(this.#session.position_s, signal);
-    await drawPicture(element("picture"), this.#id, signal);
+    await Promise.all([this.#drawPicture(signal), this.#timeline.update(this.#session.position_s, signal)]);
     for (const { stop } of this.#polls) stop();
   }
 

@@ -109,6 +109,6 @@ function fillItem(item, session, selected) {
   const text = session.code ? `${session.state}: ${session.code.replaceAll("_", " ")}` : session.state;
   if (state.textContent !== text) state.textContent = text;
   state.dataset.state = session.state;
-  const position = session.position_s > 0 ? `${clock(session.position_s)} · ` : "";
-  facts.textContent = `${position}${moment(session.created_at)}`;
+  const position = session.position_s > 0 ? [clock(session.position_s)] : [];
+  facts.textContent = ["", ...position, moment(session.created_at)].join(" · ");
 }

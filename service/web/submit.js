@@ -2,7 +2,9 @@
 
 import { createFromFile, createFromUrl, listModels } from "./api.js";
 import { percent } from "./format.js";
+import { poll } from "./poll.js";
 
+const MODELS_RETRY_MS = 2000;
 const element = (id) => document.getElementById(id);
 const form = element("new-session");
 
@@ -84,15 +86,14 @@ function showUpload(file, part) {
   element("upload-label").textContent = `Sending ${file.name}: ${done}`;
 }
 
-async function offerModels() {
+/** Until the server has models to offer, it chooses. */
+function offerModels() {
   const select = element("model");
-  try {
-    const { models, default: first } = await listModels();
+  const offering = poll(async (signal) => {
+    const { models, default: first } = await listModels(signal);
     select.replaceChildren(...models.map(({ name }) => new Option(name, name, name === first, name === first)));
-  } catch (error) {
-    select.replaceChildren(new Option("the server’s default", ""));
-    showError(error.message);
-  }
+    offering.stop();
+  }, MODELS_RETRY_MS);
 }
 
 /** The whole page takes dropped files. */

@@ -2,7 +2,7 @@
 
 import { readTheme } from "./colours.js";
 import { percent, clock } from "./format.js";
-import { WINDOW_S, drawPlot, topLabels } from "./plot.js";
+import { WINDOW_S, drawPlot, topPeaks } from "./plot.js";
 import { ScoreRun } from "./scores.js";
 
 const FRAME_MS = 33;
@@ -31,8 +31,8 @@ export class Timeline {
   #resize = new ResizeObserver(() => this.draw());
 
   /** `onError(problem)` hears of a part of the scores that could not be fetched. */
-  constructor(sessionId, log, onError) {
-    this.#run = new ScoreRun(sessionId);
+  constructor({ id, labels }, log, onError) {
+    this.#run = new ScoreRun(id, labels);
     this.#log = log;
     this.#onError = onError;
     const { signal } = this.#closed;
@@ -121,8 +121,9 @@ export class Timeline {
     const last = this.#run.rows.at(-1);
     if (!last) return;
     this.#summaryAt = performance.now();
-    const top = topLabels(this.#run, this.#to_s - WINDOW_S, this.#to_s);
-    const parts = top.map((index) => `${this.#run.labels[index]} ${percent(last[index])}`);
-    element("plot-summary").textContent = `up to ${clock(this.#to_s)}. Highest of the last ${WINDOW_S} s, now: ${parts.join(", ")}.`;
+    const top = topPeaks(this.#run, this.#to_s - WINDOW_S, this.#to_s);
+    const parts = top.map(({ index, score }) => `${this.#run.labels[index]} ${percent(score)}`);
+    const highest = parts.length > 0 ? parts.join(", ") : "nothing above the background";
+    element("plot-summary").textContent = `of ${WINDOW_S} seconds up to ${clock(this.#to_s)}. Highest: ${highest}.`;
   }
 }
