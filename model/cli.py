@@ -25,9 +25,10 @@ synth_app = typer.Typer(no_args_is_help=True, help="Make labelled videos.")
 @contextmanager
 def _failing_clearly(*errors: type[Exception]) -> Iterator[None]:
     """Turn the errors that a user can mend, `errors` and any ValueError, into one line on stderr and exit status 2."""
+    caught: tuple[type[Exception], ...] = (ValueError, *errors)
     try:
         yield
-    except (ValueError, *errors) as error:
+    except caught as error:
         typer.echo(f"cake: {error}", err=True)
         raise typer.Exit(2) from error
 
@@ -45,7 +46,7 @@ def synth_mocap(
     size: Annotated[int, typer.Option(min=32, help="Side of the square picture, pixels.")] = 160,
     fps: Annotated[int, typer.Option(min=1, help="Frames a second.")] = 30,
     stream_s: Annotated[float, typer.Option(min=5.0, help="Length of each stream, seconds.")] = 30.0,
-    targets: Annotated[bool, typer.Option(help="Also write joints and masks, for training (fps: a multiple of 10).")] = False,
+    targets: Annotated[bool, typer.Option(help="Also write joints and masks (fps: a multiple of 10).")] = False,
     subset: Annotated[str | None, typer.Option(help="training, validation or testing; else a mixture.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = CORES,
 ) -> None:

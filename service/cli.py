@@ -1,0 +1,203 @@
+"""The command `cake`. What a command needs is imported when it runs: `cake --help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from model import cli as model_cli
+
+if TYPE_CHECKING:
+    from model.detector import Detector
+    from service.settings import Settings
+
+FAILED, MISUSED = 1, 2
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Watch video and say, live, the moment an action starts.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+SERVE, HERE, TRAIN = "Serve", "On this machine, without a server", "Data and training"
+
+
+def _fail(sentence: str, status: int) -> NoReturn:
+    """End with one line on stderr."""
+    typer.echo(f"cake: {sentence}", err=True)
+    raise typer.Exit(status)
+
+
+@app.command(rich_help_panel=SERVE)
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one.", show_default="8000")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of database, uploads and pictures.", show_default="data")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes, one core each.", show_default="1")] = None,
+    sample: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Play this video in a loop, as a camera would send it."),
+    ] = None,
+) -> None:
+    """Serve the page and the HTTP API, with worker processes of its own. Ctrl-C stops all of it.
+
+    Options win over the environment (CAKE_HOST, CAKE_PORT, CAKE_DATA_DIR, CAKE_WORKERS and further CAKE_ variables).
+    """
+    import asyncio
+
+    import uvloop
+
+    from service.api.server import Server, listen
+    from service.serve import serve as run
+    from service.supervisor import FolderInUse, lock_folder
+    from service.telemetry import configure_logging
+
+    settings = _settings(host=host, port=port, data_dir=data_dir, workers=workers)
+    configure_logging(settings.log_level, as_json=settings.log_json)
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        where = f"port {settings.port} of {settings.host}"
+        _fail(f"cannot listen on {where}: {error.strerror or error}. Choose another with --port.", FAILED)
+    with listener:
+        try:
+            server = Server(settings)
+            # The server itself holds the lock, and would end with a traceback.
+            with lock_folder(settings.data_dir):
+                pass
+        except FolderInUse as error:
+            _fail(str(error), FAILED)
+        except OSError as error:
+            _fail(f"cannot use the data folder {settings.data_dir}: {error.strerror}. Choose another.", FAILED)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(server, listener, sample=sample, on_started=_say_where))
+
+
+def _say_where(url: str) -> None:
+    typer.echo(f"CAKE is at {url} (Ctrl-C stops it)")
+    sys.stdout.flush()
+
+
+def _settings(**chosen: object) -> Settings:
+    """The environment's settings, with the options that were given in their place."""
+    from pydantic import ValidationError
+
+    from service.settings import Settings
+
+    given = {name: value for name, value in chosen.items() if value is not None}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        _fail(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", MISUSED)
+
+
+@app.command(rich_help_panel=HERE)
+def detect(
+    source: Annotated[str, typer.Argument(help="A video: a file, or an http or https URL.", metavar="FILE|URL")],
+    model: Annotated[str, typer.Option(help="A shipped model's name, or a checkpoint folder.")] = "mocap",
+    as_json: Annotated[bool, typer.Option("--json", help="Print each event as a line of JSON.")] = False,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Also write the video with scores and starts drawn on it (.mp4; no sound).")
+    ] = None,
+) -> None:
+    """Print action starts and ends of one video as they are found.
+
+    Events go to stdout, all else to stderr. Exit status 1: the video cannot be used; 2: the command cannot.
+    """
+    from model.video import VideoError, open_video
+
+    if overlay is not None and overlay.resolve() == Path(source).resolve():
+        _fail("--overlay must not replace the video itself", MISUSED)
+    began_s = time.monotonic()
+    try:
+        with open_video(source) as video, _bar(video.info.duration_s) as advance:
+            detector = _load(model)
+            starts, end_s = _detect(video, detector, source, overlay, as_json, advance)
+            warnings = video.warnings
+    except VideoError as error:
+        _fail(error.detail, FAILED)
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    took_s = time.monotonic() - began_s
+    typer.echo(f"{starts} starts in {end_s:.1f} s of video; took {took_s:.1f} s", err=True)
+
+
+def _load(model: str) -> Detector:
+    import torch
+
+    from model.checkpoint import CheckpointInvalid, CheckpointNotFound
+    from model.detector import Detector
+
+    # One frame of one stream is too little work to share.
+    torch.set_num_threads(1)
+    try:
+        return Detector.load(model)
+    except (CheckpointNotFound, CheckpointInvalid) as error:
+        _fail(str(error), MISUSED)
+
+
+def _detect(
+    video: Any, detector: Detector, source: str, overlay: Path | None, as_json: bool, advance: Callable[[float], None]
+) -> tuple[int, float]:
+    """Print the events; returns the number of starts and the time of the last frame."""
+    from model.starts import ActionStart
+    from service.detect import analyse, event_json, event_line
+    from service.overlay import Overlay
+    from service.video_writer import VideoWriteError
+
+    starts, end_s = 0, 0.0
+    with ExitStack() as stack:
+        try:
+            drawing = overlay and stack.enter_context(Overlay(source, overlay, detector.config.labels))
+        except VideoWriteError as error:
+            _fail(str(error), MISUSED)
+        for analysed in analyse(video, detector):
+            for event in analysed.events:
+                typer.echo(json.dumps(event_json(event, detector)) if as_json else event_line(event))
+                sys.stdout.flush()
+                starts += isinstance(event, ActionStart)
+            if drawing:
+                drawing.show(analysed)
+            advance(analysed.pts_s)
+            end_s = analysed.pts_s
+    return starts, end_s
+
+
+@contextmanager
+def _bar(total_s: float | None) -> Iterator[Callable[[float], None]]:
+    """A progress bar over media time, on stderr where that is a terminal; gives the function that moves it."""
+    console = Console(stderr=True)
+    columns = (BarColumn(), TextColumn("{task.completed:.0f} s of video"), TimeRemainingColumn())
+    # Events may only pass through the bar's console, which is stderr, where both end on the same terminal.
+    bars = Progress(
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+        disable=not console.is_terminal,
+    )
+    with bars:
+        task = bars.add_task("", total=total_s)
+        yield lambda done_s: bars.update(task, completed=done_s)
+
+
+app.add_typer(model_cli.synth_app, name="synth", rich_help_panel=TRAIN)
+app.command("train", rich_help_panel=TRAIN)(model_cli.train)
+app.command("eval", rich_help_panel=TRAIN)(model_cli.evaluate)
+app.command("models", rich_help_panel=HERE)(model_cli.list_models)
+
+if __name__ == "__main__":
+    app()
