@@ -115,7 +115,7 @@ def read_targets(data_dir: Path, name: str) -> Targets | None:
     if not path.is_file():
         return None
     with np.load(path) as arrays:
-        return Targets(arrays["joints"].astype(np.float32), arrays["mask"])
+        return Targets(arrays["joints_TJ2"].astype(np.float32), arrays["mask_THW"])
 
 
 def cache_frames(
