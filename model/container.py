@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import av.error
@@ -27,10 +28,22 @@ STILL_IMAGE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})
 MAX_RATE_HZ = 1000.0
 
 
-class VideoError(Exception):
-    """A video that cannot be used. `code` is a session's failure code; `detail` says what to do, without the address."""
+VideoErrorCode = Literal[
+    "source_unreachable",
+    "source_unauthorized",
+    "source_timeout",
+    "source_unsupported",
+    "no_video_stream",
+    "decode_failed",
+    "limit_exceeded",
+    "internal",
+]
 
-    def __init__(self, code: str, detail: str) -> None:
+
+class VideoError(Exception):
+    """A video that cannot be used. `code` is a session's failure code; `detail` says what to do, never the address."""
+
+    def __init__(self, code: VideoErrorCode, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
@@ -103,7 +116,7 @@ def plausible_rate_hz(rate: Fraction | None) -> float | None:
 
 
 def source_error(source: str, error: FFmpegError) -> VideoError:
-    """The stable code and sentence for what FFmpeg says of a source. Its own text may hold the address: it stays out."""
+    """The stable code and sentence for what FFmpeg says of a source; its own text may hold the address and stays out."""
     match error:
         case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
             return VideoError(

@@ -172,7 +172,7 @@ class Video:
         yield from self._timed(chain([self._first], self._pictures))
 
     def _seek(self, after_s: float, earlier_s: float) -> bool:
-        """Stand right behind the picture at `after_s`; False if that very picture was not met: the seek is not exact."""
+        """Stand right behind the picture at `after_s`; False if that very picture was not met: the seek is inexact."""
         base_pts, time_base = self._first.pts, self._stream.time_base
         if base_pts is None or time_base is None or self._container.format.name not in SEEKABLE_FORMATS:
             return False

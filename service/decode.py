@@ -154,7 +154,7 @@ def main() -> None:
     pipe_fd = os.dup(1)
     os.dup2(2, 1)
     fcntl.fcntl(pipe_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    with open(pipe_fd, "wb") as pipe:
+    with os.fdopen(pipe_fd, "wb") as pipe:
         run(request, pipe)
 
 

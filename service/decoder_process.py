@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import structlog
@@ -66,7 +67,8 @@ async def start_decoder(request: DecodeRequest) -> AsyncIterator["Decoder"]:
         limit=BUFFER_BYTES,
         env=_environment(),
     )
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     decoder = Decoder(process, process.stdout, request)
     try:
         process.stdin.write(replace(request, parent_pid=os.getpid()).to_json().encode() + b"\n")
@@ -138,7 +140,7 @@ class Decoder:
         return DecodedFrame(pixels.reshape(self._size, self._size, 3), pts_s, arrived_unix_s, decode_s)
 
 
-def _video_error(message: dict[str, str]) -> VideoError:
+def _video_error(message: dict[str, Any]) -> VideoError:
     if "traceback" in message:
         _log.error("decoder failed", traceback=message["traceback"])
     return VideoError(message["code"], message["detail"])

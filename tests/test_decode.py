@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,22 @@ def frames_of(messages: list[Message]) -> list[DecodedFrame]:
     return [message for message in messages if isinstance(message, DecodedFrame)]
 
 
+async def drain(messages: AsyncIterator[Message]) -> None:
+    async for _ in messages:
+        pass
+
+
 def is_gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
+
+
+def scheduler_state(pid: int) -> str:
+    """`S` asleep, `R` running, `Z` dead but not reaped."""
+    return Path(f"/proc/{pid}/stat").read_text().split()[2]
+
+
+def peak_memory_kb(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0])
 
 
 async def test_the_child_gives_the_probe_then_the_same_frames_as_the_decoder_then_the_end(tmp_path: Path) -> None:
@@ -140,10 +155,11 @@ async def test_the_address_is_not_in_the_process_list(tmp_path: Path) -> None:
 async def test_a_killed_child_is_noticed_and_reaped(tmp_path: Path) -> None:
     path = write_video(tmp_path / "v.mp4", count=60)
     async with start_decoder(request(path, pace="realtime")) as decoder:
+        messages = decoder.messages()
+        await anext(messages)
+        os.kill(decoder.pid, signal.SIGKILL)
         with pytest.raises(DecoderDied):
-            async for message in decoder.messages():
-                if isinstance(message, DecodedFrame):
-                    os.kill(decoder.pid, signal.SIGKILL)
+            await drain(messages)
     assert is_gone(decoder.pid)
 
 
@@ -153,21 +169,19 @@ async def test_leaving_early_and_being_cancelled_both_end_the_child(tmp_path: Pa
         await anext(decoder.messages())
     assert is_gone(decoder.pid)
 
-    pids: list[int] = []
+    pid: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def follow() -> None:
         async with start_decoder(request(path, pace="realtime")) as running:
-            pids.append(running.pid)
-            async for _ in running.messages():
-                pass
+            pid.set_result(running.pid)
+            await drain(running.messages())
 
     task = asyncio.create_task(follow())
-    while not pids:
-        await asyncio.sleep(0.01)
+    running_pid = await pid
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert is_gone(pids[0])
+    assert is_gone(running_pid)
 
 
 async def test_a_reader_that_stops_reading_stops_the_decoder(tmp_path: Path) -> None:
@@ -178,7 +192,7 @@ async def test_a_reader_that_stops_reading_stops_the_decoder(tmp_path: Path) -> 
             pass
         await asyncio.sleep(0.5)
         # 100 frames of 150 kB do not fit the pipe and the buffer: the child is still there, waiting to write.
-        assert Path(f"/proc/{decoder.pid}/stat").read_text().split()[2] == "S"
+        assert scheduler_state(decoder.pid) == "S"
         assert sum([1 async for message in messages if isinstance(message, DecodedFrame)]) == 99
 
 
@@ -204,7 +218,7 @@ def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
     deadline_s = time.monotonic() + 5
     while not is_gone(child) and time.monotonic() < deadline_s:
         # Without a parent it may stay a zombie until init reaps it; that is dead, too.
-        if Path(f"/proc/{child}/stat").read_text().split()[2] == "Z":
+        if scheduler_state(child) == "Z":
             break
         time.sleep(0.01)
     assert time.monotonic() < deadline_s
@@ -223,5 +237,5 @@ async def test_the_child_stays_small_on_full_hd(tmp_path: Path) -> None:
     async with start_decoder(request(path, size=160)) as decoder:
         async for message in decoder.messages():
             if isinstance(message, DecodedFrame):
-                status = Path(f"/proc/{decoder.pid}/status").read_text()
-    assert int(status.split("VmHWM:")[1].split()[0]) < 120_000
+                peak_kb = peak_memory_kb(decoder.pid)
+    assert 20_000 < peak_kb < 120_000

@@ -30,7 +30,7 @@ class _Handler(SimpleHTTPRequestHandler):
             return
         super().do_GET()
 
-    def log_message(self, format: str, *arguments: object) -> None:
+    def log_message(self, *arguments: object) -> None:
         """Keep the tests' output clean."""
 
     def copyfile(self, source: Any, outputfile: Any) -> None:

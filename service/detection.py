@@ -1,0 +1,97 @@
+"""What is known of a session's stream: the detector's state and the start decoder, kept together and in step."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from model.starts import ActionEnd, ActionStart, StartDecoder
+from model.state import StateInvalid
+from service.decoder_process import DecodedFrame
+from service.engine import Engine, EngineStream
+from service.store.base import Checkpoint, SessionRecord
+
+# A hole in the stream longer than this ends what is open, and detection starts anew behind it.
+GAP_S = 2.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one frame brought. With a gap before it, `ended_by_gap` is what the gap ended.
+
+    `scores` in [0, 1] belong to the session's labels, in their order.
+    """
+
+    scores: list[float]
+    decided: list[ActionStart | ActionEnd]
+    queue_s: float
+    infer_s: float
+    gap_s: float | None = None
+    ended_by_gap: tuple[ActionEnd, ...] = ()
+
+
+class Detection:
+    """Takes a session's frames in order; can be saved after any frame and goes on from there."""
+
+    def __init__(self, engine: Engine, record: SessionRecord) -> None:
+        config = engine.config(record.model)
+        self._engine = engine
+        self._model = record.model
+        self._live = record.pace == "realtime"
+        self._labels = config.labels
+        self._columns = [config.labels.index(label) for label in record.labels]
+        self._rules = {label: rule for label, rule in config.start_rules.items() if label in record.labels}
+        self._starts = StartDecoder(self._labels, self._rules)
+        self._stream: EngineStream | None = None
+        self.position_s: float | None = None
+        self.frames = 0
+
+    @classmethod
+    async def begin(cls, engine: Engine, record: SessionRecord) -> Self:
+        """Nothing seen yet."""
+        detection = cls(engine, record)
+        detection._stream = await engine.open_stream(record.model, live=detection._live)
+        return detection
+
+    @classmethod
+    async def resume(cls, engine: Engine, record: SessionRecord, saved: Checkpoint) -> Self:
+        """Go on from a checkpoint. Raises StateInvalid when it is of other weights, labels or rules."""
+        detection = cls(engine, record)
+        detection.position_s, detection.frames = saved.position_s, saved.frames
+        try:
+            detection._starts = StartDecoder.restore(detection._labels, detection._rules, saved.starts)
+        except ValueError as error:
+            raise StateInvalid(str(error)) from error
+        detection._stream = await engine.open_stream(record.model, live=detection._live, saved=saved.detector)
+        return detection
+
+    async def push(self, frame: DecodedFrame) -> Seen:
+        """Analyse the next frame."""
+        assert self._stream is not None
+        gap_s: float | None = None
+        ended_by_gap: tuple[ActionEnd, ...] = ()
+        if self.position_s is not None and frame.pts_s - self.position_s > GAP_S:
+            gap_s = frame.pts_s - self.position_s
+            ended_by_gap = tuple(self._starts.gap(frame.pts_s))
+            self.close()
+            self._stream = await self._engine.open_stream(self._model, live=self._live)
+        step = await self._engine.push(self._stream, frame.image)
+        scores = [float(score) for score in step.scores]
+        self.position_s, self.frames = frame.pts_s, self.frames + 1
+        decided = self._starts.push(frame.pts_s, scores)
+        reported = [scores[column] for column in self._columns]
+        return Seen(reported, decided, step.queue_s, step.infer_s, gap_s, ended_by_gap)
+
+    def finish(self) -> list[ActionEnd]:
+        """The stream is over: what ends with it."""
+        return [] if self.position_s is None else self._starts.finish(self.position_s)
+
+    async def checkpoint(self) -> Checkpoint | None:
+        """Everything that `resume` needs; None before the first frame."""
+        if self.position_s is None or self._stream is None:
+            return None
+        saved = await self._engine.save(self._stream)
+        return Checkpoint(self.position_s, saved, self._starts.snapshot(), self.frames)
+
+    def close(self) -> None:
+        """Free its place in the engine. Idempotent."""
+        if self._stream is not None:
+            self._engine.close_stream(self._stream)
