@@ -1,7 +1,7 @@
 """The field's numbers for frame scores and for action starts. NumPy only.
 
-Frames: average precision as in the THUMOS'14 protocol, calibrated average precision as in TVSeries (De Geest et al. 2016),
-and the same by tenths of an action's duration. Starts: point-level average precision (Shou et al. 2018).
+Frames: average precision as in the THUMOS'14 protocol, calibrated average precision as in TVSeries (De Geest et al.
+2016), and the same by tenths of an action's duration. Starts: point-level average precision (Shou et al. 2018).
 A class without a positive has no average precision: NaN, and `mean_over_classes` leaves it out.
 """
 
@@ -26,10 +26,11 @@ def average_precision(scores_T: Floats, positives_T: Bools) -> float:
 
 
 def calibrated_average_precision(scores_T: Floats, positives_T: Bools) -> float:
-    """Average precision with negatives weighed down to the number of positives: tp / (tp + fp / w), w = negatives / positives.
+    """Average precision with the negatives weighed down to the positives' number.
 
-    Frames of equal score: a positive is taken to stand in their middle, its expected rank. The published code lets an
-    unstable sort decide, so that its result depends on the processor, in the fifth decimal.
+    Precision is tp / (tp + fp / w), with w = negatives / positives. A positive among frames of equal score is taken to
+    stand in their middle, its expected rank; the published code lets an unstable sort decide, so that its fifth decimal
+    depends on the processor.
     """
     hits, misses = _by_distinct_score(scores_T, positives_T)
     if not hits.sum():
@@ -64,8 +65,8 @@ def frame_calibrated_average_precision(scores_TK: Floats, targets_TK: Bools) -> 
 def stage_calibrated_average_precision(scores_TK: Floats, targets_TK: Bools, stages: int = 10) -> Floats:
     """Calibrated average precision by stage of the action (stages, K).
 
-    Stage i of a class compares every frame without the class to the i-th part of each of its actions alone. An action is
-    a maximal run of frames; where runs of consecutive streams touch, join the streams with a frame between them.
+    Stage i of a class compares every frame without the class to the i-th part of each of its actions alone. An action
+    is a maximal run of frames.
     """
     result = np.full((stages, scores_TK.shape[1]), np.nan)
     for k, (scores_T, targets_T) in enumerate(zip(scores_TK.T, targets_TK.T, strict=True)):
@@ -85,9 +86,9 @@ def stage_calibrated_average_precision(scores_TK: Floats, targets_TK: Bools, sta
 def start_average_precision(starts_s: Floats, scores: Floats, true_starts_s: Floats, within_s: float) -> float:
     """Point-level average precision of one class's starts.
 
-    From the highest score down (equal scores: the earlier first), a predicted start is a hit when an unmatched true start
-    lies within `within_s` (inclusive); it takes the nearest. All others are misses, a second start for the same action
-    too. The result is the sum of the precision at each hit over the number of true starts, without interpolation.
+    From the highest score down (equal scores: the earlier first), a predicted start is a hit when an unmatched true
+    start lies within `within_s` (inclusive); it takes the nearest. All others are misses, a second start for the same
+    action too. The result is the sum of the precision at each hit over the number of true starts, not interpolated.
 
     Args:
         starts_s: predicted times (N,), seconds. To join streams, shift each by more than its predecessors' length.
@@ -148,15 +149,15 @@ def match_announcements(
     Times are seconds; `starts_s` and `decided_s` (N,) grow; true starts and ends are (M,).
     """
     order = np.argsort(true_starts_s, kind="stable")
-    opens_s = true_starts_s[order] - early_s
-    closes_s = np.maximum(true_starts_s + late_s, true_ends_s)[order]
+    opens_s, closes_s = true_starts_s - early_s, np.maximum(true_starts_s + late_s, true_ends_s)
+    within_NM = (opens_s <= starts_s[:, None]) & (starts_s[:, None] <= closes_s)
     free = np.ones(len(order), bool)
     correct = np.zeros(len(starts_s), bool)
     delays_s = []
-    for i, start_s in enumerate(starts_s):
-        claims = np.flatnonzero(free & (opens_s <= start_s) & (start_s <= closes_s))
+    for i in np.flatnonzero(within_NM.any(axis=1)):
+        claims = order[(within_NM[i] & free)[order]]
         if len(claims):
             free[claims[0]] = False
             correct[i] = True
-            delays_s.append(decided_s[i] - true_starts_s[order[claims[0]]])
-    return Announcements(np.array(delays_s, float), correct)
+            delays_s.append(decided_s[i] - true_starts_s[claims[0]])
+    return Announcements(np.array(delays_s, np.float64), correct)

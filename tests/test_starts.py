@@ -97,16 +97,19 @@ def test_frames_out_of_order_and_malformed_scores_are_refused():
 
 
 @pytest.mark.parametrize(
-    "snapshot",
+    ("snapshot", "why"),
     [
-        {},
-        {"last_pts_s": None, "tracks": {}},
-        {"last_pts_s": None, "tracks": {"kick": {"phase": "open"}}},
-        {"last_pts_s": None, "tracks": {"kick": {"phase": "?", "start_s": 0.0, "peak": 0.0, "quiet_until_s": None}}},
+        ({}, "not a snapshot"),
+        ({"last_pts_s": None, "tracks": {}}, "other labels or rules"),
+        ({"last_pts_s": None, "tracks": {"kick": {"phase": "open"}}}, "not a snapshot"),
+        (
+            {"last_pts_s": 0.0, "tracks": {"kick": {"phase": "?", "start_s": 0.0, "peak": 0.0, "quiet_until_s": None}}},
+            "not a valid _Phase",
+        ),
     ],
 )
-def test_what_is_no_snapshot_of_this_decoder_is_refused(snapshot):
-    with pytest.raises(ValueError):
+def test_what_is_no_snapshot_of_this_decoder_is_refused(snapshot, why):
+    with pytest.raises(ValueError, match=why):
         StartDecoder.restore(LABELS, {"kick": StartRule(0.5, 0.3)}, snapshot)
 
 

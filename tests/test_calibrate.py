@@ -1,0 +1,201 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.config import BACKGROUND, StartRule
+from model.starts import ActionStart, StartDecoder
+from model.training.calibrate import calibrate, calibrate_candidates
+from model.training.evaluate import evaluate
+from model.training.scores import Segment, StreamScores, decode, join_streams
+
+HZ = 10.0
+LABELS = (BACKGROUND, "kick", "jump")
+RULES = {label: StartRule(0.5, 0.3) for label in LABELS[1:]}
+CANDIDATES = StartRule(0.1, 0.05)
+OFFSETS = ("0.5", "1", "2", "4")
+
+
+def random_segments(seed: int, duration_s: float = 60.0) -> list[Segment]:
+    """Actions of 2 s with 3 to 6 s between them, on the grid of the frames."""
+    rng = np.random.default_rng(seed)
+    starts_s = np.cumsum(rng.integers(50, 80, 30)) / HZ
+    return [(float(s), float(s + 2), LABELS[1 + i % 2]) for i, s in enumerate(starts_s) if s < duration_s - 5]
+
+
+def scored(
+    name: str, segments: list[Segment], delay_s: float = 0.0, high: float = 0.9, low: float = 0.01
+) -> StreamScores:
+    """A detector that sees every action in full, `delay_s` late."""
+    pts_s = np.arange(600) / HZ
+    scores = np.full((600, len(LABELS)), low)
+    for start_s, end_s, label in segments:
+        scores[round((start_s + delay_s) * HZ) : round((end_s + delay_s) * HZ), LABELS.index(label)] = high
+    return StreamScores(name, pts_s, scores, segments)
+
+
+def noisy(seed: int, sure: float) -> StreamScores:
+    """An action raises its score to about `sure`, gradually; now and then something else raises it for a moment."""
+    rng = np.random.default_rng(seed)
+    stream = scored(str(seed), random_segments(seed), delay_s=0.3, high=sure, low=0.05)
+    scores = stream.scores + rng.normal(0, 0.05, stream.scores.shape)
+    for frame in rng.integers(0, 590, 12):
+        scores[frame : frame + 2, rng.integers(1, 3)] += 0.5
+    return StreamScores(stream.name, stream.pts_s, scores.clip(0, 1), stream.segments)
+
+
+def test_a_perfect_detector_scores_one_everywhere_and_announces_at_once():
+    report = evaluate([scored(str(i), random_segments(i)) for i in range(3)], LABELS, RULES, CANDIDATES)
+    assert report.frame_map == report.frame_cmap == 1.0
+    assert report.start_map == dict.fromkeys(OFFSETS, 1.0)
+    assert (report.start_delay_s.median, report.start_delay_s.p90) == pytest.approx((0.0, 0.0), abs=1e-6)
+    assert report.false_starts_per_hour == 0.0
+    assert all(c.found == c.actions > 0 for c in report.per_class.values())
+
+
+def test_a_detector_that_is_late_by_one_second_and_a_half_finds_starts_at_two_seconds_only():
+    report = evaluate([scored("late", random_segments(1), delay_s=1.5)], LABELS, RULES, CANDIDATES)
+    assert report.start_map == {"0.5": 0.0, "1": 0.0, "2": 1.0, "4": 1.0}
+    assert report.start_delay_s.median == pytest.approx(1.5)
+    assert report.false_starts_per_hour == 0.0
+
+
+def test_a_minimum_duration_delays_the_decision_and_not_the_time_it_names():
+    rules = {label: StartRule(0.5, 0.3, min_duration_s=0.4) for label in LABELS[1:]}
+    report = evaluate([scored("a", random_segments(1))], LABELS, rules, StartRule(0.5, 0.3, min_duration_s=0.4))
+    assert report.start_map["0.5"] == 1.0
+    assert report.start_delay_s.median == pytest.approx(0.4)
+
+
+def test_a_detector_that_sees_the_wrong_action_makes_false_starts_only():
+    stream = scored("a", [(10.0, 12.0, "kick"), (30.0, 32.0, "kick")])
+    swapped = StreamScores("a", stream.pts_s, stream.scores[:, [0, 2, 1]], stream.segments)
+    report = evaluate([swapped], LABELS, RULES, CANDIDATES)
+    assert report.per_class["kick"].found == 0
+    assert report.per_class["jump"].false_starts == 2
+    assert report.false_starts_per_hour == pytest.approx(2 * 60)
+    assert report.start_delay_s.median is None
+    assert report.per_class["jump"].frame_ap is None
+    assert report.start_map["4"] == 0.0
+
+
+def test_frames_called_ambiguous_are_left_out_of_the_frame_average_precision():
+    stream = scored("a", [(10.0, 12.0, "kick")])
+    doubtful = StreamScores("a", stream.pts_s, stream.scores.copy(), [*stream.segments, (30.0, 31.0, "ambiguous")])
+    doubtful.scores[300:310, 1] = 0.95
+    report = evaluate([doubtful], LABELS, {}, CANDIDATES)
+    assert report.frame_map == 1.0
+    assert report.per_class["kick"].frame_cap != 1.0
+
+
+def test_the_report_is_json_with_exactly_the_promised_keys_and_a_readable_table():
+    report = evaluate([scored("a", [(10.0, 12.0, "kick")])], LABELS, RULES, CANDIDATES)
+    values = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    keys = ["frame_map", "frame_cmap", "start_map", "start_delay_s", "false_starts_per_hour", "per_class"]
+    assert list(values) == keys
+    assert list(values["start_map"]) == list(OFFSETS)
+    assert list(values["start_delay_s"]) == ["median", "p90"]
+    assert values["per_class"]["kick"]["frame_ap"] == 1.0
+    assert values["per_class"]["jump"]["frame_ap"] is None
+    lines = report.table().splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["kick", "jump", "all"]
+    assert lines[1].split()[1:] == ["100.0"] * 6 + ["1", "1", "0"]
+    assert "0.0 false starts per hour" in lines[-1]
+
+
+def test_what_cannot_be_evaluated_is_refused_with_its_name():
+    stream = scored("film", [(10.0, 12.0, "kick")])
+    with pytest.raises(ValueError, match="no stream"):
+        evaluate([], LABELS, RULES, CANDIDATES)
+    with pytest.raises(ValueError, match="film: 3 scores a frame for 2 labels"):
+        evaluate([stream], LABELS[:2], {}, CANDIDATES)
+    with pytest.raises(ValueError, match="film: the model does not know swim"):
+        evaluate([StreamScores("film", stream.pts_s, stream.scores, [(1.0, 2.0, "swim")])], LABELS, RULES, CANDIDATES)
+    with pytest.raises(ValueError, match="film: the frames' times do not grow"):
+        StreamScores("film", stream.pts_s[::-1], stream.scores, [])
+    with pytest.raises(ValueError, match="film: scores of shape"):
+        StreamScores("film", stream.pts_s[1:], stream.scores, [])
+    with pytest.raises(ValueError, match=r"film: kick at 2\.0 s ends before it starts"):
+        StreamScores("film", stream.pts_s, stream.scores, [(2.0, 1.0, "kick")])
+    with pytest.raises(ValueError, match="no stream"):
+        calibrate([], LABELS)
+    with pytest.raises(ValueError, match="no stream"):
+        calibrate_candidates([], LABELS)
+
+
+levels = st.sampled_from([0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0])
+start_rules = st.builds(
+    lambda enter, leave, duration, refractory: StartRule(enter, min(leave, enter), duration, refractory),
+    st.sampled_from([0.3, 0.5, 0.8]),
+    st.sampled_from([0.0, 0.3, 0.5]),
+    st.sampled_from([0.0, 0.2, 0.5]),
+    st.sampled_from([0.0, 0.4, 1.0]),
+)
+
+
+@given(st.lists(st.lists(levels, min_size=1, max_size=50), min_size=1, max_size=3), start_rules, st.floats(0, 50))
+def test_whole_array_decisions_equal_those_of_the_start_decoder(columns, rule, first_pts_s):
+    streams, expected = [], []
+    for number, column in enumerate(columns):
+        scores = np.column_stack([np.zeros(len(column)), column])
+        streams.append(StreamScores(str(number), first_pts_s + np.arange(len(column)) / HZ, scores, []))
+        decoder = StartDecoder(LABELS[:2], {"kick": rule})
+        for pts_s, frame in zip(streams[-1].pts_s, scores, strict=True):
+            expected += [(number, e) for e in decoder.push(pts_s, frame) if isinstance(e, ActionStart)]
+    joined = join_streams(streams, 1, "kick")
+    starts = decode(joined, rule)
+    assert joined.stream_of(starts.start_s).tolist() == [number for number, _ in expected]
+    assert starts.score.tolist() == [event.score for _, event in expected]
+    np.testing.assert_allclose(
+        starts.decided_s - starts.start_s, [event.decided_s - event.start_s for _, event in expected], atol=1e-6
+    )
+
+
+@pytest.fixture(scope="module")
+def calibrated():
+    streams = [noisy(seed, sure=0.6) for seed in range(6)]
+    return calibrate(streams, LABELS), calibrate_candidates(streams, LABELS)
+
+
+def test_calibrated_rules_find_the_actions_of_unseen_streams_at_less_than_one_false_start_a_minute(calibrated):
+    rules, candidate_rule = calibrated
+    assert list(rules) == list(LABELS[1:])
+    report = evaluate([noisy(seed, sure=0.6) for seed in range(20, 26)], LABELS, rules, candidate_rule)
+    assert sum(c.found for c in report.per_class.values()) >= 0.9 * sum(c.actions for c in report.per_class.values())
+    assert report.false_starts_per_hour < 60
+    assert report.start_delay_s.median == pytest.approx(0.5, abs=0.3)
+
+
+def test_calibrated_candidates_rank_starts_better_than_bare_threshold_crossings(calibrated):
+    unseen = [noisy(seed, sure=0.6) for seed in range(20, 26)]
+    bare, chosen = (evaluate(unseen, LABELS, {}, rule).start_map["1"] for rule in (StartRule(0.1, 0.1), calibrated[1]))
+    assert chosen == pytest.approx(1.0, abs=0.1)
+    assert bare < chosen - 0.1
+    assert calibrated[1].min_duration_s <= 1.0
+
+
+def test_a_label_that_is_scored_lower_gets_a_lower_threshold_when_there_is_enough_of_it():
+    def streams(seed: int) -> StreamScores:
+        stream = noisy(seed, sure=0.9)
+        return StreamScores(stream.name, stream.pts_s, stream.scores * np.array([1, 1, 0.3]), stream.segments)
+
+    rules = calibrate([streams(seed) for seed in range(10)], LABELS)
+    assert rules["jump"].enter < 0.3 <= rules["kick"].enter
+
+
+def test_one_stream_and_a_label_that_never_occurs_are_enough_to_calibrate():
+    stream = scored("a", [(10.0, 12.0, "kick")])
+    assert set(calibrate([stream], LABELS)) == {"kick", "jump"}
+    silent = StreamScores("a", stream.pts_s, stream.scores, [])
+    assert isinstance(calibrate_candidates([silent], LABELS), StartRule)
+
+
+@settings(max_examples=3, deadline=None)
+@given(st.permutations(range(4)))
+def test_the_order_of_the_streams_does_not_change_the_report(order):
+    streams = [noisy(seed, sure=0.6) for seed in range(4)]
+    straight, permuted = (evaluate(s, LABELS, RULES, CANDIDATES) for s in (streams, [streams[i] for i in order]))
+    assert straight.start_map == pytest.approx(permuted.start_map)
+    assert straight.false_starts_per_hour == pytest.approx(permuted.false_starts_per_hour)
