@@ -116,7 +116,7 @@ def plausible_rate_hz(rate: Fraction | None) -> float | None:
 
 
 def source_error(source: str, error: FFmpegError) -> VideoError:
-    """The stable code and sentence for what FFmpeg says of a source; its own text may hold the address and stays out."""
+    """The stable code and sentence for what FFmpeg says of a source; its own text may hold the address."""
     match error:
         case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
             return VideoError(

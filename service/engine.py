@@ -114,11 +114,14 @@ class Engine:
     async def push(self, stream: EngineStream, image_HWC: NDArray[np.uint8]) -> Step:
         """Advance a stream by one frame; an error of the model reaches this caller alone.
 
-        Raises ValueError for a picture of the wrong shape, RuntimeError when the stream's last frame is still waiting.
+        Raises ValueError for a picture of the wrong shape, RuntimeError when the stream's last frame is still waiting,
+        EngineClosed.
         """
         size = self.config(stream.model).image_size
         if image_HWC.shape != (size, size, 3):
             raise ValueError(f"expected a frame of {size} x {size} x 3, got {image_HWC.shape}")
+        if self._running is None or self._running.done():
+            raise EngineClosed("The engine does not run.")
         if stream.waiting is not None:
             raise RuntimeError("a stream takes one frame at a time")
         request = stream.waiting = _Request(stream, image_HWC, asyncio.get_running_loop().create_future())

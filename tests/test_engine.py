@@ -1,0 +1,154 @@
+"""The engine batches the steps of many sessions without any of them noticing the others."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry
+from tiny_model import LABELS, SIZE, tiny_model
+
+from model.checkpoint import save_checkpoint
+from model.detector import Detector, Stream
+from service.engine import MAX_FAST_BESIDE_LIVE, Engine, EngineClosed, EngineStream, Step
+from service.telemetry import WorkerMetrics
+
+
+class WatchedDetector:
+    """A real detector that notes its batches and fails for black frames."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self.config, self.version = detector.config, detector.version
+        self.batches: list[int] = []
+
+    def open_stream(self, saved: bytes | None = None) -> Stream:
+        return self._detector.open_stream(saved)
+
+    def push(self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if (images_BHWC.reshape(len(streams), -1).max(1) == 0).any():
+            raise ArithmeticError("a black frame")
+        self.batches.append(len(streams))
+        return self._detector.push(streams, images_BHWC)
+
+
+@pytest.fixture
+def detector(tmp_path: Path) -> WatchedDetector:
+    save_checkpoint(tmp_path / "tiny", tiny_model())
+    return WatchedDetector(Detector.load(tmp_path / "tiny"))
+
+
+@pytest.fixture
+async def engine(detector: WatchedDetector) -> AsyncIterator[Engine]:
+    detectors: dict[str, Detector] = {"tiny": detector}  # type: ignore[dict-item]
+    async with Engine(detectors, WorkerMetrics(CollectorRegistry())) as running:
+        yield running
+
+
+def pictures(count: int, seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(1, 256, (count, SIZE, SIZE, 3), np.uint8)
+
+
+async def push_all(engine: Engine, stream: EngineStream, frames: NDArray[np.uint8]) -> list[Step]:
+    return [await engine.push(stream, frame) for frame in frames]
+
+
+async def test_each_of_many_streams_gets_the_scores_that_it_gets_alone(
+    engine: Engine, detector: WatchedDetector
+) -> None:
+    frames = [pictures(8, seed) for seed in range(4)]
+    streams = [await engine.open_stream("tiny", live=False) for _ in frames]
+    steps = await asyncio.gather(*(push_all(engine, s, f) for s, f in zip(streams, frames, strict=True)))
+    assert max(detector.batches) > 1
+    for own_frames, own_steps in zip(frames, steps, strict=True):
+        alone = detector.open_stream()
+        expected = [detector.push([alone], frame[None])[0] for frame in own_frames]
+        np.testing.assert_allclose([step.scores for step in own_steps], expected, atol=1e-5)
+        assert all(step.scores.shape == (len(LABELS),) for step in own_steps)
+        assert all(step.queue_s >= 0 and step.infer_s > 0 for step in own_steps)
+
+
+async def test_a_lone_stream_never_waits_for_company(engine: Engine, detector: WatchedDetector) -> None:
+    stream = await engine.open_stream("tiny", live=True)
+    await push_all(engine, stream, pictures(5, 0))
+    assert detector.batches == [1] * 5
+
+
+async def test_a_stream_goes_on_from_its_saved_state(engine: Engine) -> None:
+    frames = pictures(10, 1)
+    whole = await push_all(engine, await engine.open_stream("tiny", live=False), frames)
+    first = await engine.open_stream("tiny", live=False)
+    await push_all(engine, first, frames[:6])
+    saved = await engine.save(first)
+    engine.close_stream(first)
+    resumed = await push_all(engine, await engine.open_stream("tiny", live=False, saved=saved), frames[6:])
+    np.testing.assert_array_equal([s.scores for s in resumed], [s.scores for s in whole[6:]])
+
+
+async def test_an_error_of_the_model_reaches_only_the_session_whose_frame_caused_it(engine: Engine) -> None:
+    good, bad = [await engine.open_stream("tiny", live=False) for _ in range(2)]
+    outcomes = await asyncio.gather(
+        engine.push(good, pictures(1, 0)[0]),
+        engine.push(bad, np.zeros((SIZE, SIZE, 3), np.uint8)),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[0], Step)
+    assert isinstance(outcomes[1], ArithmeticError)
+    assert isinstance(await engine.push(bad, pictures(1, 0)[0]), Step)
+
+
+async def test_a_frame_of_the_wrong_shape_is_refused_at_once(engine: Engine) -> None:
+    stream = await engine.open_stream("tiny", live=False)
+    with pytest.raises(ValueError, match="expected a frame"):
+        await engine.push(stream, np.zeros((SIZE, SIZE + 1, 3), np.uint8))
+
+
+async def test_a_stream_has_at_most_one_frame_waiting(engine: Engine) -> None:
+    stream = await engine.open_stream("tiny", live=False)
+    frame = pictures(1, 0)[0]
+    outcomes = await asyncio.gather(engine.push(stream, frame), engine.push(stream, frame), return_exceptions=True)
+    assert isinstance(outcomes[0], Step)
+    assert isinstance(outcomes[1], RuntimeError)
+
+
+async def test_beside_live_sessions_fast_ones_share_a_small_part_of_each_call(
+    engine: Engine, detector: WatchedDetector
+) -> None:
+    live = await engine.open_stream("tiny", live=True)
+    fast = [await engine.open_stream("tiny", live=False) for _ in range(6)]
+    await asyncio.gather(*(push_all(engine, stream, pictures(5, 0)) for stream in [live, *fast]))
+    assert max(detector.batches) <= 1 + MAX_FAST_BESIDE_LIVE
+    assert sum(detector.batches) == 7 * 5
+    engine.close_stream(live)
+    detector.batches.clear()
+    await asyncio.gather(*(push_all(engine, stream, pictures(5, 0)) for stream in fast))
+    assert max(detector.batches) > MAX_FAST_BESIDE_LIVE
+
+
+async def test_a_cancelled_push_does_not_disturb_the_others(engine: Engine) -> None:
+    gone, there = [await engine.open_stream("tiny", live=False) for _ in range(2)]
+    task = asyncio.create_task(push_all(engine, gone, pictures(50, 0)))
+    await engine.push(there, pictures(1, 1)[0])
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    engine.close_stream(gone)
+    assert len(await push_all(engine, there, pictures(5, 1))) == 5
+
+
+async def test_closing_the_engine_fails_what_waits(detector: WatchedDetector) -> None:
+    detectors: dict[str, Detector] = {"tiny": detector}  # type: ignore[dict-item]
+    async with Engine(detectors, WorkerMetrics(CollectorRegistry())) as engine:
+        streams = [await engine.open_stream("tiny", live=False) for _ in range(4)]
+        tasks = [asyncio.create_task(push_all(engine, stream, pictures(2000, 0))) for stream in streams]
+        await asyncio.sleep(0)
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(outcome, EngineClosed) for outcome in outcomes)
+
+
+async def test_capacity_is_measured_in_steps_per_second(engine: Engine, detector: WatchedDetector) -> None:
+    steps_per_s = await engine.measure_steps_per_s("tiny", duration_s=0.1)
+    assert steps_per_s > 1
+    assert detector.batches
