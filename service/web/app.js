@@ -36,7 +36,7 @@ function leave(message) {
 /** On a narrow screen the list makes room for the session: focus follows. */
 function focusIfLost() {
   const focused = document.activeElement;
-  if (focused !== document.body && focused.offsetParent === null) element("main").focus();
+  if (focused !== document.body && focused.offsetParent === null) element("stage").focus();
 }
 
 const list = new SessionsList({
