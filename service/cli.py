@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -30,6 +31,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 SERVE, HERE, TRAIN = "Serve", "On this machine, without a server", "Data and training"
+
+
+class Part(StrEnum):
+    """What `cake bench` measures."""
+
+    MODELS = "models"
+    DECODE = "decode"
+    SERVICE = "service"
 
 
 def _fail(sentence: str, status: int) -> NoReturn:
@@ -104,6 +113,14 @@ def _settings(**chosen: object) -> Settings:
         _fail(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", MISUSED)
 
 
+@app.command(rich_help_panel=SERVE)
+def worker() -> None:
+    """Run one worker of a larger deployment, set up by CAKE_ variables. SIGTERM hands its sessions over and ends it."""
+    from service.worker import main
+
+    main()
+
+
 @app.command(rich_help_panel=HERE)
 def detect(
     source: Annotated[str, typer.Argument(help="A video: a file, or an http or https URL.", metavar="FILE|URL")],
@@ -115,9 +132,11 @@ def detect(
 ) -> None:
     """Print action starts and ends of one video as they are found.
 
-    Events go to stdout, all else to stderr. Exit status 1: the video cannot be used; 2: the command cannot.
+    Events go to stdout, all else to stderr. Exit status 1: the video cannot be read, or the overlay not written;
+    2: there is no such model or option.
     """
     from model.video import VideoError, open_video
+    from service.video_writer import VideoWriteError
 
     if overlay is not None and overlay.resolve() == Path(source).resolve():
         _fail("--overlay must not replace the video itself", MISUSED)
@@ -129,6 +148,8 @@ def detect(
             warnings = video.warnings
     except VideoError as error:
         _fail(error.detail, FAILED)
+    except VideoWriteError as error:
+        _fail(str(error), FAILED)
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
     took_s = time.monotonic() - began_s
@@ -156,14 +177,10 @@ def _detect(
     from model.starts import ActionStart
     from service.detect import analyse, event_json, event_line
     from service.overlay import Overlay
-    from service.video_writer import VideoWriteError
 
     starts, end_s = 0, 0.0
     with ExitStack() as stack:
-        try:
-            drawing = overlay and stack.enter_context(Overlay(source, overlay, detector.config.labels))
-        except VideoWriteError as error:
-            _fail(str(error), MISUSED)
+        drawing = overlay and stack.enter_context(Overlay(source, overlay, detector.config.labels))
         for analysed in analyse(video, detector):
             for event in analysed.events:
                 typer.echo(json.dumps(event_json(event, detector)) if as_json else event_line(event))
@@ -192,6 +209,44 @@ def _bar(total_s: float | None) -> Iterator[Callable[[float], None]]:
     with bars:
         task = bars.add_task("", total=total_s)
         yield lambda done_s: bars.update(task, completed=done_s)
+
+
+@app.command(rich_help_panel=HERE)
+def bench(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+    only: Annotated[list[Part] | None, typer.Option(help="Measure this part; may be repeated. Else all.")] = None,
+    model: Annotated[str, typer.Option(help="Name or folder of the model that the service runs.")] = "mocap",
+    sample: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Video of the live session. Else a made one.")
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="Only show that it works: the figures mean nothing.")] = False,
+) -> None:
+    """Measure models, decoding and the service on this machine, each on one thread. Leave it idle meanwhile.
+
+    Rates are per second of processor time, the median of several rounds. Takes about four minutes.
+    """
+    from model.checkpoint import CheckpointInvalid, CheckpointNotFound
+    from model.video import VideoError
+    from service.bench.run import run, tables
+    from service.bench.server import ServerFailedError
+
+    def on_stage(text: str) -> None:
+        typer.echo(f"measuring {text} …", err=True)
+
+    try:
+        report = run(only or list(Part), quick=quick, model=model, sample=sample, on_stage=on_stage)
+    except (CheckpointNotFound, CheckpointInvalid) as error:
+        _fail(str(error), MISUSED)
+    except VideoError as error:
+        _fail(error.detail, FAILED)
+    except ServerFailedError as error:
+        _fail(str(error), FAILED)
+    if as_json:
+        typer.echo(json.dumps(report))
+        return
+    console = Console()
+    for table in tables(report):
+        console.print(table)
 
 
 app.add_typer(model_cli.synth_app, name="synth", rich_help_panel=TRAIN)

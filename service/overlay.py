@@ -17,7 +17,7 @@ from model.video import Frame, open_video
 from service.detect import Analysed
 from service.video_writer import VideoWriter
 
-SHOWN_LABELS = 5
+SHOWN_LABELS, SHOWN_STARTS = 5, 3
 START_SHOWN_S = 2.0
 STATED_RATE_HZ = 25.0  # where the video itself states none
 SHADE, BAR, ALERT, TEXT = (0, 0, 0, 150), (90, 170, 255, 255), (230, 60, 40, 230), (255, 255, 255, 255)
@@ -91,7 +91,7 @@ class Overlay:
     def _draw_starts(self, draw: ImageDraw.ImageDraw, width: int) -> None:
         """A banner for each action that started within the last seconds, the newest on top."""
         row, gap = self._row(), self._row() // 4
-        for line, start in enumerate(reversed(self._starts)):
+        for line, start in enumerate(reversed(self._starts[-SHOWN_STARTS:])):
             y = line * (row + 2 * gap)
             draw.rectangle((0, y, width, y + row + gap), fill=ALERT)
             draw.text((gap, y + gap / 2), f"{start.label} started at {start.start_s:.1f} s", TEXT, self._font)

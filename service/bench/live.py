@@ -1,0 +1,154 @@
+"""What a client of the real server sees: how late events come, and how fast it answers when it is full."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from websockets.asyncio.client import connect
+
+from model.checkpoint import load_checkpoint, save_checkpoint
+from model.config import BACKGROUND, StartRule
+from model.detector import Detector
+from model.video import open_video
+from service.bench.clips import write_moving, write_scaled
+from service.bench.server import running_server
+from service.detect import analyse
+from service.schemas import EVENT, ActionEndEvent, ActionStartEvent, Session, SessionPage
+
+MODEL = "bench"
+LIVEZ_EVERY_S = 0.02
+
+
+@dataclass(frozen=True)
+class LiveEffort:
+    live_s: float
+    """Length of the live session's video."""
+    livez_s: float
+    """How long the full server is asked."""
+    fast_video_s: float
+    fast_sessions: int
+    """At most so many, or as many as the server admits."""
+
+
+@dataclass(frozen=True)
+class EventLatency:
+    """One session of 1280 x 720 at 30 Hz, paced like a camera.
+
+    Milliseconds from a frame's arrival at the decoder to its event at a WebSocket client, for all action events.
+    """
+
+    p50: float
+    p95: float
+    events: int
+
+
+@dataclass(frozen=True)
+class Livez:
+    """Milliseconds of GET /livez while sessions of pace `fast` keep the worker at its full capacity."""
+
+    p50: float
+    p99: float
+    requests: int
+    sessions: int
+    steps_per_s: float
+    """What the worker did meanwhile."""
+
+
+async def measure_live(folder: Path, model: str, sample: Path | None, effort: LiveEffort) -> tuple[EventLatency, Livez]:
+    """Start a server in `folder` with this model and measure it.
+
+    `sample` is the video of the live session, scaled; without it a made one. The model's start rules are made so loose
+    that it announces something all the time: there must be events to measure. Raises CheckpointNotFound,
+    CheckpointInvalid, VideoError, ServerFailedError.
+    """
+    live, fast = folder / "live.mp4", folder / "fast.mp4"
+    if sample is None:
+        write_moving(live, 1280, 720, effort.live_s)
+    else:
+        write_scaled(live, sample, 1280, 720, effort.live_s)
+    write_moving(fast, 640, 360, effort.fast_video_s)
+    save_talkative(model, live, folder / MODEL)
+    data_dir = folder / "data"
+    data_dir.mkdir()
+    environ = {"CAKE_MODELS": json.dumps([str(folder / MODEL)]), "CAKE_DEFAULT_MODEL": MODEL, "CAKE_WORKERS": "1"}
+    async with running_server(data_dir, environ) as client:
+        latency = await _event_latency(client, live)
+        livez = await _livez(client, fast, effort)
+    return latency, livez
+
+
+def save_talkative(model: str, video: Path, folder: Path) -> None:
+    """A checkpoint like `model`, with start rules under which it often announces something in this video."""
+    network, _ = load_checkpoint(model)
+    with open_video(video) as opened:
+        scores_TK = np.stack([analysed.scores_K for analysed in analyse(opened, Detector(network))])
+    rules = {
+        label: StartRule(
+            enter=float(np.quantile(scores_TK[:, i], 0.6)),
+            leave=float(np.quantile(scores_TK[:, i], 0.5)),
+            refractory_s=0.0,
+        )
+        for i, label in enumerate(network.config.labels)
+        if label != BACKGROUND
+    }
+    save_checkpoint(folder, network, replace(network.config, name=MODEL, start_rules=rules))
+
+
+async def _event_latency(client: httpx.AsyncClient, video: Path) -> EventLatency:
+    session = await _submit(client, video, "realtime")
+    assert session is not None
+    latencies_s: list[float] = []
+    async with connect(f"ws{str(client.base_url).removeprefix('http').rstrip('/')}{session.links.events}") as socket:
+        async for text in socket:
+            received_unix_s = time.time()
+            event = EVENT.validate_json(text)
+            if isinstance(event, ActionStartEvent | ActionEndEvent):
+                latencies_s.append(received_unix_s - event.time.timestamp() + event.latency_s.total)
+    p50, p95 = _percentiles_ms(latencies_s, (50, 95))
+    return EventLatency(p50, p95, len(latencies_s))
+
+
+async def _livez(client: httpx.AsyncClient, video: Path, effort: LiveEffort) -> Livez:
+    submitted = 0
+    while submitted < effort.fast_sessions and await _submit(client, video, "fast") is not None:
+        submitted += 1
+    frames, began_s = await _frames(client), time.monotonic()
+    took_s: list[float] = []
+    while time.monotonic() - began_s < effort.livez_s:
+        asked_s = time.perf_counter()
+        (await client.get("/livez")).raise_for_status()
+        took_s.append(time.perf_counter() - asked_s)
+        await asyncio.sleep(LIVEZ_EVERY_S)
+    steps_per_s = (await _frames(client) - frames) / (time.monotonic() - began_s)
+    p50, p99 = _percentiles_ms(took_s, (50, 99))
+    return Livez(p50, p99, len(took_s), submitted, round(steps_per_s, 1))
+
+
+async def _submit(client: httpx.AsyncClient, video: Path, pace: str) -> Session | None:
+    """The new session; None when the server has no room for it."""
+    options = json.dumps({"pace": pace}).encode()
+    content = await asyncio.to_thread(video.read_bytes)
+    parts = {"file": (video.name, content, "video/mp4"), "session": (None, options, "application/json")}
+    response = await client.post("/v1/sessions", files=parts)
+    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        return None
+    return Session.model_validate_json(response.raise_for_status().content)
+
+
+async def _frames(client: httpx.AsyncClient) -> int:
+    """Frames analysed so far in all sessions."""
+    page = SessionPage.model_validate_json((await client.get("/v1/sessions?limit=200")).content)
+    return sum(session.frames for session in page.sessions)
+
+
+def _percentiles_ms(values_s: Sequence[float], percents: Sequence[int]) -> list[float]:
+    if not values_s:
+        return [float("nan")] * len(percents)
+    found_s: NDArray[np.float64] = np.percentile(values_s, percents)
+    return [round(1000 * float(value), 2) for value in found_s]

@@ -1,0 +1,60 @@
+"""The real server, started for a measurement and stopped after it."""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import httpx
+
+READY_S = 120.0
+STOP_S = 15.0
+
+
+class ServerFailedError(Exception):
+    """The server did not start; the message ends with what it logged."""
+
+
+@asynccontextmanager
+async def running_server(data_dir: Path, environ: Mapping[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+    """`cake serve` with its worker on a free port; gives a client for it once it is ready."""
+    log = data_dir / "serve.log"
+    command = (sys.executable, "-m", "service.cli", "serve", "--port", "0", "--data-dir", str(data_dir))
+    with log.open("wb") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=PIPE, stderr=stderr, env={**os.environ, **environ}
+        )
+    try:
+        assert process.stdout is not None
+        # "CAKE is at URL (…)"
+        line = (await process.stdout.readline()).decode().split()
+        if len(line) < 4:
+            raise ServerFailedError(f"The server did not start. {_tail(log)}")
+        async with httpx.AsyncClient(base_url=line[3], timeout=30, trust_env=False) as client:
+            await _ready(client, log)
+            yield client
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_S):
+                    await process.wait()
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def _ready(client: httpx.AsyncClient, log: Path) -> None:
+    try:
+        async with asyncio.timeout(READY_S):
+            while (await client.get("/readyz")).status_code != httpx.codes.OK:  # noqa: ASYNC110 - asking is all one can do
+                await asyncio.sleep(0.1)
+    except TimeoutError as error:
+        raise ServerFailedError(f"The server was not ready after {READY_S:.0f} s. {_tail(log)}") from error
+
+
+def _tail(log: Path) -> str:
+    return f"Its log ends: {log.read_text(errors='replace')[-1000:]}"
