@@ -8,6 +8,7 @@ together, as far as streams held out in turn show that it pays.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby, product
 
 import numpy as np
@@ -32,47 +33,52 @@ _MIN_DURATIONS_S = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 _REFRACTORIES_S = (0.0, 1.0, 2.0)
 
 
-def calibrate(streams: Sequence[StreamScores], labels: Sequence[str]) -> Mapping[str, StartRule]:
-    """The rules to ship: one for every label but the background, for `StartDecoder`.
+@dataclass(frozen=True)
+class Calibration:
+    """What a checkpoint stores of it."""
 
-    A label's rule maximises the value of its correct starts (as `evaluate` tells them) minus a price for each false
-    one. A correct start is worth 1 when decided at the action's start or before, down to 0 at 4 s after. The value is
-    the label's own, mixed with the mean over all labels. Each fifth of the streams is held out in turn: the price is
-    the lowest that keeps `FALSE_STARTS_PER_HOUR` there (the highest if none does), and the mixture the one of greatest
-    value there.
+    rules: Mapping[str, StartRule]
+    """What is announced: a rule for every label but the background."""
+    candidate_rule: StartRule
+    """What `start_map` ranks, the same for every label (see `evaluate`)."""
+
+
+def calibrate(streams: Sequence[StreamScores], labels: Sequence[str]) -> Calibration:
+    """The settings of `StartDecoder`, chosen on validation streams.
+
+    Rules: a label's rule maximises the value of its correct starts (as `evaluate` tells them) minus a price for each
+    false one. A correct start is worth 1 when decided at the action's start or before, down to 0 at 4 s after. The
+    value is the label's own, mixed with the mean over all labels. Each fifth of the streams is held out in turn: the
+    price is the lowest that keeps `FALSE_STARTS_PER_HOUR` there (the highest if none does), and the mixture the one of
+    greatest value there.
+
+    Candidates: their rule maximises the mean of the point-level start mAP at 1 s and at 2 s. A candidate is decided at
+    most 1 s after the time that it names.
 
     Raises:
         ValueError: no stream.
     """
     if not streams:
         raise ValueError("no stream to calibrate on")
-    grid = _grid(_RULE_ENTERS)
     actions = {label: join_streams(streams, k, label) for k, label in enumerate(labels) if label != BACKGROUND}
-    folds = min(_FOLDS, len(streams))
-    gains_KFN, false_starts_KFN = np.stack([_tabulate(joined, grid, folds) for joined in actions.values()], axis=1)
     hours = sum(stream.duration_s for stream in streams) / 3600
-    price, pooling = _price_and_pooling(gains_KFN, false_starts_KFN, FALSE_STARTS_PER_HOUR * hours)
-    chosen_K = _choose((gains_KFN - price * false_starts_KFN).sum(axis=1), pooling)
-    return {label: grid[i] for label, i in zip(actions, chosen_K, strict=True)}
+    rules = _choose_rules(list(actions.values()), min(_FOLDS, len(streams)), FALSE_STARTS_PER_HOUR * hours)
+    return Calibration(dict(zip(actions, rules, strict=True)), _choose_candidate_rule(list(actions.values())))
 
 
-def calibrate_candidates(streams: Sequence[StreamScores], labels: Sequence[str]) -> StartRule:
-    """The rule, the same for every label, whose starts are ranked for `start_map`: see `evaluate`.
+def _choose_rules(actions: Sequence[LabelScores], folds: int, false_starts_allowed: float) -> list[StartRule]:
+    grid = _grid(_RULE_ENTERS)
+    gains_KFN, false_starts_KFN = np.stack([_tabulate(joined, grid, folds) for joined in actions], axis=1)
+    price, pooling = _price_and_pooling(gains_KFN, false_starts_KFN, false_starts_allowed)
+    return [grid[i] for i in _choose((gains_KFN - price * false_starts_KFN).sum(axis=1), pooling)]
 
-    Maximises the mean of the point-level start mAP at 1 s and at 2 s. A candidate is decided at most 1 s after the time
-    that it names.
 
-    Raises:
-        ValueError: no stream.
-    """
-    if not streams:
-        raise ValueError("no stream to calibrate on")
+def _choose_candidate_rule(actions: Sequence[LabelScores]) -> StartRule:
     grid = _grid(_CANDIDATE_ENTERS)
-    actions = [join_streams(streams, k, label) for k, label in enumerate(labels) if label != BACKGROUND]
-    occurring = [joined for joined in actions if len(joined.true_starts_s)]
-    if not occurring:
+    precision_KN = [_candidate_precision(joined, grid) for joined in actions if len(joined.true_starts_s)]
+    if not precision_KN:
         return StartRule(enter=0.1, leave=0.06, min_duration_s=0.6, refractory_s=1.0)
-    return grid[int(np.mean([_candidate_precision(joined, grid) for joined in occurring], axis=0).argmax())]
+    return grid[int(np.mean(precision_KN, axis=0).argmax())]
 
 
 def _grid(enters: Sequence[float]) -> list[StartRule]:
