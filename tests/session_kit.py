@@ -1,0 +1,131 @@
+"""What the tests of sessions and workers share: a store, sessions of a video, and what an undisturbed run must tell."""
+
+import shutil
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from made_videos import Picture, write_video
+from tiny_model import LABELS, SAMPLE_HZ, SIZE
+
+from model.detector import Detector
+from model.starts import ActionStart, StartDecoder
+from model.video import open_video
+from service.schemas import Event, ModelInfo, Source, UploadSource, UrlSource
+from service.settings import Settings
+from service.store import open_store
+from service.store.base import SessionRecord, Store, WorkerInfo
+
+Told = tuple[str, str, float, float]
+"""Type, label, start and decision of an action event."""
+
+
+def lively_picture(number: int, width: int, height: int) -> Picture:
+    """A pattern that changes every 0.23 s: the tiny model's scores follow it."""
+    blocks = np.random.default_rng(number // 7).integers(0, 256, (4, 4, 3), np.uint8)
+    return blocks.repeat(height // 4, 0).repeat(width // 4, 1)
+
+
+def write_lively_video(path: Path, *, count: int = 180, pts: list[int] | None = None) -> Path:
+    return write_video(path, count=count, pts=pts, picture=lively_picture, format_options={"movflags": "+faststart"})
+
+
+def make_settings(folder: Path, model: Path) -> Settings:
+    settings = Settings.model_validate(
+        {
+            "data_dir": folder,
+            "models": [str(model)],
+            "default_model": "tiny",
+            "worker_capacity_steps_per_s": 200.0,
+            "source_timeout_s": 3.0,
+            "snapshot_hz": 5.0,
+        }
+    )
+    settings.uploads_dir.mkdir(parents=True)
+    settings.snapshots_dir.mkdir()
+    return settings
+
+
+def store_of(settings: Settings) -> Store:
+    return open_store(settings.resolved_store_url)
+
+
+def model_info(detector: Detector) -> ModelInfo:
+    labels = [label for label in LABELS if label != "background"]
+    return ModelInfo(name=detector.name, version=detector.version, labels=labels, sample_hz=SAMPLE_HZ, image_size=SIZE)
+
+
+def a_worker(detector: Detector, worker_id: str = "w1") -> WorkerInfo:
+    return WorkerInfo(worker_id, 200.0, (model_info(detector),))
+
+
+async def submit(
+    store: Store,
+    settings: Settings,
+    *,
+    upload: Path | None = None,
+    url: str | None = None,
+    pace: Literal["fast", "realtime"] = "fast",
+    labels: tuple[str, ...] = ("kick", "punch"),
+) -> SessionRecord:
+    """Queue a session of an upload or a URL."""
+    session_id = str(uuid.uuid4())
+    source: Source = UrlSource(url=url) if url is not None else UploadSource(filename="v.mp4")
+    if upload is not None:
+        shutil.copyfile(upload, settings.uploads_dir / session_id)
+    record = SessionRecord(
+        id=session_id,
+        source=source,
+        model="tiny",
+        model_version="unknown",
+        labels=labels,
+        pace=pace,
+        cost_steps_per_s=SAMPLE_HZ if pace == "realtime" else 2.0,
+        created_at=datetime.now(UTC),
+    )
+    return await store.create_session(record, max_queued=100)
+
+
+def expected_actions(video: Path, detector: Detector) -> list[Told]:
+    """What the detector and the start decoder say of a whole video, without any service around them."""
+    starts, stream = StartDecoder(LABELS, detector.config.start_rules), detector.open_stream()
+    told: list[Told] = []
+    pts_s = 0.0
+    with open_video(video) as opened:
+        for frame in opened.frames(SAMPLE_HZ, SIZE):
+            pts_s = frame.pts_s
+            scores = [float(score) for score in detector.push([stream], frame.image[None])[0]]
+            told += [_told(action) for action in starts.push(pts_s, scores)]
+    return told + [_told(action) for action in starts.finish(pts_s)]
+
+
+def _told(action: object) -> Told:
+    kind = "action.start" if isinstance(action, ActionStart) else "action.end"
+    return kind, action.label, round(action.start_s, 3), round(action.decided_s, 3)  # type: ignore[attr-defined]
+
+
+def actions(events: list[Event]) -> list[Told]:
+    return [
+        (event.type, event.label, event.start_s, event.decided_s)
+        for event in events
+        if event.type in ("action.start", "action.end")
+    ]
+
+
+def states(events: list[Event]) -> list[str]:
+    return [event.state for event in events if event.type == "session.state"]
+
+
+def decoders_of(pid: int) -> list[int]:
+    """The decoder children of a process."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if b"service.decode" in _command(int(child))]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
