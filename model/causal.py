@@ -1,7 +1,8 @@
 """Causal building blocks: each output depends on its own frame and those before it.
 
-Shapes: B streams, T frames, C channels, H and W pixels, N = T * B frames in time-major order (all streams of frame 0, then
-all of frame 1, ...), so that a shift in time is one contiguous slice. K taps of a temporal kernel, S steps of a window.
+Shapes: B streams, T frames, C channels, H and W pixels, N = T * B frames in time-major order (all streams of frame 0,
+then all of frame 1, ...), so that a shift in time is one contiguous slice. K taps of a temporal kernel, S steps of a
+window.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def load_checkpoint(name_or_path: str | Path) -> tuple[Cake, str]:
-    """The network, in evaluation mode, and its version: the first 12 hex digits of the weights' and the config's SHA-256."""
+    """The network, in evaluation mode, and its version: 12 hex digits of the SHA-256 of weights and config."""
     folder = find_checkpoint(name_or_path)
     config = read_config(folder)
     try:
@@ -103,7 +103,11 @@ _ODCONV = (
     (r"\.spatial_fc\.", ".position."),
     (r"\.kernel_fc\.", ".kernel."),
 )
-_FEATURE_HEAD = ((r"\.pool\.pre_conv\.", ".widen."), (r"\.pool\.pre_norm\.", ".norm."), (r"\.pool\.post_conv\.", ".project."))
+_FEATURE_HEAD = (
+    (r"\.pool\.pre_conv\.", ".widen."),
+    (r"\.pool\.pre_norm\.", ".norm."),
+    (r"\.pool\.post_conv\.", ".project."),
+)
 _STUDENT_NAMES = (
     (r"^blocks\.0\.conv\.conv_t\.", "trunk.stem.spatial."),
     (r"^blocks\.0\.conv\.conv_xy\.", "trunk.stem.temporal."),
@@ -144,8 +148,8 @@ _KINETICS_CLASSIFIERS = ("head.proj.", "flow_head.proj.")
 def load_reference(model: Cake, student: Mapping[str, Tensor], head: Mapping[str, Tensor]) -> None:
     """Put the reference implementation's student and head weights into `model` (its configuration must be `cake-s`).
 
-    The two 400-way Kinetics classifiers are left out, as CAKE's own head takes their place. `CheckpointInvalid` names the
-    first keys that are missing or unknown.
+    The two 400-way Kinetics classifiers are left out, as CAKE's own head takes their place. `CheckpointInvalid` names
+    the first keys that are missing or unknown.
     """
     features = {name: tensor for name, tensor in student.items() if not name.startswith(_KINETICS_CLASSIFIERS)}
     renamed = {_rename(name, _STUDENT_NAMES): tensor for name, tensor in features.items()}
@@ -166,5 +170,3 @@ def _without_unit_dims(tensor: Tensor, expected: Tensor | None) -> Tensor:
         return tensor
     same = [size for size in tensor.shape if size != 1] == [size for size in expected.shape if size != 1]
     return tensor.reshape(expected.shape) if same else tensor
-
-

@@ -6,10 +6,14 @@ A checkpoint stores one `ModelConfig` as JSON beside its weights. Nothing here i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
 BACKGROUND = "background"
+
+_STRICT = ConfigDict(extra="forbid")
 
 
 class ConfigInvalid(ValueError):
@@ -19,6 +23,8 @@ class ConfigInvalid(ValueError):
 @dataclass(frozen=True)
 class StartRule:
     """When the scores of one label become an action start (see `model.starts`). Scores are in [0, 1]."""
+
+    __pydantic_config__ = _STRICT
 
     enter: float
     leave: float
@@ -36,8 +42,10 @@ class StartRule:
 class TrunkConfig:
     """The X3D trunk. The defaults are X3D-S (Feichtenhofer 2020)."""
 
+    __pydantic_config__ = _STRICT
+
     frame_difference: bool = False
-    """Standardise each frame by its own mean and deviation, and add its difference to the frame before as 3 channels."""
+    """Standardise each frame by its own mean and deviation, and append its difference to the frame before."""
     stem_kernel: int = 3
     stem_stride: int = 2
     stem_taps: int = 5
@@ -63,11 +71,13 @@ class TrunkConfig:
 class HeadConfig:
     """Pooling of both branches, their fusion, the GRU and the classifier."""
 
+    __pydantic_config__ = _STRICT
+
     projection_width: int = 432
     feature_dim: int = 2048
     pool: Literal["average", "average_max"] = "average"
     pool_size: int = 5
-    """Side of the pooling window. A larger map (an image above 160 pixels) is projected at each window, then averaged."""
+    """Side of the pooling window. A larger map (an image above 160 pixels) is projected window by window."""
     pool_steps: int = 13
     """Steps over which the pooled maps are averaged when run causally."""
     fused_dim: int = 2048
@@ -86,8 +96,11 @@ class HeadConfig:
 class ModelConfig:
     """Everything that a checkpoint says besides its weights.
 
-    `labels[0]` is the background. Frames are taken at `sample_hz` by media time and fed as squares of `image_size` pixels.
+    `labels[0]` is the background. Frames are taken at `sample_hz` by media time and fed as squares of `image_size`
+    pixels.
     """
+
+    __pydantic_config__ = _STRICT
 
     name: str
     labels: tuple[str, ...]
@@ -116,23 +129,15 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """Strict: a missing or unknown field raises `ConfigInvalid`."""
+        """Strict: a missing, unknown or mistyped field raises `ConfigInvalid`."""
         try:
-            return cls(
-                **{
-                    **values,
-                    "labels": tuple(values["labels"]),
-                    "trunk": TrunkConfig(
-                        **{k: tuple(v) if isinstance(v, list) else v for k, v in values["trunk"].items()}
-                    ),
-                    "head": HeadConfig(**values["head"]),
-                    "start_rules": {label: StartRule(**rule) for label, rule in values["start_rules"].items()},
-                    "candidate_rule": StartRule(**values["candidate_rule"]),
-                }
-            )
-        except (TypeError, KeyError, AttributeError) as error:
-            known = ", ".join(f.name for f in fields(cls))
-            raise ConfigInvalid(f"the stored configuration is not one of this version ({error}); fields: {known}") from error
+            return TypeAdapter(cls).validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the whole"
+            raise ConfigInvalid(
+                f"the stored configuration is not one of this version: {where}: {first['msg']}"
+            ) from error
 
 
 def cake_s(labels: tuple[str, ...], image_size: int = 160) -> ModelConfig:

@@ -1,8 +1,8 @@
 """Omni-dimensional dynamic convolution (Li, Zhou, Yao: "Omni-Dimensional Dynamic Convolution", ICLR 2022) in 3-D.
 
-The kernel is re-weighted for each input along four dimensions: input channel, output channel, position in the kernel, and
-choice among several kernels. Because each weight is a factor of the convolution's sum, the input's columns are scaled and
-one matrix product with the shared kernels does the rest: no kernel is ever built per sample.
+The kernel is re-weighted for each input along four dimensions: input channel, output channel, position in the kernel,
+and choice among several kernels. Because each weight is a factor of the convolution's sum, the input's columns are
+scaled and one matrix product with the shared kernels does the rest: no kernel is ever built per sample.
 
 In `clip` one attention serves the whole clip, padded at both ends of time; in `sequence` and `step` the attention comes
 from the last `window_steps` steps and looks at past frames only.
@@ -30,7 +30,9 @@ class ODConvState:
 
 
 class Attention(nn.Module):
-    """The four attentions from the mean of the input's channels. `temperature` above 1 flattens them (annealed in training)."""
+    """The four attentions from the mean of the input's channels. `temperature` above 1 flattens them (annealed in
+    training).
+    """
 
     def __init__(self, channels: int, out_channels: int, positions: int, kernels: int, depthwise: bool) -> None:
         super().__init__()
@@ -86,7 +88,7 @@ class ODConv3d(nn.Module):
         padded = F.pad(columns_BTCPL, (0, 0, 0, 0, 0, 0, pad, pad))
         taps = torch.stack([padded[:, tap : tap + frames] for tap in range(self.taps)], dim=3)
         columns_BCPL = taps.permute(0, 2, 3, 4, 1, 5).flatten(2, 3).flatten(3)
-        return self._mix(columns_BCPL, x_BCTHW.mean(dim=(2, 3, 4))).unflatten(2, (frames, height, width))
+        return self._mix(columns_BCPL, x_BCTHW.mean(dim=(2, 3, 4))).view(batch, -1, frames, height, width)
 
     def sequence(self, x_NCHW: Tensor, streams: int) -> Tensor:
         columns_NCPL = self._columns(x_NCHW)
@@ -94,7 +96,7 @@ class ODConv3d(nn.Module):
         frames = len(x_NCHW)
         padded = F.pad(columns_NCPL, (0, 0, 0, 0, 0, 0, (self.taps - 1) * streams, 0))
         taps = torch.cat([padded[tap * streams : tap * streams + frames] for tap in range(self.taps)], dim=2)
-        return self._mix(taps, mean_NC).unflatten(2, x_NCHW.shape[2:])
+        return self._mix(taps, mean_NC).view(frames, -1, *x_NCHW.shape[2:])
 
     def fresh(self, streams: int, side: int) -> ODConvState:
         past_BTCHW = self.weight.new_zeros(streams, self.taps - 1, self.in_channels, side, side)
@@ -104,15 +106,15 @@ class ODConv3d(nn.Module):
         frames_BTCHW = torch.cat([state.past_BTCHW, x_BCHW[:, None]], dim=1)
         columns_BTCPL = self._columns(frames_BTCHW.flatten(0, 1)).unflatten(0, (len(x_BCHW), self.taps))
         mean_BC, window_BSC = window_mean_step(x_BCHW.mean(dim=(2, 3)), state.window_BSC, seen_B)
-        y_BCHW = self._mix(columns_BTCPL.transpose(1, 2).flatten(2, 3), mean_BC).unflatten(2, x_BCHW.shape[2:])
-        return y_BCHW, ODConvState(frames_BTCHW[:, 1:], window_BSC)
+        y_BCL = self._mix(columns_BTCPL.transpose(1, 2).flatten(2, 3), mean_BC)
+        return y_BCL.view(len(x_BCHW), -1, *x_BCHW.shape[2:]), ODConvState(frames_BTCHW[:, 1:], window_BSC)
 
     def _columns(self, x_NCHW: Tensor) -> Tensor:
         """The kernel's spatial neighbourhood of each pixel: (N, C, kernel^2, L)."""
         if self.kernel_size == 1:
             return x_NCHW.flatten(2)[:, :, None]
         columns = F.unfold(x_NCHW, self.kernel_size, padding=self.kernel_size // 2)
-        return columns.unflatten(1, (self.in_channels, -1))
+        return columns.view(len(x_NCHW), self.in_channels, -1, columns.shape[-1])
 
     def _mix(self, columns_NCPL: Tensor, mean_NC: Tensor) -> Tensor:
         """The dynamic convolution of prepared columns: (N, out, L)."""

@@ -1,12 +1,13 @@
 """What a causal network remembers of a stream: nested dataclasses of tensors whose first dimension is the stream.
 
-Because every tensor of a state leads with the stream, states of many streams concatenate into one batch and split again.
+Because every tensor of a state leads with the stream, states of many streams concatenate into one batch and split
+again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import TypeVar, cast
 
 import torch
@@ -29,9 +30,9 @@ def map_state(function: Callable[..., Tensor], *states: StateT) -> StateT:
     if isinstance(first, tuple):
         columns = zip(*cast(Sequence[tuple[object, ...]], states), strict=True)
         return cast(StateT, tuple(map_state(function, *column) for column in columns))
-    if is_dataclass(first):
+    if is_dataclass(first) and not isinstance(first, type):
         values = {f.name: map_state(function, *(getattr(s, f.name) for s in states)) for f in fields(first)}
-        return cast(StateT, type(first)(**values))
+        return replace(first, **values)
     raise TypeError(f"a state holds tensors, tuples and dataclasses, not {type(first).__name__}")
 
 
@@ -57,7 +58,9 @@ def to_bytes(state: object) -> bytes:
 
 
 def from_bytes(saved: bytes, like: StateT) -> StateT:
-    """The state that `to_bytes` saved, for the network whose fresh state is `like`; `StateInvalid` when it is of another."""
+    """The state that `to_bytes` saved, for the network whose fresh state is `like`; `StateInvalid` when it is of
+    another.
+    """
     try:
         tensors = load(saved)
     except SafetensorError as error:

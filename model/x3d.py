@@ -24,7 +24,7 @@ def fold_time(x_BCTHW: Tensor) -> Tensor:
 
 
 def unfold_time(x_NCHW: Tensor, batch: int) -> Tensor:
-    return x_NCHW.unflatten(0, (batch, -1)).transpose(1, 2)
+    return x_NCHW.reshape(batch, -1, *x_NCHW.shape[1:]).transpose(1, 2)
 
 
 def pointwise(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
@@ -32,7 +32,7 @@ def pointwise(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d
 
 
 def squeeze_width(channels: int, ratio: float) -> int:
-    """Channels between the two layers of squeeze-and-excitation: a multiple of 8 near `channels * ratio`, at least 8."""
+    """Channels between the two layers of squeeze-and-excitation: a multiple of 8, at least 8."""
     width = channels * ratio
     rounded = max(8, int(width + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * width else rounded
@@ -249,7 +249,8 @@ class FeatureHead(nn.Module):
 
     def __init__(self, in_channels: int, config: HeadConfig) -> None:
         super().__init__()
-        self.pool_size, self.pool_steps, self.with_max = config.pool_size, config.pool_steps, config.pool == "average_max"
+        self.pool_size, self.pool_steps = config.pool_size, config.pool_steps
+        self.with_max = config.pool == "average_max"
         self.widen = pointwise(in_channels, config.projection_width)
         self.norm = nn.BatchNorm2d(config.projection_width)
         self.project = nn.Linear(config.projection_width, config.feature_dim, bias=False)

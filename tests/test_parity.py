@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
 from model.cake import Cake
 from model.checkpoint import CheckpointInvalid, load_reference
 from model.config import BACKGROUND, cake_s
-from numpy.typing import ArrayLike
-from torch import Tensor
 
 GOLDEN = Path(__file__).parent / "golden"
 LABELS = (BACKGROUND, *(f"action{index}" for index in range(21)))
@@ -86,7 +87,8 @@ def test_clip_mode_equals_the_reference_student(reference: Reference, size: int)
 def test_the_head_equals_the_reference_head(reference: Reference) -> None:
     golden = np.load(GOLDEN / "head.npz")
     static, motion = (
-        torch.from_numpy(np.random.default_rng(seed).standard_normal((1, 128, 2048)).astype(np.float32)) for seed in (1, 2)
+        torch.from_numpy(np.random.default_rng(seed).standard_normal((1, 128, 2048)).astype(np.float32))
+        for seed in (1, 2)
     )
     head = reference.model.head
     logits, hidden = head.logits(static, motion, head.fresh(1))

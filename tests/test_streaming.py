@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
 from model.cake import Cake
 from model.checkpoint import save_checkpoint
 from model.config import BACKGROUND, ModelConfig, architecture
 from model.detector import Detector
 from model.preprocess import normalise
 from model.state import StateInvalid
-from numpy.typing import NDArray
 
 LABELS = (BACKGROUND, "kick", "punch", "jump")
 

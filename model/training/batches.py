@@ -25,6 +25,8 @@ from model.training.data import (
     time_in_segment,
 )
 
+Floats = NDArray[np.float32]
+
 CELL = 8
 """Pixels of one cell of the coverage mask; crops start at multiples of it, so that cells stay whole."""
 
@@ -51,7 +53,13 @@ class TrainingVideo:
 
 
 def load_training_videos(
-    videos: Sequence[LabelledVideo], labels: Sequence[str], data_dir: Path, cache_dir: Path, *, sample_hz: float, size: int
+    videos: Sequence[LabelledVideo],
+    labels: Sequence[str],
+    data_dir: Path,
+    cache_dir: Path,
+    *,
+    sample_hz: float,
+    size: int,
 ) -> list[TrainingVideo]:
     loaded = []
     for video in videos:
@@ -60,6 +68,10 @@ def load_training_videos(
         targets = read_targets(data_dir, video.name)
         loaded.append(TrainingVideo(frames, target_T, time_in_segment(video, frames.pts_s_T), targets))
     return loaded
+
+
+_Drawn = tuple[Floats, NDArray[np.int64], NDArray[np.float64], Floats | None, Floats | None]
+"""Images, target, seconds since the start, joints and mask of one sequence."""
 
 
 def draw_batch(
@@ -83,11 +95,7 @@ def draw_batch(
     )
 
 
-def _draw(
-    video: TrainingVideo, rng: np.random.Generator, steps: int, crop: int
-) -> tuple[
-    NDArray[np.float32], NDArray[np.int64], NDArray[np.float64], NDArray[np.float32] | None, NDArray[np.float32] | None
-]:
+def _draw(video: TrainingVideo, rng: np.random.Generator, steps: int, crop: int) -> _Drawn:
     start = int(rng.integers(len(video.target_T) - steps + 1))
     window = slice(start, start + steps)
     size = video.frames.images_TSS3.shape[1]
@@ -96,10 +104,11 @@ def _draw(
     images = video.frames.images_TSS3[window, top : top + crop, left : left + crop][..., colours]
     gains = rng.uniform(0.8, 1.25, size=(1, 3, 1, 1)).astype(np.float32)
     images_TCSS = normalise(images) * gains
-    joints = mask = None
+    joints: Floats | None = None
+    mask: Floats | None = None
     if video.targets is not None:
         middle = np.array([left + crop / 2, top + crop / 2], dtype=np.float32) * 2 / size - 1
-        joints = (video.targets.joints_TJ2[window] - middle) * (size / crop)
+        joints = (video.targets.joints_TJ2[window] - middle) * np.float32(size / crop)
         cells = slice(top // CELL, (top + crop) // CELL), slice(left // CELL, (left + crop) // CELL)
-        mask = video.targets.mask_TGG[window, cells[0], cells[1]].astype(np.float32) / 255
+        mask = video.targets.mask_TGG[window, cells[0], cells[1]].astype(np.float32) / np.float32(255)
     return images_TCSS, video.target_T[window], video.since_start_s_T[window], joints, mask

@@ -1,7 +1,7 @@
 """Labelled videos for training: ActivityNet annotations, decoded once into a cache of small frames.
 
-A data folder holds `videos/NAME.mp4` (or another container) and `annotations.json`; `targets/NAME.npz`, if there, holds the
-renderer's own knowledge of each frame (see `model.training.mocap`) as further training targets.
+A data folder holds `videos/NAME.mp4` (or another container) and `annotations.json`; `targets/NAME.npz`, if there,
+holds the renderer's own knowledge of each frame (see `model.training.mocap`) as further training targets.
 
 Shapes: T frames, S pixels, J joints.
 """
@@ -81,7 +81,9 @@ def _labelled_video(data_dir: Path, path: Path, name: str, entry: Mapping[str, o
             start_s, end_s = map(float, annotation["segment"])
             segments.append((start_s, end_s, str(annotation["label"])))
         except (KeyError, TypeError, ValueError) as error:
-            raise DataInvalid(f"{where}.annotations[{index}]: expected a 'label' and a 'segment' [start, end]") from error
+            raise DataInvalid(
+                f"{where}.annotations[{index}]: expected a 'label' and a 'segment' [start, end]"
+            ) from error
     videos = sorted((data_dir / "videos").glob(f"{name}.*"))
     if not videos:
         raise DataInvalid(f"{where}: no video of this name in {data_dir / 'videos'}")

@@ -59,13 +59,16 @@ class RendererHead(nn.Module):
         width, side = config.trunk.widths[-1], crop // math.prod((config.trunk.stem_stride, *config.trunk.strides))
         self.side = side
         self.joints = nn.Linear(width * side * side, joints * 4)
-        mask_stage = [math.prod((config.trunk.stem_stride, *config.trunk.strides[: i + 1])) for i in range(3)].index(CELL)
+        mask_stage = [math.prod((config.trunk.stem_stride, *config.trunk.strides[: i + 1])) for i in range(3)].index(
+            CELL
+        )
         self.mask_map = sum(config.trunk.depths[: mask_stage + 1])
         self.mask = nn.Conv2d(config.trunk.widths[mask_stage], 1, 1)
 
     def loss(self, maps: Sequence[Tensor], batch: Batch, recipe: Recipe) -> Tensor:
         """Smooth L1 of joints and of their movement between frames, and cross-entropy of the coverage."""
-        assert batch.joints_BTJ2 is not None and batch.mask_BTGG is not None
+        assert batch.joints_BTJ2 is not None
+        assert batch.mask_BTGG is not None
         joints_TBJ2 = batch.joints_BTJ2.transpose(0, 1)
         movement_TBJ2 = torch.zeros_like(joints_TBJ2)
         movement_TBJ2[1:] = joints_TBJ2[1:] - joints_TBJ2[:-1]
@@ -151,9 +154,13 @@ def _train(
         recent: list[float] = []
         while step < recipe.steps:
             rng = np.random.default_rng((recipe.seed, step, rank))
-            recent.append(network.step(draw_batch(
-                videos, rng, sequences=recipe.sequences, steps=recipe.sequence_steps, crop=recipe.crop
-            ), step, processes))
+            recent.append(
+                network.step(
+                    draw_batch(videos, rng, sequences=recipe.sequences, steps=recipe.sequence_steps, crop=recipe.crop),
+                    step,
+                    processes,
+                )
+            )
             step += 1
             if on_step is None:
                 continue
@@ -189,7 +196,7 @@ class _Network:
         maps = list(self.model.trunk.sequence_maps(time_major(batch.images_BTCSS), streams))
         loss = frame_loss(self.model.logits_of_map(maps[-1], streams), batch, self.recipe)
         total = loss if self.renderer is None else loss + self.renderer.loss(maps, batch, self.recipe)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         self._average_gradients(processes)
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()

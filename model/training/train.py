@@ -1,4 +1,6 @@
-"""`cake train`: labelled videos in, a calibrated checkpoint out. Every stage goes on where an interrupted run left it."""
+"""`cake train`: labelled videos in, a calibrated checkpoint out. Every stage goes on where an interrupted run left
+it.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,11 @@ class Progress:
 def train(
     data_dir: Path, out_dir: Path, config_name: str, recipe: Recipe, *, processes: int, progress: Progress
 ) -> dict[str, str]:
-    """Train `config_name` on the training videos, calibrate on the validation videos, write the checkpoint to `out_dir`.
+    """Train `config_name` on the training videos, calibrate on the validation videos, write the checkpoint to
+    `out_dir`.
 
-    Returns the videos that did not decode, with the reason; they were left out. Raises `DataInvalid` for a wrong layout.
+    Returns the videos that did not decode, with the reason; they were left out. Raises `DataInvalid` for a wrong
+    layout.
     """
     videos = read_annotations(data_dir)
     labels = (BACKGROUND, *labels_of(videos))
@@ -66,9 +70,7 @@ def calibrate_checkpoint(checkpoint_dir: Path, streams: Sequence[StreamScores]) 
     """Choose the start rules on scored validation streams and store them in the checkpoint's configuration."""
     config = read_config(checkpoint_dir)
     settings = calibrate(streams, config.labels)
-    write_config(
-        checkpoint_dir, replace(config, start_rules=settings.rules, candidate_rule=settings.candidate_rule)
-    )
+    write_config(checkpoint_dir, replace(config, start_rules=settings.rules, candidate_rule=settings.candidate_rule))
 
 
 def evaluate_on(
