@@ -106,9 +106,8 @@ function drawGrid(context, view, theme) {
   }
 }
 
-/** A bar per action from its start to its end in the lane above, its name where there is room, a line at its start. */
+/** A bar per action from its start to its end in the lane above, and a line at its start with its name. */
 function drawActions(context, view, actions, run, theme) {
-  context.textAlign = "left";
   actions.forEach((action, place) => {
     const hue = hueOf(action.label, run.labels);
     const x = Math.round(view.x(action.start_s));
@@ -120,12 +119,24 @@ function drawActions(context, view, actions, run, theme) {
     context.fillStyle = theme.label(hue);
     context.fillRect(x, 2, 2, view.bottom - 2);
     const nextX = place + 1 < actions.length ? view.x(actions[place + 1].start_s) : view.right;
-    const textX = Math.max(x, view.left) + 6;
-    context.fillStyle = theme.text;
-    if (context.measureText(action.label).width < nextX - textX - 4) {
-      context.fillText(action.label, textX, LANE_PX / 2 + 0.5);
-    }
+    drawActionName(context, view, action.label, x, nextX - x, theme.text);
   });
+}
+
+/** In the lane where there is room, else downwards along the line, else not at all. */
+function drawActionName(context, view, label, x, room_px, colour) {
+  context.textAlign = "left";
+  context.fillStyle = colour;
+  const textX = Math.max(x, view.left) + 6;
+  if (context.measureText(label).width < x + room_px - textX - 4) {
+    context.fillText(label, textX, LANE_PX / 2 + 0.5);
+  } else if (x >= view.left && room_px >= LINE_PX) {
+    context.save();
+    context.translate(x + 10, LANE_PX + 4);
+    context.rotate(Math.PI / 2);
+    context.fillText(label, 0, 0);
+    context.restore();
+  }
 }
 
 function drawLine(context, view, run, index, colour, width, alpha) {
