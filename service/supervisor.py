@@ -57,12 +57,12 @@ class Supervisor:
     """
 
     def __init__(
-        self, settings: Settings, store: Store, restarts: Counter, *, command: Sequence[str] = WORKER_COMMAND
+        self, settings: Settings, store: Store, restarts: Counter, *, command: Sequence[str] | None = None
     ) -> None:
         self._settings = settings
         self._store = store
         self._restarts = restarts
-        self._command = command
+        self._command = command or WORKER_COMMAND
         self._keepers: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> "Supervisor":

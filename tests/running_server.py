@@ -119,7 +119,7 @@ async def running_server(data_dir: Path, **options: object) -> AsyncIterator[Run
         store = open_store(settings.resolved_store_url)
         worker = Worker(store)
         await worker.register()
-        async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=30, verify=False) as client:
             yield Running(url, client, worker, settings)
         await store.close()
     finally:
@@ -129,12 +129,14 @@ async def running_server(data_dir: Path, **options: object) -> AsyncIterator[Run
 
 SERVE = """
 import asyncio, resource, sys
+import service.supervisor
 from service.api.server import Server, listen
 from service.settings import Settings
 from service.telemetry import configure_logging
 if int(sys.argv[2]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 configure_logging(as_json=True)
+service.supervisor.WORKER_COMMAND = (sys.executable, *sys.argv[3:])
 asyncio.run(Server(Settings()).serve(sockets=[listen("127.0.0.1", int(sys.argv[1]))]))
 """
 
@@ -148,7 +150,7 @@ class Child:
     log: Path
 
     async def ready(self, path: str = "/livez") -> None:
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with httpx.AsyncClient(base_url=self.url, verify=False) as client:
             for _ in itertools.count():
                 assert self.process.returncode is None, self.log.read_text()
                 try:
@@ -161,17 +163,24 @@ class Child:
 
 @asynccontextmanager
 async def child_server(
-    data_dir: Path, *, port: int | None = None, max_file_bytes: int = 0, **environ: str
+    data_dir: Path,
+    *,
+    port: int | None = None,
+    max_file_bytes: int = 0,
+    worker: str | None = None,
 ) -> AsyncIterator[Child]:
-    """A server that a test may kill. `max_file_bytes` stands for a full disk: no file of it can grow beyond."""
+    """A server that a test may kill, with one worker that runs the program `worker`, or none.
+
+    `max_file_bytes` stands for a full disk: no file of the server can grow beyond.
+    """
     port = port or free_port()
     log = data_dir.parent / f"{data_dir.name}.log"
     with log.open("ab") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", SERVE, str(port), str(max_file_bytes)),
+            *(sys.executable, "-c", SERVE, str(port), str(max_file_bytes), "-c", worker or ""),
             stdin=PIPE,
             stderr=stderr,
-            env={**os.environ, "CAKE_DATA_DIR": str(data_dir), "CAKE_WORKERS": "0", **environ},
+            env={**os.environ, "CAKE_DATA_DIR": str(data_dir), "CAKE_WORKERS": "1" if worker else "0"},
         )
     child = Child(process, f"http://127.0.0.1:{port}", log)
     try:

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocketDisconnect
 
 from service.api.context import Context, SharedContext
-from service.api.feed import FeedClosed, Message, SlowClient, follow, log_message, session_message
+from service.api.feed import FeedClosed, Message, SlowClient, follow, log_message, position_order, session_message
 from service.api.problems import problems
 from service.errors import ServiceError
 from service.schemas import ENDED_STATES, Event, EventId, EventPage
@@ -62,6 +62,7 @@ async def get_events(
 async def _poll(context: Context, session_id: str, after: str | None, limit: int, wait_s: float) -> list[Event]:
     """At once what there is; else the first that comes within `wait_s`, unless the session has ended."""
     with context.feed.subscribe(session_id) as subscription:
+        subscription.seen = () if after is None else position_order(after)
         record = await context.store.get_session(session_id)
         events = await context.store.read_events(session_id, after=after, limit=limit)
         if events or record.state in ENDED_STATES or wait_s == 0:
@@ -114,11 +115,11 @@ async def _follow_session(context: Context, session_id: str, after: str | None) 
 
 async def _follow_all(context: Context, after: str | None) -> AsyncGenerator[list[Message], None]:
     async def read(position: str | None) -> list[Message]:
-        if position is None:
-            return []
+        assert position is not None
         return [log_message(entry) for entry in await context.store.read_log(after=position)]
 
     with context.feed.subscribe(None) as subscription:
+        after = after or await context.store.log_end()
         async for messages in follow(subscription, read, after, live=True, heartbeat_s=HEARTBEAT_S):
             yield messages
 

@@ -63,8 +63,12 @@ class Subscription:
         self._changed = asyncio.Event()
         self._overflowed = False
         self._closed = False
+        self.seen: tuple[int, ...] = ()
+        """What the follower has by other means, the store; no message up to there is put in."""
 
     def put(self, message: Message) -> None:
+        if message.order <= self.seen:
+            return
         if len(self._messages) >= BUFFER:
             self._overflowed = True
             self._messages.clear()
@@ -177,24 +181,21 @@ async def follow(
     Ends after a message that is the last, and after the stored ones unless `live`. An empty list says that nothing
     came for `heartbeat_s`. Raises SlowClient, FeedClosed.
     """
-    order = () if after is None else position_order(after)
+    subscription.seen = () if after is None else position_order(after)
     caught_up = False
     while not caught_up:
         subscription.restart()
         page = await read(after)
         if page:
+            after, subscription.seen = page[-1].position, page[-1].order
             yield page
-            after, order = page[-1].position, page[-1].order
             if page[-1].last:
                 return
         # A client may take its time over history: what overflows meanwhile is read from the store.
         caught_up = len(page) < PAGE and not subscription.overflowed
     while live:
-        taken = await subscription.take(heartbeat_s)
-        fresh = [message for message in taken if message.order > order]
-        if fresh:
-            order = fresh[-1].order
-        if fresh or not taken:
-            yield fresh
-        if fresh and fresh[-1].last:
+        # Some may have been put in before they were read from the store.
+        taken = [message for message in await subscription.take(heartbeat_s) if message.order > subscription.seen]
+        yield taken
+        if taken and taken[-1].last:
             return

@@ -1,0 +1,158 @@
+"""Worker processes of embedded mode: started, restarted, stopped, never left behind."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter
+from running_server import MODEL, child_server
+
+from service.settings import Settings
+from service.store import open_store
+from service.store.base import Store, WorkerInfo
+from service.supervisor import (
+    FIRST_DELAY_S,
+    LONGEST_DELAY_S,
+    STABLE_S,
+    FolderInUse,
+    Supervisor,
+    lock_folder,
+    next_delay_s,
+)
+
+REPORT = "import os, pathlib, sys; pathlib.Path(os.environ['CAKE_DATA_DIR'], os.environ['CAKE_WORKER_ID'])"
+OBEDIENT = f"{REPORT}.write_text(str(os.getpid())); sys.stdin.read()"
+STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {OBEDIENT}; import time; time.sleep(600)"
+FERTILE = (
+    "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
+    f"{REPORT}.write_text(f'{{os.getpid()}} {{child.pid}}'); sys.stdin.read()"
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "metrics").mkdir()
+    return Settings(data_dir=tmp_path, workers=2)
+
+
+@pytest_asyncio.fixture
+async def store(settings: Settings) -> AsyncIterator[Store]:
+    opened = open_store(settings.resolved_store_url)
+    yield opened
+    await opened.close()
+
+
+def supervisor(settings: Settings, store: Store, program: str) -> Supervisor:
+    restarts = Counter("restarts", "restarts", registry=CollectorRegistry())
+    return Supervisor(settings, store, restarts, command=(sys.executable, "-S", "-c", program))
+
+
+async def reports(data_dir: Path, count: int) -> dict[str, list[int]]:
+    """Ids of workers and the processes that they reported, once there are `count`."""
+    while True:
+        texts = {path.name: path.read_text() for path in data_dir.glob("embedded-*")}
+        if sum(bool(text) for text in texts.values()) >= count:
+            return {name: [int(pid) for pid in text.split()] for name, text in texts.items()}
+        await asyncio.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+async def test_all_workers_run_with_an_id_of_their_own_and_are_reaped_at_the_end(
+    settings: Settings, store: Store
+) -> None:
+    async with supervisor(settings, store, OBEDIENT):
+        workers = await reports(settings.data_dir, 2)
+        pids = [pid for (pid,) in workers.values()]
+        assert {name.split("-")[1] for name in workers} == {"0", "1"}
+        assert all(alive(pid) for pid in pids)
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+
+
+async def test_a_worker_that_dies_is_released_at_once_and_replaced(settings: Settings, store: Store) -> None:
+    async with supervisor(settings, store, OBEDIENT):
+        before = await reports(settings.data_dir, 2)
+        victim = min(before)
+        await store.register_worker(WorkerInfo(victim, 10.0, (MODEL,)))
+        os.kill(before[victim][0], signal.SIGKILL)
+        after = await reports(settings.data_dir, 3)
+        assert await store.workers() == []
+        (new,) = set(after) - set(before)
+        assert new.startswith("embedded-0-") and alive(after[new][0])
+
+
+async def test_a_worker_that_does_not_listen_is_killed(
+    settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.supervisor.STOP_PATIENCE_S", 0.2)
+    async with supervisor(settings, store, STUBBORN):
+        workers = await reports(settings.data_dir, 2)
+    assert not any(alive(pid) for (pid,) in workers.values())
+
+
+async def test_what_a_worker_had_started_goes_with_it(settings: Settings, store: Store) -> None:
+    async with supervisor(settings, store, FERTILE):
+        first = await reports(settings.data_dir, 2)
+        victim, child = first[min(first)]
+        os.kill(victim, signal.SIGKILL)
+        everyone = [pid for pids in (await reports(settings.data_dir, 3)).values() for pid in pids]
+        assert not alive(child)
+    await until(lambda: not any(alive(pid) for pid in everyone))
+
+
+async def test_workers_of_a_server_that_was_killed_are_released_at_the_start(settings: Settings, store: Store) -> None:
+    await store.register_worker(WorkerInfo("embedded-0-old", 10.0, (MODEL,)))
+    await store.register_worker(WorkerInfo("a worker of its own", 10.0, (MODEL,)))
+    async with supervisor(settings, store, OBEDIENT):
+        assert [worker.id for worker in await store.workers()] == ["a worker of its own"]
+
+
+async def test_workers_see_the_death_of_their_server_however_it_dies(tmp_path: Path) -> None:
+    async with child_server(tmp_path / "data", worker=OBEDIENT) as child:
+        ((worker,),) = (await reports(tmp_path / "data", 1)).values()
+        child.process.kill()
+        await child.process.wait()
+        await until(lambda: not alive(worker))
+
+
+def test_a_data_folder_serves_one_server(tmp_path: Path) -> None:
+    with lock_folder(tmp_path):
+        with pytest.raises(FolderInUse, match="CAKE_DATA_DIR"), lock_folder(tmp_path):
+            pass
+    with lock_folder(tmp_path):
+        pass
+
+
+@given(st.lists(st.floats(0, STABLE_S, exclude_max=True), max_size=30))
+def test_restarts_slow_down_while_workers_die_young_and_never_stop(lives_s: list[float]) -> None:
+    delay_s = 0.0
+    for lived_s in lives_s:
+        longer_s = next_delay_s(delay_s, lived_s)
+        assert min(LONGEST_DELAY_S, delay_s * 1.5) <= longer_s <= LONGEST_DELAY_S
+        delay_s = longer_s
+    assert next_delay_s(delay_s, STABLE_S) == FIRST_DELAY_S
+
+
+def test_settings_reach_a_child_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(data_dir=tmp_path, models=["a", "b"], log_json=True, max_upload_bytes=5)
+    for name, value in settings.environ().items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == settings
