@@ -151,7 +151,7 @@ def cake_xs(labels: tuple[str, ...]) -> ModelConfig:
         name="cake-xs",
         labels=labels,
         sample_hz=10.0,
-        image_size=112,
+        image_size=96,
         trunk=TrunkConfig(
             frame_difference=True,
             stem_kernel=7,

@@ -1,6 +1,9 @@
 """Random sequences of labelled frames for causal training.
 
-Shapes: B sequences, T steps, C = 3 channels, S pixels of the crop, J joints, G = S / 8 cells of the coverage mask.
+Frames are cached `MARGIN` pixels larger than the network's input: half of the sequences are a random crop, the others
+the whole picture made smaller, which is what the network is served.
+
+Shapes: B sequences, T steps, C = 3 channels, S pixels of the input, J joints, G = S / 8 cells of the coverage mask.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -29,6 +33,8 @@ Floats = NDArray[np.float32]
 
 CELL = 8
 """Pixels of one cell of the coverage mask; crops start at multiples of it, so that cells stay whole."""
+MARGIN = 2 * CELL
+WHOLE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -98,17 +104,31 @@ def draw_batch(
 def _draw(video: TrainingVideo, rng: np.random.Generator, steps: int, crop: int) -> _Drawn:
     start = int(rng.integers(len(video.target_T) - steps + 1))
     window = slice(start, start + steps)
-    size = video.frames.images_TSS3.shape[1]
-    top, left = (CELL * int(rng.integers((size - crop) // CELL + 1)) for _ in range(2))
-    colours = rng.permutation(3)
-    images = video.frames.images_TSS3[window, top : top + crop, left : left + crop][..., colours]
-    gains = rng.uniform(0.8, 1.25, size=(1, 3, 1, 1)).astype(np.float32)
-    images_TCSS = normalise(images) * gains
+    images_TSSC = video.frames.images_TSS3[window][..., rng.permutation(3)]
+    cached = images_TSSC.shape[1]
+    whole = rng.random() < WHOLE_SHARE
+    top, left = (CELL * int(rng.integers((cached - crop) // CELL + 1)) for _ in range(2))
+    if not whole:
+        images_TSSC = images_TSSC[:, top : top + crop, left : left + crop]
+    images_TCSS = normalise(images_TSSC) * rng.uniform(0.8, 1.25, size=(1, 3, 1, 1)).astype(np.float32)
     joints: Floats | None = None
     mask: Floats | None = None
     if video.targets is not None:
-        middle = np.array([left + crop / 2, top + crop / 2], dtype=np.float32) * 2 / size - 1
-        joints = (video.targets.joints_TJ2[window] - middle) * np.float32(size / crop)
-        cells = slice(top // CELL, (top + crop) // CELL), slice(left // CELL, (left + crop) // CELL)
-        mask = video.targets.mask_TGG[window, cells[0], cells[1]].astype(np.float32) / np.float32(255)
+        joints = video.targets.joints_TJ2[window]
+        mask = _resize(video.targets.mask_TGG[window, None].astype(np.float32) / np.float32(255), cached // CELL)
+        if not whole:
+            middle = np.array([left + crop / 2, top + crop / 2], dtype=np.float32) * 2 / cached - 1
+            joints = (joints - middle) * np.float32(cached / crop)
+            mask = mask[:, :, top // CELL : (top + crop) // CELL, left // CELL : (left + crop) // CELL]
+    if whole:
+        images_TCSS = _resize(images_TCSS, crop)
+        mask = None if mask is None else _resize(mask, crop // CELL)
+    mask = None if mask is None else mask[:, 0]
     return images_TCSS, video.target_T[window], video.since_start_s_T[window], joints, mask
+
+
+def _resize(pictures_TCSS: Floats, size: int) -> Floats:
+    if pictures_TCSS.shape[-1] == size:
+        return pictures_TCSS
+    sized: Floats = F.interpolate(torch.from_numpy(pictures_TCSS), size=size, mode="bilinear", antialias=True).numpy()
+    return sized

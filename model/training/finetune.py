@@ -33,11 +33,10 @@ from model.training.batches import CELL, Batch, TrainingVideo, draw_batch
 class Recipe:
     """What was found to learn on two cores; see the model card of `mocap`."""
 
-    steps: int = 8000
+    steps: int = 4000
     sequences: int = 4
     """Per process."""
     sequence_steps: int = 32
-    crop: int = 96
     learning_rate: float = 2e-3
     warmup_steps: int = 100
     weight_decay: float = 0.05
@@ -52,11 +51,15 @@ class Recipe:
 
 
 class RendererHead(nn.Module):
-    """Predicts joints, their motion and the figure's coverage from the trunk's maps. Trained along, then thrown away."""
+    """Predicts joints, their motion and the figure's coverage from the trunk's maps. Trained along, then thrown away.
+    """
 
-    def __init__(self, config: ModelConfig, joints: int, crop: int) -> None:
+    def __init__(self, config: ModelConfig, joints: int) -> None:
         super().__init__()
-        width, side = config.trunk.widths[-1], crop // math.prod((config.trunk.stem_stride, *config.trunk.strides))
+        width, side = (
+            config.trunk.widths[-1],
+            config.image_size // math.prod((config.trunk.stem_stride, *config.trunk.strides)),
+        )
         self.side = side
         self.joints = nn.Linear(width * side * side, joints * 4)
         mask_stage = [math.prod((config.trunk.stem_stride, *config.trunk.strides[: i + 1])) for i in range(3)].index(
@@ -156,7 +159,9 @@ def _train(
             rng = np.random.default_rng((recipe.seed, step, rank))
             recent.append(
                 network.step(
-                    draw_batch(videos, rng, sequences=recipe.sequences, steps=recipe.sequence_steps, crop=recipe.crop),
+                    draw_batch(
+                        videos, rng, sequences=recipe.sequences, steps=recipe.sequence_steps, crop=config.image_size
+                    ),
                     step,
                     processes,
                 )
@@ -180,7 +185,7 @@ class _Network:
         self.model = Cake(config).train()
         targets = [video.targets for video in videos]
         joints = 0 if any(t is None for t in targets) else targets[0].joints_TJ2.shape[1]  # type: ignore[union-attr]
-        self.renderer = RendererHead(config, joints, recipe.crop) if joints else None
+        self.renderer = RendererHead(config, joints) if joints else None
         self.parameters = [*self.model.parameters(), *(self.renderer.parameters() if self.renderer else ())]
         matrices = [p for p in self.parameters if p.dim() > 1]
         others = [p for p in self.parameters if p.dim() <= 1]

@@ -12,7 +12,7 @@ from pathlib import Path
 from model.checkpoint import read_config, write_config
 from model.config import BACKGROUND, ModelConfig, architecture
 from model.detector import Detector
-from model.training.batches import load_training_videos
+from model.training.batches import MARGIN, load_training_videos
 from model.training.calibrate import calibrate
 from model.training.data import DataInvalid, LabelledVideo, cache_frames, labels_of, load_frames, read_annotations
 from model.training.evaluate import EvaluationReport, evaluate
@@ -45,9 +45,10 @@ def train(
     videos = read_annotations(data_dir)
     labels = (BACKGROUND, *labels_of(videos))
     config = architecture(config_name, labels)
-    failures, videos = _cache(videos, out_dir, config, processes, progress)
     training = [video for video in videos if video.subset == "training"]
     validation = [video for video in videos if video.subset == "validation"]
+    training_failures, training = _cache(training, out_dir, config, MARGIN, processes, progress)
+    failures, validation = _cache(validation, out_dir, config, 0, processes, progress)
     if not training or not validation:
         raise DataInvalid(f"{data_dir}: needs videos of the subsets 'training' and 'validation' that decode")
     load = partial(
@@ -57,13 +58,13 @@ def train(
         data_dir,
         out_dir / CACHE_DIR,
         sample_hz=config.sample_hz,
-        size=config.image_size,
+        size=config.image_size + MARGIN,
     )
     progress.on_stage(f"training {config.name} on {len(training)} videos")
     finetune(config, load, out_dir, recipe, processes=processes, on_step=progress.on_step)
     progress.on_stage(f"calibrating on {len(validation)} videos")
     calibrate_checkpoint(out_dir, _score(Detector.load(out_dir), validation, out_dir, progress))
-    return failures
+    return training_failures | failures
 
 
 def calibrate_checkpoint(checkpoint_dir: Path, streams: Sequence[StreamScores]) -> None:
@@ -84,7 +85,7 @@ def evaluate_on(
 ) -> tuple[EvaluationReport, dict[str, str]]:
     """Evaluate on the videos of `subsets`, and the videos that do not decode. `DataInvalid` when none is left."""
     videos = [video for video in read_annotations(data_dir) if video.subset in subsets]
-    failures, videos = _cache(videos, cache_dir, detector.config, processes, progress)
+    failures, videos = _cache(videos, cache_dir, detector.config, 0, processes, progress)
     if not videos:
         raise DataInvalid(f"{data_dir}: no video of the subsets {', '.join(subsets)} that decodes")
     unknown = sorted(set(labels_of(videos)) - set(detector.config.labels))
@@ -96,14 +97,19 @@ def evaluate_on(
 
 
 def _cache(
-    videos: Sequence[LabelledVideo], out_dir: Path, config: ModelConfig, processes: int, progress: Progress
+    videos: Sequence[LabelledVideo],
+    out_dir: Path,
+    config: ModelConfig,
+    margin: int,
+    processes: int,
+    progress: Progress,
 ) -> tuple[dict[str, str], list[LabelledVideo]]:
     progress.on_stage(f"decoding {len(videos)} videos")
     failures = cache_frames(
         videos,
         out_dir / CACHE_DIR,
         sample_hz=config.sample_hz,
-        size=config.image_size,
+        size=config.image_size + margin,
         processes=processes,
         on_progress=progress.on_video,
     )
