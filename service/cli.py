@@ -116,6 +116,7 @@ def _settings(**chosen: object) -> Settings:
 @app.command(rich_help_panel=SERVE)
 def worker() -> None:
     """Run one worker of a larger deployment, set up by CAKE_ variables. SIGTERM hands its sessions over and ends it."""
+    _settings()
     from service.worker import main
 
     main()

@@ -64,21 +64,20 @@ async def play_sample(url: str, sample: Path) -> None:
     # One line for each request is too many.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     name = f"Sample: {sample.name}"
-    ended: Session | None = None
+    ended: list[Session] = []
     async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
-        session = await _unfinished(client, name)
+        session = await _unfinished(client, name) or await _submit(client, sample, name)
         while True:
-            if session is None:
-                session = await _submit(client, sample, name)
-            if ended is not None:
-                await client.delete(ended.links.self)
-            ended = await _until_ended(client, session)
-            if ended is None or ended.state == "stopped":
+            last = await _until_ended(client, session)
+            if last is None or last.state == "stopped":
                 return
-            if ended.state == "failed":
-                _log.warning("sample failed", code=ended.code, detail=ended.detail, again_in_s=AFTER_FAILURE_S)
+            if last.state == "failed":
+                _log.warning("sample failed", code=last.code, detail=last.detail, again_in_s=AFTER_FAILURE_S)
                 await asyncio.sleep(AFTER_FAILURE_S)
-            session = None
+            session = await _submit(client, sample, name)
+            for earlier in ended:
+                await client.delete(earlier.links.self)
+            ended = [last]
 
 
 async def _unfinished(client: httpx.AsyncClient, name: str) -> Session | None:
