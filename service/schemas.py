@@ -62,13 +62,16 @@ class SessionOptions(Wire):
     """What a caller may choose beside the video: the optional JSON part `session` of an upload."""
 
     model: str | None = Field(
-        None, max_length=100, description="A name from GET /v1/models; the default model if absent."
+        default=None, max_length=100, description="A name from GET /v1/models; the default model if absent."
     )
     labels: list[str] | None = Field(
-        None, min_length=1, max_length=1000, description="Report only these actions; all of the model's if absent."
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="Report only these actions; all of the model's if absent.",
     )
-    pace: Pace = Field("fast", description="`realtime` plays a file at its own speed, as a camera would.")
-    name: str | None = Field(None, max_length=200, description="A name for people; need not be unique.")
+    pace: Pace = Field(default="fast", description="`realtime` plays a file at its own speed, as a camera would.")
+    name: str | None = Field(default=None, max_length=200, description="A name for people; need not be unique.")
 
 
 class SessionRequest(SessionOptions):
@@ -82,7 +85,7 @@ class SessionRequest(SessionOptions):
 
 class UploadSource(Wire):
     kind: Literal["upload"] = "upload"
-    filename: str | None = Field(None, description="The name that the client gave; never used as a path.")
+    filename: str | None = Field(default=None, description="The name that the client gave; never used as a path.")
 
 
 class UrlSource(Wire):
@@ -259,5 +262,7 @@ class ProblemBody(Wire):
     detail: str
     code: ProblemCode
     instance: str = Field(description="Path of the request.")
-    errors: list[FieldError] | None = Field(None, description="With `invalid_request`: the fields at fault.")
-    known: list[str] | None = Field(None, description="With `unknown_model`, `unknown_label`: what may be named.")
+    errors: list[FieldError] | None = Field(default=None, description="With `invalid_request`: the fields at fault.")
+    known: list[str] | None = Field(
+        default=None, description="With `unknown_model`, `unknown_label`: what may be named."
+    )

@@ -12,30 +12,36 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CAKE_", env_ignore_empty=True, extra="ignore", frozen=True)
 
-    data_dir: Path = Field(Path("data"), description="Folder of the database, uploads and snapshots.")
-    store_url: str | None = Field(None, description="sqlite:///PATH; by default cake.db in the data folder.")
+    data_dir: Path = Field(default=Path("data"), description="Folder of the database, uploads and snapshots.")
+    store_url: str | None = Field(default=None, description="sqlite:///PATH; by default cake.db in the data folder.")
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
-    log_json: bool | None = Field(None, description="JSON log lines; by default when stderr is not a terminal.")
+    port: int = Field(default=8000, ge=0, le=65535)
+    log_json: bool | None = Field(default=None, description="JSON log lines; by default when stderr is not a terminal.")
     log_level: str = "INFO"
 
-    workers: int = Field(1, ge=0, le=64, description="Worker processes that `cake serve` starts.")
-    worker_id: str | None = Field(None, description="Set by the supervisor for its children.")
-    worker_threads: int = Field(1, ge=1, description="Threads of the detector in each worker.")
-    worker_capacity_steps_per_s: float | None = Field(None, gt=0, description="Instead of measuring at start-up.")
-    worker_max_sessions: int = Field(16, ge=1, description="Sessions, each with a decoder process, per worker.")
+    workers: int = Field(default=1, ge=0, le=64, description="Worker processes that `cake serve` starts.")
+    worker_id: str | None = Field(default=None, description="Set by the supervisor for its children.")
+    worker_threads: int = Field(default=1, ge=1, description="Threads of the detector in each worker.")
+    worker_capacity_steps_per_s: float | None = Field(
+        default=None, gt=0, description="Instead of measuring at start-up."
+    )
+    worker_max_sessions: int = Field(default=16, ge=1, description="Sessions, each with a decoder process, per worker.")
     models: list[str] = Field(default_factory=list, description="Names or paths to load; by default all that ship.")
     default_model: str = "mocap"
 
-    max_upload_bytes: int = Field(2 * 1024**3, gt=0)
-    max_queued_sessions: int = Field(64, ge=0, description="Sessions that wait for a worker.")
+    max_upload_bytes: int = Field(default=2 * 1024**3, gt=0)
+    max_queued_sessions: int = Field(default=64, ge=0, description="Sessions that wait for a worker.")
     fast_session_steps_per_s: float = Field(
-        2.0, gt=0, description="Capacity set aside for each session of pace `fast`; it uses what is free beyond that."
+        default=2.0,
+        gt=0,
+        description="Capacity set aside for each session of pace `fast`; it uses what is free beyond that.",
     )
-    source_timeout_s: float = Field(10.0, gt=0, description="Deadline to open a source and to get its next frame.")
+    source_timeout_s: float = Field(
+        default=10.0, gt=0, description="Deadline to open a source and to get its next frame."
+    )
     source_allow: list[str] = Field(default_factory=list, description="Networks that URLs may reach though private.")
-    snapshot_hz: float = Field(2.0, ge=0, le=5, description="Snapshots written per second and session.")
-    scores_keep_s: float = Field(3600.0, gt=0, description="Media time of scores kept for each session.")
+    snapshot_hz: float = Field(default=2.0, ge=0, le=5, description="Snapshots written per second and session.")
+    scores_keep_s: float = Field(default=3600.0, gt=0, description="Media time of scores kept for each session.")
 
     @property
     def resolved_store_url(self) -> str:

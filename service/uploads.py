@@ -37,7 +37,7 @@ async def receive_upload(body: AsyncIterable[bytes], content_type: str, path: Pa
     form = _Form(content_type, max_bytes)
     digest = hashlib.sha256()
     try:
-        with path.open("xb") as file:
+        with await asyncio.to_thread(path.open, "xb") as file:
             async for chunk in body:
                 form.parse(chunk)
                 if len(form.video) >= _WRITE_BYTES:
@@ -45,7 +45,7 @@ async def receive_upload(body: AsyncIterable[bytes], content_type: str, path: Pa
             form.require_complete()
             await asyncio.to_thread(_drain, form.video, file, digest)
     except BaseException as error:
-        path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # noqa: ASYNC240 - also when cancelled, so it must not await
         if isinstance(error, OSError) and error.errno in _NO_SPACE:
             raise StorageFull("There is no space for this video; delete sessions or free some disk.") from error
         raise

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -113,9 +113,7 @@ async def running_server(data_dir: Path, **options: object) -> AsyncIterator[Run
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        while not server.started:
-            assert not serving.done(), await serving
-            await asyncio.sleep(0.01)
+        await until(lambda: server.started or serving.done())
         store = open_store(settings.resolved_store_url)
         worker = Worker(store)
         await worker.register()
@@ -193,6 +191,12 @@ async def child_server(
         await process.wait()
         assert process.stdin is not None
         process.stdin.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what has no event: a file, a process."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
 
 
 def free_port() -> int:

@@ -1,9 +1,9 @@
 """Submit, see, stop and delete sessions; problems, health, metrics and documentation."""
 
 import asyncio
+import itertools
 import json
 import re
-import socket
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,9 +14,11 @@ import pytest
 import pytest_asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from running_server import MODEL, SECRET_URL, Running, child_server, running_server
+from running_server import MODEL, SECRET_URL, Running, Worker, child_server, running_server, until
 
+from service.api.server import listen
 from service.schemas import ProblemBody, SessionRequest
+from service.store import open_store
 from service.store.base import ScoreRow
 from service.uploads import receive_upload
 
@@ -85,7 +87,8 @@ async def test_the_options_of_an_upload_may_come_first_or_not_at_all(server: Run
 async def test_a_repeated_request_with_the_same_key_has_no_effect(server: Running) -> None:
     first = await upload(server, key="k1", name="a")
     again = await upload(server, key="k1", name="a")
-    assert again.status_code == 202 and again.json() == first.json()
+    assert again.status_code == 202
+    assert again.json() == first.json()
     assert stored_uploads(server) == [VIDEO]
     problem(await upload(server, key="k1", name="b"), 409, "idempotency_conflict")
     problem(await upload(server, key="k1", name="a", video=VIDEO + b"x"), 409, "idempotency_conflict")
@@ -107,7 +110,8 @@ async def test_a_repeated_request_with_the_same_key_has_no_effect(server: Runnin
 )
 async def test_an_invalid_request_names_the_field(server: Running, body: object, field: str) -> None:
     refused = problem(await server.http.post("/v1/sessions", json=body), 422, "invalid_request")
-    assert refused.errors is not None and [error.field for error in refused.errors] == [field]
+    assert refused.errors is not None
+    assert [error.field for error in refused.errors] == [field]
     assert field in refused.detail
 
 
@@ -116,7 +120,8 @@ async def test_unknown_models_and_labels_come_with_the_known_ones(server: Runnin
     refused = problem(await server.http.post("/v1/sessions", json={**url, "model": "x"}), 422, "unknown_model")
     assert refused.known == ["mocap"]
     refused = problem(await server.http.post("/v1/sessions", json={**url, "labels": ["fly"]}), 422, "unknown_label")
-    assert refused.known == MODEL.labels and "fly" in refused.detail
+    assert refused.known == MODEL.labels
+    assert "fly" in refused.detail
     problem(await upload(server, labels=["fly"]), 422, "unknown_label")
     assert stored_uploads(server) == []
 
@@ -148,7 +153,8 @@ async def test_a_malformed_upload_is_refused_and_leaves_nothing(server: Running,
 
 async def test_invalid_options_of_an_upload_leave_no_file(server: Running) -> None:
     refused = problem(await upload(server, pace="slow"), 422, "invalid_request")
-    assert refused.errors is not None and refused.errors[0].field == "pace"
+    assert refused.errors is not None
+    assert refused.errors[0].field == "pace"
     problem(
         await server.http.post("/v1/sessions", files={"file": b"x", "session": (None, "{")}), 422, "invalid_request"
     )
@@ -196,11 +202,9 @@ async def test_an_aborted_upload_leaves_no_file(server: Running) -> None:
         b"Content-Length: 3000000\r\n\r\n--b\r\nContent-Disposition: form-data; name=file\r\n\r\n" + bytes(2_000_000)
     )
     await writer.drain()
-    while not stored_uploads(server):
-        await asyncio.sleep(0.01)
+    await until(lambda: stored_uploads(server) != [])
     writer.transport.abort()
-    while stored_uploads(server):
-        await asyncio.sleep(0.01)
+    await until(lambda: stored_uploads(server) == [])
     assert (await server.http.get("/v1/sessions")).json()["sessions"] == []
 
 
@@ -230,8 +234,7 @@ async def test_an_upload_is_the_same_however_it_is_cut(
     body = b"".join(head + name + b"\r\n\r\n" + value + b"\r\n" for name, value in parts) + b"--frontier--\r\n"
 
     async def chunks() -> AsyncIterator[bytes]:
-        edges = [0, *sorted(cuts), len(body)]
-        for begin, end in zip(edges, edges[1:], strict=False):
+        for begin, end in itertools.pairwise([0, *sorted(cuts), len(body)]):
             yield body[begin:end]
 
     received = await receive_upload(chunks(), "multipart/form-data; boundary=frontier", path, max_bytes=300)
@@ -347,7 +350,8 @@ async def test_metrics_count_without_naming_sessions(server: Running) -> None:
         'cake_http_request_duration_seconds_count{method="GET",route="/v1/sessions/{session_id}",status="200"} 1.0',
     ):
         assert line in text, line
-    assert session.id not in text and "example.org" not in text
+    assert session.id not in text
+    assert "example.org" not in text
 
 
 async def test_the_documentation_needs_no_internet(server: Running) -> None:
@@ -357,7 +361,8 @@ async def test_the_documentation_needs_no_internet(server: Running) -> None:
     for address in addresses:
         assert address.startswith("/")
         assert (await server.http.get(address)).status_code == 200
-    assert "http://" not in page and "https://" not in page
+    assert "http://" not in page
+    assert "https://" not in page
 
 
 async def test_the_openapi_description_is_complete(server: Running) -> None:
@@ -424,10 +429,6 @@ async def test_an_upload_does_not_pass_through_memory_and_no_secret_reaches_the_
 
 
 async def registered(data_dir: Path) -> None:
-    from running_server import Worker
-
-    from service.store import open_store
-
     store = open_store(f"sqlite://{data_dir}/cake.db")
     await Worker(store).register()
     await store.close()
@@ -438,11 +439,8 @@ def resident_bytes(pid: int) -> int:
 
 
 def test_only_one_server_gets_an_address() -> None:
-    from service.api.server import listen
-
     taken = listen("127.0.0.1", 0)
     taken.listen()
     with pytest.raises(OSError, match="in use"):
         listen("127.0.0.1", taken.getsockname()[1])
     taken.close()
-    assert isinstance(taken, socket.socket)

@@ -152,7 +152,8 @@ async def test_a_session_that_exceeds_the_capacity_is_refused_until_another_has_
     big = await queue(store, record(cost=95))
     with pytest.raises(OverCapacity) as refused:
         await queue(store, record(cost=10))
-    assert refused.value.retry_after_s is not None and refused.value.retry_after_s > 0
+    assert refused.value.retry_after_s is not None
+    assert refused.value.retry_after_s > 0
     await store.request_stop(big.id)
     await queue(store, record(cost=10))
 
@@ -196,10 +197,12 @@ async def test_a_claim_takes_only_what_fits_the_worker(store: Store) -> None:
     await queue(store, record(model="another"))
     assert await store.claim_session("w1", room_steps_per_s=1) is None
     small = await store.claim_session("w1", room_steps_per_s=5)
-    assert small is not None and small.id == fast.id
+    assert small is not None
+    assert small.id == fast.id
     assert await store.claim_session("w1", pace="fast") is None
     large = await store.claim_session("w1", pace="realtime")
-    assert large is not None and large.id == live.id
+    assert large is not None
+    assert large.id == live.id
     assert await store.claim_session("w1") is None
     assert await store.claim_session("never registered") is None
 
@@ -228,7 +231,8 @@ async def test_what_is_committed_together_is_read_back(store: Store) -> None:
     assert await store.load_checkpoint(session.id) == CHECKPOINT
     now = await store.get_session(session.id)
     assert (now.state, now.position_s, now.frames, now.warnings) == ("running", 1.5, 15, ("w",))
-    assert now.last_event_id == "1500-1" and now.source == session.source
+    assert now.last_event_id == "1500-1"
+    assert now.source == session.source
     assert await store.read_scores(session.id) == [ScoreRow(1.4, [0.25, 0.5]), ScoreRow(1.5, [0.75, 1.0])]
     assert await store.read_scores(session.id, after_s=1.4) == [ScoreRow(1.5, [0.75, 1.0])]
 
@@ -251,7 +255,8 @@ async def test_a_stale_worker_writes_nothing(store: Store, clock: Clock) -> None
     clock.now_s += LEASE_S + 1
     await store.register_worker(WorkerInfo("w2", 100.0, (MODEL,)))
     taken = await store.claim_session("w2")
-    assert taken is not None and taken.token > session.token
+    assert taken is not None
+    assert taken.token > session.token
     with pytest.raises(LeaseLost):
         await store.commit(
             session.id,
@@ -294,7 +299,8 @@ async def test_a_released_worker_has_lost_everything_at_once(store: Store) -> No
     assert await store.claim_session("w1") is None
     await store.register_worker(WorkerInfo("w2", 100.0, (MODEL,)))
     again = await store.claim_session("w2")
-    assert again is not None and again.id == session.id
+    assert again is not None
+    assert again.id == session.id
 
 
 async def test_a_stop_reaches_the_owner_and_ends_the_session(store: Store) -> None:
@@ -445,7 +451,8 @@ def test_event_ids_grow_whatever_the_media_times(times_s: list[float]) -> None:
         assert last is None or event_key(following) > event_key(last)
         last = following
     if times_s == sorted(times_s) and times_s:
-        assert last is not None and event_key(last)[0] == round(times_s[-1] * 1000)
+        assert last is not None
+        assert event_key(last)[0] == round(times_s[-1] * 1000)
 
 
 @pytest.mark.parametrize("text", ["", "1", "1-", "-1", "1-1-1", "a-0", "1-0\n", "١-0", " 1-0"])

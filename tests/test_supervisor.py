@@ -1,10 +1,9 @@
 """Worker processes of embedded mode: started, restarted, stopped, never left behind."""
 
-import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter
-from running_server import MODEL, child_server
+from running_server import MODEL, child_server, until
 
 from service.settings import Settings
 from service.store import open_store
@@ -31,7 +30,8 @@ REPORT = "import os, pathlib, sys; pathlib.Path(os.environ['CAKE_DATA_DIR'], os.
 OBEDIENT = f"{REPORT}.write_text(str(os.getpid())); sys.stdin.read()"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {OBEDIENT}; import time; time.sleep(600)"
 FERTILE = (
-    "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']);"
+    "import subprocess as sp, sys;"
+    "child = sp.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], stdin=sp.DEVNULL);"
     f"{REPORT}.write_text(f'{{os.getpid()}} {{child.pid}}'); sys.stdin.read()"
 )
 
@@ -56,11 +56,12 @@ def supervisor(settings: Settings, store: Store, program: str) -> Supervisor:
 
 async def reports(data_dir: Path, count: int) -> dict[str, list[int]]:
     """Ids of workers and the processes that they reported, once there are `count`."""
-    while True:
-        texts = {path.name: path.read_text() for path in data_dir.glob("embedded-*")}
-        if sum(bool(text) for text in texts.values()) >= count:
-            return {name: [int(pid) for pid in text.split()] for name, text in texts.items()}
-        await asyncio.sleep(0.01)
+    await until(lambda: sum(bool(pids) for pids in reported(data_dir).values()) >= count)
+    return reported(data_dir)
+
+
+def reported(data_dir: Path) -> dict[str, list[int]]:
+    return {path.name: [int(pid) for pid in path.read_text().split()] for path in data_dir.glob("embedded-*")}
 
 
 def alive(pid: int) -> bool:
@@ -71,11 +72,6 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
-
-
 async def test_all_workers_run_with_an_id_of_their_own_and_are_reaped_at_the_end(
     settings: Settings, store: Store
 ) -> None:
@@ -84,7 +80,10 @@ async def test_all_workers_run_with_an_id_of_their_own_and_are_reaped_at_the_end
         pids = [pid for (pid,) in workers.values()]
         assert {name.split("-")[1] for name in workers} == {"0", "1"}
         assert all(alive(pid) for pid in pids)
-    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[1], 0)
 
 
 async def test_a_worker_that_dies_is_released_at_once_and_replaced(settings: Settings, store: Store) -> None:
@@ -96,7 +95,8 @@ async def test_a_worker_that_dies_is_released_at_once_and_replaced(settings: Set
         after = await reports(settings.data_dir, 3)
         assert await store.workers() == []
         (new,) = set(after) - set(before)
-        assert new.startswith("embedded-0-") and alive(after[new][0])
+        assert new.startswith("embedded-0-")
+        assert alive(after[new][0])
 
 
 async def test_a_worker_that_does_not_listen_is_killed(
@@ -134,9 +134,8 @@ async def test_workers_see_the_death_of_their_server_however_it_dies(tmp_path: P
 
 
 def test_a_data_folder_serves_one_server(tmp_path: Path) -> None:
-    with lock_folder(tmp_path):
-        with pytest.raises(FolderInUse, match="CAKE_DATA_DIR"), lock_folder(tmp_path):
-            pass
+    with lock_folder(tmp_path), pytest.raises(FolderInUse, match="CAKE_DATA_DIR"), lock_folder(tmp_path):
+        pass
     with lock_folder(tmp_path):
         pass
 
