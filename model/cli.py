@@ -6,8 +6,8 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -77,9 +77,10 @@ def train(
     data: Annotated[Path, typer.Option(help="Folder with videos/ and annotations.json.")],
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint, the log and the cache of frames.")],
     config: Annotated[str, typer.Option(help="cake-xs or cake-s.")] = "cake-xs",
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; each config has its own number.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 4000,
     seed: Annotated[int, typer.Option(help="Order of the sequences and first weights.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Training processes, one thread each.")] = CORES,
+    checkpoint_every_s: Annotated[float, typer.Option(min=0, help="How much a kill may cost.")] = 120.0,
 ) -> None:
     """Train the causal network on labelled videos and calibrate its start rules.
 
@@ -88,9 +89,7 @@ def train(
     from model.training.finetune import Recipe
     from model.training.train import train as run
 
-    recipe = Recipe(seed=seed)
-    if steps is not None:
-        recipe = replace(recipe, steps=steps)
+    recipe = Recipe(seed=seed, steps=steps, checkpoint_every_s=checkpoint_every_s)
     with _failing_clearly(), _bars() as bars:
         failures = run(data, out, config, recipe, processes=processes, progress=_progress(bars, recipe.steps))
     _report_failures(failures)
@@ -100,22 +99,25 @@ def train(
 def evaluate(
     data: Annotated[Path, typer.Option(help="Folder with videos/ and annotations.json.")],
     model: Annotated[str, typer.Option(help="A shipped model's name, or a checkpoint folder.")],
-    cache: Annotated[Path | None, typer.Option(help="Keep decoded frames here; else in the data folder.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Keep decoded frames here for the next time.")] = None,
     subset: Annotated[list[str] | None, typer.Option(help="Subsets to evaluate on; else all.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Decoding processes.")] = CORES,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
     """Measure a model on labelled videos: frame mAP, calibrated mAP, start mAP, delay, false starts."""
+    import torch
+
     from model.checkpoint import CheckpointNotFound
     from model.detector import Detector
     from model.training.data import SUBSETS
     from model.training.train import evaluate_on
 
-    with _failing_clearly(CheckpointNotFound), _bars() as bars:
+    torch.set_num_threads(1)  # more threads spin for each other, and lose when the machine has other work
+    with _failing_clearly(CheckpointNotFound), _bars() as bars, TemporaryDirectory(prefix="cake-eval-") as scratch:
         report, failures = evaluate_on(
             Detector.load(model),
             data,
-            cache or data,
+            cache or Path(scratch),
             subsets=subset or SUBSETS,
             processes=processes,
             progress=_progress(bars, 0),

@@ -48,6 +48,7 @@ class Recipe:
     joint_weight: float = 2.0
     mask_weight: float = 0.5
     seed: int = 0
+    checkpoint_every_s: float = 120.0
 
 
 class RendererHead(nn.Module):
@@ -170,7 +171,7 @@ def _train(
             if on_step is None:
                 continue
             on_step(step, float(np.mean(recent[-50:])))
-            if time.monotonic() - saved_at > 120 or step == recipe.steps:
+            if time.monotonic() - saved_at > recipe.checkpoint_every_s or step == recipe.steps:
                 network.save(out_dir, step, recent)
                 saved_at, recent = time.monotonic(), []
     finally:
