@@ -126,7 +126,7 @@ async def running_server(data_dir: Path, **options: object) -> AsyncIterator[Run
 
 
 SERVE = """
-import asyncio, resource, sys
+import resource, sys, uvloop
 import service.supervisor
 from service.api.server import Server, listen
 from service.settings import Settings
@@ -135,7 +135,7 @@ if int(sys.argv[2]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 configure_logging(as_json=True)
 service.supervisor.WORKER_COMMAND = (sys.executable, *sys.argv[3:])
-asyncio.run(Server(Settings()).serve(sockets=[listen("127.0.0.1", int(sys.argv[1]))]))
+uvloop.run(Server(Settings()).serve(sockets=[listen("127.0.0.1", int(sys.argv[1]))]))
 """
 
 

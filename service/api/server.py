@@ -18,7 +18,8 @@ UNREAD_MS = 30_000
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 is a free one. Raises OSError when the address is taken or not ours."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named: only then does asyncio switch Nagle's delay off.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Inherited by accepted connections: uvicorn itself waits for ever for a client that stopped reading.
