@@ -25,8 +25,8 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-PATIENCE_MS = 60_000
-START_PATIENCE_S = 120
+PATIENCE_MS = 120_000
+START_PATIENCE_S = 180
 SIZES = {"phone": (360, 740), "tablet": (768, 1024), "wide": (1440, 900)}
 
 
@@ -36,7 +36,7 @@ def served(data_dir: Path, port: int) -> Iterator[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "service.cli", "serve", "--port", str(port), "--data-dir", str(data_dir)],
         cwd=ROOT,
-        env={**os.environ, "CAKE_SOURCE_ALLOW": '["127.0.0.0/8"]'},
+        env={**os.environ, "CAKE_SOURCE_ALLOW": '["127.0.0.0/8"]', "CAKE_LOG_LEVEL": "WARNING"},
     )
     url = f"http://127.0.0.1:{port}"
     try:
