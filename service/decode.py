@@ -106,6 +106,7 @@ class _Pace:
 def run(request: DecodeRequest, pipe: BinaryIO) -> None:
     """Decode the source and write all messages; the last one is ENDED or ERROR."""
     output = _Output(pipe)
+    output.send(ALIVE)
     try:
         with open_video(request.address, options=request.options, timeout_s=request.timeout_s) as video:
             output.send_json(OPENED, asdict(video.info))

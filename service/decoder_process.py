@@ -22,6 +22,8 @@ from service.decode import DecodeRequest
 # What the parent holds beyond the pipe; a full buffer pauses reading, the full pipe then pauses the child.
 BUFFER_BYTES = 256 * 1024
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+# From the start of the process to its first sign of life; on a machine that is too busy this takes a while.
+START_WITHIN_S = 60.0
 
 _log = structlog.get_logger(__name__)
 
@@ -105,8 +107,16 @@ class Decoder:
 
         Raises VideoError when the source fails or the child falls silent, DecoderDied when it ends without a word.
         """
+        try:
+            await self._read(START_WITHIN_S)
+        except TimeoutError:
+            raise DecoderDied(f"The decoder did not start within {START_WITHIN_S:.0f} s.") from None
         while True:
-            kind, payload = await self._read()
+            try:
+                kind, payload = await self._read(self._silence_s)
+            except TimeoutError:
+                detail = f"The source gave nothing for {self._silence_s:.0f} s. Check that it is up and reachable."
+                raise VideoError("source_timeout", detail) from None
             if kind == decode.FRAME:
                 yield self._frame(payload)
             elif kind == decode.SNAPSHOT:
@@ -121,16 +131,13 @@ class Decoder:
             elif kind != decode.ALIVE:
                 raise DecoderDied(f"The decoder sent a message of unknown kind {kind!r}.")
 
-    async def _read(self) -> tuple[bytes, bytes]:
+    async def _read(self, within_s: float) -> tuple[bytes, bytes]:
         try:
-            async with asyncio.timeout(self._silence_s):
+            async with asyncio.timeout(within_s):
                 kind, length = decode.HEADER.unpack(await self._stdout.readexactly(decode.HEADER.size))
                 if length > MAX_MESSAGE_BYTES:
                     raise DecoderDied(f"The decoder announced a message of {length} bytes.")
                 return kind, await self._stdout.readexactly(length)
-        except TimeoutError:
-            detail = f"The source gave nothing for {self._silence_s:.0f} s. Check that it is up and reachable."
-            raise VideoError("source_timeout", detail) from None
         except asyncio.IncompleteReadError:
             raise DecoderDied("The decoder ended without a word.") from None
 

@@ -46,6 +46,7 @@ class Journal:
         self._events: list[Event] = []
         self._scores: list[ScoreRow] = []
         self._arrived_unix_s = 0.0
+        self.lag_s = 0.0
         self._latency = Latency(decode=0.0, queue=0.0, infer=0.0, total=0.0)
 
     @property
@@ -61,6 +62,7 @@ class Journal:
     def frame(self, frame: DecodedFrame, seen: Seen) -> None:
         """A frame was analysed: its scores, and what it decided."""
         self._arrived_unix_s = frame.arrived_unix_s
+        self.lag_s = max(0.0, time.time() - frame.arrived_unix_s)
         self._latency = Latency(decode=frame.decode_s, queue=seen.queue_s, infer=seen.infer_s, total=0.0)
         self._metrics.decode_seconds.observe(frame.decode_s)
         self.actions(seen.ended_by_gap)

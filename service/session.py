@@ -73,6 +73,11 @@ class Session:
         self._halted = asyncio.Event()
         self._committed_s = self._checkpointed_s = time.monotonic()
 
+    @property
+    def lag_s(self) -> float:
+        """How old the newest frame was when its scores were there; 0 for sessions that are not live."""
+        return self._journal.lag_s if self.record.pace == "realtime" else 0.0
+
     def stop(self) -> None:
         """End it as `stopped`, soon. Idempotent."""
         self._halt("stop")

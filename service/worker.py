@@ -1,0 +1,222 @@
+"""A worker process: takes sessions while it has capacity, keeps their leases, runs them, hands them over at the end.
+
+A live session costs its sampling rate of the measured capacity; a fast one a small fixed share, and it takes what the
+others leave. `python -m service.worker`, started by `cake serve` or by hand as `cake worker`.
+"""
+
+import asyncio
+import os
+import signal
+import stat
+import sys
+import uuid
+from collections.abc import Mapping
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from model.checkpoint import CheckpointInvalid, CheckpointNotFound, available_models
+from model.config import BACKGROUND
+from model.detector import Detector
+from service.engine import Engine
+from service.errors import ServiceError
+from service.schemas import ModelInfo
+from service.session import Session
+from service.settings import Settings
+from service.store import open_store
+from service.store.base import LeaseLost, SessionRecord, Store, WorkerInfo
+from service.telemetry import WorkerMetrics, configure_logging
+
+CLAIM_EVERY_S = 0.1
+# A stop request is seen at a renewal: often enough for it to take effect within 2 s.
+RENEW_EVERY_S = 0.5
+# More at once would not be faster, as the gain of larger batches ends there; the others wait.
+MAX_FAST_SESSIONS = 8
+# Of the measured steps per second: the rest is for decoders, commits and bursts.
+USABLE_SHARE, USABLE_SHARE_OF_ONE_CORE = 0.7, 0.35
+MEASURE_S = 1.0
+# The kernel ends a worker that has not handed over its sessions by then.
+EXIT_WITHIN_S = 9
+
+_log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Runs claimed sessions until `stop` is set."""
+
+    def __init__(
+        self, info: WorkerInfo, store: Store, engine: Engine, metrics: WorkerMetrics, settings: Settings
+    ) -> None:
+        self._info = info
+        self._store = store
+        self._engine = engine
+        self._metrics = metrics
+        self._settings = settings
+        self._sessions: dict[str, Session] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`, then let every session commit where it stands and release them all."""
+        await self._store.register_worker(self._info)
+        _log.info("worker ready", worker=self._info.id, capacity_steps_per_s=self._info.capacity_steps_per_s)
+        async with asyncio.TaskGroup() as group:
+            renewing = group.create_task(self._renew_for_ever())
+            async with asyncio.TaskGroup() as sessions:
+                claiming = group.create_task(self._claim_for_ever(sessions))
+                await stop.wait()
+                claiming.cancel()
+                self._hand_over_all()
+            renewing.cancel()
+        await self._store.release_worker(self._info.id)
+        _log.info("worker ended", worker=self._info.id)
+
+    async def _claim_for_ever(self, sessions: asyncio.TaskGroup) -> None:
+        while True:
+            record = await self._claim()
+            if record is None:
+                await asyncio.sleep(CLAIM_EVERY_S)
+            else:
+                session = Session(record, self._store, self._engine, self._metrics, self._settings)
+                self._sessions[record.id] = session
+                sessions.create_task(self._run_session(session))
+
+    async def _claim(self) -> SessionRecord | None:
+        """The next session that fits, if any."""
+        running = [session.record for session in self._sessions.values()]
+        if len(running) >= self._settings.worker_max_sessions:
+            return None
+        room_steps_per_s = self._info.capacity_steps_per_s - sum(record.cost_steps_per_s for record in running)
+        no_more_fast = sum(record.pace == "fast" for record in running) >= MAX_FAST_SESSIONS
+        try:
+            return await self._store.claim_session(
+                self._info.id, room_steps_per_s=room_steps_per_s, pace="realtime" if no_more_fast else None
+            )
+        except ServiceError as error:
+            _log.warning("no session claimed", error=error.detail)
+            return None
+
+    async def _run_session(self, session: Session) -> None:
+        self._metrics.running.set(len(self._sessions))
+        try:
+            await session.run()
+        except Exception:
+            # A defect of ours. The session stays as it is until the next worker tries; the others go on.
+            _log.exception("session left unfinished", session=session.record.id)
+        finally:
+            if self._sessions.get(session.record.id) is session:
+                del self._sessions[session.record.id]
+            self._metrics.running.set(len(self._sessions))
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            try:
+                for session_id in await self._store.renew_leases(self._info.id):
+                    if session_id in self._sessions:
+                        self._sessions[session_id].stop()
+            except LeaseLost:
+                # Somebody took this worker for dead: its sessions are others' now.
+                _log.warning("worker was released, registers again", worker=self._info.id)
+                self._hand_over_all()
+                await self._store.register_worker(self._info)
+            except ServiceError as error:
+                _log.warning("leases not renewed", error=error.detail)
+            self._metrics.frame_age.set(max((session.lag_s for session in self._sessions.values()), default=0.0))
+            await asyncio.sleep(RENEW_EVERY_S)
+
+    def _hand_over_all(self) -> None:
+        for session in self._sessions.values():
+            session.hand_over()
+
+
+def load_detectors(settings: Settings) -> dict[str, Detector]:
+    """The models to serve, by the name under which sessions ask for them.
+
+    Raises CheckpointNotFound or CheckpointInvalid.
+    """
+    shipped = available_models()
+    detectors: dict[str, Detector] = {}
+    for name_or_path in settings.models or shipped:
+        detector = Detector.load(name_or_path)
+        detectors[name_or_path if name_or_path in shipped else detector.name] = detector
+    if not detectors:
+        raise CheckpointNotFound("no model is installed; name a checkpoint folder in CAKE_MODELS")
+    return detectors
+
+
+async def measure_capacity(engine: Engine, detectors: Mapping[str, Detector], settings: Settings) -> float:
+    """Steps per second that may be promised: of the slowest model, with something held back."""
+    if settings.worker_capacity_steps_per_s is not None:
+        return settings.worker_capacity_steps_per_s
+    duration_s = MEASURE_S / len(detectors)
+    slowest = min([await engine.measure_steps_per_s(name, duration_s=duration_s) for name in detectors])
+    cores = len(os.sched_getaffinity(0))
+    usable = slowest * (USABLE_SHARE if cores > 1 else USABLE_SHARE_OF_ONE_CORE)
+    # What the greatest number of live sessions can use; more would be promised to sessions that then wait.
+    most_hz = max(detector.config.sample_hz for detector in detectors.values())
+    return min(usable, settings.worker_max_sessions * most_hz)
+
+
+def describe(name: str, detector: Detector) -> ModelInfo:
+    config = detector.config
+    labels = [label for label in config.labels if label != BACKGROUND]
+    return ModelInfo(
+        name=name,
+        version=detector.version,
+        labels=labels,
+        sample_hz=config.sample_hz,
+        image_size=config.image_size,
+    )
+
+
+async def work(settings: Settings, detectors: Mapping[str, Detector]) -> None:
+    """Be a worker until SIGTERM, SIGINT or the end of the parent."""
+    stop = _stop_on_signals_and_orphaning()
+    metrics = WorkerMetrics(CollectorRegistry())
+    settings.snapshots_dir.mkdir(parents=True, exist_ok=True)
+    store = open_store(settings.resolved_store_url, scores_keep_s=settings.scores_keep_s)
+    try:
+        async with Engine(detectors, metrics, torch_threads=settings.worker_threads) as engine:
+            worker_id = settings.worker_id or f"worker-{uuid.uuid4().hex[:8]}"
+            capacity = await measure_capacity(engine, detectors, settings)
+            models = tuple(describe(name, detector) for name, detector in detectors.items())
+            info = WorkerInfo(worker_id, capacity, models)
+            await Worker(info, store, engine, metrics, settings).run(stop)
+    finally:
+        await store.close()
+        signal.alarm(0)
+
+
+def _stop_on_signals_and_orphaning() -> asyncio.Event:
+    """Set by SIGTERM, SIGINT, and when a parent that holds a pipe to this process's stdin goes away."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def begin_to_stop() -> None:
+        signal.alarm(EXIT_WITHIN_S)
+        stop.set()
+
+    def on_input() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            begin_to_stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, begin_to_stop)
+    if stat.S_ISFIFO(os.fstat(0).st_mode) or stat.S_ISSOCK(os.fstat(0).st_mode):
+        loop.add_reader(0, on_input)
+    return stop
+
+
+def main() -> None:
+    """Entry of the worker process. Exit status 2: the models cannot be loaded."""
+    settings = Settings.model_validate({})
+    configure_logging(settings.log_level, as_json=settings.log_json)
+    try:
+        detectors = load_detectors(settings)
+    except (CheckpointNotFound, CheckpointInvalid) as error:
+        _log.error("models not loaded", error=str(error))
+        sys.exit(2)
+    asyncio.run(work(settings, detectors))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+"""Workers run what fits them, and sessions survive whatever happens to their worker."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from session_kit import (
+    Told,
+    a_worker,
+    actions,
+    decoders_of,
+    expected_actions,
+    make_settings,
+    states,
+    store_of,
+    submit,
+    write_lively_video,
+)
+from tiny_model import checkpoint_for
+
+from model.checkpoint import CheckpointNotFound
+from model.detector import Detector
+from service.engine import Engine
+from service.schemas import event_key
+from service.settings import Settings
+from service.store.base import Store, WorkerInfo
+from service.telemetry import WorkerMetrics
+from service.worker import Worker, load_detectors, measure_capacity
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_lively_video(tmp_path_factory.mktemp("video") / "v.mp4", count=120)
+
+
+@pytest.fixture(scope="module")
+def model(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return checkpoint_for(video, tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path, model: Path) -> Settings:
+    return make_settings(tmp_path / "data", model)
+
+
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[Store]:
+    opened = store_of(settings)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="module")
+def expected(video: Path, model: Path) -> list[Told]:
+    return expected_actions(video, Detector.load(model))
+
+
+@asynccontextmanager
+async def worker_process(settings: Settings, worker_id: str) -> AsyncIterator[Process]:
+    """A real worker; killed at the end if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "service.worker",
+        stdin=PIPE,
+        stderr=DEVNULL,
+        env={**os.environ, **settings.environ(), "CAKE_WORKER_ID": worker_id},
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def worker_here(
+    settings: Settings, store: Store, model: Path, info: Callable[[Detector], WorkerInfo] = a_worker
+) -> AsyncIterator[None]:
+    """A worker in this process."""
+    detector, metrics, stop = Detector.load(model), WorkerMetrics(CollectorRegistry()), asyncio.Event()
+    async with Engine({"tiny": detector}, metrics) as engine:
+        running = asyncio.create_task(Worker(info(detector), store, engine, metrics, settings).run(stop))
+        await until(store, lambda: has_workers(store))
+        try:
+            yield
+        finally:
+            stop.set()
+            await running
+
+
+async def has_workers(store: Store) -> bool:
+    return bool(await store.workers())
+
+
+async def until(store: Store, is_so: Callable[[], object], timeout_s: float = 100.0) -> None:
+    """Wait for a condition that is asked for again after each commit, and now and then."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            outcome = is_so()
+            if await outcome if asyncio.iscoroutine(outcome) else outcome:
+                return
+            await store.wait_log(await store.log_end(), timeout_s=0.05)
+
+
+async def in_state(store: Store, session_id: str, *wanted: str) -> bool:
+    return (await store.get_session(session_id)).state in wanted
+
+
+async def frames_are(store: Store, session_id: str, at_least: int) -> bool:
+    return (await store.get_session(session_id)).frames >= at_least
+
+
+async def assert_told_once(store: Store, session_id: str, expected: list[Told]) -> None:
+    events = await store.read_events(session_id)
+    keys = [event_key(event.id) for event in events]
+    assert keys == sorted(set(keys))
+    assert actions(events) == expected
+    assert states(events) == ["queued", "starting", "running", "completed"]
+
+
+async def test_killed_workers_lose_nothing_and_repeat_nothing(
+    settings: Settings, store: Store, video: Path, model: Path, expected: list[Told]
+) -> None:
+    await store.register_worker(a_worker(Detector.load(model), "announces-the-model"))
+    queued = await submit(store, settings, upload=video, pace="realtime")
+    for number, at_least in enumerate((1, 15, 30)):
+        async with worker_process(settings, f"w{number}") as process:
+            await until(store, lambda at_least=at_least: frames_are(store, queued.id, at_least))  # type: ignore[misc]
+            decoders = decoders_of(process.pid)
+            process.kill()
+            await process.wait()
+            # As the supervisor does; without it the lease runs out after a while.
+            await store.release_worker(f"w{number}")
+        assert len(decoders) == 1
+        assert await asyncio.to_thread(ends_within, decoders[0], 30.0)
+    async with worker_here(settings, store, model):
+        await until(store, lambda: in_state(store, queued.id, "completed"))
+    await assert_told_once(store, queued.id, expected)
+    assert (await store.get_session(queued.id)).frames == 40
+
+
+def ends_within(pid: int, duration_s: float) -> bool:
+    deadline_s = time.monotonic() + duration_s
+    while time.monotonic() < deadline_s:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.parametrize("how", ["SIGTERM", "end of input"])
+async def test_a_worker_told_to_end_hands_its_sessions_over_and_exits_cleanly(
+    settings: Settings, store: Store, video: Path, model: Path, expected: list[Told], how: str
+) -> None:
+    await store.register_worker(a_worker(Detector.load(model), "announces-the-model"))
+    queued = await submit(store, settings, upload=video, pace="realtime")
+    async with worker_process(settings, "w1") as process:
+        await until(store, lambda: frames_are(store, queued.id, 10))
+        if how == "SIGTERM":
+            process.send_signal(signal.SIGTERM)
+        else:
+            assert process.stdin is not None
+            process.stdin.close()
+        async with asyncio.timeout(60):
+            assert await process.wait() == 0
+    assert [worker.id for worker in await store.workers()] == ["announces-the-model"]
+    checkpoint = await store.load_checkpoint(queued.id)
+    assert checkpoint is not None
+    assert checkpoint.frames == (await store.get_session(queued.id)).frames
+    async with worker_here(settings, store, model):
+        await until(store, lambda: in_state(store, queued.id, "completed"))
+    await assert_told_once(store, queued.id, expected)
+
+
+async def test_a_stop_request_takes_effect_within_two_seconds(
+    settings: Settings, store: Store, video: Path, model: Path
+) -> None:
+    async with worker_here(settings, store, model):
+        queued = await submit(store, settings, upload=video, pace="realtime")
+        await until(store, lambda: in_state(store, queued.id, "running"))
+        asked_s = time.monotonic()
+        await store.request_stop(queued.id)
+        await until(store, lambda: in_state(store, queued.id, "stopped"))
+        assert time.monotonic() - asked_s < 2
+
+
+async def test_a_worker_takes_no_more_live_sessions_than_its_capacity_holds(
+    settings: Settings, store: Store, video: Path, model: Path
+) -> None:
+    await store.register_worker(WorkerInfo("announces-more", 100.0, a_worker(Detector.load(model)).models))
+    queued = [await submit(store, settings, upload=video, pace="realtime") for _ in range(3)]
+
+    def small(detector: Detector) -> WorkerInfo:
+        return WorkerInfo("w1", 25.0, a_worker(detector).models)
+
+    async with worker_here(settings, store, model, small):
+        await until(store, lambda: in_state(store, queued[1].id, "running"))
+        assert (await store.get_session(queued[2].id)).state == "queued"
+        await until(store, lambda: in_state(store, queued[2].id, "running", "completed"))
+        assert await in_state(store, queued[0].id, "completed")
+
+
+async def test_many_sessions_run_beside_each_other_and_each_is_told_its_own(
+    settings: Settings, store: Store, video: Path, model: Path, expected: list[Told]
+) -> None:
+    async with worker_here(settings, store, model):
+        paces = ("fast", "realtime", "fast", "fast")
+        queued = [await submit(store, settings, upload=video, pace=pace) for pace in paces]  # type: ignore[arg-type]
+        for session in queued:
+            await until(store, lambda session=session: in_state(store, session.id, "completed"))  # type: ignore[misc]
+    for session in queued:
+        await assert_told_once(store, session.id, expected)
+
+
+async def test_capacity_is_measured_unless_the_operator_states_it(settings: Settings, model: Path) -> None:
+    detectors = load_detectors(settings)
+    assert list(detectors) == ["tiny"]
+    async with Engine(detectors, WorkerMetrics(CollectorRegistry())) as engine:
+        assert await measure_capacity(engine, detectors, settings) == 200.0
+        measured = settings.model_copy(update={"worker_capacity_steps_per_s": None, "worker_max_sessions": 3})
+        assert 0 < await measure_capacity(engine, detectors, measured) <= 3 * 10.0
+
+
+def test_a_missing_model_is_said_by_name(settings: Settings) -> None:
+    with pytest.raises(CheckpointNotFound, match="nothing-here"):
+        load_detectors(settings.model_copy(update={"models": ["nothing-here"]}))
