@@ -21,6 +21,7 @@ function openSelected() {
   farewell = "";
   document.body.dataset.view = id === null ? "list" : "session";
   list.select(id);
+  document.title = "CAKE";
   if (id === null) return;
   panel = new SessionPanel(id, { onChanged: () => list.refresh(), onGone: leave });
   focusIfLost();

@@ -104,6 +104,7 @@ export class SessionPanel {
     const { state, model, pace, video, created_at, position_s, code, detail, warnings } = this.#session;
     const ended = ENDED.has(state);
     element("session-title").textContent = sourceName(this.#session);
+    document.title = `${sourceName(this.#session)} · CAKE`;
     const facts = [moment(created_at), model, pace === "realtime" ? "real time" : "fast"];
     if (video) {
       facts.push(`${video.width}×${video.height}`, video.codec);
