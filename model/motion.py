@@ -24,7 +24,7 @@ class MotionState:
 
 
 class MotionAdapter(nn.Module):
-    """Depthwise and pointwise dynamic convolutions adapt the map; a temporal and a spatial one find the motion in it."""
+    """Depthwise and pointwise dynamic convolutions adapt the map; a temporal and a spatial one find its motion."""
 
     def __init__(self, channels: int, motion_kernels: int, window_steps: int) -> None:
         super().__init__()

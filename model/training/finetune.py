@@ -52,7 +52,7 @@ class Recipe:
 
 
 class RendererHead(nn.Module):
-    """Predicts joints, their motion and the figure's coverage from the trunk's maps. Trained along, then thrown away."""
+    """Predicts joints, their motion and the figure's coverage from the trunk's maps. Trained along, then left."""
 
     def __init__(self, config: ModelConfig, joints: int) -> None:
         super().__init__()
