@@ -166,7 +166,7 @@ def test_a_second_server_on_the_same_folder_gives_one_line(tmp_path: Path) -> No
 
 
 def test_the_sample_gives_events_and_plays_again_and_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
-    video = write_video(tmp_path / "v.mp4", count=75)
+    video = write_video(tmp_path / "v.mp4", count=90)
     model = checkpoint_for(video, tmp_path)
     settings = {"CAKE_MODELS": json.dumps([str(model)]), "CAKE_DEFAULT_MODEL": "tiny"}
     with serving(tmp_path / "data", "--sample", str(video), **settings) as served:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from websockets.asyncio.client import connect
 
+from model.cake import Cake
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.config import BACKGROUND, StartRule
 from model.detector import Detector
@@ -67,13 +68,14 @@ async def measure_live(folder: Path, model: str, sample: Path | None, effort: Li
     that it announces something all the time: there must be events to measure. Raises CheckpointNotFound,
     CheckpointInvalid, VideoError, ServerFailedError.
     """
+    network, _ = load_checkpoint(model)
     live, fast = folder / "live.mp4", folder / "fast.mp4"
     if sample is None:
         write_moving(live, 1280, 720, effort.live_s)
     else:
         write_scaled(live, sample, 1280, 720, effort.live_s)
     write_moving(fast, 640, 360, effort.fast_video_s)
-    save_talkative(model, live, folder / MODEL)
+    save_talkative(network, live, folder / MODEL)
     data_dir = folder / "data"
     data_dir.mkdir()
     environ = {"CAKE_MODELS": json.dumps([str(folder / MODEL)]), "CAKE_DEFAULT_MODEL": MODEL, "CAKE_WORKERS": "1"}
@@ -83,9 +85,8 @@ async def measure_live(folder: Path, model: str, sample: Path | None, effort: Li
     return latency, livez
 
 
-def save_talkative(model: str, video: Path, folder: Path) -> None:
-    """A checkpoint like `model`, with start rules under which it often announces something in this video."""
-    network, _ = load_checkpoint(model)
+def save_talkative(network: Cake, video: Path, folder: Path) -> None:
+    """A checkpoint of `network` with start rules under which it often announces something in this video."""
     with open_video(video) as opened:
         scores_TK = np.stack([analysed.scores_K for analysed in analyse(opened, Detector(network))])
     rules = {
