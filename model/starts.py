@@ -1,4 +1,5 @@
-"""Scores over time become action starts and ends: two thresholds, a minimum duration and a refractory time for each label.
+"""Scores over time become action starts and ends: two thresholds, a minimum duration and a refractory time for each
+label.
 
 Pure: no clock, no asyncio, no torch. The same scores give the same events, however they are cut into calls.
 """
@@ -17,7 +18,7 @@ _ROUNDING_S = 1e-6  # 0.3 - 0.1 falls short of 0.2: times that differ by less th
 
 @dataclass(frozen=True)
 class ActionStart:
-    """An action began. `score` is its highest until `decided_s`, in [0, 1]; times are media time in seconds.
+    """An action began. `score` is its mean from `start_s` to `decided_s`, in [0, 1]; times are media time in seconds.
 
     `start_s` is the first frame of the run that reached `enter`; `decided_s` is the frame that made it certain.
     """
@@ -30,7 +31,7 @@ class ActionStart:
 
 @dataclass(frozen=True)
 class ActionEnd:
-    """An announced action ended at `end_s`. `score` is the highest of the whole action."""
+    """An announced action ended at `end_s`. `score` is its mean over the whole action."""
 
     label: str
     score: float
@@ -52,7 +53,8 @@ class _Track:
 
     phase: _Phase = _Phase.IDLE
     start_s: float = 0.0
-    peak: float = 0.0
+    score_sum: float = 0.0
+    frames: int = 0
     quiet_until_s: float | None = None
 
     def push(self, label: str, rule: StartRule, pts_s: float, score: float) -> ActionStart | ActionEnd | None:
@@ -61,13 +63,14 @@ class _Track:
                 return None
             quiet = self.quiet_until_s is not None and pts_s < self.quiet_until_s - _ROUNDING_S
             self.phase = _Phase.MUTED if quiet else _Phase.RISING
-            self.start_s, self.peak = pts_s, score
+            self.start_s, self.score_sum, self.frames = pts_s, 0.0, 0
         elif score < rule.leave:
             return self.close(label, rule, end_s=pts_s, decided_s=pts_s)
-        self.peak = max(self.peak, score)
+        self.score_sum += score
+        self.frames += 1
         if self.phase is _Phase.RISING and pts_s - self.start_s >= rule.min_duration_s - _ROUNDING_S:
             self.phase = _Phase.OPEN
-            return ActionStart(label, self.peak, self.start_s, decided_s=pts_s)
+            return ActionStart(label, self.score_sum / self.frames, self.start_s, decided_s=pts_s)
         return None
 
     def close(self, label: str, rule: StartRule, end_s: float, decided_s: float) -> ActionEnd | None:
@@ -76,14 +79,15 @@ class _Track:
         if not announced:
             return None
         self.quiet_until_s = end_s + rule.refractory_s
-        return ActionEnd(label, self.peak, self.start_s, end_s, decided_s)
+        return ActionEnd(label, self.score_sum / self.frames, self.start_s, end_s, decided_s)
 
 
 class StartDecoder:
     """Follows the scores of one stream.
 
-    A start is decided when a run that reached `enter` has not fallen below `leave` for `min_duration_s`; it ends with the
-    first frame below `leave`. A run that begins within `refractory_s` after an end of its label stays silent as a whole.
+    A start is decided when a run that reached `enter` has not fallen below `leave` for `min_duration_s`; it ends with
+    the first frame below `leave`. A run that begins within `refractory_s` after an end of its label stays silent as a
+    whole.
 
     Args:
         labels: names of the scores, in the order in which `push` takes them.
@@ -126,7 +130,9 @@ class StartDecoder:
         return self._close_all(end_s=pts_s, decided_s=pts_s)
 
     def gap(self, pts_s: float) -> list[ActionEnd]:
-        """Nothing is known between the last frame and `pts_s`: ends what is open with the last frame, forgets what rises."""
+        """Nothing is known between the last frame and `pts_s`: ends what is open with the last frame, forgets what
+        rises.
+        """
         return self._close_all(end_s=pts_s if self._last_pts_s is None else self._last_pts_s, decided_s=pts_s)
 
     def _close_all(self, end_s: float, decided_s: float) -> list[ActionEnd]:
@@ -165,8 +171,9 @@ def _restore_track(values: object) -> _Track:
         case {
             "phase": str() as phase,
             "start_s": float() | int() as start_s,
-            "peak": float() | int() as peak,
+            "score_sum": float() | int() as score_sum,
+            "frames": int() as frames,
             "quiet_until_s": float() | int() | None as quiet_until_s,
         }:
-            return _Track(_Phase(phase), start_s, peak, quiet_until_s)
+            return _Track(_Phase(phase), start_s, score_sum, frames, quiet_until_s)
     raise ValueError("not a snapshot of a StartDecoder")

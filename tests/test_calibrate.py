@@ -145,7 +145,7 @@ def test_whole_array_decisions_equal_those_of_the_start_decoder(columns, rule, f
     joined = join_streams(streams, 1, "kick")
     starts = decode(joined, rule)
     assert joined.stream_of(starts.start_s).tolist() == [number for number, _ in expected]
-    assert starts.score.tolist() == [event.score for _, event in expected]
+    np.testing.assert_allclose(starts.score, [event.score for _, event in expected], atol=1e-9)
     np.testing.assert_allclose(
         starts.decided_s - starts.start_s, [event.decided_s - event.start_s for _, event in expected], atol=1e-6
     )

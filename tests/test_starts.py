@@ -40,8 +40,8 @@ def kick(values: list[float], rule: StartRule) -> list[ActionStart | ActionEnd]:
 
 
 def test_a_start_is_announced_once_the_run_has_lasted_and_dated_to_its_first_frame():
-    events = kick([0.1, 0.6, 0.4, 0.9, 0.7, 0.2], StartRule(0.5, 0.3, min_duration_s=0.2))
-    assert events == [ActionStart("kick", 0.9, 0.1, 0.3), ActionEnd("kick", 0.9, 0.1, 0.5, 0.5)]
+    events = kick([0.125, 0.625, 0.375, 0.875, 0.125, 0.0], StartRule(0.5, 0.25, min_duration_s=0.2))
+    assert events == [ActionStart("kick", 0.625, 0.1, 0.3), ActionEnd("kick", 0.625, 0.1, 0.4, 0.4)]
 
 
 def test_without_a_minimum_duration_the_first_frame_decides():
@@ -103,7 +103,12 @@ def test_frames_out_of_order_and_malformed_scores_are_refused():
         ({"last_pts_s": None, "tracks": {}}, "other labels or rules"),
         ({"last_pts_s": None, "tracks": {"kick": {"phase": "open"}}}, "not a snapshot"),
         (
-            {"last_pts_s": 0.0, "tracks": {"kick": {"phase": "?", "start_s": 0.0, "peak": 0.0, "quiet_until_s": None}}},
+            {
+                "last_pts_s": 0.0,
+                "tracks": {
+                    "kick": {"phase": "?", "start_s": 0.0, "score_sum": 0.0, "frames": 1, "quiet_until_s": None}
+                },
+            },
             "not a valid _Phase",
         ),
     ],
@@ -137,7 +142,8 @@ def test_starts_last_their_minimum_and_keep_the_refractory_time(rule_set, frames
             assert start.decided_s - start.start_s >= rule.min_duration_s - 1e-6
             assert end.start_s == start.start_s
             assert end.end_s >= start.decided_s
-            assert rule.enter <= start.score <= end.score
+            assert rule.leave <= start.score <= 1
+            assert rule.leave <= end.score <= 1
         for end, following in zip(ends, starts[1:], strict=False):
             assert following.start_s >= end.end_s + rule.refractory_s - 1e-6
 

@@ -98,7 +98,7 @@ def evaluate(
     Starts, ranked: `start_map[t]` is the mean over labels of the point-level average precision at t seconds. It ranks
     candidates, and not only what passes the shipped thresholds: they are what a `StartDecoder` with `candidate_rule`,
     one rule for every label, announces. A candidate stands at its `start_s` and is ranked by its score, the label's
-    highest from `start_s` to `decided_s`. So it is causal: known `candidate_rule.min_duration_s` after the time that
+    mean from `start_s` to `decided_s`. So it is causal: known `candidate_rule.min_duration_s` after the time that
     it names, whatever follows.
 
     Starts, announced: what a `StartDecoder` with `rules` announces. A start is correct when its `start_s` lies between

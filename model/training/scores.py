@@ -109,7 +109,7 @@ class Starts:
     start_s: Floats
     decided_s: Floats
     score: Floats
-    """The highest score from the start to the decision."""
+    """The mean from the start to the decision."""
 
 
 @dataclass(frozen=True)
@@ -141,11 +141,8 @@ def decide(joined: LabelScores, runs: Runs, min_duration_s: float, refractory_s:
             quiet_until_s = end_s + refractory_s
     first, decided = first[announced], decided[announced]
     from_start_to_decision = np.column_stack([first, decided + 1]).ravel()
-    return Starts(
-        joined.pts_s[first],
-        joined.pts_s[decided],
-        np.maximum.reduceat(joined.scores, from_start_to_decision)[::2] if announced else np.zeros(0),
-    )
+    sums = np.add.reduceat(joined.scores, from_start_to_decision)[::2] if announced else np.zeros(0)
+    return Starts(joined.pts_s[first], joined.pts_s[decided], sums / (decided + 1 - first))
 
 
 def decode(joined: LabelScores, rule: StartRule) -> Starts:
