@@ -41,7 +41,7 @@ ProblemCode = Literal[
     "internal",
 ]
 Pace = Literal["fast", "realtime"]
-EventId = Annotated[str, Field(pattern=r"^\d{1,15}-\d{1,9}$", examples=["12433-0"])]
+EventId = Annotated[str, Field(pattern=r"^[0-9]{1,15}-[0-9]{1,9}$", examples=["12433-0"])]
 SourceUrl = Annotated[AnyUrl, UrlConstraints(max_length=4096, allowed_schemes=["http", "https"], host_required=True)]
 
 
@@ -201,13 +201,13 @@ class EventPage(Wire):
 class LogEntry(Wire):
     """One message of the WebSocket /v1/events: an event of any session and its place in the common log."""
 
-    cursor: str = Field(pattern=r"^\d{1,18}$", description="Grows over all sessions; pass as `after` to resume.")
+    cursor: str = Field(pattern=r"^[0-9]{1,18}$", description="Grows over all sessions; pass as `after` to resume.")
     event: Event
 
 
 def event_key(event_id: str) -> tuple[int, int]:
     """`"MEDIA_MS-SEQ"` as two numbers, the order of events. Raises ValueError for anything else."""
-    if not re.fullmatch(r"\d{1,15}-\d{1,9}", event_id, re.ASCII):
+    if not re.fullmatch("[0-9]{1,15}-[0-9]{1,9}", event_id):
         raise ValueError(f"not an event id: {event_id!r}")
     media_ms, seq = event_id.split("-")
     return int(media_ms), int(seq)

@@ -11,7 +11,6 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 import structlog
 from prometheus_client import Counter
@@ -50,7 +49,7 @@ def next_delay_s(delay_s: float, lived_s: float) -> float:
 
 
 class Supervisor:
-    """Keeps `settings.workers` children running while it is entered.
+    """Keeps `settings.workers` children running while `run` does.
 
     Each child gets the settings in its environment and a pipe as standard input that closes when this process dies,
     however it dies: a worker whose input ends must exit.
@@ -63,34 +62,28 @@ class Supervisor:
         self._store = store
         self._restarts = restarts
         self._command = command or WORKER_COMMAND
-        self._keepers: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> "Supervisor":
+    async def run(self) -> None:
+        """Until cancelled; then all children are stopped and reaped before this returns."""
         # Workers of a server that was killed: their sessions go on now and not when the leases end.
         for worker in await self._store.workers():
             if worker.id.startswith(ID_PREFIX):
-                await self._store.release_worker(worker.id)
-        self._keepers = [asyncio.create_task(self._keep(slot)) for slot in range(self._settings.workers)]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for keeper in self._keepers:
-            keeper.cancel()
-        outcomes = await asyncio.gather(*self._keepers, return_exceptions=True)
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                raise outcome
+                await self._release(worker.id)
+        async with asyncio.TaskGroup() as group:
+            for slot in range(self._settings.workers):
+                group.create_task(self._keep(slot))
 
     async def _keep(self, slot: int) -> None:
-        """Run one worker after the other, until cancelled."""
+        """Run one worker after the other."""
         delay_s = 0.0
         while True:
             await asyncio.sleep(delay_s)
             worker_id = f"{ID_PREFIX}{slot}-{uuid.uuid4().hex[:8]}"
             started_s = time.monotonic()
-            status = await self._run(worker_id)
+            try:
+                status = f"exit status {await self._run(worker_id)}"
+            except OSError as error:
+                status = f"not started: {error}"
             self._restarts.inc()
             delay_s = next_delay_s(delay_s, time.monotonic() - started_s)
             _log.error("worker died", worker=worker_id, status=status, restart_in_s=delay_s)

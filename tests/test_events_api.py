@@ -83,7 +83,7 @@ async def test_a_long_poll_without_news_ends_in_time_and_keeps_the_cursor(server
     assert (await server.http.get(session.links.events, params=params)).json()["events"] == []
 
 
-@pytest.mark.parametrize("after", ["x", "1", "1-", "1-1-1", "99999999999999999999-0"])
+@pytest.mark.parametrize("after", ["x", "1", "1-", "1-1-1", "١-0", "99999999999999999999-0"])
 async def test_a_cursor_that_is_none_is_refused(server: Running, after: str) -> None:
     session = await server.submit()
     refused = await server.http.get(session.links.events, params={"after": after})

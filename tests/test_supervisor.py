@@ -1,9 +1,11 @@
 """Worker processes of embedded mode: started, restarted, stopped, never left behind."""
 
+import asyncio
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -49,9 +51,18 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
     await opened.close()
 
 
-def supervisor(settings: Settings, store: Store, program: str) -> Supervisor:
+@asynccontextmanager
+async def supervisor(settings: Settings, store: Store, *command: str) -> AsyncIterator[Counter]:
+    """A supervisor at work; the counter of its restarts."""
     restarts = Counter("restarts", "restarts", registry=CollectorRegistry())
-    return Supervisor(settings, store, restarts, command=(sys.executable, "-S", "-c", program))
+    command = command if len(command) > 1 else (sys.executable, "-S", "-c", *command)
+    working = asyncio.create_task(Supervisor(settings, store, restarts, command=command).run())
+    try:
+        yield restarts
+    finally:
+        working.cancel()
+        with suppress(asyncio.CancelledError):
+            await working
 
 
 async def reports(data_dir: Path, count: int) -> dict[str, list[int]]:
@@ -122,7 +133,13 @@ async def test_workers_of_a_server_that_was_killed_are_released_at_the_start(set
     await store.register_worker(WorkerInfo("embedded-0-old", 10.0, (MODEL,)))
     await store.register_worker(WorkerInfo("a worker of its own", 10.0, (MODEL,)))
     async with supervisor(settings, store, OBEDIENT):
+        await reports(settings.data_dir, 2)
         assert [worker.id for worker in await store.workers()] == ["a worker of its own"]
+
+
+async def test_a_worker_that_cannot_even_start_is_tried_again(settings: Settings, store: Store) -> None:
+    async with supervisor(settings, store, "/no/such/program", "x") as restarts:
+        await until(lambda: next(iter(restarts.collect())).samples[0].value >= 3)
 
 
 async def test_workers_see_the_death_of_their_server_however_it_dies(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """The application: routes, page and the life of what they share."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
+import structlog
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
@@ -20,10 +22,10 @@ from service.api.openapi import DESCRIPTION, describe
 from service.api.problems import add_handlers
 from service.settings import Settings
 from service.store import open_store
-from service.store.base import Store
 from service.supervisor import Supervisor, lock_folder
 from service.telemetry import ApiMetrics
 
+_log = structlog.get_logger(__name__)
 WEB = Path(__file__).parent.parent / "web"
 
 
@@ -42,9 +44,10 @@ def create_app(settings: Settings) -> FastAPI:
             _prepare_folders(settings)
             store = open_store(settings.resolved_store_url, scores_keep_s=settings.scores_keep_s)
             stack.push_async_callback(store.close)
-            feed = await stack.enter_async_context(_running_feed(store, metrics))
+            feed = Feed(store, metrics.delivery_seconds)
             app.state.context = Context(settings, store, feed, metrics, registry)
-            await stack.enter_async_context(Supervisor(settings, store, metrics.worker_restarts))
+            await stack.enter_async_context(_running(feed.run()))
+            await stack.enter_async_context(_running(Supervisor(settings, store, metrics.worker_restarts).run()))
             yield
 
     MultiProcessCollector(registry, path=str(settings.metrics_dir))  # type: ignore[no-untyped-call]
@@ -64,16 +67,22 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def _running_feed(store: Store, metrics: ApiMetrics) -> AsyncIterator[Feed]:
-    feed = Feed(store, metrics.delivery_seconds)
-    running = asyncio.create_task(feed.run())
+async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Work that goes on for ever beside the requests. Should it fail, the server ends: half of it is no use."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(_end_server_after_failure)
     try:
-        yield feed
+        yield
     finally:
-        feed.close()
-        running.cancel()
+        task.cancel()
         with suppress(asyncio.CancelledError):
-            await running
+            await task
+
+
+def _end_server_after_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.critical("the server ends after a bug", exc_info=error)
+        signal.raise_signal(signal.SIGTERM)
 
 
 def _prepare_folders(settings: Settings) -> None:

@@ -25,7 +25,7 @@ NORMAL, SERVICE_RESTART, TRY_AGAIN_LATER = 1000, 1012, 1013
 _log = structlog.get_logger(__name__)
 router = APIRouter(tags=["events"])
 After = Annotated[EventId | None, Query(description="Only events after this id; from the beginning if absent.")]
-Cursor = Annotated[str, StringConstraints(pattern=r"^\d{1,18}$")]
+Cursor = Annotated[str, StringConstraints(pattern="^[0-9]{1,18}$")]
 
 
 @router.get(

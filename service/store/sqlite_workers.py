@@ -39,7 +39,8 @@ def claim(
         f"""SELECT record FROM sessions
             WHERE NOT ended AND (worker_id IS NULL OR NOT {LIVE_LEASE}) AND cost <= :room
               AND (:pace IS NULL OR pace = :pace)
-              AND model IN (SELECT value ->> 'name' FROM workers, json_each(workers.models) WHERE workers.id = :worker)
+              AND model IN (SELECT json_extract(value, '$.name') FROM workers, json_each(workers.models)
+                            WHERE workers.id = :worker)
             ORDER BY pace = 'realtime' DESC, n LIMIT 1""",
         {"now": now, "room": room_steps_per_s, "pace": pace, "worker": worker_id},
     ).fetchone()
