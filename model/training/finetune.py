@@ -116,6 +116,8 @@ def finetune(
     `load_videos` must be picklable: each process calls it. `on_step` gets the finished steps and the mean loss.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
+    for left_by_a_kill in out_dir.glob("rendezvous-*"):
+        left_by_a_kill.unlink()
     rendezvous = out_dir / f"rendezvous-{os.getpid()}-{time.monotonic_ns()}"
     context = multiprocessing.get_context("spawn")
     others = [
