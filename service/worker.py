@@ -38,7 +38,7 @@ MEASURE_S = 1.0
 # The kernel ends a worker that has not handed over its sessions by then.
 EXIT_WITHIN_S = 9
 
-_log = structlog.get_logger(__name__)
+_log = structlog.get_logger("service.worker")
 
 
 class Worker:

@@ -193,6 +193,7 @@ async def test_a_decoder_that_always_dies_fails_the_session(place: Place, video:
 async def test_a_session_whose_worker_vanishes_is_told_to_the_end_by_the_next_with_the_same_ids(
     place: Place, video: Path, expected: list[Told], step: int
 ) -> None:
+    await place.store.register_worker(a_worker(place.detector))
     queued = await submit(place.store, place.settings, upload=video)
     first = asyncio.create_task((await place.claim()).run())
     loop = asyncio.get_running_loop()
