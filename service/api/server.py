@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from service.api.app import create_app
 from service.settings import Settings
 
-GRACE_S = 3
+GRACE_S = 2
 UNREAD_MS = 30_000
 """A connection whose peer takes nothing for this long is cut by the kernel."""
 
