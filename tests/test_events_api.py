@@ -2,47 +2,22 @@
 
 import asyncio
 import json
-import random
-import signal
-import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import pytest_asyncio
-from running_server import Running, Worker, child_server, running_server
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-
-from service.store import open_store
+from events_kit import all_ids, received, times_s
+from running_server import Running, running_server
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 
 @pytest_asyncio.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Running]:
     async with running_server(tmp_path / "data") as running:
         yield running
-
-
-def times_s(first: int, last: int) -> list[float]:
-    return [n / 10 for n in range(first, last)]
-
-
-async def received(socket: ClientConnection, count: int) -> list[dict[str, Any]]:
-    return [json.loads(await socket.recv()) for _ in range(count)]
-
-
-async def collect(socket: ClientConnection, ids: list[str]) -> None:
-    """Append the ids of what comes until the connection ends, in whichever way."""
-    with suppress(ConnectionClosed):
-        while True:
-            ids.append(json.loads(await socket.recv())["id"])
-
-
-async def all_ids(server: Running, session_id: str) -> list[str]:
-    return [event.id for event in await server.worker.store.read_events(session_id, limit=10_000)]
 
 
 # JSON
@@ -194,36 +169,6 @@ async def test_a_socket_refuses_a_cursor_that_is_none(server: Running) -> None:
         assert refused.value.response.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_a_client_that_drops_at_random_gets_everything_once(server: Running, seed: int) -> None:
-    session = await server.running_session()
-    dice = random.Random(seed)
-
-    async def work() -> None:
-        for n in range(40):
-            await server.worker.starts(session.id, [n / 10, n / 10, n / 10 + 0.05])
-            await asyncio.sleep(dice.random() * 0.02)
-        await server.worker.enter(session.id, "completed")
-
-    working = asyncio.create_task(work())
-    ids: list[str] = []
-    ended = False
-    while not ended:
-        url = server.ws_url + session.links.events + (f"?after={ids[-1]}" if ids else "")
-        async with connect(url, close_timeout=0.2) as socket:
-            for _ in range(dice.randrange(1, 30)):
-                try:
-                    event = json.loads(await socket.recv())
-                except ConnectionClosed:
-                    break
-                ids.append(event["id"])
-                ended = event.get("state") == "completed"
-            if dice.random() < 0.5:
-                socket.transport.abort()
-    await working
-    assert ids == await all_ids(server, session.id)
-
-
 async def test_all_sessions_are_followed_by_one_growing_cursor(server: Running) -> None:
     async with connect(server.ws_url + "/v1/events") as socket:
         await asyncio.sleep(0.1)
@@ -255,100 +200,3 @@ async def test_without_a_cursor_all_sessions_start_with_the_present(server: Runn
         await asyncio.sleep(0.2)
         await server.worker.starts(session.id, [0.5])
         assert [entry["event"]["id"] for entry in await received(socket, 1)] == ["500-0"]
-
-
-async def test_a_slow_client_is_closed_and_can_resume_and_slows_no_other(
-    server: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.api.feed.BUFFER", 50)
-    monkeypatch.setattr("service.api.events.SEND_PATIENCE_S", 60)
-    session = await server.running_session()
-    url = server.ws_url + session.links.events
-    async with connect(url, max_queue=1, ping_interval=None) as slow, connect(url) as quick:
-        await received(slow, 2)
-        reading = asyncio.create_task(received(quick, 152))
-        for _ in range(150):
-            await server.worker.enter(session.id, "running", detail="x" * 100_000)
-        assert len(await reading) == 152
-        ids = ["0-0", "0-1"]
-        await collect(slow, ids)
-        assert slow.close_code == 1013
-    assert len(ids) < 152
-    async with connect(f"{url}?after={ids[-1]}") as resumed:
-        ids += [event["id"] for event in await received(resumed, 152 - len(ids))]
-    assert ids == await all_ids(server, session.id)
-    assert 'cake_slow_clients_total{transport="websocket"} 1.0' in (await server.http.get("/metrics")).text
-
-
-async def test_many_clients_get_every_event_soon(server: Running) -> None:
-    session = await server.running_session()
-    url = server.ws_url + session.links.events
-    sockets = [await connect(url) for _ in range(30)]
-    delays_s: list[float] = []
-    committing_s: dict[str, float] = {}
-
-    async def listen(socket: ClientConnection) -> list[str]:
-        ids = []
-        async for message in socket:
-            event = json.loads(message)
-            ids.append(event["id"])
-            if event["id"] in committing_s:
-                delays_s.append(time.perf_counter() - committing_s[event["id"]])
-        return ids
-
-    listening = [asyncio.create_task(listen(socket)) for socket in sockets]
-    for n in range(1, 21):
-        committing_s[f"{n * 100}-0"] = time.perf_counter()
-        await server.worker.starts(session.id, [n / 10])
-        await asyncio.sleep(0.03)
-    await server.worker.enter(session.id, "completed")
-    expected = await all_ids(server, session.id)
-    assert all(ids == expected for ids in await asyncio.gather(*listening))
-    assert len(delays_s) == 30 * 20
-    assert sorted(delays_s)[len(delays_s) // 2] < 1.0
-
-
-async def test_sigterm_ends_the_server_in_time_whoever_is_connected(tmp_path: Path) -> None:
-    async with child_server(tmp_path / "data") as child:
-        store = open_store(f"sqlite://{tmp_path}/data/cake.db")
-        await Worker(store).register()
-        await store.close()
-        async with httpx.AsyncClient(base_url=child.url, verify=False) as client:
-            path = (await client.post("/v1/sessions", json={"source": {"url": "http://a/b"}})).json()["links"]["events"]
-            url = child.url.replace("http", "ws", 1)
-            sockets = [await connect(url + path), await connect(url + "/v1/events"), await connect(url + path)]
-            async with client.stream("GET", path, headers={"Accept": "text/event-stream"}) as stream:
-                await anext(stream.aiter_lines())
-                started_s = time.monotonic()
-                child.process.send_signal(signal.SIGTERM)
-                assert await child.process.wait() == 0
-                assert time.monotonic() - started_s < 10
-        for connected in sockets:
-            await connected.wait_closed()
-            assert connected.close_code == 1012
-        assert "Traceback" not in child.log.read_text()
-
-
-async def test_a_client_resumes_after_the_server_was_killed(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    async with child_server(data) as child:
-        port = httpx.URL(child.url).port
-        store = open_store(f"sqlite://{data}/cake.db")
-        worker = Worker(store)
-        await worker.register()
-        async with httpx.AsyncClient(base_url=child.url, verify=False) as client:
-            created = (await client.post("/v1/sessions", json={"source": {"url": "http://a/b"}})).json()
-        await worker.claim()
-        await worker.starts(created["id"], times_s(1, 5))
-        url = child.url.replace("http", "ws", 1) + created["links"]["events"]
-        async with connect(url) as socket:
-            ids = [event["id"] for event in await received(socket, 3)]
-            child.process.kill()
-            await collect(socket, ids)
-    await worker.starts(created["id"], times_s(5, 8))
-    async with child_server(data, port=port), connect(f"{url}?after={ids[-1]}") as socket:
-        ids += [event["id"] for event in await received(socket, 8 - len(ids))]
-        await worker.enter(created["id"], "completed")
-        ids += [json.loads(message)["id"] async for message in socket]
-    assert ids == [event.id for event in await store.read_events(created["id"])]
-    await store.close()

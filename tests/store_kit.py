@@ -1,0 +1,94 @@
+"""What the contract tests of a store share. A second backend joins by adding its factory to STORES."""
+
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from service.schemas import (
+    ActionStartEvent,
+    Latency,
+    ModelInfo,
+    UrlSource,
+    event_key,
+)
+from service.store.base import (
+    Checkpoint,
+    SessionRecord,
+    Store,
+    WorkerInfo,
+)
+from service.store.sqlite import SqliteStore
+
+MODEL = ModelInfo(name="mocap", version="abc", labels=["kick", "jump"], sample_hz=10, image_size=96)
+CHECKPOINT = Checkpoint(position_s=1.5, detector=b"\x00state", starts={"kick": {"open": True}}, frames=15)
+ids = itertools.count()
+
+
+class Clock:
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def open_sqlite(folder: Path, clock: Clock) -> Store:
+    return SqliteStore(folder / "cake.db", scores_keep_s=100, clock=clock)
+
+
+STORES: dict[str, Callable[[Path, Clock], Store]] = {"sqlite": open_sqlite}
+
+
+@asynccontextmanager
+async def opened_store(backend: str, folder: Path, clock: Clock) -> AsyncIterator[Store]:
+    """A new store with one worker."""
+    store = STORES[backend](folder, clock)
+    await store.register_worker(WorkerInfo("w1", 100.0, (MODEL,)))
+    yield store
+    await store.close()
+
+
+def record(*, cost: float = 2.0, pace: str = "fast", model: str = "mocap") -> SessionRecord:
+    return SessionRecord.model_validate(
+        {
+            "id": f"session{next(ids)}",
+            "source": UrlSource(url="http://user:secret@example.org/a.mp4"),
+            "model": model,
+            "model_version": "abc",
+            "labels": ("kick", "jump"),
+            "pace": pace,
+            "cost_steps_per_s": cost,
+            "created_at": datetime.now(UTC),
+        }
+    )
+
+
+def start(session_id: str, event_id: str) -> ActionStartEvent:
+    return ActionStartEvent(
+        id=event_id,
+        session_id=session_id,
+        decided_s=event_key(event_id)[0] / 1000,
+        time=datetime.now(UTC),
+        model="mocap",
+        model_version="abc",
+        label="kick",
+        score=0.9,
+        start_s=0.0,
+        latency_s=Latency(decode=0.001, queue=0.001, infer=0.001, total=0.003),
+    )
+
+
+async def queue(store: Store, session: SessionRecord | None = None) -> SessionRecord:
+    return await store.create_session(session or record(), max_queued=10)
+
+
+async def claimed(store: Store, worker_id: str = "w1") -> SessionRecord:
+    await queue(store)
+    session = await store.claim_session(worker_id)
+    assert session is not None
+    return session
+
+
+async def event_ids(store: Store, session_id: str, after: str | None = None) -> list[str]:
+    return [event.id for event in await store.read_events(session_id, after=after)]

@@ -1,0 +1,84 @@
+"""What is particular to the SQLite store: other processes, locks, a full disk, versions."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from store_kit import (
+    Clock,
+    claimed,
+    event_ids,
+    open_sqlite,
+    opened_store,
+    queue,
+    start,
+)
+
+from service.errors import StorageFull, StoreUnavailable
+from service.store import open_store
+from service.store.base import (
+    Checkpoint,
+    Store,
+)
+from service.store.sqlite import SqliteStore
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
+    async with opened_store("sqlite", tmp_path, clock) as opened:
+        yield opened
+
+
+async def test_another_process_of_the_same_store_sees_commits(store: Store, tmp_path: Path, clock: Clock) -> None:
+    session = await claimed(store)
+    other = open_sqlite(tmp_path, clock)
+    waiting = asyncio.create_task(other.wait_log(await other.log_end(), timeout_s=30))
+    await store.commit(session.id, session.token, events=[start(session.id, "5-0")])
+    await asyncio.wait_for(waiting, timeout=5)
+    assert await event_ids(other, session.id) == ["0-0", "5-0"]
+    await other.close()
+
+
+async def test_a_locked_database_is_reported_and_not_waited_for(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.sqlite_thread.PATIENCE_S", 0.1)
+    locker = sqlite3.connect(tmp_path / "cake.db", isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    attempts = await asyncio.gather(*(queue(store) for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(attempt, StoreUnavailable) for attempt in attempts)
+    assert await store.workers() != []
+    locker.execute("ROLLBACK")
+    locker.close()
+    await queue(store)
+
+
+async def test_a_full_disk_is_reported_and_nothing_is_half_written(store: Store, tmp_path: Path) -> None:
+    session = await claimed(store)
+    assert isinstance(store, SqliteStore)
+    await store._writer.read(lambda db: db.execute("PRAGMA max_page_count=100").fetchall())
+    big = Checkpoint(position_s=1.0, detector=b"x" * 5_000_000, starts={}, frames=1)
+    with pytest.raises(StorageFull):
+        await store.commit(session.id, session.token, events=[start(session.id, "5-0")], checkpoint=big)
+    assert await event_ids(store, session.id) == ["0-0"]
+
+
+def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / "cake.db")
+    db.execute("PRAGMA user_version=999")
+    db.close()
+    with pytest.raises(ValueError, match="newer CAKE"):
+        SqliteStore(tmp_path / "cake.db")
+
+
+def test_only_known_stores_open(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="CAKE_STORE_URL"):
+        open_store("mysql://host/db")

@@ -1,0 +1,183 @@
+"""The contract of a store: workers, their leases, and nothing written by those that lost them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from store_kit import (
+    CHECKPOINT,
+    MODEL,
+    STORES,
+    Clock,
+    claimed,
+    event_ids,
+    opened_store,
+    queue,
+    record,
+    start,
+)
+
+from service.errors import OverCapacity
+from service.store.base import (
+    LEASE_S,
+    LeaseLost,
+    ScoreRow,
+    SessionUpdate,
+    Store,
+    WorkerInfo,
+    state_event,
+)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest_asyncio.fixture(params=STORES)
+async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
+    async with opened_store(request.param, tmp_path, clock) as opened:
+        yield opened
+
+
+async def test_without_a_live_worker_there_is_no_capacity(store: Store, clock: Clock) -> None:
+    clock.now_s += LEASE_S + 1
+    assert await store.workers() == []
+    with pytest.raises(OverCapacity):
+        await queue(store)
+
+
+async def test_realtime_sessions_are_claimed_first_then_the_oldest(store: Store) -> None:
+    fast = [(await queue(store)).id for _ in range(2)]
+    live = (await queue(store, record(pace="realtime", cost=10))).id
+    order = [await store.claim_session("w1") for _ in range(4)]
+    assert [session and session.id for session in order] == [live, *fast, None]
+
+
+async def test_a_claim_takes_only_what_fits_the_worker(store: Store) -> None:
+    live = await queue(store, record(pace="realtime", cost=10))
+    fast = await queue(store)
+    await queue(store, record(model="another"))
+    assert await store.claim_session("w1", room_steps_per_s=1) is None
+    small = await store.claim_session("w1", room_steps_per_s=5)
+    assert small is not None
+    assert small.id == fast.id
+    assert await store.claim_session("w1", pace="fast") is None
+    large = await store.claim_session("w1", pace="realtime")
+    assert large is not None
+    assert large.id == live.id
+    assert await store.claim_session("w1") is None
+    assert await store.claim_session("never registered") is None
+
+
+async def test_two_workers_never_own_the_same_session(store: Store) -> None:
+    await store.register_worker(WorkerInfo("w2", 100.0, (MODEL,)))
+    for _ in range(6):
+        await queue(store)
+    claims = await asyncio.gather(*(store.claim_session(worker) for worker in ("w1", "w2") * 4))
+    owned = [session.id for session in claims if session is not None]
+    assert len(owned) == len(set(owned)) == 6
+
+
+async def test_a_replay_after_a_crash_adds_nothing_twice(store: Store) -> None:
+    session = await claimed(store)
+    events = [start(session.id, f"{ms}-0") for ms in (100, 200, 300)]
+    await store.commit(session.id, session.token, events=events[:2], scores=[ScoreRow(0.1, (0, 0))])
+    await store.release_worker("w1")
+    await store.register_worker(WorkerInfo("w2", 100.0, (MODEL,)))
+    resumed = await store.claim_session("w2")
+    assert resumed is not None
+    await store.commit(session.id, resumed.token, events=events, scores=[ScoreRow(0.1, (0, 0)), ScoreRow(0.2, (0, 0))])
+    assert await event_ids(store, session.id) == ["0-0", "100-0", "200-0", "300-0"]
+    assert [row.pts_s for row in await store.read_scores(session.id)] == [0.1, 0.2]
+
+
+async def test_a_stale_worker_writes_nothing(store: Store, clock: Clock) -> None:
+    session = await claimed(store)
+    clock.now_s += LEASE_S + 1
+    await store.register_worker(WorkerInfo("w2", 100.0, (MODEL,)))
+    taken = await store.claim_session("w2")
+    assert taken is not None
+    assert taken.token > session.token
+    with pytest.raises(LeaseLost):
+        await store.commit(
+            session.id,
+            session.token,
+            events=[start(session.id, "1-0")],
+            checkpoint=CHECKPOINT,
+            scores=[ScoreRow(1, (0, 0))],
+        )
+    assert await event_ids(store, session.id) == ["0-0"]
+    assert await store.load_checkpoint(session.id) is None
+    assert await store.read_scores(session.id) == []
+
+
+async def test_a_renewed_lease_holds_and_an_old_one_does_not(store: Store, clock: Clock) -> None:
+    await claimed(store)
+    await store.register_worker(WorkerInfo("w2", 100.0, (MODEL,)))
+    for _ in range(4):
+        clock.now_s += LEASE_S / 2
+        await store.renew_leases("w1")
+        await store.renew_leases("w2")
+        assert await store.claim_session("w2") is None
+    clock.now_s += LEASE_S + 1
+    assert await store.claim_session("w2") is not None
+
+
+async def test_a_lease_from_before_a_reboot_does_not_hold(store: Store, clock: Clock) -> None:
+    await claimed(store)
+    clock.now_s = 5.0
+    await store.register_worker(WorkerInfo("w2", 100.0, (MODEL,)))
+    assert await store.claim_session("w2") is not None
+
+
+async def test_a_released_worker_has_lost_everything_at_once(store: Store) -> None:
+    session = await claimed(store)
+    await store.release_worker("w1")
+    with pytest.raises(LeaseLost):
+        await store.commit(session.id, session.token, events=[start(session.id, "1-0")])
+    with pytest.raises(LeaseLost):
+        await store.renew_leases("w1")
+    assert await store.claim_session("w1") is None
+    await store.register_worker(WorkerInfo("w2", 100.0, (MODEL,)))
+    again = await store.claim_session("w2")
+    assert again is not None
+    assert again.id == session.id
+
+
+async def test_a_stop_reaches_the_owner_and_ends_the_session(store: Store) -> None:
+    session = await claimed(store)
+    assert await store.renew_leases("w1") == set()
+    assert (await store.request_stop(session.id)).state == "queued"
+    assert await store.renew_leases("w1") == {session.id}
+    now = datetime.now(UTC)
+    stopped = state_event(await store.get_session(session.id), "stopped", time=now)
+    await store.commit(session.id, session.token, events=[stopped], update=SessionUpdate(state="stopped", ended_at=now))
+    assert await store.renew_leases("w1") == set()
+    assert await store.load_checkpoint(session.id) is None
+    with pytest.raises(LeaseLost):
+        await store.commit(session.id, session.token)
+
+
+async def test_a_session_without_a_live_owner_stops_at_once(store: Store, clock: Clock) -> None:
+    waiting = await queue(store)
+    assert (await store.request_stop(waiting.id)).state == "stopped"
+    orphan = await claimed(store)
+    clock.now_s += LEASE_S + 1
+    assert (await store.request_stop(orphan.id)).state == "stopped"
+    with pytest.raises(LeaseLost):
+        await store.commit(orphan.id, orphan.token, events=[start(orphan.id, "1-0")])
+    assert await event_ids(store, orphan.id) == ["0-0", "0-1"]
+    assert (await store.request_stop(orphan.id)).ended_at is not None
+
+
+async def test_the_load_counts_live_workers_and_sessions(store: Store) -> None:
+    await queue(store, record(cost=7))
+    await store.request_stop((await queue(store)).id)
+    load = await store.load()
+    assert (load.workers, load.capacity_steps_per_s, load.reserved_steps_per_s) == (1, 100.0, 7.0)
+    assert load.sessions == {"queued": 1, "stopped": 1}
+    assert await store.workers() == [WorkerInfo("w1", 100.0, (MODEL,))]
