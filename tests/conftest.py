@@ -1,9 +1,11 @@
-"""Fixtures and settings that several test files share."""
+"""Settings that all tests share."""
 
-import torch
+import os
+
 from hypothesis import settings
 
-torch.set_num_threads(1)
+# One thread here and in every process that a test starts: several spin for each other when tests and servers share cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A slow or busy machine is no failure.
 settings.register_profile("suite", deadline=None)
