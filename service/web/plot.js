@@ -6,7 +6,7 @@ import { clock, percent } from "./format.js";
 export const WINDOW_S = 30;
 const TOP = 3;
 /** Scores that peak below this are background to the eye too. */
-const WORTH_NAMING = 0.2;
+const WORTH_NAMING = 0.25;
 /** The names at the right edge are those of the scores that peaked in the last moments. */
 const NOW_S = 1.5;
 /** Frames further apart than this are not joined by a line. */
@@ -16,8 +16,8 @@ const LINE_PX = 16;
 const MARGIN = { left: 40, right: 112, bottom: 24 };
 const NARROW_PX = 480;
 
-/** Indices of the labels that peak highest in [from_s, to_s], highest first, with their peaks. */
-export function topPeaks({ labels, rows, pts }, from_s, to_s) {
+/** Indices of the labels that peak highest in [from_s, to_s], highest first, with their peaks; not those in `except`. */
+export function topPeaks({ labels, rows, pts }, from_s, to_s, except = new Set()) {
   const peaks = labels.map((_, index) => ({ index, score: 0, pts_s: from_s }));
   rows.forEach((row, frame) => {
     if (pts[frame] < from_s || pts[frame] > to_s) return;
@@ -26,7 +26,7 @@ export function topPeaks({ labels, rows, pts }, from_s, to_s) {
     });
   });
   peaks.sort((left, right) => right.score - left.score);
-  return peaks.slice(0, TOP).filter(({ score }) => score >= WORTH_NAMING);
+  return peaks.filter(({ index, score }) => score >= WORTH_NAMING && !except.has(index)).slice(0, TOP);
 }
 
 /** `run` is a ScoreRun, `actions` those of an ActionLog; the window is [to_s - WINDOW_S, to_s] in media time. */
@@ -35,8 +35,8 @@ export function drawPlot(canvas, { run, actions, to_s, theme }) {
   if (context === null) return;
   const view = viewOf(canvas.getBoundingClientRect(), to_s);
   const shown = actions.filter((action) => endOf(action, run) >= view.from_s && action.start_s <= to_s);
-  const peaks = topPeaks(run, view.from_s, to_s);
   const acted = new Set(shown.map((action) => run.labels.indexOf(action.label)));
+  const peaks = topPeaks(run, view.from_s, to_s, acted);
   const coloured = new Set([...acted, ...peaks.map(({ index }) => index)]);
   const colour = (index) => theme.label(hueOf(run.labels[index], run.labels));
 
@@ -50,9 +50,7 @@ export function drawPlot(canvas, { run, actions, to_s, theme }) {
     if (!coloured.has(index)) drawLine(context, view, run, index, theme.muted, 0.8, 0.35);
   });
   for (const index of coloured) drawLine(context, view, run, index, colour(index), 2, 1);
-  for (const peak of peaks) {
-    if (!acted.has(peak.index)) drawPeakName(context, view, peak, run.labels[peak.index], colour(peak.index));
-  }
+  for (const peak of peaks) drawPeakName(context, view, peak, run.labels[peak.index], colour(peak.index));
   context.restore();
   drawNamesNow(context, view, run, colour);
 }
