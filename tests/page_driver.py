@@ -33,10 +33,16 @@ SIZES = {"phone": (360, 740), "tablet": (768, 1024), "wide": (1440, 900)}
 @contextmanager
 def served(data_dir: Path, port: int) -> Iterator[str]:
     """`cake serve` in a child process, ready; it and its workers are gone afterwards."""
+    settings = {
+        "CAKE_SOURCE_ALLOW": '["127.0.0.0/8"]',
+        "CAKE_LOG_LEVEL": "WARNING",
+        # Not measured: a busy machine must not make the server refuse sessions.
+        "CAKE_WORKER_CAPACITY_STEPS_PER_S": "100",
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "service.cli", "serve", "--port", str(port), "--data-dir", str(data_dir)],
         cwd=ROOT,
-        env={**os.environ, "CAKE_SOURCE_ALLOW": '["127.0.0.0/8"]', "CAKE_LOG_LEVEL": "WARNING"},
+        env={**os.environ, **settings},
     )
     url = f"http://127.0.0.1:{port}"
     try:
