@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, NoReturn, Self
 
 import typer
 from rich.console import Console
@@ -19,6 +19,7 @@ from model import cli as model_cli
 
 if TYPE_CHECKING:
     from model.detector import Detector
+    from model.video import Video
     from service.settings import Settings
 
 FAILED, MISUSED = 1, 2
@@ -143,9 +144,10 @@ def detect(
         _fail("--overlay must not replace the video itself", MISUSED)
     began_s = time.monotonic()
     try:
-        with open_video(source) as video, _bar(video.info.duration_s) as advance:
+        with open_video(source) as video:
             detector = _load(model)
-            starts, end_s = _detect(video, detector, source, overlay, as_json, advance)
+            with _Progress(video.info.duration_s) as progress:
+                starts, end_s = _detect(video, detector, source, overlay, as_json, progress)
             warnings = video.warnings
     except VideoError as error:
         _fail(error.detail, FAILED)
@@ -172,7 +174,7 @@ def _load(model: str) -> Detector:
 
 
 def _detect(
-    video: Any, detector: Detector, source: str, overlay: Path | None, as_json: bool, advance: Callable[[float], None]
+    video: Video, detector: Detector, source: str, overlay: Path | None, as_json: bool, progress: _Progress
 ) -> tuple[int, float]:
     """Print the events; returns the number of starts and the time of the last frame."""
     from model.starts import ActionStart
@@ -184,32 +186,44 @@ def _detect(
         drawing = overlay and stack.enter_context(Overlay(source, overlay, detector.config.labels))
         for analysed in analyse(video, detector):
             for event in analysed.events:
-                typer.echo(json.dumps(event_json(event, detector)) if as_json else event_line(event))
-                sys.stdout.flush()
+                progress.say(json.dumps(event_json(event, detector)) if as_json else event_line(event))
                 starts += isinstance(event, ActionStart)
             if drawing:
                 drawing.show(analysed)
-            advance(analysed.pts_s)
+            progress.advance(analysed.pts_s)
             end_s = analysed.pts_s
     return starts, end_s
 
 
-@contextmanager
-def _bar(total_s: float | None) -> Iterator[Callable[[float], None]]:
-    """A progress bar over media time, on stderr where that is a terminal; gives the function that moves it."""
-    console = Console(stderr=True)
-    columns = (BarColumn(), TextColumn("{task.completed:.0f} s of video"), TimeRemainingColumn())
-    # Events may only pass through the bar's console, which is stderr, where both end on the same terminal.
-    bars = Progress(
-        *columns,
-        console=console,
-        transient=True,
-        redirect_stdout=sys.stdout.isatty(),
-        disable=not console.is_terminal,
-    )
-    with bars:
-        task = bars.add_task("", total=total_s)
-        yield lambda done_s: bars.update(task, completed=done_s)
+class _Progress:
+    """Lines on stdout, and a bar over media time on stderr where that is a terminal. A context manager."""
+
+    def __init__(self, total_s: float | None) -> None:
+        console = Console(stderr=True)
+        columns = (BarColumn(), TextColumn("{task.completed:.0f} s of video"), TimeRemainingColumn())
+        self._bars = Progress(
+            *columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal
+        )
+        self._task = self._bars.add_task("", total=total_s)
+        # On a terminal that shows both, a line must make the bar give way.
+        self._shared = console.is_terminal and sys.stdout.isatty()
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def say(self, line: str) -> None:
+        if self._shared:
+            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            typer.echo(line)
+            sys.stdout.flush()
+
+    def advance(self, done_s: float) -> None:
+        self._bars.update(self._task, completed=done_s)
 
 
 @app.command(rich_help_panel=HERE)

@@ -1,6 +1,10 @@
 """`cake detect`: a video in, events out, without a server."""
 
+import contextlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -76,6 +80,26 @@ def test_lines_for_people_tell_the_same_events(video: Path, model: Path) -> None
     ]
     starts = sum(line[2] == "start" for line in told)
     assert err[-1].startswith(f"{starts} starts in 4.9 s of video")
+
+
+def test_on_a_terminal_each_event_has_a_line_of_its_own_above_the_bar(video: Path, model: Path) -> None:
+    command = (sys.executable, "-m", "service.cli", "detect", str(video), "--model", str(model))
+    screen, terminal = os.openpty()
+    with subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    ) as process:
+        os.close(terminal)
+        shown = b""
+        # On Linux, reading ends with an error when the last process has closed the terminal.
+        with contextlib.suppress(OSError):
+            while piece := os.read(screen, 65536):
+                shown += piece
+        os.close(screen)
+        assert process.wait() == 0
+    assert "s of video" in shown.decode()
+    # What is left of a line after the last time it was wiped.
+    lines = [line.rsplit("\x1b[2K", 1)[-1].rstrip("\r") for line in shown.decode().split("\n")]
+    assert [line for line in lines if " start " in line or " end " in line] == run(video, "--model", model)[1]
 
 
 def test_events_come_with_the_frame_that_decides_them_and_every_start_has_its_end(video: Path, model: Path) -> None:
