@@ -4,7 +4,7 @@ import os
 
 from hypothesis import settings
 
-# One thread here and in every process that a test starts: several spin for each other when tests and servers share cores.
+# One thread here and in every process that a test starts: several would spin for each other on shared cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A slow or busy machine is no failure.
