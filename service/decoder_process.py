@@ -3,10 +3,11 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,9 @@ class Decoder:
     def kill(self) -> None:
         """End the child now; `messages` then raises DecoderDied. Idempotent."""
         if self._process.returncode is None:
-            self._process.kill()
+            # Not Process.kill: that would reap a child that has just died behind asyncio's back.
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
 
     async def messages(self) -> AsyncIterator[VideoInfo | DecodedFrame | Snapshot | Ended]:
         """First a VideoInfo, then frames and snapshots, then Ended.
