@@ -98,7 +98,7 @@ export class EventsView {
       if (!this.#rows.has(entry.id)) this.#rows.set(entry.id, this.#row(entry));
       const row = this.#rows.get(entry.id);
       if (body.children[place] !== row) body.insertBefore(row, body.children[place] ?? null);
-      if (entry.kind === "action" && entry.end_s !== null) row.lastChild.textContent = tenths(entry.end_s - entry.start_s);
+      if (entry.kind === "action") row.lastChild.textContent = lasted(entry);
     });
     element("events-none").hidden = newest.length > 0;
     element("events-more").hidden = shown.length <= newest.length;
@@ -126,7 +126,7 @@ export class EventsView {
     row.append(label);
     row.insertCell().textContent = percent(action.score);
     row.insertCell().textContent = tenths(action.decided_s - action.start_s);
-    row.insertCell().textContent = action.end_s === null ? "…" : tenths(action.end_s - action.start_s);
+    row.insertCell().textContent = lasted(action);
     for (const cell of [...row.cells].slice(2)) cell.className = "number";
   }
 
@@ -137,4 +137,8 @@ export class EventsView {
     text.colSpan = 4;
     text.textContent = entry.kind === "gap" ? `Gap of ${span(entry.gap_s)} in the stream` : STATES[entry.state];
   }
+}
+
+function lasted({ start_s, end_s }) {
+  return end_s === null ? "…" : tenths(end_s - start_s);
 }

@@ -6,7 +6,9 @@ import { clock, percent } from "./format.js";
 export const WINDOW_S = 30;
 const TOP = 3;
 /** Scores that peak below this are background to the eye too. */
-const WORTH_NAMING = 0.25;
+const WORTH_NAMING = 0.4;
+/** A name at the right edge goes when its score has fallen below this. */
+const OVER = 0.1;
 /** The names at the right edge are those of the scores that peaked in the last moments. */
 const NOW_S = 1.5;
 /** Frames further apart than this are not joined by a line. */
@@ -16,7 +18,7 @@ const LINE_PX = 16;
 const MARGIN = { left: 40, right: 112, bottom: 24 };
 const NARROW_PX = 480;
 
-/** Indices of the labels that peak highest in [from_s, to_s], highest first, with their peaks; not those in `except`. */
+/** Indices of the labels that peak highest in [from_s, to_s], highest first, with their peaks; none in `except`. */
 export function topPeaks({ labels, rows, pts }, from_s, to_s, except = new Set()) {
   const peaks = labels.map((_, index) => ({ index, score: 0, pts_s: from_s }));
   rows.forEach((row, frame) => {
@@ -152,9 +154,11 @@ function drawLine(context, view, run, index, colour, width, alpha) {
 
 /** The name of a score that rose but started nothing, above its peak. */
 function drawPeakName(context, view, { score, pts_s }, label, colour) {
+  const half_px = context.measureText(label).width / 2;
+  const x = Math.max(view.left + half_px, Math.min(view.x(pts_s), view.right - half_px));
   context.textAlign = "center";
   context.fillStyle = colour;
-  context.fillText(label, view.x(pts_s), view.y(score) - 10);
+  context.fillText(label, x, view.y(score) - 10);
 }
 
 /** The highest scores of this moment with their names, at the end of their lines but never over each other. */
@@ -162,7 +166,9 @@ function drawNamesNow(context, view, run, colour) {
   const frame = run.pts.findLastIndex((pts_s) => pts_s <= view.to_s);
   if (frame < 0) return;
   const now_s = run.pts[frame];
-  const names = topPeaks(run, now_s - NOW_S, now_s).map(({ index }) => ({ index, score: run.rows[frame][index] }));
+  const names = topPeaks(run, now_s - NOW_S, now_s)
+    .map(({ index }) => ({ index, score: run.rows[frame][index] }))
+    .filter(({ score }) => score >= OVER);
   names.sort((left, right) => right.score - left.score);
   let lowest = view.top - LINE_PX;
   const heights = names.map(({ score }) => (lowest = Math.max(view.y(score), lowest + LINE_PX)));

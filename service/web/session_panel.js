@@ -101,7 +101,7 @@ export class SessionPanel {
   }
 
   #render() {
-    const { state, model, pace, video, created_at, position_s, code, detail, warnings } = this.#session;
+    const { state, model, pace, video, created_at, position_s, frames, code, detail, warnings } = this.#session;
     const ended = ENDED.has(state);
     element("session-title").textContent = sourceName(this.#session);
     document.title = `${sourceName(this.#session)} · CAKE`;
@@ -113,12 +113,14 @@ export class SessionPanel {
     element("session-facts").textContent = facts.join(" · ");
     element("session-state").textContent = state;
     element("session-state").dataset.state = state;
+    element("panels").hidden = ended && frames === 0;
     element("stop").textContent = ended ? "Delete" : "Stop";
     const duration_s = video?.duration_s ?? null;
     const progress = element("position");
     if (duration_s) progress.value = ended && state === "completed" ? 1 : Math.min(1, position_s / duration_s);
     progress.hidden = !duration_s;
-    element("position-text").textContent = duration_s ? `${clock(position_s)} / ${clock(duration_s)}` : clock(position_s);
+    const whole = duration_s ? ` / ${clock(duration_s)}` : "";
+    element("position-text").textContent = clock(position_s) + whole;
     this.#showNotice(code ? [detail ?? code, ...warnings] : warnings, code !== null);
   }
 

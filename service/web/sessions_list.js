@@ -49,7 +49,8 @@ export class SessionsList {
     const page = await listSessions({ limit: PAGE }, signal);
     const listed = new Set(page.sessions.map((session) => session.id));
     const oldest = page.sessions.at(-1)?.created_at ?? "";
-    const older = page.next ? this.#sessions.filter(({ id, created_at }) => !listed.has(id) && created_at <= oldest) : [];
+    const isOlder = ({ id, created_at }) => !listed.has(id) && created_at <= oldest;
+    const older = page.next ? this.#sessions.filter(isOlder) : [];
     if (older.length === 0) this.#next = page.next;
     this.#sessions = [...page.sessions, ...older];
     this.#render();
