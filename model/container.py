@@ -74,7 +74,13 @@ def open_container(source: str, options: Mapping[str, str], timeout_s: float) ->
         defaults |= {"protocol_whitelist": URL_PROTOCOLS, "format_whitelist": URL_FORMATS, "rw_timeout": timeout_us}
     address = source if is_url(source) else f"file:{source}"
     try:
-        return av.open(address, "r", options=defaults | dict(options), timeout=(timeout_s, timeout_s))
+        return av.open(
+            address,
+            "r",
+            options=defaults | dict(options),
+            timeout=(timeout_s, timeout_s),
+            metadata_errors="replace",
+        )
     except FFmpegError as error:
         raise source_error(source, error) from None
 

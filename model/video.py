@@ -109,7 +109,8 @@ class Video:
 
         `sample_hz`: of each slot of 1/sample_hz seconds only the first picture; otherwise all.
         `size`: scaled and centre-cropped to (size, size, 3); otherwise the full picture.
-        `after_s`: only pictures later than that, in a later slot; exactly those that an uninterrupted run gives.
+        `after_s`: only pictures later than that, in a later slot; exactly those that an uninterrupted run gives (a
+        damaged stretch may look otherwise).
         `on_picture`: called with the time of each decoded picture, taken or not, before it is scaled.
 
         A damaged or cut file ends early, with a warning. Raises VideoError when a network source fails.

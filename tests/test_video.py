@@ -201,6 +201,14 @@ def test_damage_in_the_middle_does_not_end_the_video(tmp_path: Path) -> None:
     assert len(frames) > 75
 
 
+def test_metadata_that_is_no_text_does_not_matter(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", count=6)
+    content = path.read_bytes()
+    assert b"Lavf" in content
+    path.write_bytes(content.replace(b"Lavf", b"\xd8\xffvf"))
+    assert len(read(path)) == 6
+
+
 def test_a_file_cut_before_its_index_is_decode_failed(tmp_path: Path) -> None:
     error = failure(cut(write_video(tmp_path / "v.mp4"), 0.5))
     assert error.code == "decode_failed"
