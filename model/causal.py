@@ -26,6 +26,7 @@ class CausalDepthwise(nn.Module):
         self.channels, self.taps, self.padding, self.stride = channels, taps, kernel // 2, stride
         self.weight = nn.Parameter(torch.empty(channels, 1, taps, kernel, kernel))
         nn.init.kaiming_normal_(self.weight, mode="fan_in")
+        self.bias: nn.Parameter | None = None  # only `model.folding` gives it one, for `step`
 
     def clip(self, x_BCTHW: Tensor) -> Tensor:
         stride, padding = (1, self.stride, self.stride), (self.taps // 2, self.padding, self.padding)
@@ -35,18 +36,21 @@ class CausalDepthwise(nn.Module):
         y_NCHW: Tensor = _ShiftAndAdd.apply(x_NCHW, self.weight, streams, self.stride, self.padding)  # type: ignore[no-untyped-call]
         return y_NCHW
 
-    def fresh(self, streams: int, height: int, width: int) -> Tensor:
-        return self.weight.new_zeros(streams, self.taps - 1, self.channels, height, width)
+    def fresh(self, streams: int, height: int, width: int) -> tuple[Tensor, ...]:
+        return tuple(self.weight.new_zeros(streams, self.channels, height, width) for _ in range(self.taps - 1))
 
-    def step(self, x_BCHW: Tensor, sums_BKCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """`sums[:, k]` is what the past already adds to the output k + 1 frames from the last one."""
-        taps = [
-            F.conv2d(x_BCHW, self.weight[:, :, k], stride=self.stride, padding=self.padding, groups=self.channels)
-            for k in reversed(range(self.taps))
-        ]
-        y_BCHW = taps[0] + sums_BKCHW[:, 0]
-        later = [tap + sums_BKCHW[:, k] for k, tap in enumerate(taps[1:-1], start=1)]
-        return y_BCHW, torch.stack([*later, taps[-1]], dim=1)
+    def step(self, x_BCHW: Tensor, sums: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """`sums[k]` (B, C, H, W) is what the past already adds to the output k + 1 frames from the last one."""
+        biases = (self.bias, *[None] * (self.taps - 1))
+        taps = [self._tap(x_BCHW, k, bias) for k, bias in zip(reversed(range(self.taps)), biases, strict=True)]
+        later = tuple(tap.add_(own) for tap, own in zip(taps, sums, strict=False))
+        return later[0], (*later[1:], taps[-1])
+
+    def _tap(self, x_BCHW: Tensor, tap: int, bias: Tensor | None) -> Tensor:
+        if self.padding or self.stride != 1:
+            return F.conv2d(x_BCHW, self.weight[:, :, tap], bias, self.stride, self.padding, groups=self.channels)
+        scaled_BCHW = x_BCHW * self.weight[:, 0, tap]
+        return scaled_BCHW if bias is None else scaled_BCHW.add_(bias[:, None, None])
 
 
 class _ShiftAndAdd(torch.autograd.Function):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +12,43 @@ from numpy.typing import NDArray
 
 from model.cake import Cake, CakeState
 from model.checkpoint import load_checkpoint
+from model.folding import fold_norms
 from model.preprocess import normalise
-from model.state import concatenate, from_bytes, split, to_bytes
+from model.state import concatenate, from_bytes, map_state, to_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """The states of streams that were pushed together, as the network left them."""
+
+    state: CakeState
+    streams: int
 
 
 class Stream:
     """What a detector remembers of one stream. Opaque: made by `Detector.open_stream`, advanced by `Detector.push`."""
 
     def __init__(self, state: CakeState) -> None:
-        self._state = state
+        self._batch, self._index = _Batch(state, 1), 0
 
     @property
     def frames(self) -> int:
         """Frames pushed so far."""
-        return int(self._state.seen_B)
+        return int(self._batch.state.seen_B[self._index])
 
     def save(self) -> bytes:
         """Everything that `Detector.open_stream` needs to go on from here as if nothing had happened."""
-        return to_bytes(self._state)
+        return to_bytes(self._state())
+
+    def _state(self) -> CakeState:
+        return map_state(lambda tensor: tensor[self._index : self._index + 1], self._batch.state)
 
 
 class Detector:
     """One model on the CPU. Not thread-safe: one thread pushes at a time. The caller chooses torch's thread count."""
 
     def __init__(self, model: Cake, version: str = "unsaved") -> None:
-        self._model = model.eval()
+        self._model = fold_norms(model)
         self.config = model.config
         self.name = model.config.name
         self.version = version
@@ -62,8 +75,18 @@ class Detector:
         if images_BHWC.shape != (len(streams), size, size, 3):
             raise ValueError(f"expected {len(streams)} frames of {size} x {size} x 3, got {images_BHWC.shape}")
         x_BCHW = torch.from_numpy(normalise(images_BHWC)).contiguous(memory_format=torch.channels_last)
-        scores_BK, state = self._model.step(x_BCHW, concatenate([stream._state for stream in streams]))
-        for stream, own in zip(streams, split(state, len(streams)), strict=True):
-            stream._state = own
+        scores_BK, state = self._model.step(x_BCHW, _gather(streams))
+        batch = _Batch(state, len(streams))
+        for index, stream in enumerate(streams):
+            stream._batch, stream._index = batch, index
         scores: NDArray[np.float32] = scores_BK.numpy()
         return scores
+
+
+def _gather(streams: Sequence[Stream]) -> CakeState:
+    """Their states as one. Streams that are pushed together again, in the same order, are one already."""
+    batch = streams[0]._batch
+    together = batch.streams == len(streams)
+    if together and all(stream._batch is batch and stream._index == i for i, stream in enumerate(streams)):
+        return batch.state
+    return concatenate([stream._state() for stream in streams])

@@ -41,11 +41,6 @@ def concatenate(states: Sequence[StateT]) -> StateT:
     return states[0] if len(states) == 1 else map_state(lambda *tensors: torch.cat(tensors), *states)
 
 
-def split(state: StateT, streams: int) -> list[StateT]:
-    """The state of each of the `streams` streams of `state`, each with a leading dimension of one. Views, no copies."""
-    return [map_state(lambda tensor, i=i: tensor[i : i + 1], state) for i in range(streams)]
-
-
 def to_bytes(state: object) -> bytes:
     tensors: dict[str, Tensor] = {}
 

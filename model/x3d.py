@@ -66,7 +66,7 @@ class SqueezeExcite(nn.Module):
 
 @dataclass(frozen=True)
 class BlockState:
-    sums_BKCHW: Tensor
+    sums: tuple[Tensor, ...]
     window_BSC: Tensor
     """Empty (S = 0) in a block without squeeze-and-excitation."""
 
@@ -79,15 +79,15 @@ class Block(nn.Module):
         inner = int(out_channels * config.expansion)
         self.inner, self.stride = inner, stride
         self.expand = pointwise(in_channels, inner)
-        self.expand_norm = nn.BatchNorm2d(inner)
+        self.expand_norm: nn.Module = nn.BatchNorm2d(inner)
         self.depthwise = CausalDepthwise(inner, taps=3, kernel=3, stride=stride)
-        self.depthwise_norm = nn.BatchNorm2d(inner)
+        self.depthwise_norm: nn.Module = nn.BatchNorm2d(inner)
         self.squeeze = SqueezeExcite(inner, config.squeeze_ratio, config.window_steps) if squeeze else None
         self.project = pointwise(inner, out_channels)
-        self.project_norm = nn.BatchNorm2d(out_channels)
+        self.project_norm: nn.Module = nn.BatchNorm2d(out_channels)
         changes_width = in_channels != out_channels
         self.shortcut = pointwise(in_channels, out_channels, stride) if changes_width or stride != 1 else None
-        self.shortcut_norm = nn.BatchNorm2d(out_channels) if changes_width else None
+        self.shortcut_norm: nn.Module | None = nn.BatchNorm2d(out_channels) if changes_width else None
 
     def before(self, x_NCHW: Tensor) -> Tensor:
         return F.relu(self.expand_norm(self.expand(x_NCHW)), inplace=True)
@@ -115,16 +115,16 @@ class Block(nn.Module):
         return self.after(inner, x_NCHW)
 
     def fresh(self, streams: int, height: int, width: int) -> BlockState:
-        sums_BKCHW = self.depthwise.fresh(streams, height, width)
         steps = self.squeeze.window_steps if self.squeeze is not None else 0
-        return BlockState(sums_BKCHW, sums_BKCHW.new_zeros(streams, steps, self.inner))
+        window_BSC = self.depthwise.weight.new_zeros(streams, steps, self.inner)
+        return BlockState(self.depthwise.fresh(streams, height, width), window_BSC)
 
     def step(self, x_BCHW: Tensor, state: BlockState, seen_B: Tensor) -> tuple[Tensor, BlockState]:
-        inner, sums_BKCHW = self.depthwise.step(self.before(x_BCHW), state.sums_BKCHW)
+        inner, sums = self.depthwise.step(self.before(x_BCHW), state.sums)
         inner, window_BSC = self.depthwise_norm(inner), state.window_BSC
         if self.squeeze is not None:
             inner, window_BSC = self.squeeze.step(inner, window_BSC, seen_B)
-        return self.after(inner, x_BCHW), BlockState(sums_BKCHW, window_BSC)
+        return self.after(inner, x_BCHW), BlockState(sums, window_BSC)
 
 
 class Stem(nn.Module):
@@ -141,7 +141,7 @@ class Stem(nn.Module):
             bias=False,
         )
         self.temporal = CausalDepthwise(config.stem_width, taps=config.stem_taps, kernel=1)
-        self.norm = nn.BatchNorm2d(config.stem_width)
+        self.norm: nn.Module = nn.BatchNorm2d(config.stem_width)
 
     def clip(self, x_BCTHW: Tensor) -> Tensor:
         y_BCTHW = self.temporal.clip(unfold_time(self.spatial(fold_time(x_BCTHW)), len(x_BCTHW)))
@@ -150,16 +150,16 @@ class Stem(nn.Module):
     def sequence(self, x_NCHW: Tensor, streams: int) -> Tensor:
         return F.relu(self.norm(self.temporal.sequence(self.spatial(x_NCHW), streams)), inplace=True)
 
-    def step(self, x_BCHW: Tensor, sums_BKCHW: Tensor) -> tuple[Tensor, Tensor]:
-        y_BCHW, sums_BKCHW = self.temporal.step(self.spatial(x_BCHW), sums_BKCHW)
-        return F.relu(self.norm(y_BCHW), inplace=True), sums_BKCHW
+    def step(self, x_BCHW: Tensor, sums: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        y_BCHW, sums = self.temporal.step(self.spatial(x_BCHW), sums)
+        return F.relu(self.norm(y_BCHW), inplace=True), sums
 
 
 @dataclass(frozen=True)
 class TrunkState:
     frame_BCHW: Tensor
     """The frame before, standardised; empty (C = 0) where the trunk takes no difference."""
-    stem_BKCHW: Tensor
+    stem: tuple[Tensor, ...]
     blocks: tuple[BlockState, ...]
 
 
@@ -211,12 +211,12 @@ class Trunk(nn.Module):
         weight = self.stem.spatial.weight
         frame_BCHW = weight.new_zeros(streams, 3 if self.config.frame_difference else 0, size, size)
         side = -(-size // self.config.stem_stride)
-        stem_BKCHW = self.stem.temporal.fresh(streams, side, side)
+        stem = self.stem.temporal.fresh(streams, side, side)
         blocks: list[BlockState] = []
         for block in self.blocks():
             side = -(-side // block.stride)
             blocks.append(block.fresh(streams, side, side))
-        return TrunkState(frame_BCHW, stem_BKCHW, tuple(blocks)), side
+        return TrunkState(frame_BCHW, stem, tuple(blocks)), side
 
     def step(self, x_BCHW: Tensor, state: TrunkState, seen_B: Tensor) -> tuple[Tensor, TrunkState]:
         frame_BCHW = state.frame_BCHW
@@ -224,12 +224,12 @@ class Trunk(nn.Module):
             x_BCHW = _standardise(x_BCHW)
             moved_B111 = (seen_B > 0)[:, None, None, None].to(x_BCHW.dtype)
             x_BCHW, frame_BCHW = torch.cat([x_BCHW, (x_BCHW - frame_BCHW) * moved_B111], dim=1), x_BCHW
-        x_BCHW, stem_BKCHW = self.stem.step(x_BCHW, state.stem_BKCHW)
+        x_BCHW, stem = self.stem.step(x_BCHW, state.stem)
         blocks: list[BlockState] = []
         for block, block_state in zip(self.blocks(), state.blocks, strict=True):
             x_BCHW, block_state = block.step(x_BCHW, block_state, seen_B)
             blocks.append(block_state)
-        return x_BCHW, TrunkState(frame_BCHW, stem_BKCHW, tuple(blocks))
+        return x_BCHW, TrunkState(frame_BCHW, stem, tuple(blocks))
 
 
 def _standardise(x_NCHW: Tensor) -> Tensor:
@@ -252,7 +252,7 @@ class FeatureHead(nn.Module):
         self.pool_size, self.pool_steps = config.pool_size, config.pool_steps
         self.with_max = config.pool == "average_max"
         self.widen = pointwise(in_channels, config.projection_width)
-        self.norm = nn.BatchNorm2d(config.projection_width)
+        self.norm: nn.Module = nn.BatchNorm2d(config.projection_width)
         self.project = nn.Linear(config.projection_width, config.feature_dim, bias=False)
 
     def pooled(self, x_NCHW: Tensor) -> Tensor:
