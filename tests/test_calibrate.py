@@ -172,7 +172,7 @@ def test_calibrated_candidates_rank_starts_better_than_bare_threshold_crossings(
     )
     assert chosen == pytest.approx(1.0, abs=0.1)
     assert bare < chosen - 0.1
-    assert calibrated.candidate_rule.min_duration_s <= 1.0
+    assert calibrated.candidate_rule.min_duration_s < 0.5
 
 
 def test_a_label_that_is_scored_lower_gets_a_lower_threshold_when_there_is_enough_of_it():
