@@ -33,7 +33,7 @@ class VideoWriter:
         rate = Fraction(rate_hz).limit_denominator(1001)
         self._picture_duration = round(1 / (rate * TIME_BASE))
         try:
-            self._container = av.open(f"file:{path}", "w")
+            self._container = av.open(f"file:{path}", "w", options={"movflags": "+faststart"})
         except ValueError as error:
             raise VideoWriteError(f"{path} has no ending of a video file: give one that ends in .mp4.") from error
         self._stream = self._container.add_stream("libx264", rate=rate, options={"preset": preset, "crf": "20"})

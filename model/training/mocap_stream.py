@@ -76,7 +76,7 @@ def _encode(path: Path, pictures: Iterable[Picture], spec: StreamSpec, crf: int)
     part = path.with_suffix(".part")
     every = max(1, round(spec.fps / TARGET_HZ))
     sampled, count = [], 0
-    with av.open(str(part), "w", format="mp4") as container:
+    with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("h264", rate=spec.fps, options={"crf": str(crf), "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = spec.size, spec.size, "yuv420p"
         stream.codec_context.thread_count = 1  # the bytes must not depend on the machine
