@@ -47,17 +47,20 @@ class Stream:
 class Detector:
     """One model on the CPU. Not thread-safe: one thread pushes at a time. The caller chooses torch's thread count."""
 
-    def __init__(self, model: Cake, version: str = "unsaved") -> None:
+    def __init__(self, model: Cake, version: str = "unsaved", name: str | None = None) -> None:
         self._model = fold_norms(model)
         self.config = model.config
-        self.name = model.config.name
+        self.name = name or model.config.name
         self.version = version
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Detector:
-        """A shipped model by name, or a checkpoint folder. Raises `CheckpointNotFound` or `CheckpointInvalid`."""
+        """A shipped model by name, or a checkpoint folder, after which it is named.
+
+        Raises `CheckpointNotFound` or `CheckpointInvalid`.
+        """
         model, version = load_checkpoint(name_or_path)
-        return cls(model, version)
+        return cls(model, version, Path(name_or_path).name)
 
     def open_stream(self, saved: bytes | None = None) -> Stream:
         """A stream that has seen nothing, or that of `Stream.save`; `StateInvalid` when another model saved it."""

@@ -30,6 +30,8 @@ def fold_norms(model: Cake) -> Cake:
 
 def _fold(convolution: nn.Conv2d | CausalDepthwise, norm: nn.Module) -> nn.Module:
     """Scale the convolution's weights and give it a bias; what is left of the norm."""
+    if isinstance(norm, nn.Identity):
+        return norm  # folded before
     assert isinstance(norm, nn.BatchNorm2d)
     assert isinstance(norm.running_mean, Tensor)
     assert isinstance(norm.running_var, Tensor)

@@ -122,6 +122,7 @@ def test_a_checkpoint_gives_the_same_scores_after_saving_and_loading(tmp_path: P
     model, frames = random_network("cake-xs", 64), random_frames(1, 5, 64)
     save_checkpoint(tmp_path / "saved", model)
     loaded = Detector.load(tmp_path / "saved")
+    assert loaded.name == "saved"
     assert loaded.config == ModelConfig.from_json(model.config.to_json()) == model.config
     np.testing.assert_array_equal(streamed_scores(loaded, frames), streamed_scores(Detector(model), frames))
 
