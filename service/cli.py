@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -244,6 +245,9 @@ def bench(
     from model.video import VideoError
     from service.bench.run import run, tables
     from service.bench.server import ServerFailedError
+
+    # Unlike its default, an exception lets the server that is being measured be stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     def on_stage(text: str) -> None:
         typer.echo(f"measuring {text} …", err=True)

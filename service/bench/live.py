@@ -18,12 +18,13 @@ from model.config import BACKGROUND, StartRule
 from model.detector import Detector
 from model.video import open_video
 from service.bench.clips import write_moving, write_scaled
-from service.bench.server import running_server
+from service.bench.server import ServerFailedError, running_server
 from service.detect import analyse
 from service.schemas import EVENT, ActionEndEvent, ActionStartEvent, Session, SessionPage
 
 MODEL = "bench"
 LIVEZ_EVERY_S = 0.02
+PATIENCE_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,11 @@ async def measure_live(folder: Path, model: str, sample: Path | None, effort: Li
     data_dir = folder / "data"
     data_dir.mkdir()
     environ = {"CAKE_MODELS": json.dumps([str(folder / MODEL)]), "CAKE_DEFAULT_MODEL": MODEL, "CAKE_WORKERS": "1"}
-    async with running_server(data_dir, environ) as client:
-        latency = await _event_latency(client, live)
-        livez = await _livez(client, fast, effort)
-    return latency, livez
+    try:
+        async with running_server(data_dir, environ) as client, asyncio.timeout(effort.live_s + PATIENCE_S):
+            return await _event_latency(client, live), await _livez(client, fast, effort)
+    except TimeoutError as error:
+        raise ServerFailedError("The sessions did not run to their end in time.") from error
 
 
 def save_talkative(network: Cake, video: Path, folder: Path) -> None:
@@ -116,19 +118,25 @@ async def _event_latency(client: httpx.AsyncClient, video: Path) -> EventLatency
 
 
 async def _livez(client: httpx.AsyncClient, video: Path, effort: LiveEffort) -> Livez:
-    submitted = 0
-    while submitted < effort.fast_sessions and await _submit(client, video, "fast") is not None:
-        submitted += 1
-    frames, began_s = await _frames(client), time.monotonic()
+    """Ask again and again once every session that the server admitted has begun."""
+    admitted: set[str] = set()
+    while len(admitted) < effort.fast_sessions and (session := await _submit(client, video, "fast")) is not None:
+        admitted.add(session.id)
+    frames = await _frames(client)
+    while any(frames[session_id] == 0 for session_id in admitted):
+        await asyncio.sleep(LIVEZ_EVERY_S)
+        frames = await _frames(client)
+    began_s = time.monotonic()
     took_s: list[float] = []
     while time.monotonic() - began_s < effort.livez_s:
         asked_s = time.perf_counter()
         (await client.get("/livez")).raise_for_status()
         took_s.append(time.perf_counter() - asked_s)
         await asyncio.sleep(LIVEZ_EVERY_S)
-    steps_per_s = (await _frames(client) - frames) / (time.monotonic() - began_s)
+    steps = sum((await _frames(client)).values()) - sum(frames.values())
+    steps_per_s = steps / (time.monotonic() - began_s)
     p50, p99 = _percentiles_ms(took_s, (50, 99))
-    return Livez(p50, p99, len(took_s), submitted, round(steps_per_s, 1))
+    return Livez(p50, p99, len(took_s), len(admitted), round(steps_per_s, 1))
 
 
 async def _submit(client: httpx.AsyncClient, video: Path, pace: str) -> Session | None:
@@ -142,10 +150,10 @@ async def _submit(client: httpx.AsyncClient, video: Path, pace: str) -> Session 
     return Session.model_validate_json(response.raise_for_status().content)
 
 
-async def _frames(client: httpx.AsyncClient) -> int:
-    """Frames analysed so far in all sessions."""
+async def _frames(client: httpx.AsyncClient) -> dict[str, int]:
+    """Frames analysed so far in each session, by its id."""
     page = SessionPage.model_validate_json((await client.get("/v1/sessions?limit=200")).content)
-    return sum(session.frames for session in page.sessions)
+    return {session.id: session.frames for session in page.sessions}
 
 
 def _percentiles_ms(values_s: Sequence[float], percents: Sequence[int]) -> list[float]:

@@ -14,6 +14,7 @@ from service.bench.decode import decode_fps, decoder_rss_mb, make_clips
 from service.bench.live import LiveEffort, measure_live
 from service.bench.machine import machine
 from service.bench.models import Effort, measure_models
+from service.worker import MAX_FAST_SESSIONS
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "mocap.mp4"
 Report = dict[str, Any]
@@ -45,7 +46,7 @@ def run(
             on_stage("the service")
             if sample is None and SAMPLE.is_file():
                 sample = SAMPLE
-            effort = LiveEffort(2.0, 0.5, 1.0, 2) if quick else LiveEffort(40.0, 10.0, 90.0, 16)
+            effort = LiveEffort(2.0, 0.5, 4.0, 2) if quick else LiveEffort(40.0, 10.0, 120.0, MAX_FAST_SESSIONS)
             latency, livez = asyncio.run(measure_live(folder, model, sample, effort))
             report["event_latency_ms"], report["livez_ms"] = asdict(latency), asdict(livez)
     return report
