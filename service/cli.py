@@ -104,7 +104,6 @@ def _say_where(url: str) -> None:
 def _settings(**chosen: object) -> Settings:
     """The environment's settings, with the options that were given in their place."""
     from pydantic import ValidationError
-    from pydantic_settings import SettingsError
 
     from service.settings import Settings
 
@@ -113,9 +112,9 @@ def _settings(**chosen: object) -> Settings:
         return Settings.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
-        _fail(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", MISUSED)
-    except SettingsError as error:
-        _fail(f"{error}: lists are written as JSON", MISUSED)
+        # A list that is no JSON has no place yet.
+        where = "".join(f"{part}: " for part in first["loc"])
+        _fail(f"{where}{first['msg']}", MISUSED)
 
 
 @app.command(rich_help_panel=SERVE)
