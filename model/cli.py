@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -54,6 +55,9 @@ def synth_mocap(
 
     Needs the extra `train` (pybullet). Cut off, the same command goes on where it was.
     """
+    if find_spec("pybullet") is None:
+        typer.echo("cake: synth needs pybullet; install it with: pip install -e '.[train]'", err=True)
+        raise typer.Exit(2)
     from model.training.mocap import StreamWriteError, write_mocap_streams
 
     with _failing_clearly(StreamWriteError), _bars() as bars:
