@@ -32,7 +32,7 @@ app = typer.Typer(
     help="Watch video and say, live, the moment an action starts.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-SERVE, HERE, TRAIN = "Serve", "On this machine, without a server", "Data and training"
+SERVE = "Serve"
 
 
 class Part(StrEnum):
@@ -126,7 +126,7 @@ def worker() -> None:
     main()
 
 
-@app.command(rich_help_panel=HERE)
+@app.command(rich_help_panel=model_cli.HERE)
 def detect(
     source: Annotated[str, typer.Argument(help="A video: a file, or an http or https URL.", metavar="FILE|URL")],
     model: Annotated[str, typer.Option(help="A shipped model's name, or a checkpoint folder.")] = "mocap",
@@ -229,7 +229,7 @@ class _Progress:
         self._bars.update(self._task, completed=done_s)
 
 
-@app.command(rich_help_panel=HERE)
+@app.command(rich_help_panel=model_cli.HERE)
 def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
     only: Annotated[list[Part] | None, typer.Option(help="Measure this part; may be repeated. Else all.")] = None,
@@ -270,10 +270,7 @@ def bench(
         console.print(table)
 
 
-app.add_typer(model_cli.synth_app, name="synth", rich_help_panel=TRAIN)
-app.command("train", rich_help_panel=TRAIN)(model_cli.train)
-app.command("eval", rich_help_panel=TRAIN)(model_cli.evaluate)
-app.command("models", rich_help_panel=HERE)(model_cli.list_models)
+model_cli.mount(app)
 
 if __name__ == "__main__":
     app()

@@ -1,0 +1,48 @@
+"""`cake synth`: make labelled videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model.commands.terminal import CORES, failing_clearly, progress_bars, require
+
+synth_app = typer.Typer(no_args_is_help=True, help="Make labelled videos.")
+
+
+@synth_app.command("mocap")
+def synth_mocap(
+    out: Annotated[Path, typer.Option(help="Folder for videos/ and annotations.json.")],
+    minutes: Annotated[float, typer.Option(min=0.1, help="Length of all streams together.")],
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other streams.")],
+    size: Annotated[int, typer.Option(min=32, help="Side of the square picture, pixels.")] = 160,
+    fps: Annotated[int, typer.Option(min=1, help="Frames a second.")] = 30,
+    stream_s: Annotated[float, typer.Option(min=5.0, help="Length of each stream, seconds.")] = 30.0,
+    targets: Annotated[bool, typer.Option(help="Also write joints and masks (fps: a multiple of 10).")] = False,
+    subset: Annotated[str | None, typer.Option(help="training, validation or testing; else a mixture.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = CORES,
+) -> None:
+    """Write MocapStreams: videos of a motion-captured figure, with ActivityNet annotations.
+
+    Needs the extra `train` (pybullet). Cut off, the same command goes on where it was.
+    """
+    require("synth", "pybullet", "pybullet")
+    from model.training.mocap import StreamWriteError, write_mocap_streams
+
+    with failing_clearly(StreamWriteError), progress_bars() as bars:
+        task = bars.add_task("streams", total=None)
+        write_mocap_streams(
+            out,
+            minutes=minutes,
+            seed=seed,
+            size=size,
+            fps=fps,
+            stream_s=stream_s,
+            workers=workers,
+            targets=targets,
+            subset=subset,
+            on_progress=lambda done, total: bars.update(task, completed=done, total=total),
+        )
+    typer.echo(f"wrote {out}", err=True)
