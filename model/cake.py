@@ -68,10 +68,9 @@ class Cake(nn.Module):
     def logits_of_map(self, static_map_NCHW: Tensor, streams: int) -> Tensor:
         """Logits (B, T, K) of the causal trunk's last map, T * B frames in time-major order."""
         motion_map = self.motion.sequence(static_map_NCHW, streams)
-        static_TBD = self.static_head.sequence(static_map_NCHW, streams).unflatten(0, (-1, streams))
-        motion_TBD = self.motion_head.sequence(motion_map, streams).unflatten(0, (-1, streams))
-        hidden_BH = self.head.fresh(streams)
-        return self.head.logits(static_TBD.transpose(0, 1), motion_TBD.transpose(0, 1), hidden_BH)[0]
+        static_ND = self.static_head.sequence(static_map_NCHW, streams)
+        features_NF = torch.cat([static_ND, self.motion_head.sequence(motion_map, streams)], dim=1)
+        return self.head.logits(batch_major(features_NF, streams), self.head.fresh(streams))[0]
 
     def fresh(self, streams: int) -> CakeState:
         """The state of `streams` streams that have seen nothing."""
@@ -92,10 +91,15 @@ class Cake(nn.Module):
         motion_map, motion = self.motion.step(static_map, state.motion, seen_B)
         static_BD, static_BSV = self.static_head.step(static_map, state.static_BSV, seen_B)
         motion_BD, motion_BSV = self.motion_head.step(motion_map, state.motion_BSV, seen_B)
-        scores_BK, hidden_BH = self.head.step(static_BD, motion_BD, state.hidden_BH)
+        scores_BK, hidden_BH = self.head.step(torch.cat([static_BD, motion_BD], dim=1), state.hidden_BH)
         return scores_BK, CakeState(seen_B + 1, trunk, motion, static_BSV, motion_BSV, hidden_BH)
 
 
 def time_major(x_BTCHW: Tensor) -> Tensor:
     """(B, T, C, H, W) -> (T * B, C, H, W), channels last in memory, as the causal layers take it."""
     return x_BTCHW.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def batch_major(x_NF: Tensor, streams: int) -> Tensor:
+    """(T * B, F) -> (B, T, F): back from the causal layers' order."""
+    return x_NF.unflatten(0, (-1, streams)).transpose(0, 1)

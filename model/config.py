@@ -44,6 +44,8 @@ class TrunkConfig:
 
     __pydantic_config__ = _STRICT
 
+    input_channels: int = 3
+    """3 for RGB; 2 for optical flow, in the teacher."""
     frame_difference: bool = False
     """Standardise each frame by its own mean and deviation, and append its difference to the frame before."""
     stem_kernel: int = 3
@@ -64,7 +66,7 @@ class TrunkConfig:
 
     @property
     def in_channels(self) -> int:
-        return 6 if self.frame_difference else 3
+        return self.input_channels * (2 if self.frame_difference else 1)
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,8 @@ class Trunk(nn.Module):
     def fresh(self, streams: int, size: int) -> tuple[TrunkState, int]:
         """A state that has seen nothing, for frames of `size` pixels, and the side of the last map."""
         weight = self.stem.spatial.weight
-        frame_BCHW = weight.new_zeros(streams, 3 if self.config.frame_difference else 0, size, size)
+        kept_channels = self.config.input_channels if self.config.frame_difference else 0
+        frame_BCHW = weight.new_zeros(streams, kept_channels, size, size)
         side = -(-size // self.config.stem_stride)
         stem = self.stem.temporal.fresh(streams, side, side)
         blocks: list[BlockState] = []
@@ -239,7 +240,7 @@ def _standardise(x_NCHW: Tensor) -> Tensor:
 
 
 def _append_difference(x_NCHW: Tensor, streams: int) -> Tensor:
-    """Three more channels: the difference to the stream's frame before, zero at its first."""
+    """As many channels more: the difference to the stream's frame before, zero at its first."""
     difference = torch.cat([torch.zeros_like(x_NCHW[:streams]), x_NCHW[streams:] - x_NCHW[:-streams]])
     return torch.cat([x_NCHW, difference], dim=1).contiguous(memory_format=torch.channels_last)
 

@@ -91,7 +91,7 @@ def test_the_head_equals_the_reference_head(reference: Reference) -> None:
         for seed in (1, 2)
     )
     head = reference.model.head
-    logits, hidden = head.logits(static, motion, head.fresh(1))
+    logits, hidden = head.logits(torch.cat([static, motion], dim=2), head.fresh(1))
     assert relative_error(head.activate(logits)[0], golden["probabilities"]) < 1e-4
     assert relative_error(hidden[0].relu(), golden["last_hidden"]) < 1e-4
 

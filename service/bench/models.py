@@ -94,7 +94,7 @@ def _clipper(model: Cake) -> Callable[[], object]:
     def decide() -> object:
         x_TCHW = torch.from_numpy(normalise(images_THWC))
         features = model.clip(x_TCHW.transpose(0, 1)[None].contiguous())
-        return model.head.step(features.static_BD, features.motion_BD, hidden_BH)
+        return model.head.step(torch.cat([features.static_BD, features.motion_BD], dim=1), hidden_BH)
 
     return decide
 
