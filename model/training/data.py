@@ -3,12 +3,13 @@
 A data folder holds `videos/NAME.mp4` (or another container) and `annotations.json`; `targets/NAME.npz`, if there,
 holds the renderer's own knowledge of each frame (see `model.training.mocap`) as further training targets.
 
-Shapes: T frames, S pixels, J joints.
+Shapes: T frames, S pixels, J joints, K labels.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +18,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model.config import BACKGROUND
 from model.video import VideoError, open_video
 
 ANNOTATIONS_FILE = "annotations.json"
 SUBSETS = ("training", "validation", "testing")
+AMBIGUOUS = "ambiguous"
+"""The label of segments that count neither for nor against a model, as in THUMOS'14."""
+
+_SHORT_SUBSETS = {"train": "training", "val": "validation", "test": "testing"}
+_ROUNDING_S = 1e-6
 
 
 class DataInvalid(ValueError):
@@ -34,7 +41,7 @@ class LabelledVideo:
     subset: str
     duration_s: float
     segments: tuple[tuple[float, float, str], ...]
-    """(start_s, end_s, label), ordered by start."""
+    """(start_s, end_s, label), ordered by start. They may overlap: a frame can have several labels."""
 
 
 @dataclass(frozen=True)
@@ -57,59 +64,96 @@ def read_annotations(data_dir: Path) -> list[LabelledVideo]:
     """The videos of a data folder, by name. `DataInvalid` says what is wrong with the layout."""
     path = data_dir / ANNOTATIONS_FILE
     try:
-        database = json.loads(path.read_text())["database"]
+        database = json.loads(path.read_text(encoding="utf-8"))["database"]
     except FileNotFoundError as error:
         raise DataInvalid(f"{path}: not there; a data folder holds videos/ and {ANNOTATIONS_FILE}") from error
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise DataInvalid(f"{path}: expected ActivityNet JSON with an object under 'database'") from error
-    return [_labelled_video(data_dir, path, name, entry) for name, entry in sorted(database.items())]
+    if not isinstance(database, dict):
+        raise DataInvalid(f"{path}: database: expected an object with an entry for each video")
+    files: dict[str, list[Path]] = {}
+    for file in sorted((data_dir / "videos").glob("*")):
+        files.setdefault(file.stem, []).append(file)
+    return [
+        _labelled_video(f"{path}: database[{name!r}]", name, entry, files.get(name, []))
+        for name, entry in sorted(database.items())
+    ]
 
 
-def _labelled_video(data_dir: Path, path: Path, name: str, entry: Mapping[str, object]) -> LabelledVideo:
-    where = f"{path}: database[{name!r}]"
+def _labelled_video(where: str, name: str, entry: Mapping[str, object], files: Sequence[Path]) -> LabelledVideo:
     try:
         subset, duration_s, annotations = str(entry["subset"]), float(str(entry["duration"])), entry["annotations"]
     except (KeyError, TypeError, ValueError) as error:
         raise DataInvalid(f"{where}: expected 'subset', 'duration' in seconds and 'annotations' ({error})") from error
-    if subset not in SUBSETS:
+    known_subset = _SHORT_SUBSETS.get(subset.lower(), subset.lower())
+    if known_subset not in SUBSETS:
         raise DataInvalid(f"{where}.subset: expected one of {', '.join(SUBSETS)}, not {subset!r}")
     if not isinstance(annotations, list):
         raise DataInvalid(f"{where}.annotations: expected a list")
-    segments = []
-    for index, annotation in enumerate(annotations):
-        try:
-            start_s, end_s = map(float, annotation["segment"])
-            segments.append((start_s, end_s, str(annotation["label"])))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataInvalid(
-                f"{where}.annotations[{index}]: expected a 'label' and a 'segment' [start, end]"
-            ) from error
-    videos = sorted((data_dir / "videos").glob(f"{name}.*"))
-    if not videos:
-        raise DataInvalid(f"{where}: no video of this name in {data_dir / 'videos'}")
-    return LabelledVideo(name, videos[0], subset, duration_s, tuple(sorted(segments)))
+    segments = (_segment(f"{where}.annotations[{i}]", annotation) for i, annotation in enumerate(annotations))
+    if len(files) != 1:
+        found = f"there are {', '.join(file.name for file in files)}" if files else "there is no video of this name"
+        raise DataInvalid(f"{where}: expected one file videos/{name}.*; {found}")
+    return LabelledVideo(name, files[0], known_subset, duration_s, tuple(sorted(segments)))
+
+
+def _segment(where: str, annotation: Mapping[str, object]) -> tuple[float, float, str]:
+    try:
+        start_s, end_s = map(float, annotation["segment"])  # type: ignore[call-overload]
+        label = str(annotation["label"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataInvalid(f"{where}: expected a 'label' and a 'segment' [start, end]") from error
+    if not (math.isfinite(start_s) and math.isfinite(end_s) and start_s <= end_s):
+        raise DataInvalid(f"{where}.segment: expected [start, end] in seconds, not [{start_s:g}, {end_s:g}]")
+    return start_s, end_s, label.lower() if label.lower() in (BACKGROUND, AMBIGUOUS) else label
 
 
 def labels_of(videos: Sequence[LabelledVideo]) -> tuple[str, ...]:
-    """Every label that occurs, sorted, without the background."""
-    return tuple(sorted({label for video in videos for _, _, label in video.segments}))
+    """Every label that occurs, sorted, without the background and what is ambiguous."""
+    return tuple(sorted({label for video in videos for _, _, label in video.segments} - {BACKGROUND, AMBIGUOUS}))
 
 
 def frame_targets(video: LabelledVideo, labels: Sequence[str], pts_s_T: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The index into `labels` at each time; 0 (background) where no segment lies."""
+    """One index into `labels` at each time; 0 (background) where no action is. Of several, the last to start."""
     target_T = np.zeros(len(pts_s_T), dtype=np.int64)
-    for start_s, end_s, label in video.segments:
-        target_T[(pts_s_T >= start_s) & (pts_s_T < end_s)] = labels.index(label)
+    for start_s, end_s, label in _actions(video):
+        target_T[_covered(pts_s_T, start_s, end_s)] = labels.index(label)
     return target_T
 
 
+def frame_labels(video: LabelledVideo, labels: Sequence[str], pts_s_T: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Every label at each time (T, K), 0 or 1; column 0, the background, where no action is."""
+    target_TK = np.zeros((len(pts_s_T), len(labels)), dtype=np.float32)
+    for start_s, end_s, label in _actions(video):
+        target_TK[_covered(pts_s_T, start_s, end_s), labels.index(label)] = 1
+    target_TK[:, 0] = ~target_TK.any(axis=1)
+    return target_TK
+
+
+def ambiguous_frames(video: LabelledVideo, pts_s_T: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which times a segment called "ambiguous" covers."""
+    ambiguous_T = np.zeros(len(pts_s_T), dtype=bool)
+    for start_s, end_s, label in video.segments:
+        if label == AMBIGUOUS:
+            ambiguous_T |= _covered(pts_s_T, start_s, end_s)
+    return ambiguous_T
+
+
 def time_in_segment(video: LabelledVideo, pts_s_T: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Seconds since the segment began at each time; infinity in the background."""
+    """Seconds since the last action to start began, at each time; infinity in the background."""
     since_s_T = np.full(len(pts_s_T), np.inf)
-    for start_s, end_s, _ in video.segments:
-        inside = (pts_s_T >= start_s) & (pts_s_T < end_s)
-        since_s_T[inside] = pts_s_T[inside] - start_s
+    for start_s, end_s, _ in _actions(video):
+        inside_T = _covered(pts_s_T, start_s, end_s)
+        since_s_T[inside_T] = pts_s_T[inside_T] - start_s
     return since_s_T
+
+
+def _actions(video: LabelledVideo) -> list[tuple[float, float, str]]:
+    return [segment for segment in video.segments if segment[2] not in (BACKGROUND, AMBIGUOUS)]
+
+
+def _covered(pts_s_T: NDArray[np.float64], start_s: float, end_s: float) -> NDArray[np.bool_]:
+    return (pts_s_T >= start_s - _ROUNDING_S) & (pts_s_T < end_s - _ROUNDING_S)
 
 
 def read_targets(data_dir: Path, name: str) -> Targets | None:
@@ -129,7 +173,8 @@ def cache_frames(
     processes: int,
     on_progress: Callable[[int, int], None],
 ) -> dict[str, str]:
-    """Decode every video once, `sample_hz` frames a second as squares of `size` pixels. What is cached already is kept.
+    """Decode every video once, `sample_hz` frames a second as squares of `size` pixels. What is cached already is kept,
+    unless the video is newer.
 
     Returns the videos that do not decode, with the reason; they are left out, never replaced by black frames.
     """
@@ -156,15 +201,21 @@ def _cached(cache_dir: Path, name: str, sample_hz: float, size: int) -> Path:
 
 def _decode_into(job: tuple[LabelledVideo, Path, float, int]) -> tuple[str, str | None]:
     video, path, sample_hz, size = job
-    if path.is_file():
+    if path.is_file() and path.stat().st_mtime >= video.path.stat().st_mtime:
         return video.name, None
+    pts_s: list[float] = []
+    raw, partial = path.with_suffix(".partial.raw"), path.with_suffix(".partial.npy")
     try:
-        with open_video(video.path) as source:
-            frames = [(frame.image, frame.pts_s) for frame in source.frames(sample_hz=sample_hz, size=size)]
+        # Frame by frame to disk: an hour of them would not fit the memory of several processes.
+        with open_video(video.path) as source, raw.open("wb") as file:
+            for frame in source.frames(sample_hz=sample_hz, size=size):
+                file.write(frame.image.tobytes())
+                pts_s.append(frame.pts_s)
+        np.save(path.with_suffix(".pts.npy"), np.array(pts_s, dtype=np.float64))
+        np.save(partial, np.memmap(raw, dtype=np.uint8, mode="r").reshape(-1, size, size, 3))
+        partial.replace(path)
     except VideoError as error:
         return video.name, str(error)
-    np.save(path.with_suffix(".pts.npy"), np.array([pts_s for _, pts_s in frames], dtype=np.float64))
-    partial = path.with_suffix(".partial.npy")
-    np.save(partial, np.stack([image for image, _ in frames]))
-    partial.replace(path)
+    finally:
+        raw.unlink(missing_ok=True)
     return video.name, None
