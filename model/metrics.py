@@ -1,12 +1,16 @@
-"""The field's numbers for frame scores and for action starts. NumPy only.
+"""The field's numbers for frame scores, for action starts and for clips. NumPy only.
 
 Frames: average precision as in the THUMOS'14 protocol, calibrated average precision as in TVSeries (De Geest et al.
 2016), and the same by tenths of an action's duration. Starts: point-level average precision (Shou et al. 2018).
-A class without a positive has no average precision: NaN, and `mean_over_classes` leaves it out.
+Clips: top-1 and top-5 accuracy as on Kinetics. A class without a positive has no average precision: NaN, and
+`mean_over_classes` leaves it out.
+
+Shapes: T frames, K classes, N clips or predicted starts, M true starts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,30 +61,54 @@ def frame_average_precision(scores_TK: Floats, targets_TK: Bools, ambiguous_T: B
     return np.array([average_precision(s, t) for s, t in zip(scores_TK.T, targets_TK.T, strict=True)])
 
 
+def count_cliff_diving_as_diving(scores_TK: Floats, labels: Sequence[str]) -> Floats:
+    """THUMOS'14 annotates every cliff diving as diving too: scores in which diving has the higher one of the two.
+
+    An option of the published protocol (Shou et al. 2017), off by default there. ValueError when a label is missing.
+    """
+    try:
+        cliff_diving, diving = labels.index("CliffDiving"), labels.index("Diving")
+    except ValueError as error:
+        raise ValueError("cliff diving can only count as diving with the labels 'CliffDiving' and 'Diving'") from error
+    counted_TK = scores_TK.copy()
+    counted_TK[:, diving] = scores_TK[:, [cliff_diving, diving]].max(axis=1)
+    return counted_TK
+
+
 def frame_calibrated_average_precision(scores_TK: Floats, targets_TK: Bools) -> Floats:
     """Calibrated average precision of each class (K,), over all frames, as in TVSeries."""
     return np.array([calibrated_average_precision(s, t) for s, t in zip(scores_TK.T, targets_TK.T, strict=True)])
 
 
-def stage_calibrated_average_precision(scores_TK: Floats, targets_TK: Bools, stages: int = 10) -> Floats:
+def stage_calibrated_average_precision(
+    scores_TK: Floats, targets_TK: Bools, stages: int = 10, first_T: Bools | None = None
+) -> Floats:
     """Calibrated average precision by stage of the action (stages, K).
 
     Stage i of a class compares every frame without the class to the i-th part of each of its actions alone. An action
-    is a maximal run of frames.
+    is a maximal run of frames; it ends where another stream begins, at the frames marked in `first_T`.
     """
     result = np.full((stages, scores_TK.shape[1]), np.nan)
     for k, (scores_T, targets_T) in enumerate(zip(scores_TK.T, targets_TK.T, strict=True)):
-        edges = np.diff(targets_T.astype(np.int8), prepend=0, append=0)
-        firsts, lengths = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1) - 1 - np.flatnonzero(edges == 1)
+        firsts, lasts = runs(targets_T, first_T)
         for stage in range(stages):
             # Lengths are last - first and parts are cut downwards, one frame at least: the published rule.
-            begins = firsts + (lengths * (stage / stages)).astype(int)
-            ends = np.maximum(begins + 1, firsts + (lengths * ((stage + 1) / stages)).astype(int))
+            begins = firsts + ((lasts - firsts) * (stage / stages)).astype(int)
+            ends = np.maximum(begins + 1, firsts + ((lasts - firsts) * ((stage + 1) / stages)).astype(int))
             kept_T = ~targets_T
             for begin, end in zip(begins, ends, strict=True):
                 kept_T[begin:end] = True
             result[stage, k] = calibrated_average_precision(scores_T[kept_T], targets_T[kept_T])
     return result
+
+
+def runs(targets_T: Bools, first_T: Bools | None = None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First and last frame of each maximal run; a run does not go on into a frame marked in `first_T`."""
+    cut_T = np.zeros(len(targets_T) + 1, bool) if first_T is None else np.append(first_T, True)
+    padded_T = np.concatenate([[False], targets_T, [False]])
+    starts = targets_T & (~padded_T[:-2] | cut_T[:-1])
+    ends = targets_T & (~padded_T[2:] | cut_T[1:])
+    return np.flatnonzero(starts), np.flatnonzero(ends)
 
 
 def start_average_precision(starts_s: Floats, scores: Floats, true_starts_s: Floats, within_s: float) -> float:
@@ -116,6 +144,14 @@ def _match_in_order(starts_s: Floats, true_starts_s: Floats, within_s: float) ->
             free[near[np.abs(true_starts_s[near] - starts_s[i]).argmin()]] = False
             hits[i] = True
     return hits
+
+
+def top_k_hits(scores_NK: Floats, target_N: NDArray[np.integer], k: int) -> Bools:
+    """Whether each clip's class (N,) is among the `k` with the highest scores. Behind equal scores, so that a model
+    that says nothing is right about nothing.
+    """
+    own_N1 = np.take_along_axis(scores_NK, target_N[:, None], axis=1)
+    return np.asarray((scores_NK >= own_N1).sum(axis=1) <= k)
 
 
 def mean_over_classes(values_K: Floats) -> float:

@@ -93,9 +93,10 @@ def test_frames_called_ambiguous_are_left_out_of_the_frame_average_precision():
 def test_the_report_is_json_with_exactly_the_promised_keys_and_a_readable_table():
     report = evaluate([scored("a", [(10.0, 12.0, "kick")])], LABELS, RULES, CANDIDATES)
     values = json.loads(json.dumps(report.to_json(), allow_nan=False))
-    keys = ["frame_map", "frame_cmap", "start_map", "start_delay_s", "false_starts_per_hour", "per_class"]
+    keys = ["frame_map", "frame_cmap", "stage_cmap", "start_map", "start_delay_s", "false_starts_per_hour", "per_class"]
     assert list(values) == keys
     assert list(values["start_map"]) == list(OFFSETS)
+    assert len(values["stage_cmap"]) == 10
     assert list(values["start_delay_s"]) == ["median", "p90"]
     assert values["per_class"]["kick"]["frame_ap"] == 1.0
     assert values["per_class"]["jump"]["frame_ap"] is None

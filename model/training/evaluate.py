@@ -16,11 +16,12 @@ from model.metrics import (
     frame_calibrated_average_precision,
     match_announcements,
     mean_over_classes,
+    stage_calibrated_average_precision,
     start_average_precision,
 )
+from model.training.data import AMBIGUOUS
 from model.training.scores import LabelScores, StreamScores, decode, join_streams
 
-AMBIGUOUS = "ambiguous"
 START_OFFSETS_S = (0.5, 1.0, 2.0, 4.0)
 
 
@@ -50,6 +51,8 @@ class EvaluationReport:
 
     frame_map: float | None
     frame_cmap: float | None
+    stage_cmap: Sequence[float | None]
+    """By tenths of an action's duration, from its first to its last."""
     start_map: Mapping[str, float | None]
     start_delay_s: StartDelay
     false_starts_per_hour: float
@@ -60,7 +63,7 @@ class EvaluationReport:
         return asdict(self)
 
     def table(self) -> str:
-        """The same for a reader: a line for each class, one for all, and a sentence."""
+        """The same for a reader: a line for each class, one for all, and two sentences."""
         heads = ["", "frame AP", "frame cAP", *(f"start {o} s" for o in self.start_map), "actions", "found", "false"]
         classes = list(self.per_class.values())
         totals = (sum(c.actions for c in classes), sum(c.found for c in classes), sum(c.false_starts for c in classes))
@@ -72,14 +75,10 @@ class EvaluationReport:
             ),
             _row("all", (self.frame_map, self.frame_cmap, *self.start_map.values()), totals),
         ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-            for row in rows
-        ]
-        return "\n".join([*lines, "", self._sentence()])
+        stages = " ".join(_percent(share) for share in self.stage_cmap)
+        return "\n".join([align(rows), "", f"Frame cAP by tenths of the actions: {stages}.", self._starts_sentence()])
 
-    def _sentence(self) -> str:
+    def _starts_sentence(self) -> str:
         false_starts = f"{self.false_starts_per_hour:.1f} false starts per hour at the shipped thresholds"
         if self.start_delay_s.median is None:
             return f"No start found; {false_starts}."
@@ -93,7 +92,8 @@ def evaluate(
     """Scores every label but the background.
 
     Frames: a frame has a label when a segment of it covers the frame's time. `frame_map` leaves out frames that a
-    segment called "ambiguous" covers; `frame_cmap`, on all frames, weighs negatives down to the positives' number.
+    segment called "ambiguous" covers; `frame_cmap`, on all frames, weighs negatives down to the positives' number, and
+    `stage_cmap` does so with one tenth of every action at a time.
 
     Starts, ranked: `start_map[t]` is the mean over labels of the point-level average precision at t seconds. It ranks
     candidates, and not only what passes the shipped thresholds: they are what a `StartDecoder` with `candidate_rule`,
@@ -114,7 +114,7 @@ def evaluate(
     """
     _check(streams, labels)
     joined = {label: join_streams(streams, k, label) for k, label in enumerate(labels) if label != BACKGROUND}
-    frame_ap, frame_cap = _frames(streams, labels, list(joined))
+    frame_ap, frame_cap, stage_cap = _frames(streams, labels, list(joined))
     start_ap = np.array([_rank_candidates(scores, candidate_rule) for scores in joined.values()])
     announced = [_announce(scores, rules.get(label)) for label, scores in joined.items()]
     delays_s = np.concatenate([a.delays_s for a in announced])
@@ -123,6 +123,7 @@ def evaluate(
     return EvaluationReport(
         frame_map=_known(mean_over_classes(frame_ap)),
         frame_cmap=_known(mean_over_classes(frame_cap)),
+        stage_cmap=[_known(mean_over_classes(of_classes)) for of_classes in stage_cap],
         start_map=_by_offset([mean_over_classes(column) for column in start_ap.T]),
         start_delay_s=StartDelay(*np.percentile(delays_s, (50, 90)).tolist())
         if len(delays_s)
@@ -153,14 +154,18 @@ def _check(streams: Sequence[StreamScores], labels: Sequence[str]) -> None:
             raise ValueError(f"{stream.name}: the model does not know {', '.join(unknown)}")
 
 
-def _frames(streams: Sequence[StreamScores], labels: Sequence[str], actions: Sequence[str]) -> tuple[Floats, Floats]:
-    """Average and calibrated average precision of each action."""
+def _frames(
+    streams: Sequence[StreamScores], labels: Sequence[str], actions: Sequence[str]
+) -> tuple[Floats, Floats, Floats]:
+    """Average and calibrated average precision of each action, and the latter by tenths of the actions (10, K)."""
     scores_TK = np.concatenate([stream.scores for stream in streams])[:, [labels.index(label) for label in actions]]
     targets_TK = np.column_stack([np.concatenate([s.covered(label) for s in streams]) for label in actions])
     ambiguous_T = np.concatenate([stream.covered(AMBIGUOUS) for stream in streams])
+    first_T = np.concatenate([np.arange(len(stream.pts_s)) == 0 for stream in streams])
     return (
         frame_average_precision(scores_TK, targets_TK, ambiguous_T),
         frame_calibrated_average_precision(scores_TK, targets_TK),
+        stage_calibrated_average_precision(scores_TK, targets_TK, first_T=first_T),
     )
 
 
@@ -188,5 +193,17 @@ def _known(value: float) -> float | None:
 
 
 def _row(label: str, shares: Sequence[float | None], counts: Sequence[int]) -> list[str]:
-    percents = ("-" if share is None else f"{100 * share:.1f}" for share in shares)
-    return [label, *percents, *map(str, counts)]
+    return [label, *map(_percent, shares), *map(str, counts)]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """A table: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        for row in rows
+    )
