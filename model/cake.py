@@ -102,4 +102,5 @@ def time_major(x_BTCHW: Tensor) -> Tensor:
 
 def batch_major(x_NF: Tensor, streams: int) -> Tensor:
     """(T * B, F) -> (B, T, F): back from the causal layers' order."""
-    return x_NF.unflatten(0, (-1, streams)).transpose(0, 1)
+    x_TBF: Tensor = x_NF.unflatten(0, (-1, streams))
+    return x_TBF.transpose(0, 1)

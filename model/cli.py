@@ -7,13 +7,13 @@ import typer
 from model.commands.evaluate import evaluate
 from model.commands.models import models_app
 from model.commands.synth import synth_app
-from model.commands.train import train
+from model.commands.train import train_app
 
 HERE, TRAIN = "On this machine, without a server", "Data and training"
 
 
 def mount(app: typer.Typer) -> None:
     app.add_typer(synth_app, name="synth", rich_help_panel=TRAIN)
-    app.command("train", rich_help_panel=TRAIN)(train)
+    app.add_typer(train_app, name="train", rich_help_panel=TRAIN)
     app.command("eval", rich_help_panel=TRAIN)(evaluate)
     app.add_typer(models_app, name="models", rich_help_panel=HERE)

@@ -1,52 +1,143 @@
-"""`cake train`."""
+"""`cake train`: every stage in order, or one alone."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress
 
-from model.commands.terminal import CORES, failing_clearly, progress_bars, report_failures
+from model.commands.terminal import CORES, failing_clearly, progress_bars, report_failures, require
+from model.training.recipe import Recipe, StageName
 
 if TYPE_CHECKING:
-    from model.training.train import Progress as TrainingProgress
+    from model.training.run import Progress as TrainingProgress
+
+Data = Annotated[Path | None, typer.Option(help="Folder with videos/ and annotations.json.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the run: checkpoint, report, logs and caches.")]
+Config = Annotated[str, typer.Option(help="Size of network: cake-xs or cake-s.")]
+RecipeFile = Annotated[Path | None, typer.Option(help="JSON file of settings that differ; see: cake train recipe")]
+Init = Annotated[Path | None, typer.Option(help="Model or checkpoint folder whose trunk to begin with.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of everything random; else the recipe's.")]
+Effort = Annotated[float, typer.Option(min=0.0, help="Multiplies the steps of all stages.")]
+Processes = Annotated[int, typer.Option(min=1, help="Training processes on a CPU, one thread each.")]
+CheckpointEvery = Annotated[float, typer.Option(min=0, help="How many seconds a kill may cost.")]
+
+HELP = {
+    StageName.TRUNK: "Train the RGB trunk with a label on every frame.",
+    StageName.TEACHER: "Compute optical flow and train the teacher on it.",
+    StageName.DISTILL: "Teach the motion adapter the teacher's maps.",
+    StageName.FEATURES: "Extract the features of every frame.",
+    StageName.CONTRAST: "Floating contrastive learning of the head.",
+    StageName.HEAD: "Train the classifier and write the checkpoint.",
+    StageName.CALIBRATE: "Choose the start rules on the validation videos and write report.html.",
+}
+
+train_app = typer.Typer(
+    help="Train CAKE on labelled videos: all stages in order, or one alone. Killed at any point, the same command goes "
+    "on where it was.",
+)
 
 
-def train(
-    data: Annotated[Path, typer.Option(help="Folder with videos/ and annotations.json.")],
-    out: Annotated[Path, typer.Option(help="Folder for the checkpoint, the log and the cache of frames.")],
-    config: Annotated[str, typer.Option(help="cake-xs or cake-s.")] = "cake-xs",
-    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 4000,
-    seed: Annotated[int, typer.Option(help="Order of the sequences and first weights.")] = 0,
-    processes: Annotated[int, typer.Option(min=1, help="Training processes, one thread each.")] = CORES,
-    checkpoint_every_s: Annotated[float, typer.Option(min=0, help="How much a kill may cost.")] = 120.0,
-) -> None:
-    """Train the causal network on labelled videos and calibrate its start rules.
+def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
+    def command(
+        context: typer.Context,
+        data: Data = None,
+        out: Out = None,
+        config: Config = "cake-xs",
+        recipe: RecipeFile = None,
+        init: Init = None,
+        seed: Seed = None,
+        effort: Effort = 1.0,
+        processes: Processes = CORES,
+        checkpoint_every_s: CheckpointEvery = 120.0,
+    ) -> None:
+        if context.invoked_subcommand is not None:
+            return
+        if data is None or out is None:
+            typer.echo("cake: train needs --data and --out; see: cake train --help", err=True)
+            raise typer.Exit(2)
+        require("train", "cv2", "opencv-python-headless")
+        with failing_clearly(LookupError), progress_bars() as bars:
+            chosen = _read_recipe(recipe, seed).shortened(effort)
+            failures = _train(data, out, config, chosen, init, processes, checkpoint_every_s, stages, bars)
+        report_failures(failures)
+        if StageName.CALIBRATE in stages:
+            typer.echo(
+                f"wrote {out}; see {out / 'report.html'}, and measure it with: cake eval --model {out}", err=True
+            )
 
-    Killed at any point, the same command goes on where it was.
-    """
-    from model.training.finetune import Recipe
-    from model.training.train import train as run
-
-    recipe = Recipe(seed=seed, steps=steps, checkpoint_every_s=checkpoint_every_s)
-    with failing_clearly(), progress_bars() as bars:
-        failures = run(data, out, config, recipe, processes=processes, progress=training_progress(bars, recipe.steps))
-    report_failures(failures)
-    typer.echo(f"wrote {out}; see how good it is with: cake eval --data DIR --model {out}", err=True)
+    return command
 
 
-def training_progress(bars: Progress, steps: int) -> TrainingProgress:
-    from model.training.train import Progress as TrainingProgress
+def _train(
+    data: Path,
+    out: Path,
+    config: str,
+    recipe: Recipe,
+    init: Path | None,
+    processes: int,
+    checkpoint_every_s: float,
+    stages: Sequence[StageName],
+    bars: Progress,
+) -> dict[str, str]:
+    from model.training.placement import Placement
+    from model.training.run import open_run
+    from model.training.train import train
 
-    videos, training = bars.add_task("videos", total=None), bars.add_task("training", total=steps, visible=steps > 0)
-
-    def on_step(done: int, loss: float) -> None:
-        bars.update(training, completed=done, description=f"training, loss {loss:.3f}")
-
-    return TrainingProgress(
-        on_stage=lambda text: bars.update(videos, description=text, completed=0, total=None),
-        on_video=lambda done, total: bars.update(videos, completed=done, total=total),
-        on_step=on_step,
+    progress = _show(bars)
+    run = open_run(
+        data,
+        out,
+        config,
+        recipe,
+        Placement.detect(processes),
+        progress,
+        init=init,
+        checkpoint_every_s=checkpoint_every_s,
     )
+    train(run, progress, stages)
+    return dict(run.failures)
+
+
+train_app.callback(invoke_without_command=True)(_stage_command(tuple(StageName)))
+for _stage in StageName:
+    train_app.command(_stage.value, help=HELP[_stage])(_stage_command((_stage,)))
+
+
+@train_app.command("recipe")
+def print_recipe() -> None:
+    """Print the default recipe as JSON, to be edited and given with --recipe."""
+    typer.echo(json.dumps(Recipe().to_json(), indent=2))
+
+
+def _read_recipe(path: Path | None, seed: int | None) -> Recipe:
+    recipe = Recipe()
+    if path is not None:
+        try:
+            recipe = Recipe.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} cannot be read as a recipe: {error}") from error
+    return recipe if seed is None else replace(recipe, seed=seed)
+
+
+def _show(bars: Progress) -> TrainingProgress:
+    """One bar for each stage, made when it begins."""
+    from model.training.run import Progress as TrainingProgress
+
+    def on_stage(text: str) -> None:
+        bars.add_task(text, total=None)
+
+    def on_item(done: int, total: int) -> None:
+        bars.update(bars.task_ids[-1], completed=done, total=total)
+
+    def on_step(done: int, total: int, loss: float) -> None:
+        task = bars.tasks[-1]
+        name = task.description.split(" | ")[0]
+        bars.update(task.id, completed=done, total=total, description=f"{name} | loss {loss:.3f}")
+
+    return TrainingProgress(on_stage, on_item, on_step)

@@ -1,0 +1,168 @@
+"""How CAKE is trained: one frozen dataclass for each stage, read from JSON strictly.
+
+A run's folder keeps the recipe it was begun with, and a stage that was begun with another one is not gone on with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+class StageName(StrEnum):
+    """In order: each needs the ones before."""
+
+    TRUNK = "trunk"
+    TEACHER = "teacher"
+    DISTILL = "distill"
+    FEATURES = "features"
+    CONTRAST = "contrast"
+    HEAD = "head"
+    CALIBRATE = "calibrate"
+
+
+class RecipeInvalid(ValueError):
+    """The recipe has an unknown field or a value that cannot be; the message names it."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdamW with a linear warm-up and a cosine to zero."""
+
+    __pydantic_config__ = _STRICT
+
+    steps: int
+    learning_rate: float = 2e-3
+    warmup_steps: int = 100
+    weight_decay: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.warmup_steps < 0 or not self.learning_rate > 0:
+            raise RecipeInvalid("a schedule needs steps >= 1, warmup_steps >= 0 and a positive learning_rate")
+
+
+@dataclass(frozen=True)
+class LabelWeights:
+    """How cross-entropy on every frame weighs them (see `losses.frame_loss`)."""
+
+    __pydantic_config__ = _STRICT
+
+    background: float = 0.6
+    smoothing: float = 0.02
+    onset_s: float = 0.4
+    onset: float = 0.4
+    """An action looks like standing at first: its first `onset_s` seconds weigh less."""
+
+
+@dataclass(frozen=True)
+class SequenceRecipe:
+    """A causal network of one stream, RGB or flow, trained with a label on every frame."""
+
+    __pydantic_config__ = _STRICT
+
+    schedule: Schedule = Schedule(steps=4000)
+    sequences: int = 4
+    """Of each process in each step."""
+    sequence_steps: int = 32
+    labels: LabelWeights = field(default_factory=LabelWeights)
+    joint_weight: float = 2.0
+    mask_weight: float = 0.5
+
+
+@dataclass(frozen=True)
+class DistillRecipe:
+    """The motion adapter learns the teacher's map."""
+
+    __pydantic_config__ = _STRICT
+
+    schedule: Schedule = Schedule(steps=3000)
+    loss: Literal["mse", "mgd", "cosine"] = "mse"
+    freeze_trunk: bool = True
+    sequences: int = 16
+    sequence_steps: int = 48
+    first_temperature: float = 5.0
+    """Of the dynamic convolutions' attention; it falls to 1 linearly over the first half of the steps."""
+    mgd_mask: float = 0.3
+
+
+@dataclass(frozen=True)
+class ContrastRecipe:
+    """Supervised contrastive learning with queues; `floating` leaves the background unattached (see `losses`)."""
+
+    __pydantic_config__ = _STRICT
+
+    schedule: Schedule = Schedule(steps=1500, learning_rate=1e-3)
+    kind: Literal["floating", "plain", "none"] = "floating"
+    windows: int = 64
+    window_steps: int = 128
+    dimension: int = 128
+    queue_keys: int = 512
+    momentum: float = 0.999
+    temperature: float = 0.07
+    masked_share: float = 0.5
+    background_bias: float = -2.0
+
+
+@dataclass(frozen=True)
+class HeadRecipe:
+    """The classifier, on windows of features."""
+
+    __pydantic_config__ = _STRICT
+
+    schedule: Schedule = Schedule(steps=1500, learning_rate=1e-3)
+    loss: Literal["focal", "cross_entropy"] = "cross_entropy"
+    """`focal` (the paper's) scores the last step of each window, `cross_entropy` every step."""
+    windows: int = 32
+    window_steps: int = 128
+    labels: LabelWeights = field(default_factory=LabelWeights)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    __pydantic_config__ = _STRICT
+
+    seed: int = 0
+    flow: Literal["dis", "raft"] = "dis"
+    views: int = 4
+    """Cached views of each training video from which the later stages learn: one of the whole picture, the others of
+    random crops."""
+    trunk: SequenceRecipe = field(default_factory=SequenceRecipe)
+    teacher: SequenceRecipe = field(default_factory=lambda: SequenceRecipe(Schedule(steps=2500)))
+    distill: DistillRecipe = field(default_factory=DistillRecipe)
+    contrast: ContrastRecipe = field(default_factory=ContrastRecipe)
+    head: HeadRecipe = field(default_factory=HeadRecipe)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def shortened(self, effort: float) -> Recipe:
+        """The same with `effort` times the steps of every stage, at least one."""
+
+        def scale(schedule: Schedule) -> Schedule:
+            steps = max(1, round(effort * schedule.steps))
+            return replace(schedule, steps=steps, warmup_steps=min(schedule.warmup_steps, steps // 4))
+
+        return replace(
+            self,
+            trunk=replace(self.trunk, schedule=scale(self.trunk.schedule)),
+            teacher=replace(self.teacher, schedule=scale(self.teacher.schedule)),
+            distill=replace(self.distill, schedule=scale(self.distill.schedule)),
+            contrast=replace(self.contrast, schedule=scale(self.contrast.schedule)),
+            head=replace(self.head, schedule=scale(self.head.schedule)),
+        )
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Recipe:
+        """What `values` leaves out keeps its default. `RecipeInvalid` names the first field that is wrong."""
+        try:
+            return TypeAdapter(cls).validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the whole"
+            raise RecipeInvalid(f"the recipe's {where}: {first['msg']}") from error
