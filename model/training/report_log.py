@@ -1,0 +1,55 @@
+"""What the stages of a training run wrote as they went on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.training.progress_log import LOG_FILE
+
+STAGES_DIR = "stages"
+_ORDER = ("trunk", "teacher", "distill", "features", "contrast", "head")
+
+
+@dataclass(frozen=True)
+class StageLog:
+    """The curves of one stage: (steps, values) by name, `loss` first, without what is not finite."""
+
+    stage: str
+    curves: Mapping[str, tuple[list[int], list[float]]]
+    seconds: float
+    unreadable_lines: int
+    """A kill in mid-write can leave a torn line."""
+
+
+def read_logs(run_dir: Path) -> list[StageLog]:
+    """The logs of all stages that have one, in the order of training."""
+    folders = sorted((path.parent for path in (run_dir / STAGES_DIR).glob(f"*/{LOG_FILE}")), key=_position)
+    return [_read_log(folder / LOG_FILE) for folder in folders]
+
+
+def _position(folder: Path) -> tuple[int, str]:
+    return (_ORDER.index(folder.name) if folder.name in _ORDER else len(_ORDER), folder.name)
+
+
+def _read_log(path: Path) -> StageLog:
+    by_step: dict[int, dict[str, float]] = {}
+    unreadable = 0
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+            by_step[int(entry["step"])] = {name: float(value) for name, value in entry.items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            unreadable += 1
+    names = dict.fromkeys(["loss", *(name for values in by_step.values() for name in values)])
+    curves = {name: _curve(by_step, name) for name in names if name not in ("step", "seconds")}
+    seconds = max((values.get("seconds", 0.0) for values in by_step.values()), default=0.0)
+    return StageLog(path.parent.name, {n: curve for n, curve in curves.items() if curve[0]}, seconds, unreadable)
+
+
+def _curve(by_step: Mapping[int, Mapping[str, float]], name: str) -> tuple[list[int], list[float]]:
+    points = [(step, v[name]) for step, v in sorted(by_step.items()) if math.isfinite(v.get(name, math.nan))]
+    return [step for step, _ in points], [value for _, value in points]

@@ -1,0 +1,123 @@
+"""The report's page: one HTML file with style and pictures inside, which loads nothing. Names are escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, StrictUndefined
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page shows it: a PNG with what it says in words."""
+
+    title: str
+    caption: str
+    png_base64: str
+    width_px: int
+
+
+@dataclass(frozen=True)
+class Table:
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    """The first cell of each row names it."""
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    text: str
+    pictures: Sequence[Picture] = ()
+    table: Table | None = None
+    folded: bool = False
+    """Shown only when the reader asks for it."""
+
+
+def picture(title: str, caption: str, figure: Figure) -> Picture:
+    """Drawn at twice the size in pixels, for sharp screens."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=200)
+    width_px = round(figure.get_figwidth() * 100)
+    return Picture(title, caption, base64.b64encode(buffer.getvalue()).decode(), width_px)
+
+
+def page(title: str, subtitle: str, tiles: Sequence[tuple[str, str]], sections: Sequence[Section]) -> str:
+    """`tiles` are the numbers on top: (value, name)."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_TEMPLATE).render(title=title, subtitle=subtitle, tiles=tiles, sections=sections)
+
+
+_TEMPLATE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title>
+<style>
+  body { font: 16px/1.5 system-ui, sans-serif; color: #1b1f24; background: #fff; max-width: 1080px; margin: 0 auto;
+    padding: 32px 24px 64px; }
+  h1 { font-size: 28px; margin: 0; overflow-wrap: anywhere; }
+  h2 { font-size: 20px; margin: 48px 0 8px; border-bottom: 1px solid #d5d9de; padding-bottom: 4px; }
+  h3 { font-size: 16px; margin: 24px 0 4px; }
+  p { margin: 4px 0 12px; max-width: 75ch; }
+  .quiet { color: #57606a; }
+  .tiles { display: flex; flex-wrap: wrap; gap: 12px; margin: 24px 0; padding: 0; list-style: none; }
+  .tiles li { flex: 1 1 130px; border: 1px solid #d5d9de; border-radius: 8px; padding: 12px 16px; }
+  .tiles strong { display: block; font-size: 26px; line-height: 1.2; font-variant-numeric: tabular-nums; }
+  .tiles span { font-size: 14px; color: #57606a; }
+  figure { margin: 16px 0 24px; }
+  figcaption { font-size: 14px; color: #57606a; max-width: 75ch; }
+  img { max-width: 100%; height: auto; }
+  .scroll { overflow-x: auto; }
+  table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
+  th, td { padding: 3px 12px; text-align: right; border-bottom: 1px solid #e6e9ec; white-space: nowrap; }
+  th:first-child, td:first-child { text-align: left; padding-left: 0; }
+  tbody tr:last-child > * { border-bottom-color: #57606a; }
+  summary { cursor: pointer; margin: 8px 0; }
+</style>
+</head>
+<body>
+<header>
+<h1>{{ title }}</h1>
+<p class="quiet">{{ subtitle }}</p>
+</header>
+<main>
+<ul class="tiles">
+{% for value, name in tiles %}
+<li><strong>{{ value }}</strong><span>{{ name }}</span></li>
+{% endfor %}
+</ul>
+{% for section in sections %}
+<section>
+<h2>{{ section.title }}</h2>
+<p>{{ section.text }}</p>
+{% if section.folded %}<details><summary>Show</summary>{% endif %}
+{% if section.table is not none %}
+<div class="scroll"><table>
+<thead><tr>{% for head in section.table.heads %}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in section.table.rows %}
+<tr><th scope="row">{{ row[0] }}</th>{% for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table></div>
+{% endif %}
+{% for picture in section.pictures %}
+{% if picture.title %}<h3>{{ picture.title }}</h3>{% endif %}
+<figure><img width="{{ picture.width_px }}" alt="{{ picture.title or section.title }}. {{ picture.caption }}"
+ src="data:image/png;base64,{{ picture.png_base64 }}">
+{% if picture.caption %}<figcaption>{{ picture.caption }}</figcaption>{% endif %}
+</figure>
+{% endfor %}
+{% if section.folded %}</details>{% endif %}
+</section>
+{% endfor %}
+</main>
+</body>
+</html>
+"""
