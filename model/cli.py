@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from model.commands.clips import compose, train_clips
 from model.commands.evaluate import evaluate
+from model.commands.look import embed, explain
 from model.commands.models import models_app
 from model.commands.synth import synth_app
 from model.commands.train import train_app
@@ -13,7 +15,11 @@ HERE, TRAIN = "On this machine, without a server", "Data and training"
 
 
 def mount(app: typer.Typer) -> None:
+    synth_app.command("compose")(compose)
+    train_app.command("clips")(train_clips)
     app.add_typer(synth_app, name="synth", rich_help_panel=TRAIN)
     app.add_typer(train_app, name="train", rich_help_panel=TRAIN)
     app.command("eval", rich_help_panel=TRAIN)(evaluate)
+    app.command("explain", rich_help_panel=TRAIN)(explain)
+    app.command("embed", rich_help_panel=TRAIN)(embed)
     app.add_typer(models_app, name="models", rich_help_panel=HERE)

@@ -1,0 +1,156 @@
+"""Clips taught and cross-validated by blocks, with a tiny network."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.checkpoint import load_checkpoint, save_checkpoint
+from model.training.clip_finetune import ClipRecipe, warmup_weight
+from model.training.clip_material import Material, Progress, Workshop, open_workshop, prepare
+from model.training.clip_views import WholeClip, draw_views
+from model.training.clips import Composition
+from model.training.crossval import train_without
+from model.training.motion_baseline import baseline_scores, motion_statistics
+from model.training.recipe import Schedule
+from model.training.video_lists import read_clips
+from tests.made_videos import Picture, write_video
+from tests.tiny_model import SIZE, tiny_model
+
+CAKE = (sys.executable, "-m", "service.cli")
+SILENT = Progress(lambda text: None, lambda done, total: None, lambda done, total, loss: None)
+RECIPE = ClipRecipe(Schedule(steps=3, warmup_steps=1), frozen_stages=1, views=2, sequences=4)
+
+
+def moving(number: int, width: int, height: int) -> Picture:
+    return np.roll(still(number, width, height), 5 * number, axis=1)
+
+
+def still(number: int, width: int, height: int) -> Picture:
+    columns = np.where(np.arange(width) // 8 % 2, 200, 40).astype(np.uint8)
+    return np.broadcast_to(columns[None, :, None], (height, width, 3)).copy()
+
+
+@pytest.fixture(scope="module")
+def clip_list(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four clips that move and four that do not, in two blocks of two numbers."""
+    folder = tmp_path_factory.mktemp("clips")
+    lines = []
+    for number in range(1, 5):
+        for name, picture in (("fight", moving), ("calm", still)):
+            write_video(folder / f"{name}{number}.mp4", width=64, height=48, count=20, rate_hz=10, picture=picture)
+            lines.append(f"{name}{number}.mp4 {name}\n")
+    (folder / "clips.txt").write_text("".join(lines))
+    return folder / "clips.txt"
+
+
+@pytest.fixture(scope="module")
+def init(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("init") / "tiny"
+    save_checkpoint(folder, tiny_model())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(clip_list: Path, init: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Material, Workshop]:
+    clips = read_clips(clip_list)
+    composition = Composition(passes=1, size=32, block_size=2)
+    out = tmp_path_factory.mktemp("workshop")
+    workshop = open_workshop(clips, str(init), "calm", out, RECIPE, composition, processes=1)
+    return prepare(clips, "calm", workshop, SILENT), workshop
+
+
+def command(clip_list: Path, init: Path, out: Path) -> list[str]:
+    options = {"--clips": clip_list, "--out": out, "--init": init, "--background": "calm", "--block-size": 2}
+    small = {"--folds": 2, "--repeats": 2, "--steps": 2, "--views": 1, "--processes": 1}
+    return [*CAKE, "train", "clips", "--json", *(str(x) for pair in (options | small).items() for x in pair)]
+
+
+def test_one_command_writes_a_checkpoint_and_its_cross_validation_and_goes_on_where_it_was(
+    clip_list: Path, init: Path, tmp_path: Path
+) -> None:
+    done = subprocess.run(command(clip_list, init, tmp_path), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found == json.loads((tmp_path / "crossval.json").read_text())
+    assert found["clips"] == 8
+    assert found["blocks"] == 2
+    assert found["baseline_accuracy"]["mean"] == 1.0, "the baseline tells what moves"
+    assert found["accuracy_gain"]["mean"] == pytest.approx(found["accuracy"]["mean"] - 1.0)
+    assert found["accuracy"]["low"] <= found["accuracy"]["mean"] <= found["accuracy"]["high"]
+    assert set(found["start_ap"]) == {"0.5", "1", "2", "4"}
+    model, _ = load_checkpoint(tmp_path)
+    assert model.config.labels == ("background", "fight")
+    assert set(model.config.start_rules) == {"fight"}
+    states = {path: path.stat().st_mtime_ns for path in tmp_path.glob("stages/*/state.pt")}
+    assert len(states) == 2 * 1 + 1, "a network for each fold of each grouping, and the one that ships"
+
+
+def test_a_network_does_not_depend_on_the_clips_that_are_held_out(prepared: tuple[Material, Workshop]) -> None:
+    material, workshop = prepared
+    garbled = {
+        block: maps if block else replace(maps, maps_VTCHW=np.ones_like(maps.maps_VTCHW))
+        for block, maps in material.maps.items()
+    }
+    honest = train_without({0}, "honest", material, workshop, SILENT).state_dict()
+    blind = train_without({0}, "blind", replace(material, maps=garbled), workshop, SILENT).state_dict()
+    other = train_without({1}, "other", replace(material, maps=garbled), workshop, SILENT).state_dict()
+    assert all(torch.equal(honest[name], blind[name]) for name in honest)
+    assert any(not torch.equal(honest[name], other[name]) for name in honest)
+
+
+def test_stem_first_stages_and_norm_statistics_stay_as_they_were(
+    prepared: tuple[Material, Workshop], init: Path
+) -> None:
+    material, workshop = prepared
+    before = load_checkpoint(init)[0].state_dict()
+    after = train_without({0}, "frozen", material, workshop, SILENT).state_dict()
+    kept = [name for name in before if name.startswith(("trunk.stem.", "trunk.stages.0.")) or "running_" in name]
+    assert all(torch.equal(before[name], after[name]) for name in kept)
+    assert not torch.equal(before["trunk.stages.1.0.expand.weight"], after["trunk.stages.1.0.expand.weight"])
+
+
+def test_a_list_of_two_actions_is_refused_in_one_line(clip_list: Path, init: Path, tmp_path: Path) -> None:
+    three = clip_list.parent / "three.txt"
+    three.write_text(clip_list.read_text().replace("fight4.mp4 fight", "fight4.mp4 dance"))
+    done = subprocess.run(command(three, init, tmp_path), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "expected clips of one action besides 'calm'; found dance, fight" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_views_join_two_clips_and_every_label_begins_equally_often() -> None:
+    pictures = [still(0, 64, 48)] * 30
+    pts_s = [number / 15 for number in range(30)]
+    clips = [WholeClip(pictures, pts_s, target) for target in (0, 1)]
+    views = list(draw_views(clips, np.random.default_rng(0), views=8, steps=16, sample_hz=10, size=SIZE))
+    assert [int(view.target_T[0]) for view in views] == [0, 1] * 4
+    assert all((np.diff(view.target_T) != 0).sum() <= 1 for view in views)
+    assert all(view.images_TCSS.shape == (16, 3, SIZE, SIZE) for view in views)
+    assert len({view.images_TCSS.tobytes() for view in views}) == len(views)
+
+
+def test_frames_after_a_change_of_label_weigh_less() -> None:
+    weight_BT = warmup_weight(torch.tensor([[0] * 6 + [1] * 6, [1] * 12]))
+    assert weight_BT.tolist() == [[0.25] * 4 + [1.0] * 2 + [0.25] * 4 + [1.0] * 2, [0.25] * 4 + [1.0] * 8]
+
+
+def test_the_motion_baseline_tells_more_motion_from_less() -> None:
+    def noisy(strength: float, seed: int) -> Picture:
+        noise = np.random.default_rng(seed).normal(128, strength, (6, 32, 32, 3))
+        return noise.clip(0, 255).astype(np.uint8)
+
+    statistics_NF = np.stack([motion_statistics(noisy(40.0 if i % 2 else 4.0, i)) for i in range(8)])
+    positive_N = np.arange(8) % 2 == 1
+    scores_N = baseline_scores(statistics_NF[:6], positive_N[:6], statistics_NF[6:])
+    assert scores_N[0] < 0.5 < scores_N[1]
+
+
+def test_a_single_frame_has_no_motion() -> None:
+    with pytest.raises(ValueError, match="two frames"):
+        motion_statistics(np.zeros((1, 32, 32, 3), np.uint8))
