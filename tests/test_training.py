@@ -1,60 +1,85 @@
-"""`cake train` and `cake eval` on small streams, as processes, through kills; and what they say of wrong data."""
+"""`cake train` from videos to a calibrated checkpoint: through kills, with other settings, and stage by stage."""
 
 import json
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+from training_kit import SILENT, STEPS, TINY, open_tiny_run, with_distillation, write_streams
 
-from model.checkpoint import read_config
-from model.training.data import DataInvalid, frame_targets, read_annotations
-from model.training.mocap import write_mocap_streams
+from model.checkpoint import load_checkpoint, read_config
+from model.config import cake_xs
+from model.detector import Detector
+from model.odconv import Attention
+from model.training.contrast import Queues
+from model.training.data import read_annotations
+from model.training.distill import distill, load_student
+from model.training.flow import dis_flow
+from model.training.loop import StageMismatch, learning_rate
+from model.training.maps import past_steps, trunk_maps
+from model.training.recipe import Recipe, RecipeInvalid, Schedule, StageName
+from model.training.single_stream import SingleStream
+from model.training.teacher import load_teacher, train_teacher
+from model.training.train import train
+from model.training.trunk import load_trunk, train_trunk
+from model.training.views import MARGIN, View, see_pictures
 
 CAKE = (sys.executable, "-m", "service.cli")
-STEPS = 8
+TRAINED_STAGES = ("trunk", "teacher", "distill", "contrast", "head")
 
 
 @pytest.fixture(scope="module")
 def streams(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four short streams, the last one for validation."""
-    folder = tmp_path_factory.mktemp("streams")
-    write_mocap_streams(folder, minutes=0.4, seed=5, size=112, fps=10, stream_s=6.0, workers=2, targets=True)
-    annotations = json.loads((folder / "annotations.json").read_text())
-    for index, entry in enumerate(annotations["database"].values()):
-        entry["subset"] = "validation" if index == 3 else "training"
-    (folder / "annotations.json").write_text(json.dumps(annotations))
-    return folder
+    return write_streams(tmp_path_factory.mktemp("streams"))
 
 
-def train_command(data: Path, out: Path) -> list[str]:
-    options = {"--data": data, "--out": out, "--config": "cake-xs", "--steps": STEPS, "--processes": 2}
-    return [*CAKE, "train", "--checkpoint-every-s", "0", *(str(part) for pair in options.items() for part in pair)]
+def train_command(data: Path, out: Path, *stage: str) -> list[str]:
+    recipe = out.parent / f"{out.name}.recipe.json"
+    recipe.write_text(json.dumps(TINY.to_json()))
+    options = {"--data": data, "--out": out, "--recipe": recipe, "--processes": 2, "--checkpoint-every-s": 0}
+    return [*CAKE, "train", *stage, *(str(part) for pair in options.items() for part in pair)]
 
 
 @pytest.fixture(scope="module")
 def trained(streams: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint whose training was killed once on the way, and then run again."""
+    """A run that was killed when its teacher had been saved once, and then started again."""
     out = tmp_path_factory.mktemp("runs") / "killed"
     with subprocess.Popen(train_command(streams, out), stderr=subprocess.PIPE) as first:
         assert first.stderr is not None
-        while first.poll() is None and not (out / "training.pt").exists():
+        while first.poll() is None and not (out / "stages" / "teacher" / "state.pt").exists():
             first.stderr.read1(4096)  # type: ignore[attr-defined]
         first.send_signal(signal.SIGKILL)
         first.stderr.read()
+    assert not (out / "model.safetensors").exists(), "it was killed before its end"
     subprocess.run(train_command(streams, out), check=True, capture_output=True)
     return out
 
 
-def test_training_goes_on_after_a_kill_and_ends_at_the_last_step(trained: Path) -> None:
-    steps = [json.loads(line)["step"] for line in (trained / "log.jsonl").read_text().splitlines()]
+def logged_steps(run: Path, stage: str) -> list[int]:
+    lines = (run / "stages" / stage / "log.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
+@pytest.mark.parametrize("stage", TRAINED_STAGES)
+def test_every_stage_ends_at_its_last_step_and_logs_no_step_twice(trained: Path, stage: str) -> None:
+    steps = logged_steps(trained, stage)
     assert steps[-1] == STEPS
-    assert sorted(set(steps)) == steps, "no step was trained twice after it had been saved"
+    assert sorted(set(steps)) == steps
+
+
+@pytest.mark.parametrize("stage", TRAINED_STAGES)
+def test_tensorboard_shows_the_losses_of_every_stage(trained: Path, stage: str) -> None:
+    board = EventAccumulator(str(trained / "tensorboard" / stage))
+    board.Reload()
+    assert {"loss", "learning_rate"} <= set(board.Tags()["scalars"])
 
 
 def test_a_trained_checkpoint_knows_its_labels_and_has_a_rule_for_each(trained: Path, streams: Path) -> None:
@@ -64,74 +89,165 @@ def test_a_trained_checkpoint_knows_its_labels_and_has_a_rule_for_each(trained: 
     assert set(config.start_rules) == expected
 
 
-def test_eval_prints_one_json_object_with_the_promised_keys(trained: Path, streams: Path) -> None:
-    command = [*CAKE, "eval", "--data", str(streams), "--model", str(trained), "--json"]
-    answer = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    assert {"frame_map", "frame_cmap", "start_map", "start_delay_s", "false_starts_per_hour", "per_class"} <= set(
-        answer
-    )
-    assert set(answer["start_map"]) == {"0.5", "1", "2", "4"}
-    assert set(answer["start_delay_s"]) == {"median", "p90"}
-    assert 0 <= answer["frame_map"] <= 1
+def test_the_report_names_every_label(trained: Path) -> None:
+    report = (trained / "report.html").read_text()
+    assert all(label in report for label in read_config(trained).labels[1:])
 
 
-def test_eval_without_json_prints_a_table_of_the_classes(trained: Path, streams: Path) -> None:
-    command = [*CAKE, "eval", "--data", str(streams), "--model", str(trained), "--subset", "validation"]
-    table = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert all(label in table for label in read_config(trained).labels[1:])
+def test_a_trained_checkpoint_is_served_as_it_is(trained: Path) -> None:
+    detector = Detector.load(trained)
+    size = detector.config.image_size
+    scores = detector.push([detector.open_stream()], np.zeros((1, size, size, 3), np.uint8))
+    assert scores.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_an_undecodable_video_is_named_and_left_out(trained: Path, streams: Path, tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    shutil.copytree(streams, data, ignore=shutil.ignore_patterns("cache"))
-    (data / "videos" / "stream_00001.mp4").write_bytes(b"not a video")
-    command = [*CAKE, "eval", "--data", str(data), "--model", str(trained), "--json"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert "left out stream_00001" in done.stderr
-    assert 0 <= json.loads(done.stdout)["frame_map"] <= 1
+def test_two_runs_with_one_seed_agree_and_another_seed_differs(streams: Path, tmp_path: Path) -> None:
+    def weights(name: str, seed: int) -> dict[str, Tensor]:
+        run = open_tiny_run(streams, tmp_path / name, replace(TINY, seed=seed))
+        train_trunk(run, SILENT)
+        return load_trunk(run).state_dict()
+
+    first, second, other = weights("a", 1), weights("b", 1), weights("c", 2)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["head.classify.weight"], other["head.classify.weight"])
 
 
-def set_entry(name: str, key: str, value: object) -> Callable[[dict[str, Any]], None]:
-    def change(annotations: dict[str, Any]) -> None:
-        annotations["database"][name][key] = value
+def test_a_stage_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(streams: Path, tmp_path: Path) -> None:
+    whole, cut = (open_tiny_run(streams, tmp_path / name) for name in ("whole", "cut"))
+    train_trunk(whole, SILENT)
 
-    return change
+    def stop_at_3(done: int, total: int, loss: float) -> None:
+        if done == 4:  # step 3 is saved, step 4 is not
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_trunk(cut, replace(SILENT, on_step=stop_at_3))
+    train_trunk(cut, SILENT)
+    after, expected = load_trunk(cut).state_dict(), load_trunk(whole).state_dict()
+    assert all(torch.allclose(after[name], expected[name], atol=1e-6) for name in expected)
+
+
+def test_a_run_of_another_recipe_is_refused(streams: Path, tmp_path: Path) -> None:
+    open_tiny_run(streams, tmp_path / "run")
+    with pytest.raises(StageMismatch, match="begun with another recipe"):
+        open_tiny_run(streams, tmp_path / "run", replace(TINY, seed=9))
+
+
+def test_a_stage_whose_predecessor_is_missing_names_it(streams: Path, tmp_path: Path) -> None:
+    done = subprocess.run(train_command(streams, tmp_path / "run", "head"), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "cake train" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda annotations: annotations.pop("database"), "an object under 'database'"),
-        (set_entry("stream_00000", "subset", "dev"), r"stream_00000'\]\.subset: expected one of training"),
-        (set_entry("stream_00000", "duration", "long"), r"stream_00000'\]: expected 'subset', 'duration' in seconds"),
-        (set_entry("stream_00000", "annotations", [{"label": "kick"}]), r"annotations\[0\]: expected a 'label'"),
-        (lambda annotations: annotations["database"].update(gone=annotations["database"]["stream_00000"]), "no video"),
+        ({"sed": 1}, "sed"),
+        ({"trunk": {"schedule": {"steps": 0}}}, "steps >= 1"),
+        ({"distill": {"loss": "l1"}}, "distill.loss"),
+        ({"contrast": {"kind": "fixed"}}, "contrast.kind"),
     ],
 )
-def test_a_wrong_layout_is_told_with_the_file_and_the_field(
-    streams: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None], message: str
+def test_a_wrong_recipe_is_told_with_its_field(change: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeInvalid, match=message):
+        Recipe.from_json(change)
+
+
+def test_a_recipe_survives_json() -> None:
+    assert Recipe.from_json(json.loads(json.dumps(TINY.to_json()))) == TINY
+
+
+@pytest.fixture(scope="module")
+def with_teacher(streams: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose trunk and teacher are trained, and nothing after."""
+    out = tmp_path_factory.mktemp("teacher") / "run"
+    run = open_tiny_run(streams, out)
+    train(run, SILENT, [StageName.TRUNK, StageName.TEACHER])
+    return out
+
+
+@pytest.mark.parametrize("changes", [{"loss": "mse"}, {"loss": "mgd"}, {"loss": "cosine"}, {"freeze_trunk": False}])
+def test_distillation_brings_the_adapter_nearer_to_the_teacher(
+    streams: Path, with_teacher: Path, changes: dict[str, object], tmp_path: Path
 ) -> None:
-    (tmp_path / "videos").symlink_to(streams / "videos")
-    annotations = json.loads((streams / "annotations.json").read_text())
-    change(annotations)
-    (tmp_path / "annotations.json").write_text(json.dumps(annotations))
-    with pytest.raises(DataInvalid, match=rf"annotations\.json.*{message}"):
-        read_annotations(tmp_path)
+    recipe = with_distillation(**changes, schedule=Schedule(40, warmup_steps=2, learning_rate=5e-3))
+    shutil.copytree(with_teacher / "stages", tmp_path / "run" / "stages")
+    (tmp_path / "run" / "cache").symlink_to(with_teacher / "cache")
+    run = open_tiny_run(streams, tmp_path / "run", recipe)
+    cosine = distill(run, SILENT)
+    lines = (tmp_path / "run" / "stages" / "distill" / "log.jsonl").read_text().splitlines()
+    losses = [json.loads(line)["loss"] for line in lines]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    assert -1 <= cosine <= 1
+    temperatures = {m.temperature for m in load_student(run).motion.modules() if isinstance(m, Attention)}
+    assert temperatures == {1.0}, "what serves has no temperature"
 
 
-def test_a_folder_without_annotations_is_told_what_it_lacks(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [*CAKE, "train", "--data", str(tmp_path), "--out", str(tmp_path / "out")], capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert "annotations.json: not there" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_the_teacher_sees_two_channels_and_the_trunk_three(streams: Path, with_teacher: Path) -> None:
+    run = open_tiny_run(streams, with_teacher)
+    assert load_teacher(run).trunk.config.input_channels == 2
+    assert load_trunk(run).trunk.config.input_channels == 3
 
 
-def test_frames_get_the_label_of_the_segment_that_covers_them(streams: Path) -> None:
-    video = read_annotations(streams)[0]
-    labels = ("background", *sorted({label for _, _, label in video.segments}))
-    pts_s_T = np.arange(0, 6, 0.1)
-    for pts_s, target in zip(pts_s_T, frame_targets(video, labels, pts_s_T), strict=True):
-        covering = [label for start_s, end_s, label in video.segments if start_s <= pts_s < end_s]
-        assert labels[target] == (covering[0] if covering else "background")
+def test_a_finished_stage_is_not_trained_again(streams: Path, with_teacher: Path) -> None:
+    run = open_tiny_run(streams, with_teacher)
+    before = (with_teacher / "stages" / "teacher" / "state.pt").stat().st_mtime_ns
+    train_teacher(run, SILENT)
+    assert (with_teacher / "stages" / "teacher" / "state.pt").stat().st_mtime_ns == before
+
+
+def test_flow_follows_a_picture_that_moves_and_begins_with_none() -> None:
+    rng = np.random.default_rng(0)
+    scene = np.kron(rng.integers(0, 255, (20, 20, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    images = np.stack([scene[20 : 20 + 64, 20 - 3 * t : 84 - 3 * t] for t in range(3)])
+    flow = dis_flow(images)
+    assert not flow[0].any()
+    middle_x, middle_y = np.median(flow[1:, 16:48, 16:48], axis=(0, 1, 2))
+    assert (middle_x, middle_y) == (pytest.approx(3, abs=0.3), pytest.approx(0, abs=0.3))
+
+
+def test_flow_is_clamped_scaled_and_shrinks_with_the_picture() -> None:
+    flow = np.full((1, 96 + MARGIN, 96 + MARGIN, 2), 10.0, np.float16)
+    assert see_pictures(flow, View((0, 0))).mean() == pytest.approx(10 / 20)
+    assert see_pictures(flow, View(None)).mean() == pytest.approx(10 / 20 * 96 / (96 + MARGIN))
+    assert see_pictures(10 * flow, View((0, 0))).max() == 1
+
+
+def test_maps_made_in_chunks_equal_those_of_the_whole_video() -> None:
+    torch.manual_seed(0)
+    trunk = SingleStream(cake_xs(("background", "kick"))).trunk.eval()
+    frames = past_steps(trunk.config) + 40
+    pictures = np.random.default_rng(0).integers(0, 255, (frames, 96 + MARGIN, 96 + MARGIN, 3), dtype=np.uint8)
+    whole = trunk_maps(trunk, pictures, View(None), chunk_steps=frames)
+    cut = trunk_maps(trunk, pictures, View(None), chunk_steps=past_steps(trunk.config) // 2 + 60)
+    assert np.abs(whole.astype(float) - cut.astype(float)).max() < 1e-2 * np.abs(whole).max()
+
+
+def test_a_queue_keeps_the_newest_keys_of_each_label() -> None:
+    queues = Queues(labels=2, length=3, dimension=1)
+    for value in range(5):
+        queues.push(torch.tensor([[float(value)]]), torch.tensor([[0.0, 1.0]]))
+    assert queues.filled.tolist() == [[False] * 3, [True] * 3]
+    assert sorted(queues.keys[1, :, 0].tolist()) == [2, 3, 4]
+    queues.push(torch.arange(10.0, 20.0)[:, None], torch.tensor([[1.0, 0.0]] * 10))
+    assert sorted(queues.keys[0, :, 0].tolist()) == [17, 18, 19]
+
+
+def test_the_learning_rate_warms_up_and_falls_to_nothing() -> None:
+    schedule = Schedule(steps=100, learning_rate=1.0, warmup_steps=10)
+    rates = [learning_rate(step, schedule) for step in range(101)]
+    assert max(rates) == rates[10] == 1.0
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0)
+
+
+def test_training_can_begin_with_the_trunk_of_a_checkpoint(streams: Path, trained: Path, tmp_path: Path) -> None:
+    known, _ = load_checkpoint(trained)
+    run = replace(open_tiny_run(streams, tmp_path / "run"), init=trained)
+    slow = replace(TINY, trunk=replace(TINY.trunk, schedule=Schedule(1, learning_rate=1e-9)))
+    train_trunk(replace(run, recipe=slow), SILENT)
+    begun = load_trunk(replace(run, recipe=slow)).trunk
+    for name, weight in known.trunk.named_parameters():
+        assert torch.allclose(begun.get_parameter(name), weight, atol=1e-6)

@@ -79,14 +79,14 @@ def _write_maps(run: Run, source: MapSource, video: LabelledVideo) -> None:
 
 
 @torch.inference_mode()
-def trunk_maps(trunk: Trunk, pictures_TPPC: NDArray[Any], view: View) -> Maps:
+def trunk_maps(trunk: Trunk, pictures_TPPC: NDArray[Any], view: View, chunk_steps: int = CHUNK_STEPS) -> Maps:
     """The causal trunk's last map of every frame (T, C, H, W), in chunks of bounded memory."""
     context = past_steps(trunk.config)
     device = next(trunk.parameters()).device
     chunks: list[Maps] = []
-    for first in range(0, len(pictures_TPPC), CHUNK_STEPS):
+    for first in range(0, len(pictures_TPPC), chunk_steps):
         begin = max(0, first - context)
-        x_TCSS = torch.from_numpy(see_pictures(pictures_TPPC[begin : first + CHUNK_STEPS], view)).to(device)
+        x_TCSS = torch.from_numpy(see_pictures(pictures_TPPC[begin : first + chunk_steps], view)).to(device)
         *_, maps_TCHW = trunk.sequence_maps(time_major(x_TCSS[None]), streams=1)
         chunks.append(maps_TCHW[first - begin :].half().cpu().numpy())
     return np.concatenate(chunks)

@@ -1,0 +1,41 @@
+"""A tiny network and tiny labelled data for the tests of training."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from model.training.mocap import write_mocap_streams
+from model.training.placement import Placement
+from model.training.recipe import ContrastRecipe, DistillRecipe, HeadRecipe, Recipe, Schedule, SequenceRecipe
+from model.training.run import Progress, Run, open_run
+
+STEPS = 6
+ALONE = Placement("cpu", 1, 0, mixed_precision=False)
+SILENT = Progress(lambda stage: None, lambda done, total: None, lambda done, total, loss: None)
+
+TINY = Recipe(
+    views=2,
+    trunk=SequenceRecipe(Schedule(STEPS, warmup_steps=2), sequences=2, sequence_steps=16),
+    teacher=SequenceRecipe(Schedule(STEPS, warmup_steps=2), sequences=2, sequence_steps=16),
+    distill=DistillRecipe(Schedule(STEPS, warmup_steps=2), sequences=2, sequence_steps=16),
+    contrast=ContrastRecipe(Schedule(STEPS, warmup_steps=2), windows=8, window_steps=24, queue_keys=16),
+    head=HeadRecipe(Schedule(STEPS, warmup_steps=2), windows=8, window_steps=24),
+)
+
+
+def write_streams(folder: Path) -> Path:
+    """Four streams of six seconds, the last one for validation."""
+    write_mocap_streams(folder, minutes=0.4, seed=5, size=112, fps=10, stream_s=6.0, workers=2, targets=True)
+    annotations = json.loads((folder / "annotations.json").read_text())
+    for index, entry in enumerate(annotations["database"].values()):
+        entry["subset"] = "validation" if index == 3 else "training"
+    (folder / "annotations.json").write_text(json.dumps(annotations))
+    return folder
+
+
+def open_tiny_run(data: Path, out: Path, recipe: Recipe = TINY, placement: Placement = ALONE) -> Run:
+    return open_run(data, out, "cake-xs", recipe, placement, SILENT, checkpoint_every_s=0)
+
+
+def with_distillation(**changes: object) -> Recipe:
+    return replace(TINY, distill=replace(TINY.distill, **changes))  # type: ignore[arg-type]
