@@ -1,25 +1,27 @@
 """Checkpoints: a folder with `model.safetensors` (weights) and `model.json` (the `ModelConfig`). Loading is strict.
 
-Also reads the weights of the authors' reference implementation, whose layers have other names.
+A checkpoint holds whole parts of the network, as a rule all of them. One that lacks some, as an imported trunk does, is
+a start for training (`load_parts`) and is refused by `load_checkpoint`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.cake import Cake
-from model.config import ConfigInvalid, ModelConfig
+from model.config import ConfigInvalid, ModelConfig, TrunkConfig
 
 SHIPPED_DIR = Path(__file__).parent / "weights"
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "model.json"
+PARTS = ("trunk", "static_head", "motion", "motion_head", "head")
+"""The children of `Cake`, in the order in which they are trained."""
 
 
 class CheckpointNotFound(LookupError):
@@ -46,11 +48,16 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
     raise CheckpointNotFound(f"no model {str(name_or_path)!r}; give a folder with {CONFIG_FILE}, or one of: {known}")
 
 
-def save_checkpoint(folder: Path, model: Cake, config: ModelConfig | None = None) -> None:
-    """Write weights and configuration (the model's own unless given). Each file replaces its older one in one move."""
+def save_checkpoint(
+    folder: Path, model: Cake, config: ModelConfig | None = None, parts: Collection[str] = PARTS
+) -> None:
+    """Write weights (of all parts unless some are named) and configuration (the model's own unless given).
+
+    Each file replaces its older one in one move.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     weights, partial = folder / WEIGHTS_FILE, folder / f"{WEIGHTS_FILE}.partial"
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, partial)
+    save_file({name: tensor.contiguous() for name, tensor in tensors_of(model, parts).items()}, partial)
     partial.replace(weights)
     write_config(folder, config or model.config)
 
@@ -68,22 +75,68 @@ def read_config(folder: Path) -> ModelConfig:
         raise CheckpointInvalid(f"{folder.name}/{CONFIG_FILE}: {error}") from error
 
 
+def part_of(name: str) -> str:
+    """The part of the network that a tensor of this name belongs to."""
+    return name.partition(".")[0]
+
+
+def tensors_of(model: Cake, parts: Collection[str]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in model.state_dict().items() if part_of(name) in parts}
+
+
 def load_checkpoint(name_or_path: str | Path) -> tuple[Cake, str]:
-    """The network, in evaluation mode, and its version: 12 hex digits of the SHA-256 of weights and config."""
+    """The network, in evaluation mode, and its version. `CheckpointInvalid` when it is a start for training."""
     folder = find_checkpoint(name_or_path)
-    config = read_config(folder)
+    model = Cake(read_config(folder))
+    weights, version = _read_weights(folder)
+    held = {part_of(name) for name in weights}
+    if held and held < set(PARTS):
+        untrained = ", ".join(part for part in PARTS if part not in held)
+        raise CheckpointInvalid(
+            f"{folder.name} is a start for training, not a whole model: it lacks {untrained}; "
+            f"train it with: cake train --init {folder.name}"
+        )
+    load_weights(model, weights)
+    return model.eval(), version
+
+
+def checkpoint_version(name_or_path: str | Path) -> str:
+    """12 hex digits of the SHA-256 of weights and configuration."""
+    return _read_weights(find_checkpoint(name_or_path))[1]
+
+
+def load_parts(name_or_path: str | Path, trunk: TrunkConfig, modules: Mapping[str, nn.Module]) -> tuple[str, ...]:
+    """Begin `modules`, each under the name of the part it stands for, with what a checkpoint holds of these parts.
+
+    `trunk` is the configuration that the modules were built with; the checkpoint's must equal it. A part that the
+    checkpoint holds is loaded strictly: every tensor in its shape and nothing else. Returns the names of the parts
+    loaded, in the order of `PARTS`; the others stay as they are. `CheckpointInvalid` when there is none, or when one
+    does not fit; `CheckpointNotFound` as in `find_checkpoint`.
+    """
+    folder = find_checkpoint(name_or_path)
+    if read_config(folder).trunk != trunk:
+        raise CheckpointInvalid(f"{folder.name}: its trunk is of another architecture than the network to be trained")
+    weights, _ = _read_weights(folder)
+    held = tuple(part for part in PARTS if part in modules and any(part_of(name) == part for name in weights))
+    if not held:
+        raise CheckpointInvalid(f"{folder.name} holds none of: {', '.join(modules)}")
+    for part in held:
+        own = {name.removeprefix(f"{part}."): tensor for name, tensor in weights.items() if part_of(name) == part}
+        load_weights(modules[part], own)
+    return held
+
+
+def _read_weights(folder: Path) -> tuple[dict[str, Tensor], str]:
+    """The tensors and the version."""
     try:
         data = (folder / WEIGHTS_FILE).read_bytes()
         weights = load(data)
     except (OSError, SafetensorError) as error:
         raise CheckpointInvalid(f"{folder.name}/{WEIGHTS_FILE} cannot be read: {error}") from error
-    model = Cake(config)
-    load_weights(model, weights)
-    digest = hashlib.sha256(data + (folder / CONFIG_FILE).read_bytes())
-    return model.eval(), digest.hexdigest()[:12]
+    return weights, hashlib.sha256(data + (folder / CONFIG_FILE).read_bytes()).hexdigest()[:12]
 
 
-def load_weights(model: Cake, weights: Mapping[str, Tensor]) -> None:
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Strict: every parameter and buffer must be there in its shape, and nothing else."""
     expected = model.state_dict()
     missing, unknown = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
@@ -93,80 +146,3 @@ def load_weights(model: Cake, weights: Mapping[str, Tensor]) -> None:
         if weights[name].shape != tensor.shape:
             raise CheckpointInvalid(f"{name} has shape {tuple(weights[name].shape)}, not {tuple(tensor.shape)}")
     model.load_state_dict(dict(weights))
-
-
-_ODCONV = (
-    (r"\.attention\.fc\.", ".attention.reduce."),
-    (r"\.attention\.bn\.", ".attention.norm."),
-    (r"\.channel_fc\.", ".input_channel."),
-    (r"\.filter_fc\.", ".output_channel."),
-    (r"\.spatial_fc\.", ".position."),
-    (r"\.kernel_fc\.", ".kernel."),
-)
-_FEATURE_HEAD = (
-    (r"\.pool\.pre_conv\.", ".widen."),
-    (r"\.pool\.pre_norm\.", ".norm."),
-    (r"\.pool\.post_conv\.", ".project."),
-)
-_STUDENT_NAMES = (
-    (r"^blocks\.0\.conv\.conv_t\.", "trunk.stem.spatial."),
-    (r"^blocks\.0\.conv\.conv_xy\.", "trunk.stem.temporal."),
-    (r"^blocks\.0\.norm\.", "trunk.stem.norm."),
-    (r"^blocks\.([1-4])\.res_blocks\.", lambda match: f"trunk.stages.{int(match[1]) - 1}."),
-    (r"\.branch1_conv\.", ".shortcut."),
-    (r"\.branch1_norm\.", ".shortcut_norm."),
-    (r"\.branch2\.conv_a\.", ".expand."),
-    (r"\.branch2\.norm_a\.", ".expand_norm."),
-    (r"\.branch2\.conv_b\.", ".depthwise."),
-    (r"\.branch2\.norm_b\.0\.", ".depthwise_norm."),
-    (r"\.branch2\.norm_b\.1\.block\.0\.", ".squeeze.reduce."),
-    (r"\.branch2\.norm_b\.1\.block\.2\.", ".squeeze.expand."),
-    (r"\.branch2\.conv_c\.", ".project."),
-    (r"\.branch2\.norm_c\.", ".project_norm."),
-    (r"^head\.", "static_head."),
-    (r"^flow_head\.", "motion_head."),
-    (r"^flow_adapter\.0\.", "motion.adapt_depthwise."),
-    (r"^flow_adapter\.1\.", "motion.adapt_depthwise_norm."),
-    (r"^flow_adapter\.3\.", "motion.adapt_pointwise."),
-    (r"^flow_adapter\.4\.", "motion.adapt_pointwise_norm."),
-    (r"^hallucinator\.time_odconv\.", "motion.temporal."),
-    (r"^hallucinator\.bn1\.", "motion.temporal_norm."),
-    (r"^hallucinator\.space_odconv\.", "motion.spatial."),
-    (r"^hallucinator\.bn2\.", "motion.spatial_norm."),
-    *_FEATURE_HEAD,
-    *_ODCONV,
-)
-_HEAD_NAMES = (
-    (r"^layer1\.0\.", "head.fuse."),
-    (r"^layer1\.1\.", "head.fuse_norm."),
-    (r"^gru\.", "head.gru."),
-    (r"^f_classification\.0\.", "head.classify."),
-)
-_KINETICS_CLASSIFIERS = ("head.proj.", "flow_head.proj.")
-
-
-def load_reference(model: Cake, student: Mapping[str, Tensor], head: Mapping[str, Tensor]) -> None:
-    """Put the reference implementation's student and head weights into `model` (its configuration must be `cake-s`).
-
-    The two 400-way Kinetics classifiers are left out, as CAKE's own head takes their place. `CheckpointInvalid` names
-    the first keys that are missing or unknown.
-    """
-    features = {name: tensor for name, tensor in student.items() if not name.startswith(_KINETICS_CLASSIFIERS)}
-    renamed = {_rename(name, _STUDENT_NAMES): tensor for name, tensor in features.items()}
-    renamed |= {_rename(name, _HEAD_NAMES): tensor for name, tensor in head.items()}
-    expected = model.state_dict()
-    load_weights(model, {name: _without_unit_dims(tensor, expected.get(name)) for name, tensor in renamed.items()})
-
-
-def _rename(name: str, rules: tuple[tuple[str, object], ...]) -> str:
-    for pattern, replacement in rules:
-        name = re.sub(pattern, replacement, name)  # type: ignore[call-overload]
-    return name
-
-
-def _without_unit_dims(tensor: Tensor, expected: Tensor | None) -> Tensor:
-    """The reference writes its 2-D and linear layers as 3-D convolutions: same numbers, further dimensions of one."""
-    if expected is None or tensor.shape == expected.shape:
-        return tensor
-    same = [size for size in tensor.shape if size != 1] == [size for size in expected.shape if size != 1]
-    return tensor.reshape(expected.shape) if same else tensor
