@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,56 @@ def test_each_stage_sees_only_its_part_of_the_actions():
     stages = metrics.stage_calibrated_average_precision(scores, targets)[:, 0]
     assert stages[4] == 1.0
     assert np.delete(stages, 4).max() < 0.9
+
+
+def test_an_action_ends_where_another_stream_begins():
+    targets, first = np.ones((20, 1), bool), np.arange(20) % 10 == 0
+    targets[18:] = False
+    assert [run.tolist() for run in metrics.runs(targets[:, 0])] == [[0], [17]]
+    assert [run.tolist() for run in metrics.runs(targets[:, 0], first)] == [[0, 10], [9, 17]]
+    scores = np.linspace(1, 0, 20)[:, None]
+    joined, apart = (metrics.stage_calibrated_average_precision(scores, targets, first_T=f) for f in (None, first))
+    assert joined.shape == apart.shape == (10, 1)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=60), st.data())
+def test_runs_cover_the_marked_frames_and_nothing_else(marked, data):
+    targets = np.array(marked)
+    first = np.array(data.draw(st.lists(st.booleans(), min_size=len(marked), max_size=len(marked))))
+    firsts, lasts = metrics.runs(targets, first)
+    covered = np.zeros(len(marked), int)
+    for begin, end in zip(firsts, lasts, strict=True):
+        covered[begin : end + 1] += 1
+        assert not first[begin + 1 : end + 1].any()
+    np.testing.assert_array_equal(covered, targets)
+
+
+def test_cliff_diving_counts_as_diving_where_that_raises_the_score():
+    labels = ("background", "CliffDiving", "Diving")
+    scores = np.array([[0.1, 0.8, 0.3], [0.1, 0.2, 0.4]])
+    counted = metrics.count_cliff_diving_as_diving(scores, labels)
+    assert counted.tolist() == [[0.1, 0.8, 0.8], [0.1, 0.2, 0.4]]
+    with pytest.raises(ValueError, match="with the labels 'CliffDiving' and 'Diving'"):
+        metrics.count_cliff_diving_as_diving(scores, ("background", "kick", "Diving"))
+
+
+def test_a_clip_is_a_hit_when_fewer_than_k_labels_reach_its_score():
+    scores, target = np.array([[0.2, 0.5, 0.3], [0.4, 0.3, 0.3], [0.1, 0.1, 0.1]]), np.array([1, 1, 0])
+    assert metrics.top_k_hits(scores, target, 1).tolist() == [True, False, False]
+    assert metrics.top_k_hits(scores, target, 2).tolist() == [True, False, False]
+    assert metrics.top_k_hits(scores, target, 3).tolist() == [True, True, True]
+
+
+@given(st.lists(st.lists(st.integers(0, 5), min_size=4, max_size=4), min_size=1, max_size=20), st.data())
+def test_hits_grow_with_k_and_do_not_depend_on_the_order_of_the_labels(rows, data):
+    scores = np.array(rows, float)
+    target = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows))))
+    order = np.array(data.draw(st.permutations(range(4))))
+    hits = [metrics.top_k_hits(scores, target, k) for k in range(1, 5)]
+    assert all((more >= fewer).all() for fewer, more in pairwise(hits))
+    assert hits[-1].all()
+    moved = np.argsort(order)[target]
+    np.testing.assert_array_equal(metrics.top_k_hits(scores[:, order], moved, 2), hits[1])
 
 
 def starts_ap(predicted: list[tuple[float, float]], true: list[float], within_s: float) -> float:

@@ -65,7 +65,7 @@ def read_session_lists(data_dir: Path) -> SessionLists:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataInvalid(f"{path}: expected session lists in JSON ({error})") from error
-    where, lists = _of_data_set(path, content, data_dir.resolve().name)
+    where, lists = _of_data_set(path, content, data_dir.absolute().name)
     names = _class_names(where, lists)
     ambiguous = _ambiguous_column(names, lists.get("ignore_index"))
     actions = [name for column, name in enumerate(names) if column not in (0, ambiguous)]
@@ -98,7 +98,7 @@ def read_sessions(
 
 
 def _list_file(data_dir: Path) -> Path:
-    for folder in (data_dir, data_dir.resolve().parent):
+    for folder in (data_dir, data_dir.absolute().parent):  # of the link, where the folder is linked into a checkout
         found = sorted(path for pattern in LIST_FILES for path in folder.glob(pattern))
         if len(found) > 1:
             raise DataInvalid(f"{folder}: expected one file of session lists, not {_names(found)}")
@@ -171,7 +171,7 @@ def _folder(data_dir: Path, pattern: str, chosen: str | None) -> Path:
         return found[0]
     if not found:
         raise DataInvalid(f"{data_dir}: no folder {chosen or pattern}; expected one with a .npy file for each session")
-    raise DataInvalid(f"{data_dir}: {_names(found)}; expected one folder {pattern}, or to be told which of them")
+    raise DataInvalid(f"{data_dir}: {_names(found)}; expected one folder {pattern}, or a choice (--rgb, --flow)")
 
 
 def _sequence(name: str, paths: Sequence[Path], lists: SessionLists) -> FeatureSequence:
@@ -201,9 +201,9 @@ def _array(path: Path, list_path: Path) -> NDArray[Any]:
     except FileNotFoundError as error:
         raise DataInvalid(f"{path}: not there, but {list_path} lists this session") from error
     except (OSError, ValueError, EOFError) as error:
-        raise DataInvalid(f"{path}: expected a .npy file of numbers ({error})") from error
+        raise DataInvalid(f"{path}: expected a whole .npy file of numbers") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-        raise DataInvalid(f"{path}: expected a .npy file of numbers")
+        raise DataInvalid(f"{path}: expected a whole .npy file of numbers")
     if array.ndim != 2 or not array.size:
         raise DataInvalid(f"{path}: shape {array.shape}; expected two dimensions, frames and columns, both not empty")
     if not np.isfinite(array).all():

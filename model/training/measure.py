@@ -6,7 +6,7 @@ Shapes: T frames, D features of a branch, K labels.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -86,7 +86,7 @@ def measure_videos(
     _check_labels(data_dir, labels_of(videos), detector.config)
     streams, failures = _score(detector, videos, cache_dir, processes, on_progress)
     if not streams:
-        raise DataInvalid(f"{data_dir}: no video of the subsets {', '.join(subsets)} that decodes")
+        raise DataInvalid(f"{data_dir}: no video of the subsets {', '.join(subsets)} that decodes{_first(failures)}")
     return _evaluate(streams, detector.config, cliff_diving_is_diving), failures
 
 
@@ -133,7 +133,7 @@ def measure_clips(
     videos = [LabelledVideo(name, clip.path, "testing", 0.0, ()) for name, clip in truth.items()]
     streams, failures = _score(detector, videos, cache_dir, processes, on_progress)
     if not streams:
-        raise DataInvalid(f"{list_file}: none of the {len(clips)} clips decodes")
+        raise DataInvalid(f"{list_file}: none of the {len(clips)} clips decodes{_first(failures)}")
     warmup_frames = detector.config.trunk.window_steps - 1
     scores_NK = np.stack([clip_scores(stream.scores, warmup_frames) for stream in streams])
     report = evaluate_clips(scores_NK, [truth[stream.name].label for stream in streams], detector.config.labels)
@@ -196,7 +196,8 @@ def _check_labels(where: Path, labels: Sequence[str], config: ModelConfig) -> No
     unknown = sorted(set(labels) - set(config.labels))
     if unknown:
         told = f"labels that the model does not know: {_listed(unknown)}; it knows {_listed(config.labels)}"
-        raise DataInvalid(f"{where}: {told}")
+        hint = "; numbers need a file of class names (--classes)" if all(map(str.isdecimal, unknown)) else ""
+        raise DataInvalid(f"{where}: {told}{hint}")
 
 
 def _listed(labels: Sequence[str]) -> str:
@@ -208,6 +209,10 @@ def _check_widths(data_dir: Path, sequence: FeatureSequence, expected: int) -> N
         if features_TD.shape[1] != expected:
             told = f"{features_TD.shape[1]} features a frame; expected {expected}, which the model's head takes"
             raise DataInvalid(f"{data_dir}/{kind}: {told}")
+
+
+def _first(failures: Mapping[str, str]) -> str:
+    return "".join(f"; {name}: {reason}" for name, reason in list(failures.items())[:1])
 
 
 def _cache_name(path: Path) -> str:

@@ -44,7 +44,7 @@ def read_clips(list_file: Path, root: Path | None = None, class_file: Path | Non
             raise DataInvalid(f"{where}: {path} is listed already, in line {first_line[path]}; expected it once")
         clips.append(LabelledClip(folder / path, _label(where, label, names, class_file)))
         if not _is_file(clips[-1].path):
-            missing.append(f"{where}: no video {clips[-1].path}")
+            missing.append(f"{where}: no video {str(clips[-1].path)[:200]}")
     if missing:
         others = f" (nor those of {len(missing) - 1} further lines)" if len(missing) > 1 else ""
         raise DataInvalid(f"{missing[0]}; expected a path relative to {folder}{others}")
