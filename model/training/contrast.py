@@ -116,7 +116,7 @@ class ContrastObjective:
         loss = supervised_contrastive_loss(
             query_BD,
             key_BD,
-            queues.keys,
+            queues.keys.clone(),  # the push below comes before the gradient needs them
             queues.filled,
             target_BK,
             temperature=recipe.temperature,

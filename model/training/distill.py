@@ -101,8 +101,8 @@ def _teacher_cosine(run: Run) -> float:
     motion = load_student(run).motion
     cosines = []
     for video in run.validation:
-        found = motion.sequence(torch.from_numpy(load_static_maps(run, video)[0]).float(), streams=1)
-        wanted = torch.from_numpy(load_maps(run, "teacher", video)[0]).float()
+        found = motion.sequence(torch.from_numpy(np.array(load_static_maps(run, video)[0], np.float32)), streams=1)
+        wanted = torch.from_numpy(np.array(load_maps(run, "teacher", video)[0], np.float32))
         cosines.append(float(F.cosine_similarity(found, wanted, dim=1).mean()))
     return float(np.mean(cosines))
 

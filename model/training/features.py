@@ -72,7 +72,7 @@ def _path(run: Run, video: LabelledVideo) -> Path:
 @torch.inference_mode()
 def _features(student: Student, maps_TCHW: NDArray[np.float16]) -> NDArray[np.float32]:
     """Static and motion features (T, F) of the causal trunk's maps."""
-    static_NCHW = torch.from_numpy(maps_TCHW).float()
+    static_NCHW = torch.from_numpy(np.array(maps_TCHW, np.float32))
     motion_NCHW = student.motion.sequence(static_NCHW, streams=1)
     features = (
         student.static_head.sequence(static_NCHW, streams=1),
