@@ -113,7 +113,7 @@ class ClipObjective:
         """Maps (T * B, C, H, W) and label indices (B, T)."""
         places = [
             (block, int(rng.integers(len(block.target_VT))))
-            for block in (self.blocks[rng.integers(len(self.blocks))] for _ in range(self.recipe.sequences))
+            for block in (self.blocks[int(rng.integers(len(self.blocks)))] for _ in range(self.recipe.sequences))
         ]
         maps_TBCHW = np.stack([block.maps_VTCHW[view] for block, view in places], axis=1)
         target_BT = np.stack([block.target_VT[view] for block, view in places])

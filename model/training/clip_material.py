@@ -151,7 +151,7 @@ def _maps(
     blocks = [int(block) for block in np.unique(block_N)]
     maps: dict[int, ViewMaps] = {}
     for done, block in enumerate(blocks, start=1):
-        members = [(clips[i], int(positive_N[i])) for i in np.flatnonzero(block_N == block)]
+        members = [(clips[i], int(positive_N[i])) for i in np.flatnonzero(block_N == block).tolist()]
         maps[block] = _block_maps(block, members, workshop)
         progress.on_item(done, len(blocks))
     return maps

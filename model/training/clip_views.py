@@ -111,12 +111,9 @@ def _crop(pictures: Sequence[Pictures], rng: np.random.Generator, size: int) -> 
     reach = min(spare_x / 2, _REACH * height)
     top, left = int(rng.uniform(0, spare_y)), int(spare_x / 2 + rng.uniform(-reach, reach))
     method = cv2.INTER_AREA if tall > size else cv2.INTER_LINEAR
-    cropped_TSSC = np.stack(
-        [
-            cv2.resize(picture[top : top + int(tall), left : left + int(wide)], (size, size), interpolation=method)
-            for picture in pictures
-        ]
-    )
+    crops = [picture[top : top + int(tall), left : left + int(wide)] for picture in pictures]
+    sized = [cv2.resize(crop, (size, size), interpolation=method) for crop in crops]
+    cropped_TSSC = np.stack(sized).astype(np.uint8, copy=False)
     return cropped_TSSC[:, :, ::-1] if rng.random() < 0.5 else cropped_TSSC
 
 
