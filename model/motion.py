@@ -39,7 +39,7 @@ class MotionAdapter(nn.Module):
 
     def clip(self, x_BCTHW: Tensor) -> Tensor:
         def normed(norm: nn.Module, y_BCTHW: Tensor) -> Tensor:
-            return unfold_time(norm(fold_time(y_BCTHW)), len(x_BCTHW))
+            return unfold_time(norm(fold_time(y_BCTHW)), x_BCTHW.shape[0])
 
         y_BCTHW = F.relu(normed(self.adapt_depthwise_norm, self.adapt_depthwise.clip(x_BCTHW)))
         y_BCTHW = F.relu(normed(self.adapt_pointwise_norm, self.adapt_pointwise.clip(y_BCTHW)))

@@ -104,17 +104,17 @@ class ODConv3d(nn.Module):
 
     def step(self, x_BCHW: Tensor, state: ODConvState, seen_B: Tensor) -> tuple[Tensor, ODConvState]:
         frames_BTCHW = torch.cat([state.past_BTCHW, x_BCHW[:, None]], dim=1)
-        columns_BTCPL = self._columns(frames_BTCHW.flatten(0, 1)).unflatten(0, (len(x_BCHW), self.taps))
+        columns_BTCPL = self._columns(frames_BTCHW.flatten(0, 1)).unflatten(0, (x_BCHW.shape[0], self.taps))
         mean_BC, window_BSC = window_mean_step(x_BCHW.mean(dim=(2, 3)), state.window_BSC, seen_B)
         y_BCL = self._mix(columns_BTCPL.transpose(1, 2).flatten(2, 3), mean_BC)
-        return y_BCL.view(len(x_BCHW), -1, *x_BCHW.shape[2:]), ODConvState(frames_BTCHW[:, 1:], window_BSC)
+        return y_BCL.view(x_BCHW.shape[0], -1, *x_BCHW.shape[2:]), ODConvState(frames_BTCHW[:, 1:], window_BSC)
 
     def _columns(self, x_NCHW: Tensor) -> Tensor:
         """The kernel's spatial neighbourhood of each pixel: (N, C, kernel^2, L)."""
         if self.kernel_size == 1:
             return x_NCHW.flatten(2)[:, :, None]
         columns = F.unfold(x_NCHW, self.kernel_size, padding=self.kernel_size // 2)
-        return columns.view(len(x_NCHW), self.in_channels, -1, columns.shape[-1])
+        return columns.view(x_NCHW.shape[0], self.in_channels, -1, columns.shape[-1])
 
     def _mix(self, columns_NCPL: Tensor, mean_NC: Tensor) -> Tensor:
         """The dynamic convolution of prepared columns: (N, out, L)."""

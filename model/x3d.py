@@ -101,7 +101,7 @@ class Block(nn.Module):
         return F.relu(y_NCHW + x_NCHW, inplace=True)
 
     def clip(self, x_BCTHW: Tensor) -> Tensor:
-        batch, x_NCHW = len(x_BCTHW), fold_time(x_BCTHW)
+        batch, x_NCHW = x_BCTHW.shape[0], fold_time(x_BCTHW)
         inner = self.depthwise.clip(unfold_time(self.before(x_NCHW), batch))
         inner = unfold_time(self.depthwise_norm(fold_time(inner)), batch)
         if self.squeeze is not None:
@@ -144,8 +144,8 @@ class Stem(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(config.stem_width)
 
     def clip(self, x_BCTHW: Tensor) -> Tensor:
-        y_BCTHW = self.temporal.clip(unfold_time(self.spatial(fold_time(x_BCTHW)), len(x_BCTHW)))
-        return unfold_time(F.relu(self.norm(fold_time(y_BCTHW))), len(x_BCTHW))
+        y_BCTHW = self.temporal.clip(unfold_time(self.spatial(fold_time(x_BCTHW)), x_BCTHW.shape[0]))
+        return unfold_time(F.relu(self.norm(fold_time(y_BCTHW))), x_BCTHW.shape[0])
 
     def sequence(self, x_NCHW: Tensor, streams: int) -> Tensor:
         return F.relu(self.norm(self.temporal.sequence(self.spatial(x_NCHW), streams)), inplace=True)
@@ -189,8 +189,8 @@ class Trunk(nn.Module):
     def clip(self, x_BCTHW: Tensor) -> Tensor:
         if self.config.frame_difference:
             x_NCHW = _standardise(x_BCTHW.permute(2, 0, 1, 3, 4).flatten(0, 1))
-            with_difference = _append_difference(x_NCHW, len(x_BCTHW))
-            x_BCTHW = with_difference.unflatten(0, (-1, len(x_BCTHW))).permute(1, 2, 0, 3, 4)
+            with_difference = _append_difference(x_NCHW, x_BCTHW.shape[0])
+            x_BCTHW = with_difference.unflatten(0, (-1, x_BCTHW.shape[0])).permute(1, 2, 0, 3, 4)
         x_BCTHW = self.stem.clip(x_BCTHW)
         for block in self.blocks():
             x_BCTHW = block.clip(x_BCTHW)
@@ -270,7 +270,7 @@ class FeatureHead(nn.Module):
         return F.relu(self.project(windows_NWC)).mean(dim=1)
 
     def clip(self, x_BCTHW: Tensor) -> Tensor:
-        return self.projected(self.pooled(fold_time(x_BCTHW)).unflatten(0, (len(x_BCTHW), -1)).mean(dim=1))
+        return self.projected(self.pooled(fold_time(x_BCTHW)).unflatten(0, (x_BCTHW.shape[0], -1)).mean(dim=1))
 
     def sequence(self, x_NCHW: Tensor, streams: int) -> Tensor:
         return self.projected(window_mean_sequence(self.pooled(x_NCHW), streams, self.pool_steps))

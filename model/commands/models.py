@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from model.commands.terminal import failing_clearly
+from model.commands.terminal import failing_clearly, require
 
 models_app = typer.Typer(help="List, import and export models.")
 
@@ -99,3 +100,39 @@ def _parsed_labels(text: str) -> tuple[str, ...]:
     if not names:
         raise ValueError("--labels names no action")
     return (BACKGROUND, *names)
+
+
+@models_app.command("export")
+def export_model(
+    model: Annotated[str, typer.Argument(help="Name of a model that ships, or a checkpoint folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for step.onnx and clip.onnx.")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="As ONNX graphs, the only form so far.")] = True,
+) -> None:
+    """Write a model as graphs for runtimes without PyTorch, and compare them with PyTorch in onnxruntime.
+
+    step.onnx is the causal network on one more frame, its state going in and out; clip.onnx is the paper's clip mode.
+    Needs the extra `train` (onnxscript, onnxruntime).
+    """
+    require("models export", "onnxscript", "onnxscript")
+    import torch
+
+    from model.checkpoint import CheckpointNotFound, load_checkpoint
+    from model.export import compare, graphs_of, metadata_of, write_graph
+
+    torch.set_num_threads(1)
+    with failing_clearly(CheckpointNotFound):
+        network, version = load_checkpoint(model)
+        out.mkdir(parents=True, exist_ok=True)
+        for name, graph in graphs_of(network).items():
+            path, partial = out / f"{name}.onnx", out / f"{name}.onnx.partial"
+            typer.echo(f"writing {path}", err=True)
+            write_graph(graph, partial, metadata_of(network, version))
+            told = "not compared with torch: onnxruntime is not installed"
+            if find_spec("onnxruntime") is not None:
+                found = compare(graph, partial)
+                told = (
+                    f"differs from torch by {found.worst:.1e} at most; a call on one thread takes "
+                    f"{found.onnxruntime_s * 1e3:.1f} ms in onnxruntime, {found.torch_s * 1e3:.1f} ms in torch"
+                )
+            partial.replace(path)
+            typer.echo(f"{path}: {told}")
