@@ -94,7 +94,7 @@ def load_checkpoint(name_or_path: str | Path) -> tuple[Cake, str]:
         untrained = ", ".join(part for part in PARTS if part not in held)
         raise CheckpointInvalid(
             f"{folder.name} is a start for training, not a whole model: it lacks {untrained}; "
-            f"train it with: cake train --init {folder.name}"
+            f"train it with: cake train --config {model.config.name} --init {folder.name}"
         )
     load_weights(model, weights)
     return model.eval(), version
@@ -114,8 +114,11 @@ def load_parts(name_or_path: str | Path, trunk: TrunkConfig, modules: Mapping[st
     does not fit; `CheckpointNotFound` as in `find_checkpoint`.
     """
     folder = find_checkpoint(name_or_path)
-    if read_config(folder).trunk != trunk:
-        raise CheckpointInvalid(f"{folder.name}: its trunk is of another architecture than the network to be trained")
+    config = read_config(folder)
+    if config.trunk != trunk:
+        raise CheckpointInvalid(
+            f"{folder.name} has the trunk of {config.name}, of another architecture than the one to be trained"
+        )
     weights, _ = _read_weights(folder)
     held = tuple(part for part in PARTS if part in modules and any(part_of(name) == part for name in weights))
     if not held:

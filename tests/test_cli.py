@@ -35,7 +35,7 @@ def run(*arguments: str, **environ: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "synth mocap"])
+@pytest.mark.parametrize("command", [*COMMANDS, "synth mocap", "models import", "models export"])
 def test_every_command_explains_itself_and_each_of_its_options(command: str) -> None:
     status, out, err = run(*command.split(), "--help", COLUMNS="200")
     assert (status, err) == (0, "")

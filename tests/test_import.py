@@ -89,7 +89,8 @@ def test_an_x3d_file_is_a_start_for_training_and_no_model(x3d: Weights, tmp_path
     config = read_config(out)
     assert (config.labels, config.sample_hz, config.image_size) == (("background", "kick", "punch"), 6.0, 224)
     with pytest.raises(
-        CheckpointInvalid, match="lacks motion, motion_head, head; train it with: cake train --init start"
+        CheckpointInvalid,
+        match="lacks motion, motion_head, head; train it with: cake train --config cake-s --init start",
     ):
         load_checkpoint(out)
 

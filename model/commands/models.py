@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from model.commands.terminal import failing_clearly, require
+
+if TYPE_CHECKING:
+    from model.export import Agreement
 
 models_app = typer.Typer(help="List, import and export models.")
 
@@ -46,8 +49,8 @@ def import_weights(
 ) -> None:
     """Turn weights of the authors' implementation, or of PyTorchVideo's X3D, into a checkpoint.
 
-    Student and head together make a whole model. The student alone, or an X3D, makes a start for training: cake train
-    --init DIR. Every tensor is checked by name and shape. The network takes RGB frames, as the weights were trained on.
+    Student and head together make a whole model; the student alone, or an X3D, makes a start for training. Every tensor
+    is checked by name and shape. The network takes RGB frames, as the weights were trained on.
     """
     from dataclasses import replace
 
@@ -58,13 +61,14 @@ def import_weights(
     from model.pytorchvideo_weights import X3D_PARTS, load_x3d
     from model.reference_weights import STUDENT_PARTS, load_head, load_student
 
-    with failing_clearly():
+    with failing_clearly(OSError):
         if (x3d is None) == (student is None) or (head is not None and student is None):
             raise ValueError("give the authors' --student, with its --head or without, or PyTorchVideo's --x3d")
         if (out / CONFIG_FILE).exists():
             raise ValueError(f"{out} holds a model already; give a new folder")
         config = replace(cake_s(_parsed_labels(labels), image_size), sample_hz=sample_hz)
-        model, held = Cake(config), X3D_PARTS
+        model = Cake(config)
+        held: tuple[str, ...] = X3D_PARTS
         if x3d is not None:
             load_x3d(model, read_weights(x3d), x3d.name)
         if student is not None:
@@ -79,7 +83,7 @@ def import_weights(
     if untrained:
         typer.echo(
             f"untrained, and so not in it: {', '.join(untrained)}. It is a start for training, not yet a model: "
-            f"cake train --init {out}",
+            f"cake train --config {config.name} --init {out}",
             err=True,
         )
 
@@ -88,7 +92,7 @@ def _parsed_labels(text: str) -> tuple[str, ...]:
     """Labels of a list or of a file, the background first, which may be left out."""
     from model.config import BACKGROUND
 
-    if Path(text).is_file():
+    if "," not in text and Path(text).is_file():
         names = [line.strip() for line in Path(text).read_text(encoding="utf-8").splitlines()]
     elif "," not in text and Path(text).suffix:
         raise ValueError(f"--labels: there is no file {text}")
@@ -120,19 +124,25 @@ def export_model(
     from model.export import compare, graphs_of, metadata_of, write_graph
 
     torch.set_num_threads(1)
-    with failing_clearly(CheckpointNotFound):
+    with failing_clearly(CheckpointNotFound, OSError):
         network, version = load_checkpoint(model)
         out.mkdir(parents=True, exist_ok=True)
         for name, graph in graphs_of(network).items():
             path, partial = out / f"{name}.onnx", out / f"{name}.onnx.partial"
             typer.echo(f"writing {path}", err=True)
-            write_graph(graph, partial, metadata_of(network, version))
-            told = "not compared with torch: onnxruntime is not installed"
-            if find_spec("onnxruntime") is not None:
-                found = compare(graph, partial)
-                told = (
-                    f"differs from torch by {found.worst:.1e} at most; a call on one thread takes "
-                    f"{found.onnxruntime_s * 1e3:.1f} ms in onnxruntime, {found.torch_s * 1e3:.1f} ms in torch"
-                )
-            partial.replace(path)
+            try:
+                write_graph(graph, partial, metadata_of(network, version))
+                told = "not compared with torch: onnxruntime is not installed"
+                if find_spec("onnxruntime") is not None:
+                    told = _told(compare(graph, partial))
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
             typer.echo(f"{path}: {told}")
+
+
+def _told(found: Agreement) -> str:
+    return (
+        f"differs from torch by {found.worst:.1e} at most; a call on one thread takes "
+        f"{found.onnxruntime_s * 1e3:.1f} ms in onnxruntime, {found.torch_s * 1e3:.1f} ms in torch"
+    )
