@@ -51,7 +51,7 @@ def _unpickled(path: Path) -> object:
         raise CheckpointInvalid(f"{path.name} cannot be read: {error.strerror}") from error
     except pickle.UnpicklingError as error:
         raise CheckpointInvalid(
-            f"{path.name} is not a file of tensors alone. Code in a weight file is never run: "
+            f"{path.name} is no PyTorch weight file, or holds more than tensors. Code in a weight file is never run: "
             "save the network's state_dict() by itself, with torch.save"
         ) from error
     except _DAMAGED as error:
