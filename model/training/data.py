@@ -179,7 +179,7 @@ def cache_frames(
     Returns the videos that do not decode, with the reason; they are left out, never replaced by black frames.
     """
     cache_dir.mkdir(parents=True, exist_ok=True)
-    jobs = [(video, _cached(cache_dir, video.name, sample_hz, size), sample_hz, size) for video in videos]
+    jobs = [(video, frames_path(cache_dir, video.name, sample_hz, size), sample_hz, size) for video in videos]
     failures: dict[str, str] = {}
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes) as pool:
@@ -191,11 +191,11 @@ def cache_frames(
 
 
 def load_frames(cache_dir: Path, name: str, *, sample_hz: float, size: int) -> Frames:
-    path = _cached(cache_dir, name, sample_hz, size)
+    path = frames_path(cache_dir, name, sample_hz, size)
     return Frames(np.load(path, mmap_mode="r"), np.load(path.with_suffix(".pts.npy")))
 
 
-def _cached(cache_dir: Path, name: str, sample_hz: float, size: int) -> Path:
+def frames_path(cache_dir: Path, name: str, sample_hz: float, size: int) -> Path:
     return cache_dir / f"{name}.{size}px.{sample_hz:g}hz.npy"
 
 
