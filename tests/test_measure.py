@@ -128,9 +128,9 @@ def test_scores_over_features_are_causal_and_those_of_the_step(thumos: Path, tmp
     torch.manual_seed(1)
     model = Cake(replace(tiny_model().config, labels=ACTIONS)).eval()
     sequence = read_all(thumos)[0]
-    scores_TK = score_features(model, sequence)
+    scores_TK = score_features(model.head, sequence)
     head = replace(sequence, static_TD=sequence.static_TD[:9], motion_TD=sequence.motion_TD[:9], pts_s_T=np.arange(9.0))
-    np.testing.assert_allclose(score_features(model, head), scores_TK[:9], atol=1e-6)
+    np.testing.assert_allclose(score_features(model.head, head), scores_TK[:9], atol=1e-6)
     hidden_BH = model.head.fresh(1)
     with torch.no_grad():
         for t in range(9):

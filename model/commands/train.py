@@ -17,7 +17,11 @@ from model.training.recipe import Recipe, StageName
 if TYPE_CHECKING:
     from model.training.run import Progress as TrainingProgress
 
-Data = Annotated[Path | None, typer.Option(help="Folder with videos/ and annotations.json.")]
+Data = Annotated[Path | None, typer.Option(help="Annotated videos, a feature folder, or a list of clips.")]
+Validation = Annotated[Path | None, typer.Option(help="List of clips for validation, when --data is one for training.")]
+Classes = Annotated[Path | None, typer.Option(help="Names of the classes that lists of clips count.")]
+Rgb = Annotated[str | None, typer.Option(help="Folder rgb_* of a feature folder that has several.")]
+Flow = Annotated[str | None, typer.Option(help="Folder flow_* of a feature folder that has several.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run: checkpoint, report, logs and caches.")]
 Config = Annotated[str, typer.Option(help="Size of network: cake-xs or cake-s.")]
 RecipeFile = Annotated[Path | None, typer.Option(help="JSON file of settings that differ; see: cake train recipe")]
@@ -53,6 +57,10 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
         init: Init = None,
         seed: Seed = None,
         effort: Effort = 1.0,
+        validation: Validation = None,
+        classes: Classes = None,
+        rgb: Rgb = None,
+        flow: Flow = None,
         processes: Processes = CORES,
         checkpoint_every_s: CheckpointEvery = 120.0,
     ) -> None:
@@ -62,46 +70,48 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
             typer.echo("cake: train needs --data and --out; see: cake train --help", err=True)
             raise typer.Exit(2)
         require("train", "cv2", "opencv-python-headless")
+        from model.training.feature_run import open_feature_run, train_on_features
+        from model.training.measure import Layout, layout_of
+        from model.training.placement import Placement
+        from model.training.run import open_run
+        from model.training.train import train
+
         with failing_clearly(LookupError), progress_bars() as bars:
+            progress, placement = _show(bars), Placement.detect(processes)
             chosen = _read_recipe(recipe, seed).shortened(effort)
-            failures = _train(data, out, config, chosen, init, processes, checkpoint_every_s, stages, bars)
+            if layout_of(data) is Layout.FEATURES:
+                features = open_feature_run(
+                    data,
+                    out,
+                    config,
+                    chosen,
+                    placement,
+                    rgb=rgb,
+                    flow=flow,
+                    init=init,
+                    checkpoint_every_s=checkpoint_every_s,
+                )
+                train_on_features(features, progress)
+                failures = {}
+            else:
+                run = open_run(
+                    data,
+                    out,
+                    config,
+                    chosen,
+                    placement,
+                    progress,
+                    validation_list=validation,
+                    class_file=classes,
+                    init=init,
+                    checkpoint_every_s=checkpoint_every_s,
+                )
+                train(run, progress, stages)
+                failures = dict(run.failures)
         report_failures(failures)
-        if StageName.CALIBRATE in stages:
-            typer.echo(
-                f"wrote {out}; see {out / 'report.html'}, and measure it with: cake eval --model {out}", err=True
-            )
+        typer.echo(f"wrote {out}; measure it with: cake eval --model {out} --data DIR", err=True)
 
     return command
-
-
-def _train(
-    data: Path,
-    out: Path,
-    config: str,
-    recipe: Recipe,
-    init: Path | None,
-    processes: int,
-    checkpoint_every_s: float,
-    stages: Sequence[StageName],
-    bars: Progress,
-) -> dict[str, str]:
-    from model.training.placement import Placement
-    from model.training.run import open_run
-    from model.training.train import train
-
-    progress = _show(bars)
-    run = open_run(
-        data,
-        out,
-        config,
-        recipe,
-        Placement.detect(processes),
-        progress,
-        init=init,
-        checkpoint_every_s=checkpoint_every_s,
-    )
-    train(run, progress, stages)
-    return dict(run.failures)
 
 
 train_app.callback(invoke_without_command=True)(_stage_command(tuple(StageName)))

@@ -5,7 +5,6 @@ Shapes: T frames, D features of a branch, K labels.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
@@ -14,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.cake import Cake
-from model.checkpoint import load_checkpoint
+from model.checkpoint import find_checkpoint, load_parts, read_config
 from model.config import ModelConfig
 from model.detector import Detector
+from model.head import Head
 from model.metrics import Floats, count_cliff_diving_as_diving, runs
 from model.training.clip_report import ClipReport, clip_scores, evaluate_clips
 from model.training.data import (
@@ -42,7 +41,7 @@ from model.training.feature_sessions import (
 from model.training.features import FeatureSequence
 from model.training.scores import Segment, StreamScores
 from model.training.scoring import score_videos
-from model.training.video_lists import read_clips
+from model.training.video_lists import clip_name, read_clips
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
@@ -101,19 +100,19 @@ def measure_features(
     on_progress: OnProgress,
 ) -> EvaluationReport:
     """The model's head alone, causally over the stored features of the sessions of `subsets`."""
-    cake, _ = load_checkpoint(model)
+    config, head = load_head(model)
     lists = read_session_lists(data_dir)
-    _check_labels(lists.path, lists.labels, cake.config)
+    _check_labels(lists.path, lists.labels, config)
     sequences = [s for subset in subsets for s in read_sessions(data_dir, lists, subset, rgb=rgb, flow=flow)]
     if not sequences:
         raise DataInvalid(f"{lists.path}: lists no session of the subsets {', '.join(subsets)}")
-    _check_widths(data_dir, sequences[0], cake.config.head.feature_dim)
+    _check_widths(data_dir, sequences[0], config.head.feature_dim)
     streams = []
     for done, sequence in enumerate(sequences, start=1):
         segments = segments_of(sequence, lists.labels)
-        streams.append(StreamScores(sequence.name, sequence.pts_s_T, score_features(cake, sequence), segments))
+        streams.append(StreamScores(sequence.name, sequence.pts_s_T, score_features(head, sequence), segments))
         on_progress(f"scoring {len(sequences)} sessions", done, len(sequences))
-    return _evaluate(streams, cake.config, cliff_diving_is_diving)
+    return _evaluate(streams, config, cliff_diving_is_diving)
 
 
 def measure_clips(
@@ -129,7 +128,7 @@ def measure_clips(
     """The listed clips (see `clip_scores`), and which do not decode. `DataInvalid` when none is left."""
     clips = read_clips(list_file, root, class_file)
     _check_labels(list_file, [clip.label for clip in clips], detector.config)
-    truth = {_cache_name(clip.path): clip for clip in clips}
+    truth = {clip_name(clip.path): clip for clip in clips}
     videos = [LabelledVideo(name, clip.path, "testing", 0.0, ()) for name, clip in truth.items()]
     streams, failures = _score(detector, videos, cache_dir, processes, on_progress)
     if not streams:
@@ -140,16 +139,24 @@ def measure_clips(
     return report, {str(truth[name].path): reason for name, reason in failures.items()}
 
 
+def load_head(model: str | Path) -> tuple[ModelConfig, Head]:
+    """Configuration and head of a checkpoint, which may hold nothing else (see `model.training.feature_run`)."""
+    config = read_config(find_checkpoint(model))
+    head = Head(config.head, len(config.labels))
+    load_parts(model, config.trunk, {"head": head})
+    return config, head.eval()
+
+
 @torch.inference_mode()
-def score_features(model: Cake, sequence: FeatureSequence) -> Floats:
+def score_features(head: Head, sequence: FeatureSequence) -> Floats:
     """Scores (T, K) of every frame, each from the frames up to it."""
-    hidden_BH = model.head.fresh(1)
+    hidden_BH = head.fresh(1)
     scores: list[Floats] = []
     for begin in range(0, len(sequence.pts_s_T), _CHUNK_STEPS):
         window = slice(begin, begin + _CHUNK_STEPS)
         features_TF = np.concatenate([sequence.static_TD[window], sequence.motion_TD[window]], axis=1)
-        logits_BTK, hidden_BH = model.head.logits(torch.from_numpy(features_TF)[None], hidden_BH)
-        scores.append(model.head.activate(logits_BTK)[0].numpy())
+        logits_BTK, hidden_BH = head.logits(torch.from_numpy(features_TF)[None], hidden_BH)
+        scores.append(head.activate(logits_BTK)[0].numpy())
     return np.concatenate(scores)
 
 
@@ -213,8 +220,3 @@ def _check_widths(data_dir: Path, sequence: FeatureSequence, expected: int) -> N
 
 def _first(failures: Mapping[str, str]) -> str:
     return "".join(f"; {name}: {reason}" for name, reason in list(failures.items())[:1])
-
-
-def _cache_name(path: Path) -> str:
-    """Clips of different folders may share a name."""
-    return f"{path.stem}-{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:12]}"

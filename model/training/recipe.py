@@ -145,8 +145,8 @@ class Recipe:
         """The same with `effort` times the steps of every stage, at least one."""
 
         def scale(schedule: Schedule) -> Schedule:
-            steps = max(1, round(effort * schedule.steps))
-            return replace(schedule, steps=steps, warmup_steps=min(schedule.warmup_steps, steps // 4))
+            steps, warmup_steps = (round(effort * each) for each in (schedule.steps, schedule.warmup_steps))
+            return replace(schedule, steps=max(1, steps), warmup_steps=warmup_steps)
 
         return replace(
             self,

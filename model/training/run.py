@@ -36,6 +36,7 @@ from model.training.flow import cache_flow, flow_path
 from model.training.loop import Stage, StageMismatch
 from model.training.placement import Placement
 from model.training.recipe import Recipe, Schedule
+from model.training.video_lists import read_labelled_clips
 from model.training.views import MARGIN
 
 RECIPE_FILE = "recipe.json"
@@ -96,24 +97,29 @@ class Run:
 
 
 def open_run(
-    data_dir: Path,
+    data: Path,
     out_dir: Path,
     config_name: str,
     recipe: Recipe,
     placement: Placement,
     progress: Progress,
     *,
+    validation_list: Path | None = None,
+    class_file: Path | None = None,
     init: Path | None = None,
     checkpoint_every_s: float = 120.0,
 ) -> Run:
     """Read the annotations and decode the videos, once.
 
+    `data` is a folder with videos/ and annotations.json, or a list of clips; then `validation_list` is another, and
+    `class_file` names the classes of both.
+
     Raises `DataInvalid` for a wrong layout or when no video of a needed subset decodes, `StageMismatch` for a folder
     whose run was begun with another recipe, `CheckpointNotFound` for an unknown `init`.
     """
-    videos = read_annotations(data_dir)
+    videos = _read_videos(data, validation_list, class_file)
     config = architecture(config_name, (BACKGROUND, *labels_of(videos)))
-    _keep_recipe(out_dir, config, recipe)
+    keep_recipe(out_dir, config, recipe)
     videos = [video for video in videos if video.subset in ("training", "validation")]
     progress.on_stage(f"decoding {len(videos)} videos")
     failures = cache_frames(
@@ -129,13 +135,25 @@ def open_run(
         for subset in ("training", "validation")
     ]
     if not all(subsets):
-        raise DataInvalid(f"{data_dir}: needs videos of the subsets 'training' and 'validation' that decode")
+        raise DataInvalid(f"{data}: needs videos of the subsets 'training' and 'validation' that decode")
     init = None if init is None else find_checkpoint(init)
     training, validation = subsets
+    data_dir = data.parent if data.is_file() else data
     return Run(data_dir, out_dir, config, recipe, placement, training, validation, failures, init, checkpoint_every_s)
 
 
-def _keep_recipe(out_dir: Path, config: ModelConfig, recipe: Recipe) -> None:
+def _read_videos(data: Path, validation_list: Path | None, class_file: Path | None) -> list[LabelledVideo]:
+    if not data.is_file():
+        return read_annotations(data)
+    if validation_list is None:
+        raise DataInvalid(f"{data}: a list of clips for training needs another for validation: --validation LIST")
+    training = read_labelled_clips(data, "training", class_file=class_file)
+    validation = read_labelled_clips(validation_list, "validation", class_file=class_file)
+    return [*training, *validation]
+
+
+def keep_recipe(out_dir: Path, config: ModelConfig, recipe: Recipe) -> None:
+    """Note what a run is begun with; `StageMismatch` when its folder was begun with something else."""
     begun = {"config": config.name, "labels": list(config.labels), "recipe": recipe.to_json()}
     path = out_dir / RECIPE_FILE
     if not path.is_file():

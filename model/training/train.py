@@ -1,4 +1,4 @@
-"""`cake train`: labelled videos in, a calibrated checkpoint out. Each stage goes on where an interrupted run left it."""
+"""`cake train`: labelled videos in, a calibrated checkpoint out. Each stage goes on where it was interrupted."""
 
 from __future__ import annotations
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 
-from torch import nn
-
-from model.checkpoint import load_checkpoint
+from model.checkpoint import checkpoint_version, load_parts
 from model.training.loop import Stage, load_network, run_stage
 from model.training.run import Progress, Run, load_videos
 from model.training.single_stream import SingleStream, SingleStreamObjective
 
 
 def trunk_stage(run: Run) -> Stage:
-    init = None if run.init is None else load_checkpoint(run.init)[1]
+    init = None if run.init is None else checkpoint_version(run.init)
     return run.stage("trunk", run.recipe.trunk.schedule, recipe=asdict(run.recipe.trunk), init=init)
 
 
@@ -33,14 +31,7 @@ def load_trunk(run: Run) -> SingleStream:
 def _objective(run: Run) -> SingleStreamObjective:
     objective = SingleStreamObjective(run.config, load_videos(run, run.frames_path), run.recipe.trunk)
     if run.init is not None:
-        _begin_with(objective.network, run)
+        stream = objective.network["stream"]
+        assert isinstance(stream, SingleStream)
+        load_parts(run.init, run.config.trunk, {"trunk": stream.trunk, "static_head": stream.feature_head})
     return objective
-
-
-def _begin_with(network: nn.ModuleDict, run: Run) -> None:
-    assert run.init is not None
-    known, _ = load_checkpoint(run.init)
-    stream = network["stream"]
-    assert isinstance(stream, SingleStream)
-    stream.trunk.load_state_dict(known.trunk.state_dict())
-    stream.feature_head.load_state_dict(known.static_head.state_dict())

@@ -7,12 +7,15 @@ It is a name or a number; numbers count the names of the class file, from 0.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.training.data import DataInvalid
+from model.training.data import DataInvalid, LabelledVideo
+
+_WHOLE_CLIP_S = 1e6
 
 
 @dataclass(frozen=True)
@@ -117,3 +120,18 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a name that the file system refuses, too long for one
         return False
+
+
+def read_labelled_clips(
+    list_file: Path, subset: str, root: Path | None = None, class_file: Path | None = None
+) -> list[LabelledVideo]:
+    """The clips of a list as videos that their label covers from end to end."""
+    return [
+        LabelledVideo(clip_name(clip.path), clip.path, subset, 0.0, ((0.0, _WHOLE_CLIP_S, clip.label),))
+        for clip in read_clips(list_file, root, class_file)
+    ]
+
+
+def clip_name(path: Path) -> str:
+    """Clips of different folders may share a file's name."""
+    return f"{path.stem}-{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:12]}"
