@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,6 +64,9 @@ def train_clips(
     repeats: Annotated[int, typer.Option(min=2, help="Random groupings of the blocks into folds.")] = 4,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps; else the recipe's.")] = None,
     views: Annotated[int | None, typer.Option(min=1, help="Random views of each clip; else the recipe's.")] = None,
+    frozen_stages: Annotated[
+        int | None, typer.Option(min=0, help="First stages of the trunk that do not learn; else the recipe's.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Decoding processes.")] = CORES,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
@@ -78,7 +82,7 @@ def train_clips(
 
     from model.checkpoint import CheckpointNotFound
     from model.training.calibrate import calibrate
-    from model.training.clip_finetune import shortened
+    from model.training.clip_finetune import ClipRecipe
     from model.training.clip_material import open_workshop, prepare
     from model.training.clips import Composition
     from model.training.crossval import cross_validate, train_on_all
@@ -90,7 +94,14 @@ def train_clips(
         progress = _progress(bars)
         listed = read_clips(clips, root)
         composition = Composition(seed=seed, block_size=block_size)
-        workshop = open_workshop(listed, init, background, out, shortened(steps, views, seed), composition, processes)
+        recipe = ClipRecipe(seed=seed)
+        recipe = replace(
+            recipe,
+            schedule=replace(recipe.schedule, steps=steps or recipe.schedule.steps),
+            views=views or recipe.views,
+            frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
+        )
+        workshop = open_workshop(listed, init, background, out, recipe, composition, processes)
         material = prepare(listed, background, workshop, progress)
         first, *others = cross_validate(material, workshop, folds=folds, repeats=repeats, seed=seed, progress=progress)
         calibration = calibrate(first.streams, workshop.config.labels)

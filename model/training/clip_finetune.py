@@ -53,13 +53,6 @@ class ClipRecipe:
     seed: int = 0
 
 
-def shortened(steps: int | None, views: int | None, seed: int) -> ClipRecipe:
-    """The recipe, with other numbers where given."""
-    recipe = ClipRecipe(seed=seed)
-    schedule = recipe.schedule if steps is None else replace(recipe.schedule, steps=steps)
-    return replace(recipe, schedule=schedule, views=views or recipe.views)
-
-
 @dataclass(frozen=True)
 class ViewMaps:
     """What the frozen part makes of views of one block."""
