@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from model.commands.ablate import ablate
 from model.commands.clips import compose, train_clips
 from model.commands.evaluate import evaluate
 from model.commands.look import embed, explain
@@ -16,6 +17,7 @@ HERE, TRAIN = "On this machine, without a server", "Data and training"
 
 def mount(app: typer.Typer) -> None:
     synth_app.command("compose")(compose)
+    train_app.command("ablate")(ablate)
     train_app.command("clips")(train_clips)
     app.add_typer(synth_app, name="synth", rich_help_panel=TRAIN)
     app.add_typer(train_app, name="train", rich_help_panel=TRAIN)

@@ -77,8 +77,8 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
         from model.training.train import train
 
         with failing_clearly(LookupError), progress_bars() as bars:
-            progress, placement = _show(bars), Placement.detect(processes)
-            chosen = _read_recipe(recipe, seed).shortened(effort)
+            progress, placement = show(bars), Placement.detect(processes)
+            chosen = read_recipe(recipe, seed).shortened(effort)
             if layout_of(data) is Layout.FEATURES:
                 features = open_feature_run(
                     data,
@@ -125,7 +125,7 @@ def print_recipe() -> None:
     typer.echo(json.dumps(Recipe().to_json(), indent=2))
 
 
-def _read_recipe(path: Path | None, seed: int | None) -> Recipe:
+def read_recipe(path: Path | None, seed: int | None) -> Recipe:
     recipe = Recipe()
     if path is not None:
         try:
@@ -135,7 +135,7 @@ def _read_recipe(path: Path | None, seed: int | None) -> Recipe:
     return recipe if seed is None else replace(recipe, seed=seed)
 
 
-def _show(bars: Progress) -> TrainingProgress:
+def show(bars: Progress) -> TrainingProgress:
     """One bar for each stage, made when it begins."""
     from model.training.run import Progress as TrainingProgress
 

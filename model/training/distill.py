@@ -57,7 +57,7 @@ def distill(run: Run, progress: Progress) -> float:
         cache_static_maps(run, run.training, progress)
     cache_teacher_maps(run, run.training if recipe.freeze_trunk else (), progress)
     progress.on_stage(f"distillation ({recipe.loss}) on {len(run.training)} videos")
-    objective = _MapObjective if recipe.freeze_trunk else _PictureObjective
+    objective = MapObjective if recipe.freeze_trunk else _PictureObjective
     placement = run.placement.alone() if recipe.freeze_trunk else run.placement
     run_stage(distill_stage(run), partial(objective, run), placement, progress.on_step)
     cache_static_maps(run, run.validation, progress)
@@ -166,7 +166,7 @@ def _set_temperature(network: nn.ModuleDict, recipe: DistillRecipe, step: int) -
             module.temperature = recipe.first_temperature + (1 - recipe.first_temperature) * done
 
 
-class _MapObjective:
+class MapObjective:
     def __init__(self, run: Run) -> None:
         self.recipe = run.recipe.distill
         self.network = _network(run.config, self.recipe, SingleStream(run.config))

@@ -62,7 +62,7 @@ class HeadObjective:
     def losses(self, batch: Windows, step: int) -> dict[str, Tensor]:
         fresh_BH = self.network.fresh(len(batch.features_BTF))
         logits_BTK, _ = self.network.logits(batch.features_BTF, fresh_BH)
-        if self.recipe.loss == "focal":
+        if self.network.config.activation == "sigmoid":
             return {"loss": sigmoid_focal_loss(logits_BTK[:, -1], batch.target_BTK[:, -1])}
         target_BT = batch.target_BTK.argmax(dim=2)
         return {"loss": frame_loss(logits_BTK, target_BT, batch.since_start_s_BT, self.recipe.labels)}

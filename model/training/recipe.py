@@ -111,13 +111,15 @@ class ContrastRecipe:
 
 @dataclass(frozen=True)
 class HeadRecipe:
-    """The classifier, on windows of features."""
+    """The classifier, on windows of features.
+
+    A head of sigmoid scores learns the paper's focal loss on the last step of each window, one of softmax scores
+    cross-entropy on every step.
+    """
 
     __pydantic_config__ = _STRICT
 
     schedule: Schedule = Schedule(steps=1500, learning_rate=1e-3)
-    loss: Literal["focal", "cross_entropy"] = "cross_entropy"
-    """`focal` (the paper's) scores the last step of each window, `cross_entropy` every step."""
     windows: int = 32
     window_steps: int = 128
     labels: LabelWeights = field(default_factory=LabelWeights)

@@ -57,6 +57,7 @@ class Progress:
 class Run:
     data_dir: Path
     out_dir: Path
+    cache_dir: Path
     config: ModelConfig
     recipe: Recipe
     placement: Placement
@@ -67,10 +68,6 @@ class Run:
     init: Path | None = None
     """A checkpoint whose trunk the trunk stage begins with."""
     checkpoint_every_s: float = 120.0
-
-    @property
-    def cache_dir(self) -> Path:
-        return self.out_dir / "cache"
 
     @property
     def cached_size(self) -> int:
@@ -122,9 +119,10 @@ def open_run(
     keep_recipe(out_dir, config, recipe)
     videos = [video for video in videos if video.subset in ("training", "validation")]
     progress.on_stage(f"decoding {len(videos)} videos")
+    cache_dir = out_dir / "cache"
     failures = cache_frames(
         videos,
-        out_dir / "cache",
+        cache_dir,
         sample_hz=config.sample_hz,
         size=config.image_size + MARGIN,
         processes=placement.processes,
@@ -139,7 +137,19 @@ def open_run(
     init = None if init is None else find_checkpoint(init)
     training, validation = subsets
     data_dir = data.parent if data.is_file() else data
-    return Run(data_dir, out_dir, config, recipe, placement, training, validation, failures, init, checkpoint_every_s)
+    return Run(
+        data_dir,
+        out_dir,
+        cache_dir,
+        config,
+        recipe,
+        placement,
+        training,
+        validation,
+        failures,
+        init,
+        checkpoint_every_s,
+    )
 
 
 def _read_videos(data: Path, validation_list: Path | None, class_file: Path | None) -> list[LabelledVideo]:
