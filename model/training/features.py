@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from model.training.data import LabelledVideo, ambiguous_frames, frame_labels, load_frames
 from model.training.distill import Student, cache_static_maps, load_static_maps, load_student
+from model.training.loop import StageMismatch
 from model.training.run import Progress, Run
 
 
@@ -50,7 +51,9 @@ def extract_features(run: Run, progress: Progress) -> None:
 
 
 def load_features(run: Run, videos: Sequence[LabelledVideo]) -> list[FeatureSequence]:
-    """A sequence for each view of each video. FileNotFoundError when they are not extracted."""
+    """A sequence for each view of each video. `StageMismatch` when they are not extracted."""
+    if missing := [video.name for video in videos if not _path(run, video).is_file()]:
+        raise StageMismatch(f"features of {len(missing)} videos are not extracted; run it first: cake train features")
     return [sequence for video in videos for sequence in _load(run, video)]
 
 
