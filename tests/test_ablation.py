@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from training_kit import SILENT, TINY, open_tiny_run, write_streams
