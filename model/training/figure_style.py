@@ -11,6 +11,9 @@ BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "0.55"
 CLASS_COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", RED, "#56B4E9", "#8C6D00")
 """The seven that are left of the palette without black; its yellow is darker here, for white paper."""
 
+WIDTH_IN = 10.0
+"""Of a figure that fills the report's page."""
+
 
 def plain(name: str, most: int = 24) -> str:
     """A name on one line, at most `most` characters, that matplotlib does not take for a formula."""
