@@ -21,11 +21,22 @@ from running_server import MODEL, Running, running_server
 from tiny_model import checkpoint_for
 from typer.testing import CliRunner
 
+from model.training.recipe import StageName
 from service.cli import app
 from service.schemas import ENDED_STATES, EVENT, Session, SessionPage
 from service.serve import play_sample
 
-COMMANDS = ("serve", "worker", "detect", "bench", "models", "train", "eval", "synth")
+SUBCOMMANDS = (
+    "synth mocap",
+    "synth compose",
+    "models import",
+    "models export",
+    *(f"train {stage}" for stage in StageName),
+    "train ablate",
+    "train clips",
+    "train recipe",
+)
+COMMANDS = ("serve", "worker", "detect", "bench", "models", "train", "eval", "explain", "embed", "synth")
 
 
 def run(*arguments: str, **environ: str) -> tuple[int, str, str]:
@@ -35,7 +46,7 @@ def run(*arguments: str, **environ: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "synth mocap", "models import", "models export"])
+@pytest.mark.parametrize("command", [*COMMANDS, *SUBCOMMANDS])
 def test_every_command_explains_itself_and_each_of_its_options(command: str) -> None:
     status, out, err = run(*command.split(), "--help", COLUMNS="200")
     assert (status, err) == (0, "")

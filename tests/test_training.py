@@ -14,7 +14,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
-from training_kit import SILENT, STEPS, TINY, open_tiny_run, with_distillation, write_streams
+from training_kit import ALONE, SILENT, STEPS, TINY, open_tiny_run, with_distillation, write_streams
 
 from model.checkpoint import load_checkpoint, read_config
 from model.config import cake_xs
@@ -110,6 +110,28 @@ def test_two_runs_with_one_seed_agree_and_another_seed_differs(streams: Path, tm
     first, second, other = weights("a", 1), weights("b", 1), weights("c", 2)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["head.classify.weight"], other["head.classify.weight"])
+
+
+def test_loader_processes_prepare_the_same_batches_as_the_training_process(streams: Path, tmp_path: Path) -> None:
+    def weights(loaders: int) -> dict[str, Tensor]:
+        run = open_tiny_run(streams, tmp_path / f"{loaders}", placement=replace(ALONE, loaders=loaders))
+        train_trunk(run, SILENT)
+        return load_trunk(run).state_dict()
+
+    alone, loaded = weights(0), weights(2)
+    assert all(torch.equal(alone[name], loaded[name]) for name in alone)
+
+
+def test_mixed_precision_learns_about_the_same(streams: Path, tmp_path: Path) -> None:
+    def losses(mixed_precision: bool) -> list[float]:
+        out = tmp_path / f"{mixed_precision}"
+        run = open_tiny_run(streams, out, placement=replace(ALONE, mixed_precision=mixed_precision))
+        train_trunk(run, SILENT)
+        lines = (out / "stages" / "trunk" / "log.jsonl").read_text().splitlines()
+        return [json.loads(line)["loss"] for line in lines]
+
+    assert losses(True) == pytest.approx(losses(False), rel=0.1)
+    assert losses(True) != losses(False), "it is another precision"
 
 
 def test_a_stage_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(streams: Path, tmp_path: Path) -> None:
