@@ -70,12 +70,12 @@ def test_floating_background_is_neither_pulled_nor_pushed_by_other_background(se
 @given(st.integers(0, 1000))
 def test_an_action_gains_from_keys_of_its_label_that_are_near(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    query, key, queues = unit(rng, 1, 8), unit(rng, 1, 8), unit(rng, 3, 5, 8)
-    near, action = queues.clone(), torch.tensor([[0.0, 1.0, 0.0]])
-    near[1] = query
+    query, queues = unit(rng, 1, 8), unit(rng, 3, 5, 8)
+    near, far, action = queues.clone(), queues.clone(), torch.tensor([[0.0, 1.0, 0.0]])
+    near[1], far[1] = query, -query
     for floating in (True, False):
-        assert contrast(query, key, near, action, floating=floating) < contrast(
-            query, key, queues, action, floating=floating
+        assert contrast(query, query, near, action, floating=floating) < contrast(
+            query, query, far, action, floating=floating
         )
 
 
