@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -57,10 +58,18 @@ def draw_embeddings(embeddings: Sequence[Embedding]) -> Figure:
     return figure
 
 
-def _look(index: int) -> dict[str, object]:
+class _Look(TypedDict):
+    color: str
+    marker: str
+    markersize: float
+    markeredgewidth: float
+    markeredgecolor: str
+
+
+def _look(index: int) -> _Look:
     """Of the class at `index`; 105 actions differ."""
     if index == 0:
-        return {"color": "0.8", "marker": "o", "markersize": 3.0, "markeredgewidth": 0}
+        return {"color": "0.8", "marker": "o", "markersize": 3.0, "markeredgewidth": 0.0, "markeredgecolor": "0.8"}
     action = index - 1
     colour = CLASS_COLOURS[action % len(CLASS_COLOURS)]
     marker = _MARKERS[(action + action // len(CLASS_COLOURS)) % len(_MARKERS)]

@@ -41,7 +41,9 @@ def overlay(picture_SS3: NDArray[np.uint8], map_SS: Floats) -> NDArray[np.uint8]
     strength_SS = map_SS / max(float(map_SS.max()), 1e-12)
     opacity_SS1 = _MOST_OPAQUE * strength_SS[:, :, None]
     colour_SS3 = _COLOURS(0.25 + 0.75 * strength_SS)[..., :3] * 255
-    return np.round(grey_SS1 * (1 - opacity_SS1) + colour_SS3 * opacity_SS1).astype(np.uint8)
+    mixed_SS3 = grey_SS1 * (1 - opacity_SS1) + colour_SS3 * opacity_SS1
+    overlay_SS3: NDArray[np.uint8] = np.round(mixed_SS3).astype(np.uint8)
+    return overlay_SS3
 
 
 def draw_explanations(explanations: Sequence[Explanation], title: str) -> Figure:

@@ -14,12 +14,11 @@ from sklearn.metrics import precision_recall_curve
 from model.config import BACKGROUND
 from model.metrics import Floats
 from model.training.evaluate import EvaluationReport
-from model.training.figure_style import BLUE, GREY, ORANGE, RED, plain, tidy
+from model.training.figure_style import BLUE, GREY, ORANGE, RED, WIDTH_IN, plain, tidy
 from model.training.report_log import StageLog
 from model.training.report_measures import joined_frames
 from model.training.scores import StreamScores
 
-WIDTH_IN = 10.0
 _PER_ROW = 5
 _MOST_NUMBERED = 25
 
@@ -95,13 +94,14 @@ def draw_delays(delays_s: Floats) -> Figure:
     """A histogram in bins of 0.1 s, or wider ones where delays spread over more than 6 s."""
     figure = Figure(figsize=(WIDTH_IN * 0.62, 2.9), layout="constrained")
     axes = figure.subplots()
-    low_s, high_s = np.floor(delays_s.min()), np.ceil(delays_s.max() + 0.1)
-    axes.hist(delays_s, bins=np.linspace(low_s, high_s, min(60, round(10 * (high_s - low_s))) + 1), color=BLUE)
+    low_s, high_s = float(np.floor(delays_s.min())), float(np.ceil(delays_s.max() + 0.1))
+    edges_s = np.linspace(low_s, high_s, min(60, round(10 * (high_s - low_s))) + 1)
+    axes.hist(delays_s, bins=edges_s.tolist(), color=BLUE)
     for value_s, name, style in (
         (np.median(delays_s), "median", "-"),
         (np.percentile(delays_s, 90), "90 %", "--"),
     ):
-        axes.axvline(value_s, color=RED, linestyle=style, label=f"{name}: {value_s:.2f} s")
+        axes.axvline(float(value_s), color=RED, linestyle=style, label=f"{name}: {value_s:.2f} s")
     axes.axvline(0, color="0.2", linewidth=0.8)
     axes.set(xlabel="decided after the true start, seconds", ylabel="correct starts")
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))

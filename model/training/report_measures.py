@@ -43,7 +43,7 @@ def confusion(streams: Sequence[StreamScores], labels: Sequence[str]) -> NDArray
 
 def start_delays_s(streams: Sequence[StreamScores], config: ModelConfig) -> Floats:
     """Decided minus true time of every correct start (N,), as `evaluate` counts them."""
-    delays_s = [np.zeros(0)]
+    delays_s: list[Floats] = [np.zeros(0)]
     for label, rule in config.start_rules.items():
         joined = join_streams(streams, config.labels.index(label), label)
         found = decode(joined, rule)
