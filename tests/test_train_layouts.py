@@ -40,9 +40,7 @@ def test_the_whole_network_trains_on_lists_of_clips(tmp_path: Path) -> None:
         write_video(tmp_path / f"{index}.mp4", count=90)
     (tmp_path / "train.txt").write_text("0.mp4 kick\n1.mp4 punch\n")
     (tmp_path / "validation.txt").write_text("2.mp4 kick\n3.mp4 punch\n")
-    done = train(
-        tmp_path / "train.txt", tmp_path / "run", "cake-xs", "--validation", str(tmp_path / "validation.txt")
-    )
+    done = train(tmp_path / "train.txt", tmp_path / "run", "cake-xs", "--validation", str(tmp_path / "validation.txt"))
     assert done.returncode == 0, done.stderr
     assert load_checkpoint(tmp_path / "run")[0].config.labels == ("background", "kick", "punch")
 
