@@ -50,7 +50,7 @@ def draw_explanations(explanations: Sequence[Explanation], title: str) -> Figure
     """A row for each explanation: the frame, then the map of each branch over it."""
     branches = list(explanations[0].maps)
     rows, columns, side_in = len(explanations), 1 + len(branches), 2.4
-    figure = Figure(figsize=(columns * side_in + 0.3, rows * (side_in + 0.32) + 1.1), layout="constrained")
+    figure = Figure(figsize=(columns * side_in + 0.3, rows * (side_in + 0.32) + 0.75), layout="constrained")
     axes_RC = figure.subplots(rows, columns, squeeze=False)
     for row_axes, explanation in zip(axes_RC, explanations, strict=True):
         moment, picture = explanation.moment, explanation.picture_SS3
@@ -64,5 +64,6 @@ def draw_explanations(explanations: Sequence[Explanation], title: str) -> Figure
         for axes, branch in zip(row_axes[1:], branches, strict=True):
             nothing = "" if explanation.maps[branch].any() else ": nothing here"
             axes.set_title(f"{branch}{nothing}", loc="left", fontsize=10, color="0.35")
-    figure.suptitle(plain(title, 80), fontsize=11)
+    figure.suptitle(plain(title, 80), fontsize=12)
+    figure.supxlabel("Brightest: what speaks most for the label, on each map's own scale.", fontsize=8, color="0.35")
     return figure

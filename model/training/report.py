@@ -17,7 +17,7 @@ from model.training.report_figures import (
     draw_losses,
     draw_precision_recall,
 )
-from model.training.report_log import read_logs
+from model.training.report_log import StageLog, read_logs
 from model.training.report_measures import confusion, start_delays_s, telling_streams
 from model.training.report_page import Section, Table, page, picture
 from model.training.report_timeline import MOST_LANES, draw_timeline
@@ -52,18 +52,18 @@ def write_report(
         *_settings(run_dir, config),
     ]
     minutes = sum(stream.duration_s for stream in streams) / 60
-    subtitle = f"{len(config.labels) - 1} action classes, measured on {len(streams)} streams of {minutes:.1f} minutes"
+    subtitle = f"Action classes: {len(config.labels) - 1}. Streams measured: {len(streams)}, of {minutes:.1f} minutes."
     partial = out.with_name(f"{out.name}.partial")
-    partial.write_text(page(f"{config.name}: report", subtitle, _tiles(report), sections), encoding="utf-8")
+    partial.write_text(page(f"Report on {config.name}", subtitle, _tiles(report), sections), encoding="utf-8")
     partial.replace(out)
 
 
 def _tiles(report: EvaluationReport) -> list[tuple[str, str]]:
     delay_s = report.start_delay_s.median
     return [
-        (_percent(report.frame_map), "frame mAP, %"),
-        (_percent(report.frame_cmap), "calibrated frame mAP, %"),
-        *((_percent(value), f"start mAP within {offset} s, %") for offset, value in report.start_map.items()),
+        (_percent(report.frame_map), "frame mAP, percent"),
+        (_percent(report.frame_cmap), "calibrated frame mAP"),
+        *((_percent(value), f"start mAP within {offset} s") for offset, value in report.start_map.items()),
         ("–" if delay_s is None else f"{delay_s:.2f} s", "median start delay"),
         (f"{report.false_starts_per_hour / 60:.2f}", "false starts a minute"),
     ]
@@ -71,18 +71,15 @@ def _tiles(report: EvaluationReport) -> list[tuple[str, str]]:
 
 def _losses(run_dir: Path) -> Section:
     logs = read_logs(run_dir)
-    pictures = [
-        picture(
-            log.stage,
-            f"{log.seconds / 60:.1f} minutes since it was last begun."
-            + (f" {log.unreadable_lines} lines of the log could not be read." if log.unreadable_lines else ""),
-            draw_losses(log),
-        )
-        for log in logs
-        if log.curves
-    ]
+    pictures = [picture(log.stage, _log_caption(log), draw_losses(log)) for log in logs if log.curves]
     text = "What each stage logged over its steps, in the order of training."
     return Section("Training", text if pictures else "This run has no logs of its stages.", pictures)
+
+
+def _log_caption(log: StageLog) -> str:
+    last_step = max(steps[-1] for steps, _ in log.curves.values())
+    unread = f" {log.unreadable_lines} lines of the log could not be read." if log.unreadable_lines else ""
+    return f"{last_step} steps in {log.seconds / 60:.1f} minutes.{unread}"
 
 
 def _classes(report: EvaluationReport) -> Section:
@@ -93,14 +90,15 @@ def _classes(report: EvaluationReport) -> Section:
     ]
     classes = report.per_class.values()
     totals = (sum(c.actions for c in classes), sum(c.found for c in classes), sum(c.false_starts for c in classes))
-    rows.append(_row("all", (report.frame_map, report.frame_cmap, *report.start_map.values()), totals))
+    foot = _row("all", (report.frame_map, report.frame_cmap, *report.start_map.values()), totals)
     text = (
         "Average precisions in percent: of frames; of frames with negatives weighed down to the positives' number; of "
         "ranked starts within so many seconds of the truth. Found and false are announced starts at the shipped "
-        "thresholds. The last row has means and sums."
+        "thresholds. The last row has means and sums. By tenths of the actions, from their first to their last, the "
+        f"calibrated average precision is {', '.join(map(_percent, report.stage_cmap))}."
     )
     bars = picture("", "Classes ordered by the average precision of their frames.", draw_average_precisions(report))
-    return Section("Classes", text, [bars], Table(heads, rows))
+    return Section("Classes", text, [bars], Table(heads, rows, foot))
 
 
 def _row(name: str, shares: Sequence[float | None], counts: Sequence[int]) -> list[str]:

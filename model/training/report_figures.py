@@ -80,7 +80,7 @@ def draw_precision_recall(streams: Sequence[StreamScores], labels: Sequence[str]
             axes.axhline(float(truth_T.mean()), color=GREY, linestyle=":", linewidth=1)
         else:
             axes.text(0.5, 0.5, "never occurs" if not truth_T.any() else "scores are NaN", ha="center", color="0.4")
-        axes.set_title(plain(label, 18) + ("" if frame_ap is None else f"  {frame_ap:.2f}"), loc="left", fontsize=9)
+        axes.set_title(plain(label) + ("" if frame_ap is None else f"  {frame_ap:.2f}"), loc="left", fontsize=8)
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
         tidy(axes)
     for axes in axes_N[len(actions) :]:
@@ -111,26 +111,28 @@ def draw_delays(delays_s: Floats) -> Figure:
 
 
 def draw_confusion(counts_KK: NDArray[np.int64], labels: Sequence[str]) -> Figure:
-    """Shares of each true label's frames. Rows of labels that never occur are crossed out."""
+    """Shares of each true label's frames, as numbers too where they fit. Rows of labels that never occur are crossed
+    out.
+    """
     totals_K1 = counts_KK.sum(axis=1, keepdims=True)
     shares_KK = counts_KK / np.maximum(totals_K1, 1)
-    cell_in = float(np.clip(9.0 / len(labels), 0.16, 0.55))
-    side_in = cell_in * len(labels) + 2.2
-    figure = Figure(figsize=(side_in, side_in), layout="constrained")
+    cell_in = float(np.clip(9.0 / len(labels), 0.16, 0.6))
+    names, fontsize = [plain(label) for label in labels], float(np.clip(cell_in * 72 * 0.6, 6, 9))
+    side_in = cell_in * len(labels) + max(map(len, names)) * fontsize * 0.65 / 72 + 0.5
+    figure = Figure(figsize=(side_in + 0.6, side_in), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(shares_KK, cmap="cividis", vmin=0, vmax=1)
-    figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02, label="share of the true label's frames")
-    if len(labels) <= _MOST_NUMBERED:
+    image = axes.imshow(shares_KK, cmap="Blues", vmin=0, vmax=1)
+    if len(labels) > _MOST_NUMBERED:
+        figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
+    else:
         for row, column in np.ndindex(shares_KK.shape):
             percent = round(100 * shares_KK[row, column])
             if percent:
-                dark = shares_KK[row, column] < 0.55
-                axes.text(column, row, percent, ha="center", va="center", fontsize=8, color="w" if dark else "k")
+                dark = shares_KK[row, column] > 0.55
+                axes.text(column, row, percent, ha="center", va="center", fontsize=8, color="w" if dark else "0.15")
     for row in np.flatnonzero(totals_K1[:, 0] == 0):
-        axes.plot([-0.5, len(labels) - 0.5], [row, row], color="w", linewidth=0.8)
-    fontsize = float(np.clip(cell_in * 72 * 0.6, 6, 9))
+        axes.plot([-0.5, len(labels) - 0.5], [row, row], color="0.6", linewidth=1)
     places = np.arange(len(labels))
-    names = [plain(label) for label in labels]
     axes.set_xticks(places, names, rotation=90, fontsize=fontsize)
     axes.set_yticks(places, names, fontsize=fontsize)
     axes.set(xlabel="highest score", ylabel="truth")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from model.training.progress_log import LOG_FILE
@@ -21,6 +22,7 @@ class StageLog:
     stage: str
     curves: Mapping[str, tuple[list[int], list[float]]]
     seconds: float
+    """Of training in all sittings, as far as they were logged."""
     unreadable_lines: int
     """A kill in mid-write can leave a torn line."""
 
@@ -46,8 +48,14 @@ def _read_log(path: Path) -> StageLog:
             unreadable += 1
     names = dict.fromkeys(["loss", *(name for values in by_step.values() for name in values)])
     curves = {name: _curve(by_step, name) for name in names if name not in ("step", "seconds")}
-    seconds = max((values.get("seconds", 0.0) for values in by_step.values()), default=0.0)
-    return StageLog(path.parent.name, {n: curve for n, curve in curves.items() if curve[0]}, seconds, unreadable)
+    curves = {name: curve for name, curve in curves.items() if curve[0]}
+    return StageLog(path.parent.name, curves, _duration_s(_curve(by_step, "seconds")[1]), unreadable)
+
+
+def _duration_s(seconds: Sequence[float]) -> float:
+    """Each sitting counts from 0 again."""
+    ends = [before for before, after in pairwise(seconds) if after < before]
+    return sum([*ends, *seconds[-1:]])
 
 
 def _curve(by_step: Mapping[int, Mapping[str, float]], name: str) -> tuple[list[int], list[float]]:

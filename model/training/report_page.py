@@ -26,6 +26,8 @@ class Table:
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
     """The first cell of each row names it."""
+    foot: Sequence[str] | None = None
+    """A last row that sums up the others."""
 
 
 @dataclass(frozen=True)
@@ -52,32 +54,37 @@ def page(title: str, subtitle: str, tiles: Sequence[tuple[str, str]], sections: 
     return environment.from_string(_TEMPLATE).render(title=title, subtitle=subtitle, tiles=tiles, sections=sections)
 
 
-_TEMPLATE = """<!DOCTYPE html>
+_TEMPLATE = """{% macro table_row(row) %}
+<tr><th scope="row">{{ row[0] }}</th>{% for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>
+{%- endmacro %}
+<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title>
 <style>
-  body { font: 16px/1.5 system-ui, sans-serif; color: #1b1f24; background: #fff; max-width: 1080px; margin: 0 auto;
+  body { font: 16px/1.5 system-ui, sans-serif; color: #1b1f24; background: #fff; max-width: 1060px; margin: 0 auto;
     padding: 32px 24px 64px; }
   h1 { font-size: 28px; margin: 0; overflow-wrap: anywhere; }
   h2 { font-size: 20px; margin: 48px 0 8px; border-bottom: 1px solid #d5d9de; padding-bottom: 4px; }
   h3 { font-size: 16px; margin: 24px 0 4px; }
   p { margin: 4px 0 12px; max-width: 75ch; }
   .quiet { color: #57606a; }
-  .tiles { display: flex; flex-wrap: wrap; gap: 12px; margin: 24px 0; padding: 0; list-style: none; }
-  .tiles li { flex: 1 1 130px; border: 1px solid #d5d9de; border-radius: 8px; padding: 12px 16px; }
+  .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); gap: 12px;
+    margin: 24px 0; padding: 0; list-style: none; }
+  .tiles li { border: 1px solid #d5d9de; border-radius: 8px; padding: 12px 16px; }
   .tiles strong { display: block; font-size: 26px; line-height: 1.2; font-variant-numeric: tabular-nums; }
   .tiles span { font-size: 14px; color: #57606a; }
   figure { margin: 16px 0 24px; }
   figcaption { font-size: 14px; color: #57606a; max-width: 75ch; }
   img { max-width: 100%; height: auto; }
+  img.wide { max-width: none; }
   .scroll { overflow-x: auto; }
   table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
   th, td { padding: 3px 12px; text-align: right; border-bottom: 1px solid #e6e9ec; white-space: nowrap; }
   th:first-child, td:first-child { text-align: left; padding-left: 0; }
-  tbody tr:last-child > * { border-bottom-color: #57606a; }
+  tfoot > tr > * { border-top: 2px solid #57606a; font-weight: bold; }
   summary { cursor: pointer; margin: 8px 0; }
 </style>
 </head>
@@ -102,14 +109,19 @@ _TEMPLATE = """<!DOCTYPE html>
 <thead><tr>{% for head in section.table.heads %}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in section.table.rows %}
-<tr><th scope="row">{{ row[0] }}</th>{% for cell in row[1:] %}<td>{{ cell }}</td>{% endfor %}</tr>
+{{ table_row(row) }}
 {% endfor %}
 </tbody>
+{% if section.table.foot is not none %}
+<tfoot>{{ table_row(section.table.foot) }}</tfoot>
+{% endif %}
 </table></div>
 {% endif %}
 {% for picture in section.pictures %}
 {% if picture.title %}<h3>{{ picture.title }}</h3>{% endif %}
-<figure><img width="{{ picture.width_px }}" alt="{{ picture.title or section.title }}. {{ picture.caption }}"
+<figure class="scroll">
+<img{% if picture.width_px > 1060 %} class="wide"{% endif %} width="{{ picture.width_px }}"
+ alt="{{ picture.title or section.title }}. {{ picture.caption }}"
  src="data:image/png;base64,{{ picture.png_base64 }}">
 {% if picture.caption %}<figcaption>{{ picture.caption }}</figcaption>{% endif %}
 </figure>
