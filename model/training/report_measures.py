@@ -6,6 +6,7 @@ Shapes: T frames, K labels, N starts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +34,10 @@ def confusion(streams: Sequence[StreamScores], labels: Sequence[str]) -> NDArray
     counts_KK = np.zeros((len(labels), len(labels)), np.int64)
     for stream in streams:
         truth_T = np.zeros(len(stream.pts_s), np.int64)
-        for start_s, end_s, label in sorted(stream.segments):
+        for segment in sorted(stream.segments):
+            label = segment[2]
             if label in labels[1:]:
-                truth_T[(start_s <= stream.pts_s) & (stream.pts_s < end_s)] = labels.index(label)
+                truth_T[replace(stream, segments=[segment]).covered(label)] = labels.index(label)
         kept_T = ~stream.covered(AMBIGUOUS)
         np.add.at(counts_KK, (truth_T[kept_T], stream.scores.argmax(axis=1)[kept_T]), 1)
     return counts_KK
