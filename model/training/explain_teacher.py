@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -23,10 +24,12 @@ from model.training.single_stream import SingleStream, teacher_config
 from model.training.views import MARGIN, View, see_pictures
 
 _WHOLE = View(corner=None)
+_PREFIX = "stream."
+"""Of the network's names in the stage's state, beside those of the renderer's head."""
 
 
 class TeacherNotFound(ValueError):
-    """The folder is no training run, or the run has no teacher yet."""
+    """The folder is no training run, or the run has no teacher, or one that is damaged."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,12 @@ def load_teacher(run_dir: Path) -> Teacher:
             f"{run_dir} holds no teacher: expected {RECIPE_FILE} and stages/teacher/{STATE_FILE}, "
             "as the folder of a run of cake train does"
         )
-    begun = json.loads((run_dir / RECIPE_FILE).read_text())
-    network = SingleStream(teacher_config(architecture(begun["config"], tuple(begun["labels"]))))
-    state = torch.load(state_path, weights_only=True, map_location="cpu")["network"]
-    prefix = "stream."
-    weights = {name.removeprefix(prefix): w for name, w in state.items() if name.startswith(prefix)}
-    network.load_state_dict(weights)
-    return Teacher(network.eval(), begun["recipe"]["flow"])
+    try:
+        begun = json.loads((run_dir / RECIPE_FILE).read_text())
+        network = SingleStream(teacher_config(architecture(begun["config"], tuple(begun["labels"]))))
+        state = torch.load(state_path, weights_only=True, map_location="cpu")["network"]
+        weights = {name.removeprefix(_PREFIX): w for name, w in state.items() if name.startswith(_PREFIX)}
+        network.load_state_dict(weights)
+        return Teacher(network.eval(), begun["recipe"]["flow"])
+    except (ValueError, KeyError, TypeError, RuntimeError, EOFError, UnpicklingError) as error:
+        raise TeacherNotFound(f"{state_path}: damaged, or not what {RECIPE_FILE} of the run describes") from error
