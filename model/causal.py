@@ -33,7 +33,8 @@ class CausalDepthwise(nn.Module):
         return F.conv3d(x_BCTHW, self.weight, stride=stride, padding=padding, groups=self.channels)
 
     def sequence(self, x_NCHW: Tensor, streams: int) -> Tensor:
-        weight, device = self.weight, x_NCHW.device.type
+        weight: Tensor = self.weight
+        device = x_NCHW.device.type
         if torch.is_autocast_enabled(device):  # which casts what the function does forward, but not backward
             dtype = torch.get_autocast_dtype(device)
             x_NCHW, weight = x_NCHW.to(dtype), weight.to(dtype)
