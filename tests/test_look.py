@@ -200,14 +200,11 @@ def test_explain_says_in_one_line_what_is_wrong(
 
 
 def test_a_teacher_without_the_label_is_refused(checkpoint: Path, clip: Path, taught: Run, tmp_path: Path) -> None:
-    command = ["explain", clip, "--model", checkpoint, "--out", tmp_path / "out", "--at", "1", "--label", "punch"]
-    recipe = json.loads((taught.out_dir / "recipe.json").read_text())
-    recipe["labels"] = [f"other {label}" if label == "punch" else label for label in recipe["labels"]]
-    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
-    (tmp_path / "stages").symlink_to(taught.out_dir / "stages")
-    status, err = run(*command, "--teacher", tmp_path)
-    assert (status, err.count("\n")) == (2, 1)
-    assert "the teacher has no label 'punch'" in err
+    command = ["explain", clip, "--model", checkpoint, "--out", tmp_path / "out", "--at", "1"]
+    for chosen, missing in (([], "kick"), (["--label", "punch"], "punch")):
+        status, err = run(*command, *chosen, "--teacher", taught.out_dir)
+        assert (status, err.count("\n")) == (2, 1)
+        assert f"the teacher has no label '{missing}'" in err
 
 
 def test_a_damaged_teacher_is_told_in_one_line(checkpoint: Path, clip: Path, taught: Run, tmp_path: Path) -> None:
@@ -268,10 +265,9 @@ def test_embed_twice_gives_the_same_points_and_two_models_two_panels(
     other = tmp_path / "other"
     save_checkpoint(other, tiny_model("other"))
     command = ["embed", streams, "--model", checkpoint, "--per-class", "5", "--cache", cache]
-    for name, further in (("a", []), ("b", []), ("two", ["--model", other])):
+    for name, further in (("a", []), ("two", ["--model", other])):
         assert run(*command, *further, "--out", tmp_path / f"{name}.png")[0] == 0
-    with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "b.npz") as b, np.load(tmp_path / "two.npz") as two:
-        assert np.array_equal(a["points"], b["points"])
+    with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "two.npz") as two:
         assert set(two["model"]) == {checkpoint.name, "other"}
         assert np.array_equal(two["points"][two["model"] == checkpoint.name], a["points"])
         assert np.array_equal(two["pts_s"][two["model"] == "other"], a["pts_s"]), "the same frames"

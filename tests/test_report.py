@@ -19,6 +19,7 @@ from model.config import ModelConfig, StartRule
 from model.starts import ActionStart, StartDecoder
 from model.training.evaluate import evaluate
 from model.training.report import write_report
+from model.training.report_figures import draw_confusion
 from model.training.report_log import read_logs
 from model.training.report_measures import announced_starts, confusion, start_delays_s, telling_streams
 from model.training.scores import Segment, StreamScores
@@ -155,11 +156,30 @@ def test_ambiguous_frames_and_overlapping_actions_are_no_obstacle(tmp_path: Path
     assert Page(written(tmp_path, [stream_of(segments)])).row("kick")
 
 
-@pytest.mark.parametrize("actions", [1, 40])
+@pytest.mark.parametrize("actions", [1, 26])
 def test_few_classes_and_many_fit_the_page(tmp_path: Path, actions: int) -> None:
     labels = ("background", *(f"an action with quite a long name {i}" for i in range(actions)))
     page = Page(written(tmp_path, [stream_of([(1.0, 3.0, labels[1])], labels)], config_of(labels)))
     assert all(page.row(label) for label in labels[1:])
+
+
+@pytest.mark.parametrize("actions", [1, 14, 26])
+def test_the_confusion_of_some_classes_is_as_wide_as_the_page_at_most(actions: int) -> None:
+    labels = ["background", *(f"an action with quite a long name {i}" for i in range(actions))]
+    assert draw_confusion(np.eye(len(labels), dtype=np.int64), labels).get_figwidth() <= 10.6
+
+
+def test_scores_that_are_nan_do_not_hide_the_other_classes(tmp_path: Path) -> None:
+    stream = stream_of([(1.0, 3.0, "kick"), (5.0, 8.0, "punch")], late_s=0)
+    stream.scores[20:30, 1] = np.nan
+    page = Page(written(tmp_path, [stream]))
+    assert page.row("kick")
+    assert page.row("punch")[1] == "100.0"
+
+
+def test_a_stream_of_two_frames_is_enough(tmp_path: Path) -> None:
+    stream = StreamScores("short", np.array([0.0, 0.1]), np.full((2, 3), 0.3), [(0.0, 0.1, "kick")])
+    assert "of 0.0 minutes" in Page(written(tmp_path, [stream])).text
 
 
 def test_a_report_without_streams_is_refused(tmp_path: Path) -> None:
@@ -205,7 +225,8 @@ def test_the_timelines_show_the_median_the_best_and_the_worst_stream(tmp_path: P
     streams = [stream_of([(1.0, 3.0, "kick")], name=name, late_s=late_s) for name, late_s in lateness.items()]
     told = {name: stream.name for name, stream, _ in telling_streams([*streams, stream_of([])], LABELS)}
     assert told == {"median": "a", "best": "b", "worst": "c"}
-    assert all(f"{name}: {stream}" in Page(written(tmp_path, streams)).text for name, stream in told.items())
+    text = Page(written(tmp_path, streams)).text
+    assert all(f"{name}: {stream}" in text for name, stream in told.items())
 
 
 def test_two_streams_are_shown_once_each() -> None:

@@ -13,6 +13,7 @@ from rich.progress import Progress
 from model.commands.terminal import CORES, failing_clearly, progress_bars, report_failures, require
 
 if TYPE_CHECKING:
+    from model.cake import Cake
     from model.training.data import LabelledVideo
     from model.training.embed import Embedding
 
@@ -45,7 +46,7 @@ def explain(
     from model.video import VideoError
 
     torch.set_num_threads(1)
-    with failing_clearly(CheckpointNotFound, VideoError, OSError):
+    with failing_clearly(CheckpointNotFound, VideoError, OSError, ImportError):
         found = explain_video(
             video,
             load_checkpoint(model)[0],
@@ -74,7 +75,7 @@ def embed(
     require("embed", "sklearn", "scikit-learn")
     import torch
 
-    from model.checkpoint import CheckpointNotFound
+    from model.checkpoint import CheckpointNotFound, load_checkpoint
     from model.training.data import SUBSETS, DataInvalid, read_annotations
     from model.training.embed_figure import write_embeddings
 
@@ -93,11 +94,12 @@ def embed(
             raise DataInvalid(f"{data}: no video of the subsets {', '.join(subset or SUBSETS)}")
         short = [Path(name).name for name in model]
         titles = short if len(set(short)) == len(short) else model
+        networks = [load_checkpoint(name)[0] for name in model]
         failures: dict[str, str] = {}
         embeddings = []
-        for name, title in zip(model, titles, strict=True):
+        for network, title in zip(networks, titles, strict=True):
             embedding, undecodable = _embed(
-                name, title, videos, cache or Path(scratch), per_class, seed, processes, _progress(bars, title)
+                network, title, videos, cache or Path(scratch), per_class, seed, processes, _progress(bars, title)
             )
             embeddings.append(embedding)
             failures |= undecodable
@@ -107,7 +109,7 @@ def embed(
 
 
 def _embed(
-    name: str,
+    network: Cake,
     title: str,
     videos: Sequence[LabelledVideo],
     cache_dir: Path,
@@ -117,11 +119,9 @@ def _embed(
     on_progress: Callable[[str, int, int], None],
 ) -> tuple[Embedding, dict[str, str]]:
     """With the videos that do not decode, and the reason; they are left out."""
-    from model.checkpoint import load_checkpoint
     from model.training.data import DataInvalid, cache_frames, load_frames
     from model.training.embed import embed_videos
 
-    network, _ = load_checkpoint(name)
     sample_hz, size = network.config.sample_hz, network.config.image_size
     failures = cache_frames(
         videos,

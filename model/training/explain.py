@@ -68,8 +68,8 @@ def explain_video(
     config = model.config
     if label is not None and label not in config.labels:
         raise ValueError(f"{config.name} has no label {label!r}; it has {', '.join(config.labels)}")
-    if teacher is not None and teacher.network.config.sample_hz != config.sample_hz:
-        raise ValueError(f"the teacher takes {teacher.network.config.sample_hz:g} frames/s, not {config.sample_hz:g}")
+    if teacher is not None:
+        _check_teacher(teacher.network.config, config, config.labels[1:] if label is None else (label,))
     pts_s_T, scores_TK = _score(video, model)
     if not at_s:
         return list(_explain(video, model, find_moments(pts_s_T, scores_TK, config, label), teacher))
@@ -98,6 +98,14 @@ def find_moments(pts_s_T: Floats, scores_TK: Floats, config: ModelConfig, label:
     columns = [config.labels.index(label)] if label else slice(1, None)
     index = int(scores_TK[:, columns].max(axis=1).argmax())
     return [_moment(index, label or _best_action(scores_TK[index], config), pts_s_T, scores_TK, config)]
+
+
+def _check_teacher(teacher: ModelConfig, student: ModelConfig, labels: Sequence[str]) -> None:
+    if teacher.sample_hz != student.sample_hz:
+        raise ValueError(f"the teacher takes {teacher.sample_hz:g} frames/s, not {student.sample_hz:g}")
+    for label in labels:
+        if label not in teacher.labels:
+            raise ValueError(f"the teacher has no label {label!r}; it has {', '.join(teacher.labels)}")
 
 
 def _score(video: Path, model: Cake) -> tuple[Floats, Floats]:

@@ -43,13 +43,12 @@ class Teacher:
         return self.network.config.image_size + MARGIN
 
     def evidence(self, images_TPP3: NDArray[np.uint8], label: str, size: int) -> Floats:
-        """For `label` at the last frame, (size, size); see `model.training.gradcam`."""
-        labels = self.network.config.labels
-        if label not in labels:
-            raise ValueError(f"the teacher has no label {label!r}; it has {', '.join(labels)}")
+        """For `label`, one of the network's, at the last frame, (size, size); see `model.training.gradcam`. Raises
+        ImportError where the run's flow is RAFT's and torchvision is not there.
+        """
         flow_TPP2 = raft_flow(images_TPP3) if self.flow == "raft" else dis_flow(images_TPP3)
         x_TCSS = torch.from_numpy(see_pictures(flow_TPP2, _WHOLE))
-        return single_stream_evidence(self.network, x_TCSS, labels.index(label), size)
+        return single_stream_evidence(self.network, x_TCSS, self.network.config.labels.index(label), size)
 
 
 def load_teacher(run_dir: Path) -> Teacher:

@@ -94,7 +94,7 @@ def draw_delays(delays_s: Floats) -> Figure:
     """A histogram in bins of 0.1 s, or wider ones where delays spread over more than 6 s."""
     figure = Figure(figsize=(WIDTH_IN * 0.62, 2.9), layout="constrained")
     axes = figure.subplots()
-    low_s, high_s = float(np.floor(delays_s.min())), float(np.ceil(delays_s.max() + 0.1))
+    low_s, high_s = np.floor(2 * float(delays_s.min())) / 2, np.ceil(2 * float(delays_s.max() + 0.1)) / 2
     edges_s = np.linspace(low_s, high_s, min(60, round(10 * (high_s - low_s))) + 1)
     axes.hist(delays_s, bins=edges_s.tolist(), color=BLUE)
     for value_s, name, style in (
@@ -116,9 +116,10 @@ def draw_confusion(counts_KK: NDArray[np.int64], labels: Sequence[str]) -> Figur
     """
     totals_K1 = counts_KK.sum(axis=1, keepdims=True)
     shares_KK = counts_KK / np.maximum(totals_K1, 1)
-    cell_in = float(np.clip(9.0 / len(labels), 0.16, 0.6))
-    names, fontsize = [plain(label) for label in labels], float(np.clip(cell_in * 72 * 0.6, 6, 9))
-    side_in = cell_in * len(labels) + max(map(len, names)) * fontsize * 0.65 / 72 + 0.5
+    names, fontsize = [plain(label) for label in labels], float(np.clip(9.0 / len(labels) * 72 * 0.6, 6, 9))
+    margin_in = max(map(len, names)) * fontsize * 0.65 / 72 + 0.5
+    cell_in = float(np.clip((WIDTH_IN - margin_in) / len(labels), 0.16, 0.6))
+    side_in = cell_in * len(labels) + margin_in
     figure = Figure(figsize=(side_in + 0.6, side_in), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares_KK, cmap="Blues", vmin=0, vmax=1)
