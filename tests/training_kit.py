@@ -6,8 +6,9 @@ from pathlib import Path
 
 from model.training.mocap import write_mocap_streams
 from model.training.placement import Placement
+from model.training.progress import Progress
 from model.training.recipe import ContrastRecipe, DistillRecipe, HeadRecipe, Recipe, Schedule, SequenceRecipe
-from model.training.run import Progress, Run, open_run
+from model.training.run import Run, open_run
 
 STEPS = 6
 ALONE = Placement("cpu", 1, 0, mixed_precision=False)

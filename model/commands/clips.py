@@ -13,7 +13,7 @@ from rich.progress import Progress
 from model.commands.terminal import CORES, failing_clearly, progress_bars, report_failures, require
 
 if TYPE_CHECKING:
-    from model.training.clip_material import Progress as ClipProgress
+    from model.training.progress import Progress as ClipProgress
 
 CrossValidation = Annotated[int, typer.Option(min=2, help="Folds of each cross-validation.")]
 Clips = Annotated[Path, typer.Option(help="Text file with a line 'path label' for each clip.")]
@@ -114,7 +114,7 @@ def train_clips(
 
 
 def _progress(bars: Progress) -> ClipProgress:
-    from model.training.clip_material import Progress as ClipProgress
+    from model.training.progress import Progress as ClipProgress
 
     task = bars.add_task("reading", total=None)
 

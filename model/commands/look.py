@@ -119,18 +119,12 @@ def _embed(
     on_progress: Callable[[str, int, int], None],
 ) -> tuple[Embedding, dict[str, str]]:
     """With the videos that do not decode, and the reason; they are left out."""
-    from model.training.data import DataInvalid, cache_frames, load_frames
+    from model.training.data import DataInvalid
     from model.training.embed import embed_videos
+    from model.training.frame_cache import FrameCache
 
-    sample_hz, size = network.config.sample_hz, network.config.image_size
-    failures = cache_frames(
-        videos,
-        cache_dir,
-        sample_hz=sample_hz,
-        size=size,
-        processes=processes,
-        on_progress=lambda done, total: on_progress("decoding", done, total),
-    )
+    cache = FrameCache.as_served(cache_dir, network.config)
+    failures = cache.fill(videos, processes, lambda done, total: on_progress("decoding", done, total))
     decoded = [video for video in videos if video.name not in failures]
     if not decoded:
         raise DataInvalid("none of the videos decodes")
@@ -138,7 +132,7 @@ def _embed(
         network,
         title,
         decoded,
-        lambda video: load_frames(cache_dir, video.name, sample_hz=sample_hz, size=size),
+        cache.load,
         per_class=per_class,
         seed=seed,
         on_progress=lambda done, total: on_progress("looking at", done, total),

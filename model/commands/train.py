@@ -15,7 +15,7 @@ from model.commands.terminal import CORES, failing_clearly, progress_bars, repor
 from model.training.recipe import Recipe, StageName
 
 if TYPE_CHECKING:
-    from model.training.run import Progress as TrainingProgress
+    from model.training.progress import Progress as TrainingProgress
 
 Data = Annotated[Path | None, typer.Option(help="Annotated videos, a feature folder, or a list of clips.")]
 Validation = Annotated[Path | None, typer.Option(help="List of clips for validation, when --data is one for training.")]
@@ -137,7 +137,7 @@ def read_recipe(path: Path | None, seed: int | None) -> Recipe:
 
 def show(bars: Progress) -> TrainingProgress:
     """One bar for each stage, made when it begins."""
-    from model.training.run import Progress as TrainingProgress
+    from model.training.progress import Progress as TrainingProgress
 
     def on_stage(text: str) -> None:
         bars.add_task(text, total=None)

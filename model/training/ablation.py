@@ -26,9 +26,7 @@ from model.training.contrast import ContrastObjective
 from model.training.data import (
     LabelledVideo,
     ambiguous_frames,
-    cache_frames,
     frame_labels,
-    load_frames,
     read_annotations,
 )
 from model.training.distill import cache_static_maps, cache_teacher_maps, load_static_maps
@@ -36,7 +34,8 @@ from model.training.evaluate import EvaluationReport, evaluate
 from model.training.features import FeatureSequence
 from model.training.head import HeadObjective
 from model.training.loop import Stage, load_network, run_stage
-from model.training.run import Progress, Run
+from model.training.progress import Progress
+from model.training.run import Run
 from model.training.scores import StreamScores
 from model.training.teacher import train_teacher
 from model.training.trunk import load_trunk, train_trunk
@@ -132,14 +131,7 @@ def _open_test(run: Run, test_dir: Path, progress: Progress) -> Run:
     videos = [replace(video, subset="testing") for video in read_annotations(test_dir)]
     test = replace(run, data_dir=test_dir, cache_dir=run.out_dir / "ablation" / "cache", training=(), validation=videos)
     progress.on_stage(f"decoding {len(videos)} test videos")
-    failures = cache_frames(
-        videos,
-        test.cache_dir,
-        sample_hz=run.config.sample_hz,
-        size=run.cached_size,
-        processes=run.placement.processes,
-        on_progress=progress.on_item,
-    )
+    failures = test.frames.fill(videos, run.placement.processes, progress.on_item)
     test = replace(test, validation=[video for video in videos if video.name not in failures], failures=failures)
     test.cache_flow(progress)
     return test
@@ -168,7 +160,7 @@ def _sequences(run: Run, videos: Sequence[LabelledVideo], motion: MotionFeatures
     feature_head = load_trunk(run).feature_head
     found = []
     for video in videos:
-        pts_s_T = load_frames(run.cache_dir, video.name, sample_hz=run.config.sample_hz, size=run.cached_size).pts_s_T
+        pts_s_T = run.frames.load_pts_s(video)
         target_TK, ambiguous_T = frame_labels(video, run.config.labels, pts_s_T), ambiguous_frames(video, pts_s_T)
         moved_VTD = None if motion is None else motion(run, video)
         for view, maps_TCHW in enumerate(load_static_maps(run, video)):

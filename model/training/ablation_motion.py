@@ -22,12 +22,13 @@ from model.cake import batch_major
 from model.causal import CausalDepthwise
 from model.head import Head
 from model.motion import MotionAdapter
-from model.training.data import LabelledVideo, frame_targets, load_frames, time_in_segment
+from model.training.data import LabelledVideo, frame_targets, time_in_segment
 from model.training.distill import MapObjective, load_static_maps
 from model.training.loop import Stage, load_network, run_stage
 from model.training.losses import frame_loss
 from model.training.maps import load_maps
-from model.training.run import Progress, Run
+from model.training.progress import Progress
+from model.training.run import Run
 from model.training.teacher import load_teacher
 from model.x3d import FeatureHead
 
@@ -174,6 +175,6 @@ class _LabelObjective:
 
 
 def _load(run: Run, video: LabelledVideo) -> tuple[NDArray[np.float16], NDArray[np.int64], NDArray[np.float64]]:
-    pts_s_T = load_frames(run.cache_dir, video.name, sample_hz=run.config.sample_hz, size=run.cached_size).pts_s_T
+    pts_s_T = run.frames.load_pts_s(video)
     target_T = frame_targets(video, run.config.labels, pts_s_T)
     return load_static_maps(run, video), target_T, time_in_segment(video, pts_s_T)

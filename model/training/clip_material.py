@@ -10,7 +10,7 @@ Shapes: N clips, F statistics.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,18 +25,11 @@ from model.training.blocks import block_of
 from model.training.clip_finetune import ClipRecipe, ViewMaps, frozen_maps, new_labels
 from model.training.clip_views import draw_views, load_clip
 from model.training.clips import Composition, block_of_stream, compose_streams
-from model.training.data import DataInvalid, Frames, LabelledVideo, cache_frames, load_frames, read_annotations
+from model.training.data import DataInvalid, LabelledVideo, read_annotations
+from model.training.frame_cache import FrameCache
 from model.training.motion_baseline import motion_statistics
+from model.training.progress import Progress
 from model.training.video_lists import LabelledClip
-
-
-@dataclass(frozen=True)
-class Progress:
-    on_stage: Callable[[str], None]
-    on_item: Callable[[int, int], None]
-    """What is done of it, and of how much."""
-    on_step: Callable[[int, int, float], None]
-    """Finished training steps, of how many, and the recent mean loss."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +46,9 @@ class Workshop:
     composition: Composition
     processes: int
 
-    def load(self, video: LabelledVideo) -> Frames:
-        return load_frames(self.dir / "cache", video.name, sample_hz=self.config.sample_hz, size=self.config.image_size)
+    @property
+    def frames(self) -> FrameCache:
+        return FrameCache.as_served(self.dir / "cache", self.config)
 
 
 @dataclass(frozen=True)
@@ -99,7 +93,7 @@ def prepare(clips: Sequence[LabelledClip], background: str, workshop: Workshop, 
         for index, clip in enumerate(clips)
     ]
     progress.on_stage(f"decoding {len(videos)} clips")
-    failures = _cache(videos, workshop, progress)
+    failures = workshop.frames.fill(videos, workshop.processes, progress.on_item)
     decoded = [(clip, video) for clip, video in zip(clips, videos, strict=True) if video.name not in failures]
     if not decoded:
         raise DataInvalid("no clip could be decoded")
@@ -119,22 +113,11 @@ def prepare(clips: Sequence[LabelledClip], background: str, workshop: Workshop, 
     )
 
 
-def _cache(videos: Sequence[LabelledVideo], workshop: Workshop, progress: Progress) -> dict[str, str]:
-    return cache_frames(
-        videos,
-        workshop.dir / "cache",
-        sample_hz=workshop.config.sample_hz,
-        size=workshop.config.image_size,
-        processes=workshop.processes,
-        on_progress=progress.on_item,
-    )
-
-
 def _statistics(clips: Sequence[LabelledVideo], workshop: Workshop, progress: Progress) -> Floats:
     progress.on_stage("motion statistics")
     rows = []
     for done, clip in enumerate(clips, start=1):
-        rows.append(motion_statistics(workshop.load(clip).images_TSS3))
+        rows.append(motion_statistics(workshop.frames.load(clip).images_TSS3))
         progress.on_item(done, len(clips))
     return np.stack(rows)
 
@@ -192,5 +175,5 @@ def _streams(
         compose_streams(clips, data_dir, workshop.composition, background=background, on_progress=progress.on_item)
         note.write_text(wanted)
     streams = read_annotations(data_dir)
-    _cache(streams, workshop, progress)
+    workshop.frames.fill(streams, workshop.processes, progress.on_item)
     return [(block_of_stream(stream.name), stream) for stream in streams]

@@ -22,8 +22,9 @@ from model.training.distill import distill_stage
 from model.training.features import FeatureSequence, load_features
 from model.training.loop import Stage, load_network, run_stage
 from model.training.losses import supervised_contrastive_loss
+from model.training.progress import Progress
 from model.training.recipe import ContrastRecipe
-from model.training.run import Progress, Run
+from model.training.run import Run
 from model.training.windows import Windows, WindowSource
 
 

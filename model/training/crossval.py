@@ -21,10 +21,11 @@ from model.metrics import Floats
 from model.training.blocks import group_folds
 from model.training.calibrate import Calibration
 from model.training.clip_finetune import finetune_on_clips
-from model.training.clip_material import Material, Progress, Workshop
+from model.training.clip_material import Material, Workshop
 from model.training.clip_report import clip_scores
 from model.training.data import LabelledVideo
 from model.training.motion_baseline import baseline_scores
+from model.training.progress import Progress
 from model.training.scores import StreamScores
 from model.training.scoring import score_videos
 
@@ -101,4 +102,4 @@ def score_clips(detector: Detector, clips: Sequence[LabelledVideo], workshop: Wo
 
 
 def _score(detector: Detector, videos: Sequence[LabelledVideo], workshop: Workshop) -> list[StreamScores]:
-    return score_videos(detector, videos, workshop.load, lambda done, total: None)
+    return score_videos(detector, videos, workshop.frames.load, lambda done, total: None)

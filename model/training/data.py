@@ -1,17 +1,16 @@
-"""Labelled videos for training: ActivityNet annotations, decoded once into a cache of small frames.
+"""Labelled videos for training, as ActivityNet annotates them.
 
 A data folder holds `videos/NAME.mp4` (or another container) and `annotations.json`; `targets/NAME.npz`, if there,
 holds the renderer's own knowledge of each frame (see `model.training.mocap`) as further training targets.
 
-Shapes: T frames, S pixels, J joints, K labels.
+Shapes: T frames, J joints, K labels.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import BACKGROUND
-from model.video import VideoError, open_video
 
 ANNOTATIONS_FILE = "annotations.json"
 SUBSETS = ("training", "validation", "testing")
@@ -42,14 +40,6 @@ class LabelledVideo:
     duration_s: float
     segments: tuple[tuple[float, float, str], ...]
     """(start_s, end_s, label), ordered by start. They may overlap: a frame can have several labels."""
-
-
-@dataclass(frozen=True)
-class Frames:
-    """Sampled frames of one video, memory-mapped from the cache."""
-
-    images_TSS3: NDArray[np.uint8]
-    pts_s_T: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -162,60 +152,3 @@ def read_targets(data_dir: Path, name: str) -> Targets | None:
         return None
     with np.load(path) as arrays:
         return Targets(arrays["joints_TJ2"].astype(np.float32), arrays["mask_THW"])
-
-
-def cache_frames(
-    videos: Sequence[LabelledVideo],
-    cache_dir: Path,
-    *,
-    sample_hz: float,
-    size: int,
-    processes: int,
-    on_progress: Callable[[int, int], None],
-) -> dict[str, str]:
-    """Decode every video once, `sample_hz` frames a second as squares of `size` pixels. What is cached already is kept,
-    unless the video is newer.
-
-    Returns the videos that do not decode, with the reason; they are left out, never replaced by black frames.
-    """
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    jobs = [(video, frames_path(cache_dir, video.name, sample_hz, size), sample_hz, size) for video in videos]
-    failures: dict[str, str] = {}
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(processes) as pool:
-        for done, (name, reason) in enumerate(pool.imap_unordered(_decode_into, jobs), start=1):
-            if reason is not None:
-                failures[name] = reason
-            on_progress(done, len(jobs))
-    return failures
-
-
-def load_frames(cache_dir: Path, name: str, *, sample_hz: float, size: int) -> Frames:
-    path = frames_path(cache_dir, name, sample_hz, size)
-    return Frames(np.load(path, mmap_mode="r"), np.load(path.with_suffix(".pts.npy")))
-
-
-def frames_path(cache_dir: Path, name: str, sample_hz: float, size: int) -> Path:
-    return cache_dir / f"{name}.{size}px.{sample_hz:g}hz.npy"
-
-
-def _decode_into(job: tuple[LabelledVideo, Path, float, int]) -> tuple[str, str | None]:
-    video, path, sample_hz, size = job
-    if path.is_file() and path.stat().st_mtime >= video.path.stat().st_mtime:
-        return video.name, None
-    pts_s: list[float] = []
-    raw, partial = path.with_suffix(".partial.raw"), path.with_suffix(".partial.npy")
-    try:
-        # Frame by frame to disk: an hour of them would not fit the memory of several processes.
-        with open_video(video.path) as source, raw.open("wb") as file:
-            for frame in source.frames(sample_hz=sample_hz, size=size):
-                file.write(frame.image.tobytes())
-                pts_s.append(frame.pts_s)
-        np.save(path.with_suffix(".pts.npy"), np.array(pts_s, dtype=np.float64))
-        np.save(partial, np.memmap(raw, dtype=np.uint8, mode="r").reshape(-1, size, size, 3))
-        partial.replace(path)
-    except VideoError as error:
-        return video.name, str(error)
-    finally:
-        raw.unlink(missing_ok=True)
-    return video.name, None

@@ -26,8 +26,9 @@ from model.training.data import LabelledVideo
 from model.training.loop import Stage, load_network, run_stage
 from model.training.losses import distillation_loss, frame_loss
 from model.training.maps import Maps, MapSource, cache_maps, load_maps
+from model.training.progress import Progress
 from model.training.recipe import DistillRecipe
-from model.training.run import Progress, Run, load_videos
+from model.training.run import Run, load_videos
 from model.training.single_stream import SingleStream
 from model.training.teacher import load_teacher, teacher_stage
 from model.training.trunk import load_trunk, trunk_stage
@@ -70,7 +71,7 @@ def distill(run: Run, progress: Progress) -> float:
 def cache_static_maps(run: Run, videos: Sequence[LabelledVideo], progress: Progress) -> None:
     """The last maps of the trunk that the adapter reads."""
     load = _load_trunk if run.recipe.distill.freeze_trunk else _load_student_trunk
-    cache_maps(run, MapSource(_static_source(run), load, run.frames_path), videos, progress)
+    cache_maps(run, MapSource(_static_source(run), load, run.frames.path), videos, progress)
 
 
 def load_static_maps(run: Run, video: LabelledVideo) -> Maps:
@@ -204,7 +205,7 @@ class _PictureObjective:
         self.recipe, self.labels = run.recipe.distill, run.recipe.trunk
         self.network = _network(run.config, self.recipe, load_trunk(run))
         self.teacher = load_teacher(run).to(run.placement.device)
-        self.frames: Sequence[TrainingVideo] = load_videos(run, run.frames_path)
+        self.frames: Sequence[TrainingVideo] = load_videos(run, run.frames.path)
         self.flows: Sequence[TrainingVideo] = load_videos(run, run.flow_path)
 
     def draw(self, rng: np.random.Generator) -> tuple[Batch, Batch]:

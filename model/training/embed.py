@@ -19,7 +19,8 @@ from model.config import BACKGROUND
 from model.folding import fold_norms
 from model.metrics import Floats
 from model.preprocess import normalise
-from model.training.data import Frames, LabelledVideo, ambiguous_frames, frame_targets, labels_of
+from model.training.data import LabelledVideo, ambiguous_frames, frame_targets, labels_of
+from model.training.frame_cache import Frames
 
 BATCH = 8
 PERPLEXITY = 30.0

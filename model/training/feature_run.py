@@ -24,8 +24,9 @@ from model.training.features import FeatureSequence
 from model.training.head import HeadObjective
 from model.training.loop import Stage, load_network, run_stage
 from model.training.placement import Placement
+from model.training.progress import Progress
 from model.training.recipe import Recipe, Schedule
-from model.training.run import Progress, keep_recipe
+from model.training.run import keep_recipe
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.training.data import LabelledVideo, ambiguous_frames, frame_labels, load_frames
+from model.training.data import LabelledVideo, ambiguous_frames, frame_labels
 from model.training.distill import Student, cache_static_maps, load_static_maps, load_student
 from model.training.loop import StageMismatch
-from model.training.run import Progress, Run
+from model.training.progress import Progress
+from model.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def load_features(run: Run, videos: Sequence[LabelledVideo]) -> list[FeatureSequ
 
 
 def _load(run: Run, video: LabelledVideo) -> list[FeatureSequence]:
-    pts_s_T = load_frames(run.cache_dir, video.name, sample_hz=run.config.sample_hz, size=run.cached_size).pts_s_T
+    pts_s_T = run.frames.load_pts_s(video)
     target_TK = frame_labels(video, run.config.labels, pts_s_T)
     ambiguous_T = ambiguous_frames(video, pts_s_T)
     return [

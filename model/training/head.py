@@ -20,8 +20,9 @@ from model.training.distill import distill_stage, load_student
 from model.training.features import FeatureSequence, load_features
 from model.training.loop import Stage, load_network, run_stage
 from model.training.losses import frame_loss, sigmoid_focal_loss
+from model.training.progress import Progress
 from model.training.recipe import HeadRecipe
-from model.training.run import Progress, Run
+from model.training.run import Run
 from model.training.windows import Windows, WindowSource
 
 

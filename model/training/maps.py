@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from model.cake import time_major
 from model.config import TrunkConfig
 from model.training.data import LabelledVideo
-from model.training.run import Progress, Run
+from model.training.progress import Progress
+from model.training.run import Run
 from model.training.views import View, draw_view, see_pictures
 from model.x3d import Trunk
 

@@ -25,9 +25,7 @@ from model.training.data import (
     SUBSETS,
     DataInvalid,
     LabelledVideo,
-    cache_frames,
     labels_of,
-    load_frames,
     read_annotations,
 )
 from model.training.evaluate import EvaluationReport, evaluate
@@ -39,6 +37,7 @@ from model.training.feature_sessions import (
     read_sessions,
 )
 from model.training.features import FeatureSequence
+from model.training.frame_cache import FrameCache
 from model.training.scores import Segment, StreamScores
 from model.training.scoring import score_videos
 from model.training.video_lists import clip_name, read_clips
@@ -175,19 +174,12 @@ def segments_of(sequence: FeatureSequence, labels: Sequence[str]) -> list[Segmen
 def _score(
     detector: Detector, videos: Sequence[LabelledVideo], cache_dir: Path, processes: int, on_progress: OnProgress
 ) -> tuple[list[StreamScores], dict[str, str]]:
-    size, sample_hz = detector.config.image_size, detector.config.sample_hz
-    failures = cache_frames(
-        videos,
-        cache_dir,
-        sample_hz=sample_hz,
-        size=size,
-        processes=processes,
-        on_progress=lambda done, total: on_progress(f"decoding {total} videos", done, total),
-    )
+    cache = FrameCache.as_served(cache_dir, detector.config)
+    failures = cache.fill(videos, processes, lambda done, total: on_progress(f"decoding {total} videos", done, total))
     streams = score_videos(
         detector,
         [video for video in videos if video.name not in failures],
-        lambda video: load_frames(cache_dir, video.name, sample_hz=sample_hz, size=size),
+        cache.load,
         lambda done, total: on_progress(f"scoring {total} videos", done, total),
     )
     return streams, failures

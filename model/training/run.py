@@ -23,34 +23,22 @@ from model.training.batches import TrainingVideo
 from model.training.data import (
     DataInvalid,
     LabelledVideo,
-    cache_frames,
     frame_targets,
-    frames_path,
     labels_of,
-    load_frames,
     read_annotations,
     read_targets,
     time_in_segment,
 )
 from model.training.flow import cache_flow, flow_path
+from model.training.frame_cache import FrameCache
 from model.training.loop import Stage, StageMismatch
 from model.training.placement import Placement
+from model.training.progress import Progress
 from model.training.recipe import Recipe, Schedule
 from model.training.video_lists import read_labelled_clips
 from model.training.views import MARGIN
 
 RECIPE_FILE = "recipe.json"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What to call as work goes on."""
-
-    on_stage: Callable[[str], None]
-    on_item: Callable[[int, int], None]
-    """Videos done, and of how many."""
-    on_step: Callable[[int, int, float], None]
-    """Finished training steps, of how many, and the recent mean loss."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +58,9 @@ class Run:
     checkpoint_every_s: float = 120.0
 
     @property
-    def cached_size(self) -> int:
-        return self.config.image_size + MARGIN
+    def frames(self) -> FrameCache:
+        """A margin larger than the network's input, so that views can be cut from them."""
+        return FrameCache(self.cache_dir, self.config.sample_hz, self.config.image_size + MARGIN)
 
     def stage(self, name: str, schedule: Schedule, **settings: Any) -> Stage:
         """`settings`: everything that the stage's result depends on, besides the data and the seed."""
@@ -80,16 +69,13 @@ class Run:
         folder = self.out_dir / "stages" / name
         return Stage(name, folder, schedule, self.recipe.seed, as_stored, self.checkpoint_every_s)
 
-    def frames_path(self, video: LabelledVideo) -> Path:
-        return frames_path(self.cache_dir, video.name, self.config.sample_hz, self.cached_size)
-
     def flow_path(self, video: LabelledVideo) -> Path:
-        return flow_path(self.frames_path(video), self.recipe.flow)
+        return flow_path(self.frames.path(video), self.recipe.flow)
 
     def cache_flow(self, progress: Progress) -> None:
         videos = [*self.training, *self.validation]
         progress.on_stage(f"optical flow of {len(videos)} videos")
-        paths = [self.frames_path(video) for video in videos]
+        paths = [self.frames.path(video) for video in videos]
         cache_flow(paths, self.recipe.flow, processes=self.placement.processes, on_progress=progress.on_item)
 
 
@@ -120,14 +106,8 @@ def open_run(
     videos = [video for video in videos if video.subset in ("training", "validation")]
     progress.on_stage(f"decoding {len(videos)} videos")
     cache_dir = out_dir / "cache"
-    failures = cache_frames(
-        videos,
-        cache_dir,
-        sample_hz=config.sample_hz,
-        size=config.image_size + MARGIN,
-        processes=placement.processes,
-        on_progress=progress.on_item,
-    )
+    cache = FrameCache(cache_dir, config.sample_hz, config.image_size + MARGIN)
+    failures = cache.fill(videos, placement.processes, progress.on_item)
     subsets = [
         [video for video in videos if video.subset == subset and video.name not in failures]
         for subset in ("training", "validation")
@@ -182,10 +162,10 @@ def load_videos(run: Run, pictures: Callable[[LabelledVideo], Path]) -> list[Tra
 
 
 def _load_video(run: Run, video: LabelledVideo, pictures: Path) -> TrainingVideo:
-    frames = load_frames(run.cache_dir, video.name, sample_hz=run.config.sample_hz, size=run.cached_size)
+    pts_s_T = run.frames.load_pts_s(video)
     return TrainingVideo(
         np.load(pictures, mmap_mode="r"),
-        frame_targets(video, run.config.labels, frames.pts_s_T),
-        time_in_segment(video, frames.pts_s_T),
+        frame_targets(video, run.config.labels, pts_s_T),
+        time_in_segment(video, pts_s_T),
         read_targets(run.data_dir, video.name),
     )

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from model.detector import Detector
-from model.training.data import Frames, LabelledVideo
+from model.training.data import LabelledVideo
+from model.training.frame_cache import Frames
 from model.training.scores import StreamScores
 
 BATCH = 8

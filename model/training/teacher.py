@@ -6,7 +6,8 @@ from dataclasses import asdict
 from functools import partial
 
 from model.training.loop import Stage, load_network, run_stage
-from model.training.run import Progress, Run, load_videos
+from model.training.progress import Progress
+from model.training.run import Run, load_videos
 from model.training.single_stream import SingleStream, SingleStreamObjective, teacher_config
 from model.training.trunk import load_trunk, trunk_stage
 

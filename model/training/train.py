@@ -11,14 +11,15 @@ from model.checkpoint import read_config, write_config
 from model.detector import Detector
 from model.training.calibrate import calibrate
 from model.training.contrast import train_contrast
-from model.training.data import cache_frames, load_frames
 from model.training.distill import distill
 from model.training.evaluate import EvaluationReport, evaluate
 from model.training.features import extract_features
+from model.training.frame_cache import FrameCache
 from model.training.head import train_head
+from model.training.progress import Progress
 from model.training.recipe import StageName
 from model.training.report import write_report
-from model.training.run import Progress, Run
+from model.training.run import Run
 from model.training.scores import StreamScores
 from model.training.scoring import score_videos
 from model.training.teacher import train_teacher
@@ -64,19 +65,7 @@ def calibrate_run(run: Run, progress: Progress) -> EvaluationReport:
 
 def _score_validation(run: Run, progress: Progress) -> list[StreamScores]:
     torch.set_num_threads(1)
-    size, sample_hz = run.config.image_size, run.config.sample_hz
+    cache = FrameCache.as_served(run.cache_dir, run.config)
     progress.on_stage(f"scoring {len(run.validation)} videos as they are served")
-    cache_frames(
-        run.validation,
-        run.cache_dir,
-        sample_hz=sample_hz,
-        size=size,
-        processes=run.placement.processes,
-        on_progress=progress.on_item,
-    )
-    return score_videos(
-        Detector.load(run.out_dir),
-        run.validation,
-        lambda video: load_frames(run.cache_dir, video.name, sample_hz=sample_hz, size=size),
-        progress.on_item,
-    )
+    cache.fill(run.validation, run.placement.processes, progress.on_item)
+    return score_videos(Detector.load(run.out_dir), run.validation, cache.load, progress.on_item)

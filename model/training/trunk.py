@@ -7,7 +7,8 @@ from functools import partial
 
 from model.checkpoint import checkpoint_version, load_parts
 from model.training.loop import Stage, load_network, run_stage
-from model.training.run import Progress, Run, load_videos
+from model.training.progress import Progress
+from model.training.run import Run, load_videos
 from model.training.single_stream import SingleStream, SingleStreamObjective
 
 
@@ -29,7 +30,7 @@ def load_trunk(run: Run) -> SingleStream:
 
 
 def _objective(run: Run) -> SingleStreamObjective:
-    objective = SingleStreamObjective(run.config, load_videos(run, run.frames_path), run.recipe.trunk)
+    objective = SingleStreamObjective(run.config, load_videos(run, run.frames.path), run.recipe.trunk)
     if run.init is not None:
         stream = objective.network["stream"]
         assert isinstance(stream, SingleStream)
