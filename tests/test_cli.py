@@ -16,13 +16,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cake_command import run
 from made_videos import write_video
 from running_server import MODEL, Running, running_server
 from tiny_model import checkpoint_for
-from typer.testing import CliRunner
 
 from model.training.recipe import StageName
-from service.cli import app
 from service.schemas import ENDED_STATES, EVENT, Session, SessionPage
 from service.serve import play_sample
 
@@ -37,13 +36,6 @@ SUBCOMMANDS = (
     "train recipe",
 )
 COMMANDS = ("serve", "worker", "detect", "bench", "models", "train", "eval", "explain", "embed", "synth")
-
-
-def run(*arguments: str, **environ: str) -> tuple[int, str, str]:
-    """Exit status, stdout and stderr."""
-    result = CliRunner().invoke(app, arguments, env=environ)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, *SUBCOMMANDS])

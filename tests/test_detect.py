@@ -11,16 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cake_command import run
 from made_videos import Picture, cut, write_audio, write_video
 from PIL import Image
 from tiny_model import checkpoint_for
-from typer.testing import CliRunner
 from video_server import serve_folder
 
 from model.detector import Detector
 from model.starts import ActionEnd, ActionStart
 from model.video import open_video
-from service.cli import app
 from service.detect import analyse
 from service.overlay import START_SHOWN_S
 
@@ -44,15 +43,14 @@ def model(video: Path) -> Path:
     return checkpoint_for(video, video.parent)
 
 
-def run(*arguments: object) -> tuple[int, list[str], list[str]]:
+def detect(*arguments: object) -> tuple[int, list[str], list[str]]:
     """Exit status, and the lines of stdout and stderr."""
-    result = CliRunner().invoke(app, ["detect", *map(str, arguments)])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout.splitlines(), result.stderr.splitlines()
+    status, out, err = run("detect", *arguments)
+    return status, out.splitlines(), err.splitlines()
 
 
 def events(*arguments: object) -> list[dict[str, object]]:
-    status, out, _ = run(*arguments, "--json")
+    status, out, _ = detect(*arguments, "--json")
     assert status == 0
     return [json.loads(line) for line in out]
 
@@ -69,7 +67,7 @@ def test_every_event_is_one_line_of_json_with_the_names_of_the_service(video: Pa
 
 
 def test_lines_for_people_tell_the_same_events(video: Path, model: Path) -> None:
-    status, out, err = run(video, "--model", model)
+    status, out, err = detect(video, "--model", model)
     told = [line.split() for line in out]
     assert status == 0
     assert [(line[2], line[3]) for line in told] == [
@@ -99,7 +97,7 @@ def test_on_a_terminal_each_event_has_a_line_of_its_own_above_the_bar(video: Pat
     assert "s of video" in shown.decode()
     # What is left of a line after the last time it was wiped.
     lines = [line.rsplit("\x1b[2K", 1)[-1].rstrip("\r") for line in shown.decode().split("\n")]
-    assert [line for line in lines if " start " in line or " end " in line] == run(video, "--model", model)[1]
+    assert [line for line in lines if " start " in line or " end " in line] == detect(video, "--model", model)[1]
 
 
 def test_events_come_with_the_frame_that_decides_them_and_every_start_has_its_end(video: Path, model: Path) -> None:
@@ -125,7 +123,7 @@ def test_a_url_gives_the_same_events_as_the_file(video: Path, model: Path) -> No
 def test_a_cut_video_is_analysed_as_far_as_it_goes_with_a_warning(tmp_path: Path, model: Path) -> None:
     path = tmp_path / "cut.mkv"
     cut(write_video(path, count=150, picture=changing_picture), 0.6)
-    status, out, err = run(path, "--model", model)
+    status, out, err = detect(path, "--model", model)
     assert status == 0
     assert out
     assert any(line.startswith("warning: ") for line in err)
@@ -143,13 +141,13 @@ def bad_sources(folder: Path) -> Iterator[Path]:
 
 def test_what_is_no_video_gives_one_line_and_status_1(tmp_path: Path, model: Path) -> None:
     for source in bad_sources(tmp_path):
-        status, out, err = run(source, "--model", model)
+        status, out, err = detect(source, "--model", model)
         assert (status, out, len(err)) == (1, [], 1), source
         assert err[0].startswith("cake: ")
 
 
 def test_an_unknown_model_gives_one_line_and_status_2(video: Path) -> None:
-    status, out, err = run(video, "--model", "no-such-model")
+    status, out, err = detect(video, "--model", "no-such-model")
     assert (status, out, len(err)) == (2, [], 1)
     assert "no-such-model" in err[0]
 
@@ -157,7 +155,7 @@ def test_an_unknown_model_gives_one_line_and_status_2(video: Path) -> None:
 def test_a_damaged_checkpoint_gives_one_line_and_status_2(video: Path, model: Path, tmp_path: Path) -> None:
     (tmp_path / "model.json").write_bytes((model / "model.json").read_bytes())
     (tmp_path / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes()[:-8])
-    status, out, err = run(video, "--model", tmp_path)
+    status, out, err = detect(video, "--model", tmp_path)
     assert (status, out, len(err)) == (2, [], 1)
 
 
@@ -171,8 +169,8 @@ def test_the_overlay_has_the_size_and_times_of_the_video_and_shows_each_start(
     video: Path, model: Path, tmp_path: Path
 ) -> None:
     drawn_path = tmp_path / "drawn.mp4"
-    status, out, _ = run(video, "--model", model, "--overlay", drawn_path)
-    assert (status, out) == run(video, "--model", model)[:2]
+    status, out, _ = detect(video, "--model", model, "--overlay", drawn_path)
+    assert (status, out) == detect(video, "--model", model)[:2]
     decided_s = [float(str(e["decided_s"])) for e in events(video, "--model", model) if e["type"] == "action.start"]
     with open_video(video) as original, open_video(drawn_path) as drawn:
         assert (drawn.info.width, drawn.info.height, drawn.info.codec) == (160, 120, "h264")
@@ -199,7 +197,7 @@ def test_the_overlay_can_be_drawn_on_any_size_and_rotation(
         tmp_path / "v.mp4", width=width, height=height, count=12, pixel_format="yuv444p",
         counter_clockwise_deg=turned_deg,
     )  # fmt: skip
-    assert run(path, "--model", model, "--overlay", tmp_path / "drawn.mp4")[0] == 0
+    assert detect(path, "--model", model, "--overlay", tmp_path / "drawn.mp4")[0] == 0
     with open_video(tmp_path / "drawn.mp4") as drawn:
         assert (drawn.info.width, drawn.info.height) == shown
         assert len(list(drawn.frames())) == 12
@@ -208,7 +206,7 @@ def test_the_overlay_can_be_drawn_on_any_size_and_rotation(
 def test_the_overlay_keeps_uneven_times(model: Path, tmp_path: Path) -> None:
     pts = [0, 40, 50, 400, 410, 1000, 1007, 2500]
     path = write_video(tmp_path / "v.mkv", count=len(pts), pts=pts, time_base=Fraction(1, 1000))
-    assert run(path, "--model", model, "--overlay", tmp_path / "drawn.mp4")[0] == 0
+    assert detect(path, "--model", model, "--overlay", tmp_path / "drawn.mp4")[0] == 0
     with open_video(tmp_path / "drawn.mp4") as drawn:
         assert [frame.pts_s for frame in drawn.frames()] == pytest.approx([at / 1000 for at in pts], abs=1e-4)
 
@@ -217,13 +215,13 @@ def test_the_overlay_keeps_uneven_times(model: Path, tmp_path: Path) -> None:
 def test_an_overlay_that_cannot_be_written_gives_one_line_and_status_1(
     name: str, video: Path, model: Path, tmp_path: Path
 ) -> None:
-    status, out, err = run(video, "--model", model, "--overlay", tmp_path / name)
+    status, out, err = detect(video, "--model", model, "--overlay", tmp_path / name)
     assert (status, out, len(err)) == (1, [], 1)
     assert err[0].startswith("cake: ")
 
 
 def test_the_overlay_never_replaces_its_own_video(video: Path, model: Path) -> None:
     before = video.read_bytes()
-    status, _, err = run(video, "--model", model, "--overlay", video)
+    status, _, err = detect(video, "--model", model, "--overlay", video)
     assert (status, len(err)) == (2, 1)
     assert video.read_bytes() == before

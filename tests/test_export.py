@@ -9,16 +9,15 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from cake_command import run
 from made_videos import write_video
 from numpy.typing import NDArray
 from tiny_model import LABELS, SAMPLE_HZ, SIZE, checkpoint_for, frames_of, tiny_model
-from typer.testing import CliRunner
 
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.detector import Detector
 from model.export import GraphDisagrees, compare, graphs_of
 from model.preprocess import normalise
-from service.cli import app
 
 
 @dataclass(frozen=True)
@@ -29,19 +28,12 @@ class Exported:
     told: str
 
 
-def run(*arguments: object) -> tuple[int, str, str]:
-    """Exit status, stdout and stderr."""
-    result = CliRunner().invoke(app, ["models", "export", *map(str, arguments)])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     place = tmp_path_factory.mktemp("export")
     video = write_video(place / "video.mp4", count=180)
     checkpoint = checkpoint_for(video, place)
-    status, out, err = run(checkpoint, "--onnx", "--out", place / "graphs")
+    status, out, err = run("models", "export", checkpoint, "--onnx", "--out", place / "graphs")
     assert status == 0, err
     return Exported(checkpoint, video, place / "graphs", out)
 
@@ -116,6 +108,6 @@ def test_a_graph_of_other_weights_is_found_out(exported: Exported) -> None:
 def test_what_is_no_whole_model_is_refused_in_one_line(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "start", tiny_model(), parts=("trunk",))
     for name, told in {"absent": "no model 'absent'", tmp_path / "start": "a start for training"}.items():
-        status, out, err = run(name, "--out", tmp_path / "graphs")
+        status, out, err = run("models", "export", name, "--out", tmp_path / "graphs")
         assert (status, out, err.count("\n"), told in err) == (2, "", 1, True), err
         assert not (tmp_path / "graphs").exists()

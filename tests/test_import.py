@@ -11,29 +11,27 @@ from typing import Any
 
 import pytest
 import torch
+from cake_command import run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_parity import LABELS, rule_weights
 from tiny_model import LABELS as TINY_LABELS
 from tiny_model import tiny_model
 from torch import Tensor
-from typer.testing import CliRunner
 
 from model.cake import Cake
 from model.checkpoint import CheckpointInvalid, load_checkpoint, load_parts, read_config, save_checkpoint
 from model.config import cake_s
 from model.foreign_weights import read_weights
-from service.cli import app
 
 LIST = ",".join(LABELS)
 Weights = dict[str, Tensor]
 
 
-def run(*arguments: object) -> tuple[int, str]:
+def import_models(*arguments: object) -> tuple[int, str]:
     """Exit status and stderr."""
-    result = CliRunner().invoke(app, ["models", "import", *map(str, arguments)], env={"COLUMNS": "200"})
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stderr
+    status, _, err = run("models", "import", *arguments, COLUMNS="200")
+    return status, err
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +66,7 @@ def test_student_and_head_files_become_a_model_that_loads(student: Weights, head
     labels_file = tmp_path / "labels.txt"
     labels_file.write_text("\n".join(LABELS[1:]) + "\n")
     out = tmp_path / "model"
-    status, told = run("--student", student_file, "--head", head_file, "--labels", labels_file, "--out", out)
+    status, told = import_models("--student", student_file, "--head", head_file, "--labels", labels_file, "--out", out)
     assert (status, "untrained" in told) == (0, False), told
     model, _ = load_checkpoint(out)
     assert model.config == cake_s(LABELS)
@@ -77,13 +75,15 @@ def test_student_and_head_files_become_a_model_that_loads(student: Weights, head
     )
     assert torch.equal(model.motion_head.project.weight, student["flow_head.pool.post_conv.weight"].flatten(1))
     assert torch.equal(model.head.gru.weight_hh_l0, head["gru.weight_hh_l0"])
-    assert "already" in run("--student", student_file, "--labels", LIST, "--out", out)[1]
+    assert "already" in import_models("--student", student_file, "--labels", LIST, "--out", out)[1]
 
 
 def test_an_x3d_file_is_a_start_for_training_and_no_model(x3d: Weights, tmp_path: Path) -> None:
     counters_left_out = {name: tensor for name, tensor in x3d.items() if not name.endswith("num_batches_tracked")}
     file, out = written(tmp_path / "X3D_M.pyth", {"model_state": counters_left_out}), tmp_path / "start"
-    status, told = run("--x3d", file, "--labels", "kick, punch", "--sample-hz", 6, "--image-size", 224, "--out", out)
+    status, told = import_models(
+        "--x3d", file, "--labels", "kick, punch", "--sample-hz", 6, "--image-size", 224, "--out", out
+    )
     assert status == 0
     assert "untrained, and so not in it: motion, motion_head, head." in told
     config = read_config(out)
@@ -137,7 +137,7 @@ def test_weights_that_do_not_fit_are_named(
     student: Weights, option: str, change: Callable[[Weights], Weights], told: str, tmp_path: Path
 ) -> None:
     file = written(tmp_path / "weights.pth", change(student))
-    status, err = run(option, file, "--labels", LIST, "--out", tmp_path / "out")
+    status, err = import_models(option, file, "--labels", LIST, "--out", tmp_path / "out")
     assert status == 2
     assert re.search(told, err), err
     assert err.count("\n") == 1
@@ -149,7 +149,7 @@ def test_labels_that_do_not_fit_the_head_are_refused(
     student: Weights, head: Weights, labels: str, tmp_path: Path
 ) -> None:
     files = ["--student", written(tmp_path / "s.pth", student), "--head", written(tmp_path / "h.pth", head)]
-    status, err = run(*files, "--labels", labels, "--out", tmp_path / "out")
+    status, err = import_models(*files, "--labels", labels, "--out", tmp_path / "out")
     assert status == 2
     assert re.match("cake: .*(22 classes|differ|no action|no file)", err), err
 
@@ -204,7 +204,7 @@ def test_a_file_that_is_not_what_it_claims_is_refused_in_one_line(content: bytes
 def test_a_file_that_carries_code_ends_the_command_with_one_line(tmp_path: Path) -> None:
     file = tmp_path / "X3D_S.pyth"
     file.write_bytes(saved({"weight": Harmful()}))
-    status, err = run("--x3d", file, "--labels", "kick", "--out", tmp_path / "out")
+    status, err = import_models("--x3d", file, "--labels", "kick", "--out", tmp_path / "out")
     assert status == 2
     assert re.fullmatch(r"cake: X3D_S\.pyth .*never run[^\n]+\n", err), err
 
@@ -225,5 +225,5 @@ def test_damaged_weight_files_are_refused_or_read(data: st.DataObject, zipped_fo
 def test_the_files_must_belong_together(tmp_path: Path) -> None:
     file = written(tmp_path / "any.pth", SMALL)
     for files in ([], ["--head", file], ["--x3d", file, "--student", file], ["--x3d", file, "--head", file]):
-        status, err = run(*files, "--labels", "kick", "--out", tmp_path / "out")
+        status, err = import_models(*files, "--labels", "kick", "--out", tmp_path / "out")
         assert (status, "--student" in err) == (2, True)

@@ -26,11 +26,6 @@ from service.store.base import (
 from service.store.sqlite import SqliteStore
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest_asyncio.fixture
 async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
     async with opened_store("sqlite", tmp_path, clock) as opened:

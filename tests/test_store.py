@@ -1,18 +1,12 @@
 """The contract of a store: sessions, their events, scores and the common log."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from store_kit import (
     CHECKPOINT,
-    STORES,
-    Clock,
     claimed,
     event_ids,
-    opened_store,
     queue,
     record,
     start,
@@ -27,17 +21,6 @@ from service.store.base import (
     SessionUpdate,
     Store,
 )
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest_asyncio.fixture(params=STORES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
-    async with opened_store(request.param, tmp_path, clock) as opened:
-        yield opened
 
 
 async def test_a_created_session_is_queued_and_has_its_first_event(store: Store) -> None:

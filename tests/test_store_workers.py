@@ -1,20 +1,15 @@
 """The contract of a store: workers, their leases, and nothing written by those that lost them."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from store_kit import (
     CHECKPOINT,
     MODEL,
-    STORES,
     Clock,
     claimed,
     event_ids,
-    opened_store,
     queue,
     record,
     start,
@@ -30,17 +25,6 @@ from service.store.base import (
     WorkerInfo,
     state_event,
 )
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest_asyncio.fixture(params=STORES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
-    async with opened_store(request.param, tmp_path, clock) as opened:
-        yield opened
 
 
 async def test_without_a_live_worker_there_is_no_capacity(store: Store, clock: Clock) -> None:

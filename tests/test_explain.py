@@ -1,6 +1,5 @@
-"""`cake explain` and `cake embed`: what they find, what they write, and what they say of wrong input."""
+"""`cake explain`: what it finds, what it writes, and what it says of wrong input."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,35 +7,26 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from cake_command import run
 from made_videos import write_video
 from PIL import Image
 from tiny_model import LABELS, SAMPLE_HZ, checkpoint_for, tiny_model
 from torch import Tensor
 from training_kit import SILENT, open_tiny_run, write_streams
-from typer.testing import CliRunner
 
 from model.cake import Cake
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.config import StartRule
 from model.detector import Detector
-from model.training.data import frame_targets, read_annotations
 from model.training.explain import MAX_MOMENTS, explain_video, find_moments
 from model.training.gradcam import cake_evidence
 from model.training.run import Run
 from model.training.teacher import train_teacher
 from model.training.trunk import train_trunk
 from model.video import open_video
-from service.cli import app
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "mocap.mp4"
 SIDE = 64
-
-
-def run(*arguments: str | Path) -> tuple[int, str]:
-    """Exit status and stderr."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stderr
 
 
 def noise_with_patch(patches: Tensor, seed: int) -> Tensor:
@@ -192,7 +182,7 @@ def test_the_teacher_has_a_column_only_when_it_is_asked_for(streams: Path, taugh
 def test_explain_says_in_one_line_what_is_wrong(
     checkpoint: Path, clip: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    status, err = run("explain", clip, "--model", checkpoint, "--out", tmp_path / "out", *arguments)
+    status, _, err = run("explain", clip, "--model", checkpoint, "--out", tmp_path / "out", *arguments)
     assert status == 2
     assert err.count("\n") == 1
     assert message in err
@@ -202,7 +192,7 @@ def test_explain_says_in_one_line_what_is_wrong(
 def test_a_teacher_without_the_label_is_refused(checkpoint: Path, clip: Path, taught: Run, tmp_path: Path) -> None:
     command = ["explain", clip, "--model", checkpoint, "--out", tmp_path / "out", "--at", "1"]
     for chosen, missing in (([], "kick"), (["--label", "punch"], "punch")):
-        status, err = run(*command, *chosen, "--teacher", taught.out_dir)
+        status, _, err = run(*command, *chosen, "--teacher", taught.out_dir)
         assert (status, err.count("\n")) == (2, 1)
         assert f"the teacher has no label '{missing}'" in err
 
@@ -215,7 +205,7 @@ def test_a_damaged_teacher_is_told_in_one_line(checkpoint: Path, clip: Path, tau
     for damaged in (b"", b"no weights", whole[: len(whole) // 2]):
         state.write_bytes(damaged)
         command = ["explain", clip, "--model", checkpoint, "--out", tmp_path / "out", "--at", "1"]
-        status, err = run(*command, "--teacher", tmp_path)
+        status, _, err = run(*command, "--teacher", tmp_path)
         assert (status, err.count("\n")) == (2, 1)
         assert "state.pt: damaged" in err
 
@@ -223,94 +213,11 @@ def test_a_damaged_teacher_is_told_in_one_line(checkpoint: Path, clip: Path, tau
 def test_what_is_no_video_is_told_in_one_line(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("no video")
     for name in ("notes.mp4", "missing.mp4"):
-        status, err = run("explain", tmp_path / name, "--model", checkpoint, "--out", tmp_path / "out")
+        status, _, err = run("explain", tmp_path / name, "--model", checkpoint, "--out", tmp_path / "out")
         assert (status, err.count("\n")) == (2, 1)
 
 
 def test_a_file_where_a_folder_should_be_is_told_in_one_line(checkpoint: Path, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("in the way")
-    status, err = run("explain", clip, "--model", checkpoint, "--out", tmp_path / "out", "--at", "1")
+    status, _, err = run("explain", clip, "--model", checkpoint, "--out", tmp_path / "out", "--at", "1")
     assert (status, err.count("\n")) == (2, 1)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-def test_embed_plots_the_labelled_frames_and_writes_them_beside(
-    checkpoint: Path, streams: Path, cache: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "new" / "plot.png"
-    status, _ = run("embed", streams, "--model", checkpoint, "--out", out, "--per-class", "12", "--cache", cache)
-    assert status == 0
-    with Image.open(out) as plot:
-        assert plot.format == "PNG"
-    with np.load(out.with_suffix(".npz")) as arrays:
-        label, video, pts_s, points = (arrays[name] for name in ("label", "video", "pts_s", "points"))
-    assert points.shape == (len(label), 2)
-    assert np.isfinite(points).all()
-    videos = {each.name: each for each in read_annotations(streams)}
-    names = ("background", *sorted({name for each in videos.values() for *_, name in each.segments}))
-    for frame_label, name, frame_s in zip(label, video, pts_s, strict=True):
-        assert frame_label == names[frame_targets(videos[name], names, np.array([frame_s]))[0]]
-    counts = dict(zip(*np.unique(label, return_counts=True), strict=True))
-    assert set(counts) == set(names)
-    assert max(counts.values()) == 12
-
-
-def test_embed_twice_gives_the_same_points_and_two_models_two_panels(
-    checkpoint: Path, streams: Path, cache: Path, tmp_path: Path
-) -> None:
-    other = tmp_path / "other"
-    save_checkpoint(other, tiny_model("other"))
-    command = ["embed", streams, "--model", checkpoint, "--per-class", "5", "--cache", cache]
-    for name, further in (("a", []), ("two", ["--model", other])):
-        assert run(*command, *further, "--out", tmp_path / f"{name}.png")[0] == 0
-    with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "two.npz") as two:
-        assert set(two["model"]) == {checkpoint.name, "other"}
-        assert np.array_equal(two["points"][two["model"] == checkpoint.name], a["points"])
-        assert np.array_equal(two["pts_s"][two["model"] == "other"], a["pts_s"]), "the same frames"
-    with Image.open(tmp_path / "a.png") as one, Image.open(tmp_path / "two.png") as both:
-        assert both.width == 2 * one.width
-
-
-def test_embed_names_a_video_that_does_not_decode_and_leaves_it_out(
-    checkpoint: Path, streams: Path, tmp_path: Path
-) -> None:
-    annotations = json.loads((streams / "annotations.json").read_text())
-    (tmp_path / "videos").mkdir()
-    for name in annotations["database"]:
-        (tmp_path / "videos" / f"{name}.mp4").write_bytes((streams / "videos" / f"{name}.mp4").read_bytes())
-    (tmp_path / "videos" / "stream_00001.mp4").write_text("no video")
-    (tmp_path / "annotations.json").write_text(json.dumps(annotations))
-    status, err = run("embed", tmp_path, "--model", checkpoint, "--out", tmp_path / "plot.png", "--per-class", "5")
-    assert status == 0
-    assert "left out stream_00001" in err
-    with np.load(tmp_path / "plot.npz") as arrays:
-        assert "stream_00001" not in set(arrays["video"])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--out", "plot.doc"], "expected a file ending in .png, .svg, .pdf, not 'plot.doc'"),
-        (["--subset", "dev"], "--subset: expected training, validation, testing, not dev"),
-        (["--subset", "testing"], "no video of the subsets testing"),
-        (["--model", "nothing"], "no model 'nothing'"),
-    ],
-)
-def test_embed_says_in_one_line_what_is_wrong(
-    checkpoint: Path, streams: Path, tmp_path: Path, arguments: list[str], message: str
-) -> None:
-    status, err = run("embed", streams, "--model", checkpoint, "--out", tmp_path / "plot.png", *arguments)
-    assert status == 2
-    assert [line for line in err.splitlines() if line.startswith("cake: ")] == err.split("\n")[-2:-1]
-    assert message in err
-    assert not list(tmp_path.iterdir())
-
-
-def test_embed_of_a_folder_without_annotations_says_what_it_lacks(checkpoint: Path, tmp_path: Path) -> None:
-    status, err = run("embed", tmp_path, "--model", checkpoint, "--out", tmp_path / "plot.png")
-    assert status == 2
-    assert "annotations.json: not there" in err
