@@ -202,3 +202,9 @@ def test_the_order_of_the_streams_does_not_change_the_report(order):
     straight, permuted = (evaluate(s, LABELS, RULES, CANDIDATES) for s in (streams, [streams[i] for i in order]))
     assert straight.start_map == pytest.approx(permuted.start_map)
     assert straight.false_starts_per_hour == pytest.approx(permuted.false_starts_per_hour)
+
+
+def test_streams_of_one_frame_each_are_refused() -> None:
+    one = StreamScores("one", np.array([0.0]), np.array([[0.5, 0.5]]), [])
+    with pytest.raises(ValueError, match="more than one frame"):
+        evaluate([one], (BACKGROUND, "kick"), {}, StartRule(0.5, 0.5))

@@ -26,6 +26,7 @@ from model.training.distill import distill, load_student
 from model.training.flow import dis_flow
 from model.training.loop import StageMismatch, learning_rate
 from model.training.maps import past_steps, trunk_maps
+from model.training.progress_log import ProgressLog
 from model.training.recipe import Recipe, RecipeInvalid, Schedule, StageName
 from model.training.single_stream import SingleStream
 from model.training.teacher import load_teacher, train_teacher
@@ -149,6 +150,16 @@ def test_a_stage_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(stre
     assert all(torch.allclose(after[name], expected[name], atol=1e-6) for name in expected)
 
 
+def test_a_line_of_the_log_that_a_kill_has_torn_is_forgotten(tmp_path: Path) -> None:
+    folder = tmp_path / "stages" / "trunk"
+    folder.mkdir(parents=True)
+    whole = [json.dumps({"step": step, "loss": 1.0}) for step in (20, 40)]
+    (folder / "log.jsonl").write_text("\n".join([*whole, '{"step": 6']))
+    with ProgressLog(folder, first_step=20):
+        pass
+    assert (folder / "log.jsonl").read_text().splitlines() == whole[:1]
+
+
 def test_a_run_of_another_recipe_is_refused(streams: Path, tmp_path: Path) -> None:
     open_tiny_run(streams, tmp_path / "run")
     with pytest.raises(StageMismatch, match="begun with another recipe"):
@@ -200,6 +211,7 @@ def test_distillation_brings_the_adapter_nearer_to_the_teacher(
     cosine = distill(run, SILENT)
     lines = (tmp_path / "run" / "stages" / "distill" / "log.jsonl").read_text().splitlines()
     losses = [json.loads(line)["loss"] for line in lines]
+    assert all(-1 <= json.loads(line)["cosine"] <= 1 for line in lines)
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
     assert -1 <= cosine <= 1
     temperatures = {m.temperature for m in load_student(run).motion.modules() if isinstance(m, Attention)}

@@ -110,7 +110,7 @@ def evaluate(
         rules: the shipped thresholds. A label without a rule is never announced.
 
     Raises:
-        ValueError: no stream, a stream whose scores do not fit `labels`, or a segment of an unknown label.
+        ValueError: no stream of several frames, scores that do not fit `labels`, or a segment of an unknown label.
     """
     _check(streams, labels)
     joined = {label: join_streams(streams, k, label) for k, label in enumerate(labels) if label != BACKGROUND}
@@ -144,8 +144,8 @@ def evaluate(
 
 
 def _check(streams: Sequence[StreamScores], labels: Sequence[str]) -> None:
-    if not streams:
-        raise ValueError("no stream to evaluate")
+    if not sum(stream.duration_s for stream in streams):
+        raise ValueError("no stream to evaluate that has more than one frame")
     for stream in streams:
         if stream.scores.shape[1] != len(labels):
             raise ValueError(f"{stream.name}: {stream.scores.shape[1]} scores a frame for {len(labels)} labels")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ class ProgressLog:
     def __init__(self, stage_dir: Path, first_step: int) -> None:
         self._path = stage_dir / LOG_FILE
         lines = self._path.read_text().splitlines() if self._path.is_file() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= first_step]
+        kept = [line for line in lines if _step_of(line) <= first_step]
         self._path.write_text("".join(f"{line}\n" for line in kept))
         run_dir = stage_dir.parent.parent
         self._board = SummaryWriter(str(run_dir / TENSORBOARD_DIR / stage_dir.name), purge_step=first_step + 1)
@@ -56,3 +57,11 @@ class ProgressLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._board.close()
+
+
+def _step_of(line: str) -> float:
+    """Infinity for a line that a kill has torn."""
+    try:
+        return float(json.loads(line)["step"])
+    except json.JSONDecodeError:
+        return math.inf
