@@ -148,15 +148,17 @@ class Generator(nn.Module):
         return restored
 
 
-def _imitation_loss(
+def _imitation_losses(
     network: nn.ModuleDict, recipe: DistillRecipe, map_NCHW: Tensor, wanted: Tensor, streams: int
-) -> Tensor:
+) -> dict[str, Tensor]:
+    """What is minimised, under `imitation`, and the cosine between the two maps."""
     motion = network["motion"]
     assert isinstance(motion, MotionAdapter)
     found = motion.sequence(map_NCHW, streams)
+    cosine = F.cosine_similarity(found.detach(), wanted, dim=1).mean()
     if recipe.loss == "mgd":
-        return F.mse_loss(network["generator"](found), wanted)
-    return distillation_loss(found, wanted, recipe.loss)
+        return {"imitation": F.mse_loss(network["generator"](found), wanted), "cosine": cosine}
+    return {"imitation": distillation_loss(found, wanted, recipe.loss), "cosine": cosine}
 
 
 def _set_temperature(network: nn.ModuleDict, recipe: DistillRecipe, step: int) -> None:
@@ -188,7 +190,8 @@ class MapObjective:
     def losses(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
         _set_temperature(self.network, self.recipe, step)
         static, wanted = (maps.float().contiguous(memory_format=torch.channels_last) for maps in batch)
-        return {"loss": _imitation_loss(self.network, self.recipe, static, wanted, self.recipe.sequences)}
+        losses = _imitation_losses(self.network, self.recipe, static, wanted, self.recipe.sequences)
+        return {"loss": losses["imitation"], "cosine": losses["cosine"]}
 
 
 def _draw_window(pair: tuple[Maps, Maps], rng: np.random.Generator, recipe: DistillRecipe) -> tuple[Maps, Maps]:
@@ -225,5 +228,5 @@ class _PictureObjective:
             *_, wanted = self.teacher.trunk.sequence_maps(time_major(flows.pictures_BTCSS), streams)
         logits_BTK = stream.logits_of_map(static, streams)
         labels = frame_loss(logits_BTK, frames.target_BT, frames.since_start_s_BT, self.labels.labels)
-        imitation = _imitation_loss(self.network, self.recipe, static, wanted, streams)
-        return {"loss": labels + imitation, "labels": labels, "imitation": imitation}
+        losses = _imitation_losses(self.network, self.recipe, static, wanted, streams)
+        return {"loss": labels + losses["imitation"], "labels": labels, **losses}
