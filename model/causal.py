@@ -48,7 +48,7 @@ class CausalDepthwise(nn.Module):
         """`sums[k]` (B, C, H, W) is what the past already adds to the output k + 1 frames from the last one."""
         biases = (self.bias, *[None] * (self.taps - 1))
         taps = [self._tap(x_BCHW, k, bias) for k, bias in zip(reversed(range(self.taps)), biases, strict=True)]
-        later = tuple(tap.add_(own) for tap, own in zip(taps, sums, strict=False))
+        later = tuple(tap.add_(own) for tap, own in zip(taps[:-1], sums, strict=True))
         return later[0], (*later[1:], taps[-1])
 
     def _tap(self, x_BCHW: Tensor, tap: int, bias: Tensor | None) -> Tensor:

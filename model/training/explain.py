@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -128,7 +129,7 @@ def _explain(video: Path, model: Cake, moments: Sequence[Moment], teacher: Teach
     with ExitStack() as open_videos:
         sources = [open_videos.enter_context(open_video(video)) for _ in sizes_px]
         frames = zip(*(s.frames(config.sample_hz, px) for s, px in zip(sources, sizes_px, strict=True)), strict=True)
-        for index, same_frame in zip(range(moments[-1].index + 1), frames, strict=False):
+        for index, same_frame in enumerate(islice(frames, moments[-1].index + 1)):
             for window, frame in zip(windows, same_frame, strict=True):
                 window.append(frame.image)
             for moment in moments:

@@ -29,7 +29,7 @@ def draw_losses(log: StageLog) -> Figure:
     rows = ceil(len(log.curves) / columns)
     figure = Figure(figsize=(WIDTH_IN * columns / _PER_ROW + 0.6, 1.9 * rows), layout="constrained")
     axes_N = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, (name, (steps, values)) in zip(axes_N, log.curves.items(), strict=False):
+    for axes, (name, (steps, values)) in zip(axes_N[: len(log.curves)], log.curves.items(), strict=True):
         axes.plot(steps, values, color=BLUE if name == "loss" else GREY, marker="." if len(steps) < 3 else "")
         axes.set_title(plain(name.replace("_", " ")), loc="left", fontsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
@@ -70,7 +70,7 @@ def draw_precision_recall(streams: Sequence[StreamScores], labels: Sequence[str]
     size_in = (WIDTH_IN * columns / _PER_ROW + 0.6, 1.85 * rows + 0.4)
     figure = Figure(figsize=size_in, layout="constrained")
     axes_N = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for axes, (k, label) in zip(axes_N, actions, strict=False):
+    for axes, (k, label) in zip(axes_N[: len(actions)], actions, strict=True):
         scores_T, truth_T = joined_frames(streams, k, label)
         frame_ap = report.per_class[label].frame_ap
         if truth_T.any() and not np.isnan(scores_T).any():
