@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model.config import architecture
 from model.metrics import Floats
-from model.training.flow import Method, dis_flow, raft_flow
+from model.training.flow import Method, estimate_flow
 from model.training.gradcam import single_stream_evidence
 from model.training.loop import STATE_FILE
 from model.training.run import RECIPE_FILE
@@ -46,8 +46,7 @@ class Teacher:
         """For `label`, one of the network's, at the last frame, (size, size); see `model.training.gradcam`. Raises
         ImportError where the run's flow is RAFT's and torchvision is not there.
         """
-        flow_TPP2 = raft_flow(images_TPP3) if self.flow == "raft" else dis_flow(images_TPP3)
-        x_TCSS = torch.from_numpy(see_pictures(flow_TPP2, _WHOLE))
+        x_TCSS = torch.from_numpy(see_pictures(estimate_flow(images_TPP3, self.flow), _WHOLE))
         return single_stream_evidence(self.network, x_TCSS, self.network.config.labels.index(label), size)
 
 

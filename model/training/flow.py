@@ -21,6 +21,11 @@ Method = Literal["dis", "raft"]
 Flows = NDArray[np.float16]
 
 
+def estimate_flow(images_TPP3: NDArray[np.uint8], method: Method) -> Flows:
+    """(T, P, P, 2). Raises ImportError for `raft` without torchvision."""
+    return raft_flow(images_TPP3) if method == "raft" else dis_flow(images_TPP3)
+
+
 def dis_flow(images_TPP3: NDArray[np.uint8]) -> Flows:
     """Dense inverse search (Kroeger et al., ECCV 2016), OpenCV's medium preset: (T, P, P, 2)."""
     cv2.setNumThreads(1)
@@ -77,6 +82,5 @@ def _write_flow(method: Method, frames: Path) -> None:
     if path.is_file():
         return
     partial_path = path.with_suffix(".partial.npy")
-    estimate = raft_flow if method == "raft" else dis_flow
-    np.save(partial_path, estimate(np.load(frames, mmap_mode="r")))
+    np.save(partial_path, estimate_flow(np.load(frames, mmap_mode="r"), method))
     partial_path.replace(path)

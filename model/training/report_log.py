@@ -10,9 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from model.training.progress_log import LOG_FILE
+from model.training.recipe import StageName
 
 STAGES_DIR = "stages"
-_ORDER = ("trunk", "teacher", "distill", "features", "contrast", "head")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ def read_logs(run_dir: Path) -> list[StageLog]:
 
 
 def _position(folder: Path) -> tuple[int, str]:
-    return (_ORDER.index(folder.name) if folder.name in _ORDER else len(_ORDER), folder.name)
+    order = [stage.value for stage in StageName]
+    return (order.index(folder.name) if folder.name in order else len(order), folder.name)
 
 
 def _read_log(path: Path) -> StageLog:
