@@ -113,7 +113,7 @@ class ModelConfig:
     motion_kernels: int = 4
     start_rules: Mapping[str, StartRule] = field(default_factory=dict)
     candidate_rule: StartRule = StartRule(enter=0.2, leave=0.1)
-    """Decodes the candidates that evaluation ranks, the same for every label (see `model.training.evaluate`)."""
+    """Decodes the candidates that evaluation ranks, the same for every label: see `model.training.evaluation`."""
 
     def __post_init__(self) -> None:
         if not self.labels or self.labels[0] != BACKGROUND:

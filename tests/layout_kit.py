@@ -7,8 +7,8 @@ import numpy as np
 from made_videos import write_video
 
 from model.config import BACKGROUND
-from model.training.feature_sessions import read_session_lists, read_sessions
-from model.training.features import FeatureSequence
+from model.training.layouts.feature_sequence import FeatureSequence
+from model.training.layouts.feature_sessions import read_session_lists, read_sessions
 
 CLASSES = ["Background", "CliffDiving", "Diving", "Shotput", "Ambiguous"]
 ACTIONS = (BACKGROUND, "CliffDiving", "Diving", "Shotput")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from training_kit import SILENT, TINY, open_tiny_run, write_streams
 
-from model.training.ablation import VARIANTS, Outcome, ablate, table
+from model.training.ablation.ablate import VARIANTS, Outcome, ablate, table
 from model.training.recipe import Schedule
 
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from model.config import BACKGROUND, StartRule
 from model.starts import ActionStart, StartDecoder
-from model.training.calibrate import calibrate
-from model.training.evaluate import evaluate
-from model.training.scores import Segment, StreamScores, decode, join_streams
+from model.training.evaluation.calibrate import calibrate
+from model.training.evaluation.evaluate import evaluate
+from model.training.evaluation.scores import Segment, StreamScores, decode, join_streams
 
 HZ = 10.0
 LABELS = (BACKGROUND, "kick", "jump")

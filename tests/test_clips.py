@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.training.blocks import block_of, group_folds, resample_blocks
-from model.training.clips import Composition, compose_streams
-from model.training.data import DataInvalid, LabelledVideo, read_annotations
-from model.training.video_lists import LabelledClip
+from model.training.clips.blocks import block_of, group_folds, resample_blocks
+from model.training.clips.compose import Composition, compose_streams
+from model.training.layouts.annotations import DataInvalid, LabelledVideo, read_annotations
+from model.training.layouts.video_lists import LabelledClip
 from model.video import open_video
 from tests.made_videos import Picture, write_video
 

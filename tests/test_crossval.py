@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from model.checkpoint import load_checkpoint, save_checkpoint
-from model.training.clip_finetune import ClipRecipe, warmup_weight
-from model.training.clip_material import Material, Workshop, open_workshop, prepare
-from model.training.clip_views import WholeClip, draw_views
-from model.training.clips import Composition
-from model.training.crossval import train_without
-from model.training.motion_baseline import baseline_scores, motion_statistics
+from model.training.clips.compose import Composition
+from model.training.clips.crossval import train_without
+from model.training.clips.finetune import ClipRecipe, warmup_weight
+from model.training.clips.material import Material, Workshop, open_workshop, prepare
+from model.training.clips.motion_baseline import baseline_scores, motion_statistics
+from model.training.clips.views import WholeClip, draw_views
+from model.training.layouts.video_lists import read_clips
 from model.training.progress import Progress
 from model.training.recipe import Schedule
-from model.training.video_lists import read_clips
 from tests.made_videos import Picture, write_video
 from tests.tiny_model import SIZE, tiny_model
 

@@ -11,7 +11,7 @@ from tiny_model import checkpoint_for, tiny_model
 from training_kit import write_streams
 
 from model.checkpoint import save_checkpoint
-from model.training.data import frame_targets, read_annotations
+from model.training.layouts.annotations import frame_targets, read_annotations
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "mocap.mp4"
 

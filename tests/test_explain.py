@@ -18,11 +18,11 @@ from model.cake import Cake
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.config import StartRule
 from model.detector import Detector
-from model.training.explain import MAX_MOMENTS, explain_video, find_moments
-from model.training.gradcam import cake_evidence
+from model.training.look.explain import MAX_MOMENTS, explain_video, find_moments
+from model.training.look.gradcam import cake_evidence
 from model.training.run import Run
-from model.training.teacher import train_teacher
-from model.training.trunk import train_trunk
+from model.training.stages.teacher import train_teacher
+from model.training.stages.trunk import train_trunk
 from model.video import open_video
 
 SAMPLE = Path(__file__).parent.parent / "samples" / "mocap.mp4"

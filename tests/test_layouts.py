@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from layout_kit import ACTIONS, CLASSES, SESSIONS, TESTED, read_all, write_thumos
 
 from model.config import BACKGROUND
-from model.training.data import (
+from model.training.evaluation.scores import StreamScores
+from model.training.layouts.annotations import (
     DataInvalid,
     LabelledVideo,
     ambiguous_frames,
@@ -21,8 +22,7 @@ from model.training.data import (
     labels_of,
     read_annotations,
 )
-from model.training.feature_sessions import read_session_lists, read_sessions
-from model.training.scores import StreamScores
+from model.training.layouts.feature_sessions import read_session_lists, read_sessions
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from typer.testing import CliRunner, Result
 from model.cake import Cake
 from model.checkpoint import save_checkpoint
 from model.config import BACKGROUND, StartRule
-from model.training.clip_report import clip_scores, evaluate_clips
-from model.training.data import DataInvalid
-from model.training.evaluate import evaluate
-from model.training.features import FeatureSequence
-from model.training.measure import Layout, layout_of, score_features, segments_of
-from model.training.scores import StreamScores
+from model.training.evaluation.clip_report import clip_scores, evaluate_clips
+from model.training.evaluation.evaluate import evaluate
+from model.training.evaluation.measure import Layout, layout_of, score_features, segments_of
+from model.training.evaluation.scores import StreamScores
+from model.training.layouts.annotations import DataInvalid
+from model.training.layouts.feature_sequence import FeatureSequence
 from service.cli import app
 
 GOLDEN = Path(__file__).parent / "golden" / "metrics.npz"

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.training import quaternions as quat
-from model.training.mocap import StreamWriteError, write_mocap_streams
-from model.training.mocap_labels import ACTIONS, LABELS
-from model.training.mocap_motion import MOTION_HZ, Motion, load_recordings, mirrored
-from model.training.mocap_occurrence import vary
-from model.training.mocap_skeleton import MIRROR, link_poses, lowest_points
-from model.training.mocap_timeline import Timeline, compose_timeline
+from model.training.mocap import quaternions as quat
+from model.training.mocap.dataset import StreamWriteError, write_mocap_streams
+from model.training.mocap.labels import ACTIONS, LABELS
+from model.training.mocap.motion import MOTION_HZ, Motion, load_recordings, mirrored
+from model.training.mocap.occurrence import vary
+from model.training.mocap.skeleton import MIRROR, link_poses, lowest_points
+from model.training.mocap.timeline import Timeline, compose_timeline
 
 STREAM_S = 6.0
 FASTEST_TURN_RAD = 1.2  # of any joint in one frame at 60 Hz: a thrown arm reaches 0.7

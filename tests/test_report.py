@@ -17,12 +17,12 @@ from tiny_model import tiny_model
 
 from model.config import ModelConfig, StartRule
 from model.starts import ActionStart, StartDecoder
-from model.training.evaluate import evaluate
-from model.training.report import write_report
-from model.training.report_figures import draw_confusion
-from model.training.report_log import read_logs
-from model.training.report_measures import announced_starts, confusion, start_delays_s, telling_streams
-from model.training.scores import Segment, StreamScores
+from model.training.evaluation.evaluate import evaluate
+from model.training.evaluation.scores import Segment, StreamScores
+from model.training.report.figures import draw_confusion
+from model.training.report.log import read_logs
+from model.training.report.measures import announced_starts, confusion, start_delays_s, telling_streams
+from model.training.report.write import write_report
 
 LABELS = ("background", "kick", "punch")
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -20,18 +20,18 @@ from model.checkpoint import load_checkpoint, read_config
 from model.config import cake_xs
 from model.detector import Detector
 from model.odconv import Attention
-from model.training.contrast import Queues
-from model.training.data import read_annotations
-from model.training.distill import distill, load_student
 from model.training.flow import dis_flow
+from model.training.layouts.annotations import read_annotations
 from model.training.loop import StageMismatch, learning_rate
-from model.training.maps import past_steps, trunk_maps
 from model.training.progress_log import ProgressLog
 from model.training.recipe import Recipe, RecipeInvalid, Schedule, StageName
-from model.training.single_stream import SingleStream
-from model.training.teacher import load_teacher, train_teacher
+from model.training.stages.contrast import Queues
+from model.training.stages.distill import distill, load_student
+from model.training.stages.maps import past_steps, trunk_maps
+from model.training.stages.single_stream import SingleStream
+from model.training.stages.teacher import load_teacher, train_teacher
+from model.training.stages.trunk import load_trunk, train_trunk
 from model.training.train import train
-from model.training.trunk import load_trunk, train_trunk
 from model.training.views import MARGIN, View, see_pictures
 
 CAKE = (sys.executable, "-m", "service.cli")

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from layout_kit import write_clips
 
-from model.training.data import DataInvalid
-from model.training.video_lists import LabelledClip, read_class_names, read_clips
+from model.training.layouts.annotations import DataInvalid
+from model.training.layouts.video_lists import LabelledClip, read_class_names, read_clips
 
 
 @pytest.fixture

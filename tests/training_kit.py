@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from model.training.mocap import write_mocap_streams
+from model.training.mocap.dataset import write_mocap_streams
 from model.training.placement import Placement
 from model.training.progress import Progress
 from model.training.recipe import ContrastRecipe, DistillRecipe, HeadRecipe, Recipe, Schedule, SequenceRecipe

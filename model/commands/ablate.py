@@ -31,8 +31,8 @@ def ablate(
     point, the same command goes on where it was.
     """
     require("ablate", "cv2", "opencv-python-headless")
-    from model.training.ablation import ablate as run_ablation
-    from model.training.ablation import table
+    from model.training.ablation.ablate import ablate as run_ablation
+    from model.training.ablation.ablate import table
     from model.training.placement import Placement
     from model.training.run import open_run
 

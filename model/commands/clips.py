@@ -36,8 +36,8 @@ def compose(
     validation: Annotated[float, typer.Option(min=0, max=1, help="Share of the blocks for validation.")] = 0.2,
 ) -> None:
     """Join trimmed clips into untrimmed streams with ActivityNet annotations, as `cake train` takes them."""
-    from model.training.clips import Composition, compose_streams
-    from model.training.video_lists import read_clips
+    from model.training.clips.compose import Composition, compose_streams
+    from model.training.layouts.video_lists import read_clips
 
     with failing_clearly(), progress_bars() as bars:
         composition = Composition(seed, passes, size, fps, clip_s, block_size, validation)
@@ -81,13 +81,13 @@ def train_clips(
     import torch
 
     from model.checkpoint import CheckpointNotFound
-    from model.training.calibrate import calibrate
-    from model.training.clip_finetune import ClipRecipe
-    from model.training.clip_material import open_workshop, prepare
-    from model.training.clips import Composition
-    from model.training.crossval import cross_validate, train_on_all
-    from model.training.crossval_report import report
-    from model.training.video_lists import read_clips
+    from model.training.clips.compose import Composition
+    from model.training.clips.crossval import cross_validate, train_on_all
+    from model.training.clips.crossval_report import report
+    from model.training.clips.finetune import ClipRecipe
+    from model.training.clips.material import open_workshop, prepare
+    from model.training.evaluation.calibrate import calibrate
+    from model.training.layouts.video_lists import read_clips
 
     torch.set_num_threads(1)  # more threads spin for each other, and lose when the machine has other work
     with failing_clearly(CheckpointNotFound), progress_bars() as bars:

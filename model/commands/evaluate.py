@@ -14,9 +14,9 @@ from rich.progress import Progress
 from model.commands.terminal import CORES, failing_clearly, progress_bars, report_failures
 
 if TYPE_CHECKING:
-    from model.training.clip_report import ClipReport
-    from model.training.evaluate import EvaluationReport
-    from model.training.measure import Layout, OnProgress
+    from model.training.evaluation.clip_report import ClipReport
+    from model.training.evaluation.evaluate import EvaluationReport
+    from model.training.evaluation.measure import Layout, OnProgress
 
 
 def evaluate(
@@ -52,8 +52,8 @@ def evaluate(
 
     from model.checkpoint import CheckpointNotFound
     from model.detector import Detector
-    from model.training.data import SUBSETS
-    from model.training.measure import Layout, layout_of, measure_clips, measure_features, measure_videos
+    from model.training.evaluation.measure import Layout, layout_of, measure_clips, measure_features, measure_videos
+    from model.training.layouts.annotations import SUBSETS
 
     torch.set_num_threads(1)  # more threads spin for each other, and lose when the machine has other work
     with (

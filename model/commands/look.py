@@ -14,8 +14,8 @@ from model.commands.terminal import CORES, failing_clearly, progress_bars, repor
 
 if TYPE_CHECKING:
     from model.cake import Cake
-    from model.training.data import LabelledVideo
-    from model.training.embed import Embedding
+    from model.training.layouts.annotations import LabelledVideo
+    from model.training.look.embed import Embedding
 
 IMAGE_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -40,9 +40,9 @@ def explain(
     import torch
 
     from model.checkpoint import CheckpointNotFound, load_checkpoint
-    from model.training.explain import explain_video
-    from model.training.explain_figure import write_explanations
-    from model.training.explain_teacher import load_teacher
+    from model.training.look.explain import explain_video
+    from model.training.look.explain_figure import write_explanations
+    from model.training.look.explain_teacher import load_teacher
     from model.video import VideoError
 
     torch.set_num_threads(1)
@@ -76,8 +76,8 @@ def embed(
     import torch
 
     from model.checkpoint import CheckpointNotFound, load_checkpoint
-    from model.training.data import SUBSETS, DataInvalid, read_annotations
-    from model.training.embed_figure import write_embeddings
+    from model.training.layouts.annotations import SUBSETS, DataInvalid, read_annotations
+    from model.training.look.embed_figure import write_embeddings
 
     torch.set_num_threads(1)
     with (
@@ -119,9 +119,9 @@ def _embed(
     on_progress: Callable[[str, int, int], None],
 ) -> tuple[Embedding, dict[str, str]]:
     """With the videos that do not decode, and the reason; they are left out."""
-    from model.training.data import DataInvalid
-    from model.training.embed import embed_videos
     from model.training.frame_cache import FrameCache
+    from model.training.layouts.annotations import DataInvalid
+    from model.training.look.embed import embed_videos
 
     cache = FrameCache.as_served(cache_dir, network.config)
     failures = cache.fill(videos, processes, lambda done, total: on_progress("decoding", done, total))

@@ -29,7 +29,7 @@ def synth_mocap(
     Needs the extra `train` (pybullet). Cut off, the same command goes on where it was.
     """
     require("synth", "pybullet", "pybullet")
-    from model.training.mocap import StreamWriteError, write_mocap_streams
+    from model.training.mocap.dataset import StreamWriteError, write_mocap_streams
 
     with failing_clearly(StreamWriteError), progress_bars() as bars:
         task = bars.add_task("streams", total=None)

@@ -70,8 +70,8 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
             typer.echo("cake: train needs --data and --out; see: cake train --help", err=True)
             raise typer.Exit(2)
         require("train", "cv2", "opencv-python-headless")
+        from model.training.evaluation.measure import Layout, layout_of
         from model.training.feature_run import open_feature_run, train_on_features
-        from model.training.measure import Layout, layout_of
         from model.training.placement import Placement
         from model.training.run import open_run
         from model.training.train import train

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.training.data import Targets
+from model.training.layouts.annotations import Targets
 from model.training.views import MARGIN, draw_view, see_pictures, see_targets
 
 

@@ -18,15 +18,15 @@ from model.cake import Cake
 from model.checkpoint import PARTS, load_parts, save_checkpoint
 from model.config import ModelConfig, architecture
 from model.head import Head
-from model.training.contrast import ContrastObjective
-from model.training.feature_sessions import read_session_lists, read_sessions
-from model.training.features import FeatureSequence
-from model.training.head import HeadObjective
+from model.training.layouts.feature_sequence import FeatureSequence
+from model.training.layouts.feature_sessions import read_session_lists, read_sessions
 from model.training.loop import Stage, load_network, run_stage
 from model.training.placement import Placement
 from model.training.progress import Progress
 from model.training.recipe import Recipe, Schedule
 from model.training.run import keep_recipe
+from model.training.stages.contrast import ContrastObjective
+from model.training.stages.head import HeadObjective
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import ModelConfig
-from model.training.data import LabelledVideo
+from model.training.layouts.annotations import LabelledVideo
 from model.video import VideoError, open_video
 
 

@@ -20,7 +20,9 @@ import numpy as np
 from model.checkpoint import find_checkpoint
 from model.config import BACKGROUND, ModelConfig, architecture
 from model.training.batches import TrainingVideo
-from model.training.data import (
+from model.training.flow import cache_flow, flow_path
+from model.training.frame_cache import FrameCache
+from model.training.layouts.annotations import (
     DataInvalid,
     LabelledVideo,
     frame_targets,
@@ -29,13 +31,11 @@ from model.training.data import (
     read_targets,
     time_in_segment,
 )
-from model.training.flow import cache_flow, flow_path
-from model.training.frame_cache import FrameCache
+from model.training.layouts.video_lists import read_labelled_clips
 from model.training.loop import Stage, StageMismatch
 from model.training.placement import Placement
 from model.training.progress import Progress
 from model.training.recipe import Recipe, Schedule
-from model.training.video_lists import read_labelled_clips
 from model.training.views import MARGIN
 
 RECIPE_FILE = "recipe.json"

@@ -9,21 +9,21 @@ import torch
 
 from model.checkpoint import read_config, write_config
 from model.detector import Detector
-from model.training.calibrate import calibrate
-from model.training.contrast import train_contrast
-from model.training.distill import distill
-from model.training.evaluate import EvaluationReport, evaluate
-from model.training.features import extract_features
+from model.training.evaluation.calibrate import calibrate
+from model.training.evaluation.evaluate import EvaluationReport, evaluate
+from model.training.evaluation.scores import StreamScores
+from model.training.evaluation.scoring import score_videos
 from model.training.frame_cache import FrameCache
-from model.training.head import train_head
 from model.training.progress import Progress
 from model.training.recipe import StageName
-from model.training.report import write_report
+from model.training.report.write import write_report
 from model.training.run import Run
-from model.training.scores import StreamScores
-from model.training.scoring import score_videos
-from model.training.teacher import train_teacher
-from model.training.trunk import train_trunk
+from model.training.stages.contrast import train_contrast
+from model.training.stages.distill import distill
+from model.training.stages.features import extract_features
+from model.training.stages.head import train_head
+from model.training.stages.teacher import train_teacher
+from model.training.stages.trunk import train_trunk
 
 
 def train(run: Run, progress: Progress, stages: Sequence[StageName] = tuple(StageName)) -> None:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from model.preprocess import normalise
-from model.training.data import Targets
+from model.training.layouts.annotations import Targets
 
 Floats = NDArray[np.float32]
 

@@ -1,0 +1,208 @@
+"""What each step of CAKE's recipe brings: the table of the paper's ablation, on one trained trunk and teacher.
+
+Every variant learns from the same cached maps with the same steps; what differs is where its motion features come from
+and whether its head begins with contrastive learning. Without distillation the motion branch learns from the labels,
+for as many steps as the distillation takes.
+
+Shapes: T frames, F features of the branches, K labels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from model.head import Head
+from model.training.ablation.motion import Motion, MotionFeatures, learn_motion
+from model.training.evaluation.calibrate import calibrate
+from model.training.evaluation.evaluate import EvaluationReport, evaluate
+from model.training.evaluation.scores import StreamScores
+from model.training.layouts.annotations import (
+    LabelledVideo,
+    ambiguous_frames,
+    frame_labels,
+    read_annotations,
+)
+from model.training.layouts.feature_sequence import FeatureSequence
+from model.training.loop import Stage, load_network, run_stage
+from model.training.progress import Progress
+from model.training.run import Run
+from model.training.stages.contrast import ContrastObjective
+from model.training.stages.distill import cache_static_maps, cache_teacher_maps, load_static_maps
+from model.training.stages.head import HeadObjective
+from model.training.stages.teacher import train_teacher
+from model.training.stages.trunk import load_trunk, train_trunk
+
+RESULTS_FILE = "outcomes.json"
+
+
+@dataclass(frozen=True)
+class Variant:
+    name: str
+    motion: Motion
+    contrast: Literal["none", "plain", "floating"] = "none"
+
+
+VARIANTS = (
+    Variant("RGB only", "none"),
+    Variant("+ static 3-D convolution", "static convolution"),
+    Variant("+ DMA, without distillation", "dynamic convolution"),
+    Variant("+ DMA, distilled", "distilled"),
+    Variant("+ plain supervised contrast", "distilled", "plain"),
+    Variant("+ floating contrast", "distilled", "floating"),
+    Variant("two streams, real flow", "real flow", "floating"),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One variant under one seed, on the test videos. Start rules were chosen on the validation videos."""
+
+    variant: str
+    seed: int
+    frame_map: float | None
+    start_map_1s: float | None
+    start_map_2s: float | None
+    false_starts_per_hour: float
+
+
+def ablate(run: Run, test_dir: Path, seeds: Sequence[int], progress: Progress) -> list[Outcome]:
+    """All variants under all seeds. What an interrupted call finished is not done again.
+
+    Trunk and teacher are those of the run, trained first if they are not there.
+    """
+    train_trunk(run, progress)
+    train_teacher(run, progress)
+    test = _open_test(run, test_dir, progress)
+    for each in (run, test):
+        videos = [*each.training, *each.validation]
+        cache_static_maps(each, videos, progress)
+        cache_teacher_maps(each, videos, progress)
+    return [outcome for seed in seeds for outcome in _ablate_seed(run, test, seed, progress)]
+
+
+def _ablate_seed(run: Run, test: Run, seed: int, progress: Progress) -> list[Outcome]:
+    """Each seed has a folder of its own, so that several can be tried at a time."""
+    folder = run.out_dir / "ablation" / f"seed{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / RESULTS_FILE
+    outcomes = [Outcome(**each) for each in json.loads(path.read_text())] if path.is_file() else []
+    for variant in VARIANTS[len(outcomes) :]:
+        outcomes.append(_try(run, test, variant, seed, folder, progress))
+        path.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1) + "\n")
+    return outcomes
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Markdown: mean and, over several seeds, standard deviation of each variant."""
+    lines = [
+        "| variant | frame mAP | start mAP 1 s | start mAP 2 s | false starts an hour |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for variant in VARIANTS:
+        of_variant = [outcome for outcome in outcomes if outcome.variant == variant.name]
+        columns = [
+            [outcome.frame_map for outcome in of_variant],
+            [outcome.start_map_1s for outcome in of_variant],
+            [outcome.start_map_2s for outcome in of_variant],
+        ]
+        shares = [_mean_and_spread([value for value in column if value is not None], 3) for column in columns]
+        false_starts = _mean_and_spread([outcome.false_starts_per_hour for outcome in of_variant], 0)
+        lines.append(f"| {' | '.join([variant.name, *shares, false_starts])} |")
+    return "\n".join(lines)
+
+
+def _mean_and_spread(values: Sequence[float], digits: int) -> str:
+    if not values:
+        return "-"
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
+
+
+def _open_test(run: Run, test_dir: Path, progress: Progress) -> Run:
+    """The same run on other videos, with a cache of its own, as their names may be the same."""
+    videos = [replace(video, subset="testing") for video in read_annotations(test_dir)]
+    test = replace(run, data_dir=test_dir, cache_dir=run.out_dir / "ablation" / "cache", training=(), validation=videos)
+    progress.on_stage(f"decoding {len(videos)} test videos")
+    failures = test.frames.fill(videos, run.placement.processes, progress.on_item)
+    test = replace(test, validation=[video for video in videos if video.name not in failures], failures=failures)
+    test.cache_flow(progress)
+    return test
+
+
+def _try(run: Run, test: Run, variant: Variant, seed: int, folder: Path, progress: Progress) -> Outcome:
+    motion = learn_motion(run, variant.motion, folder, seed, progress)
+    sequences = _sequences(run, run.training, motion)
+    head = _train_head(run, variant, sequences, seed, folder, progress)
+    scores = [_scores(head, each, each.validation, motion) for each in (run, test)]
+    labels = run.config.labels
+    settings = calibrate(scores[0], labels)
+    report: EvaluationReport = evaluate(scores[1], labels, settings.rules, settings.candidate_rule)
+    return Outcome(
+        variant.name,
+        seed,
+        report.frame_map,
+        report.start_map["1"],
+        report.start_map["2"],
+        report.false_starts_per_hour,
+    )
+
+
+@torch.inference_mode()
+def _sequences(run: Run, videos: Sequence[LabelledVideo], motion: MotionFeatures | None) -> list[FeatureSequence]:
+    feature_head = load_trunk(run).feature_head
+    found = []
+    for video in videos:
+        pts_s_T = run.frames.load_pts_s(video)
+        target_TK, ambiguous_T = frame_labels(video, run.config.labels, pts_s_T), ambiguous_frames(video, pts_s_T)
+        moved_VTD = None if motion is None else motion(run, video)
+        for view, maps_TCHW in enumerate(load_static_maps(run, video)):
+            static_TD = feature_head.sequence(torch.from_numpy(np.array(maps_TCHW, np.float32)), streams=1).numpy()
+            motion_TD = static_TD[:, :0] if moved_VTD is None else moved_VTD[view]
+            found.append(FeatureSequence(video.name, static_TD, motion_TD, target_TK, ambiguous_T, pts_s_T))
+    return found
+
+
+def _train_head(
+    run: Run, variant: Variant, sequences: Sequence[FeatureSequence], seed: int, folder: Path, progress: Progress
+) -> Head:
+    branches = 1 if variant.motion == "none" else 2
+    contrast, recipe = replace(run.recipe.contrast, kind=variant.contrast), run.recipe.head
+    name = f"{variant.motion}-{variant.contrast}".replace(" ", "-")
+    settings: Mapping[str, object] = {"contrast": asdict(contrast), "head": asdict(recipe)}
+    begun = partial(Head, run.config.head, len(run.config.labels), branches)
+    if variant.contrast != "none":
+        progress.on_stage(f"{variant.name}, seed {seed}: contrast")
+        stage = Stage(f"contrast-{name}", folder / f"contrast-{name}", contrast.schedule, seed, settings)
+        make = partial(ContrastObjective, run.config, sequences, contrast)
+        run_stage(stage, make, run.placement.alone(), progress.on_step)
+        begun = partial(_begun, begun, stage)
+    progress.on_stage(f"{variant.name}, seed {seed}: classifier")
+    stage = Stage(f"head-{name}", folder / f"head-{name}", recipe.schedule, seed, settings)
+    run_stage(stage, partial(HeadObjective, begun, sequences, recipe), run.placement.alone(), progress.on_step)
+    head = begun()
+    load_network(stage, head)
+    return head.eval()
+
+
+def _begun(make: partial[Head], contrast: Stage) -> Head:
+    head = make()
+    load_network(contrast, head, prefix="query.head.")
+    return head
+
+
+@torch.inference_mode()
+def _scores(head: Head, run: Run, videos: Sequence[LabelledVideo], motion: MotionFeatures | None) -> list[StreamScores]:
+    scores = []
+    for video, sequence in zip(videos, _sequences(run, videos, motion), strict=True):
+        features_TF = np.concatenate([sequence.static_TD, sequence.motion_TD], axis=1)
+        logits_1TK, _ = head.logits(torch.from_numpy(features_TF)[None], head.fresh(1))
+        scores.append(StreamScores(video.name, sequence.pts_s_T, head.activate(logits_1TK)[0].numpy(), video.segments))
+    return scores

@@ -1,0 +1,180 @@
+"""Where the motion features of an ablation's variants come from.
+
+Shapes: V views, T frames, D features of a branch, B sequences, N = T * B frames in time-major order, C channels, H and
+W of a map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model.cake import batch_major
+from model.causal import CausalDepthwise
+from model.head import Head
+from model.motion import MotionAdapter
+from model.training.layouts.annotations import LabelledVideo, frame_targets, time_in_segment
+from model.training.loop import Stage, load_network, run_stage
+from model.training.losses import frame_loss
+from model.training.progress import Progress
+from model.training.run import Run
+from model.training.stages.distill import MapObjective, load_static_maps
+from model.training.stages.maps import load_maps
+from model.training.stages.teacher import load_teacher
+from model.x3d import FeatureHead
+
+Motion = Literal["none", "static convolution", "dynamic convolution", "distilled", "real flow"]
+Features = NDArray[np.float32]
+MotionFeatures = Callable[[Run, LabelledVideo], Features]
+"""Motion features (V, T, D) of every view of a video; the run says where its maps are."""
+
+
+class StaticAdapter(nn.Module):
+    """The motion adapter's layers with fixed kernels in place of dynamic ones."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.adapt_depthwise = CausalDepthwise(channels, taps=3, kernel=3)
+        self.adapt_depthwise_norm = nn.BatchNorm2d(channels)
+        self.adapt_pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.adapt_pointwise_norm = nn.BatchNorm2d(channels)
+        self.temporal = nn.Conv2d(3 * channels, channels, 1, bias=False)
+        self.temporal_norm = nn.BatchNorm2d(channels)
+        self.spatial = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.spatial_norm = nn.BatchNorm2d(channels)
+
+    def sequence(self, x_NCHW: Tensor, streams: int) -> Tensor:
+        y_NCHW = F.relu(self.adapt_depthwise_norm(self.adapt_depthwise.sequence(x_NCHW, streams)))
+        y_NCHW = F.relu(self.adapt_pointwise_norm(self.adapt_pointwise(y_NCHW)))
+        padded = torch.cat([torch.zeros_like(y_NCHW[: 2 * streams]), y_NCHW])
+        taps = torch.cat([padded[tap * streams : tap * streams + len(y_NCHW)] for tap in range(3)], dim=1)
+        y_NCHW = F.silu(self.temporal_norm(self.temporal(taps)))
+        return F.silu(self.spatial_norm(self.spatial(y_NCHW)))
+
+
+def learn_motion(run: Run, motion: Motion, folder: Path, seed: int, progress: Progress) -> MotionFeatures | None:
+    """Trains what the variant's motion branch needs, under `folder`; None for a variant without one."""
+    match motion:
+        case "none":
+            return None
+        case "real flow":
+            return partial(
+                _of_maps, lambda run, video: load_maps(run, "teacher", video), None, load_teacher(run).feature_head
+            )
+        case "distilled":
+            distilled = _distil(run, folder, seed, progress)
+            return partial(_of_maps, load_static_maps, distilled, load_teacher(run).feature_head)
+        case "static convolution" | "dynamic convolution":
+            adapter, head = _learn_from_labels(run, motion, folder, seed, progress)
+            return partial(_of_maps, load_static_maps, adapter, head)
+
+
+@torch.inference_mode()
+def _of_maps(
+    load: Callable[[Run, LabelledVideo], NDArray[np.float16]],
+    adapter: StaticAdapter | MotionAdapter | None,
+    feature_head: FeatureHead,
+    run: Run,
+    video: LabelledVideo,
+) -> Features:
+    features = []
+    for maps_TCHW in load(run, video):
+        map_NCHW = torch.from_numpy(np.array(maps_TCHW, np.float32))
+        if adapter is not None:
+            map_NCHW = adapter.sequence(map_NCHW, streams=1)
+        features.append(feature_head.sequence(map_NCHW, streams=1).numpy())
+    return np.stack(features)
+
+
+def _distil(run: Run, folder: Path, seed: int, progress: Progress) -> MotionAdapter:
+    recipe = run.recipe.distill
+    stage = Stage("distilled", folder / "distilled", recipe.schedule, seed, asdict(recipe))
+    progress.on_stage(f"distillation, seed {seed}")
+    run_stage(stage, partial(MapObjective, run), run.placement.alone(), progress.on_step)
+    adapter = MotionAdapter(run.config.trunk.widths[-1], run.config.motion_kernels, run.config.trunk.window_steps)
+    load_network(stage, adapter, prefix="motion.")
+    return adapter.eval()
+
+
+def _learn_from_labels(
+    run: Run, motion: Motion, folder: Path, seed: int, progress: Progress
+) -> tuple[StaticAdapter | MotionAdapter, FeatureHead]:
+    name = motion.replace(" ", "-")
+    stage = Stage(name, folder / name, run.recipe.distill.schedule, seed, asdict(run.recipe.distill))
+    progress.on_stage(f"{motion} from labels, seed {seed}")
+    run_stage(stage, partial(_LabelObjective, run, motion), run.placement.alone(), progress.on_step)
+    network = _LabelObjective(run, motion).network
+    load_network(stage, network)
+    network.eval()
+    adapter, feature_head = network["motion"], network["motion_head"]
+    assert isinstance(adapter, StaticAdapter | MotionAdapter)
+    assert isinstance(feature_head, FeatureHead)
+    return adapter, feature_head
+
+
+@dataclass(frozen=True)
+class _MapBatch:
+    static_NCHW: Tensor
+    target_BT: Tensor
+    since_start_s_BT: Tensor
+
+
+class _LabelObjective:
+    """The motion branch learns from the labels, with a head of its own on both branches that is left afterwards."""
+
+    def __init__(self, run: Run, motion: Motion) -> None:
+        self.recipe, self.weights = run.recipe.distill, run.recipe.head.labels
+        config, width = run.config, run.config.trunk.widths[-1]
+        dynamic = MotionAdapter(width, config.motion_kernels, config.trunk.window_steps)
+        self.network = nn.ModuleDict(
+            {
+                "motion": dynamic if motion == "dynamic convolution" else StaticAdapter(width),
+                "motion_head": FeatureHead(width, config.head),
+                "static_head": FeatureHead(width, config.head),
+                "head": Head(config.head, len(config.labels)),
+            }
+        ).train()
+        self.videos = [_load(run, video) for video in run.training]
+
+    def draw(self, rng: np.random.Generator) -> _MapBatch:
+        drawn = [self._window(rng) for _ in range(self.recipe.sequences)]
+        maps, targets, since = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
+        static_NCHW = torch.from_numpy(maps.swapaxes(0, 1).astype(np.float32)).flatten(0, 1)
+        return _MapBatch(static_NCHW, torch.from_numpy(targets), torch.from_numpy(since))
+
+    def _window(self, rng: np.random.Generator) -> tuple[NDArray[np.float16], NDArray[np.int64], NDArray[np.float64]]:
+        maps_VTCHW, target_T, since_s_T = self.videos[rng.integers(len(self.videos))]
+        view, start = (
+            int(rng.integers(len(maps_VTCHW))),
+            int(rng.integers(len(target_T) - self.recipe.sequence_steps + 1)),
+        )
+        window = slice(start, start + self.recipe.sequence_steps)
+        return maps_VTCHW[view, window], target_T[window], since_s_T[window]
+
+    def losses(self, batch: _MapBatch, step: int) -> dict[str, Tensor]:
+        streams, network, static = self.recipe.sequences, self.network, batch.static_NCHW
+        head, adapter = network["head"], network["motion"]
+        static_head, motion_head = network["static_head"], network["motion_head"]
+        assert isinstance(head, Head)
+        assert isinstance(adapter, StaticAdapter | MotionAdapter)
+        assert isinstance(static_head, FeatureHead)
+        assert isinstance(motion_head, FeatureHead)
+        moved = adapter.sequence(static, streams)
+        features_NF = torch.cat([static_head.sequence(static, streams), motion_head.sequence(moved, streams)], dim=1)
+        logits_BTK, _ = head.logits(batch_major(features_NF, streams), head.fresh(streams))
+        return {"loss": frame_loss(logits_BTK, batch.target_BT, batch.since_start_s_BT, self.weights)}
+
+
+def _load(run: Run, video: LabelledVideo) -> tuple[NDArray[np.float16], NDArray[np.int64], NDArray[np.float64]]:
+    pts_s_T = run.frames.load_pts_s(video)
+    target_T = frame_targets(video, run.config.labels, pts_s_T)
+    return load_static_maps(run, video), target_T, time_in_segment(video, pts_s_T)

@@ -1,0 +1,1 @@
+"""A checkpoint taught other labels from a few hundred labelled clips, cross-validated by blocks."""

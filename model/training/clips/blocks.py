@@ -1,0 +1,47 @@
+"""Blocks of clips: runs of consecutive numbers, which may come from the same camera. A model is tested on blocks that
+it has not learnt from, or it is tested on its memory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.training.layouts.annotations import DataInvalid
+
+Folds = tuple[frozenset[int], ...]
+"""The blocks of each fold."""
+
+
+def block_of(clip: Path, block_size: int) -> int:
+    """Which run of `block_size` numbers, counted from 1, the last number in the file's name lies in.
+
+    Clips of all kinds share their blocks: the same camera often shows both. `DataInvalid` for a name without a number.
+    """
+    numbers = re.findall(r"\d+", clip.stem)
+    if not numbers:
+        raise DataInvalid(f"{clip}: expected a number in the name; clips with close numbers are kept together")
+    return (int(numbers[-1]) - 1) // block_size
+
+
+def group_folds(blocks: Sequence[int], folds: int, rng: np.random.Generator) -> Folds:
+    """The distinct blocks in `folds` random groups of about the same number of blocks.
+
+    Raises ValueError when there are fewer blocks than folds, or fewer than two folds.
+    """
+    distinct = sorted(set(blocks))
+    if not 2 <= folds <= len(distinct):
+        raise ValueError(f"{len(distinct)} blocks of clips cannot make {folds} folds; expected 2 to {len(distinct)}")
+    order = rng.permutation(distinct)
+    return tuple(frozenset(int(block) for block in order[fold::folds]) for fold in range(folds))
+
+
+def resample_blocks(block_N: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Indices of the items of as many blocks as there are, drawn with replacement: one draw of a block bootstrap."""
+    distinct = np.unique(block_N)
+    drawn = rng.choice(distinct, size=len(distinct))
+    return np.concatenate([np.flatnonzero(block_N == block) for block in drawn])

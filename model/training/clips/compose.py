@@ -1,0 +1,185 @@
+"""Untrimmed streams composed of labelled clips, with the field's annotation file: what an online detector learns from
+where only trimmed clips exist.
+
+    videos/block02_0001.mp4   annotations.json
+
+A stream holds the clips of one block in random order, so that about every second cut changes the label and a cut tells
+nothing. Frame rate, size and length of the files tell nothing either: clips are resampled by media time, brought to one
+square size as serving does, and cut to the same length where they are longer. Each stream's compression is drawn anew.
+
+Shapes: T frames, S pixels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from model.config import BACKGROUND
+from model.training.clips.blocks import block_of
+from model.training.evaluation.scores import Segment
+from model.training.layouts.annotations import ANNOTATIONS_FILE, DataInvalid
+from model.training.layouts.video_lists import LabelledClip
+from model.video import VideoError, open_video
+
+Pictures = NDArray[np.uint8]
+
+_STREAM_NAME = "block{:02d}_{:04d}"
+
+
+@dataclass(frozen=True)
+class Composition:
+    """How streams are composed."""
+
+    seed: int = 0
+    passes: int = 4
+    """Streams of each block: every clip of the block is in each of them, in another order."""
+    size: int = 160
+    fps: int = 10
+    clip_s: float = 2.0
+    """Longer clips are cut to this at random."""
+    block_size: int = 10
+    validation_share: float = 0.2
+    """Of the blocks, at least one."""
+
+    def __post_init__(self) -> None:
+        if self.size % 2 or self.size < 32:
+            raise ValueError(
+                f"size must be even and at least 32 pixels, not {self.size}: H.264 halves the colour planes"
+            )
+        if min(self.passes, self.fps, self.block_size) < 1 or not self.clip_s * self.fps >= 1:
+            raise ValueError("passes, fps and block_size must be at least 1, and a clip must last a frame")
+
+
+def compose_streams(
+    clips: Sequence[LabelledClip],
+    out_dir: Path,
+    composition: Composition,
+    *,
+    background: str,
+    on_progress: Callable[[int, int], None],
+) -> dict[str, str]:
+    """Write the streams into `out_dir`. Clips with the label `background` become stretches without an action.
+
+    Returns the clips that do not decode, with the reason; they are left out. `on_progress` gets the number of finished
+    streams and of all. Raises `DataInvalid` when a clip's name has no number, no clip has the label `background` or
+    another label, or nothing decodes.
+    """
+    labels = {clip.label for clip in clips}
+    if background not in labels or len(labels) < 2:
+        raise DataInvalid(f"expected clips labelled {background!r} and clips of an action; found {sorted(labels)}")
+    blocks = _blocks(clips, composition)
+    subsets = _subsets(sorted(blocks), composition)
+    (out_dir / "videos").mkdir(parents=True, exist_ok=True)
+    database: dict[str, object] = {}
+    failures: dict[str, str] = {}
+    jobs = [(block, index) for block in sorted(blocks) for index in range(composition.passes)]
+    for done, (block, index) in enumerate(jobs, start=1):
+        name = _STREAM_NAME.format(block, index)
+        rng = np.random.default_rng((composition.seed, block, index))
+        shown = _decode_in_random_order(blocks[block], rng, composition, failures)
+        if shown:
+            _encode(out_dir / "videos" / f"{name}.mp4", shown, composition, crf=int(rng.integers(17, 30)))
+            database[name] = {"subset": subsets[block], "block": block, **_entry(shown, composition, background)}
+        on_progress(done, len(jobs))
+    if not database:
+        raise DataInvalid("no clip could be decoded")
+    partial = out_dir / f"{ANNOTATIONS_FILE}.partial"
+    partial.write_text(json.dumps({"version": "composed clips 1", "database": database}, indent=1))
+    partial.replace(out_dir / ANNOTATIONS_FILE)
+    return failures
+
+
+def block_of_stream(name: str) -> int:
+    """The block that a composed stream's clips are from."""
+    return int(name.removeprefix("block").split("_")[0])
+
+
+def resample(pictures: Sequence[Pictures], pts_s: Sequence[float], times_s: NDArray[np.float64]) -> list[Pictures]:
+    """The picture that is on the screen at each time: the last one that is not later."""
+    index_T = np.searchsorted(np.asarray(pts_s), times_s + 1e-6, side="right") - 1
+    return [pictures[index] for index in index_T.clip(min=0)]
+
+
+@dataclass(frozen=True)
+class _Shown:
+    clip: LabelledClip
+    pictures: Sequence[Pictures]
+
+
+def _blocks(clips: Sequence[LabelledClip], composition: Composition) -> dict[int, list[LabelledClip]]:
+    blocks: dict[int, list[LabelledClip]] = {}
+    for clip in clips:
+        blocks.setdefault(block_of(clip.path, composition.block_size), []).append(clip)
+    return blocks
+
+
+def _subsets(blocks: Sequence[int], composition: Composition) -> Mapping[int, str]:
+    order = np.random.default_rng(composition.seed).permutation(blocks)
+    held_out = max(1, round(len(blocks) * composition.validation_share))
+    return {int(block): "validation" if place < held_out else "training" for place, block in enumerate(order)}
+
+
+def _decode_in_random_order(
+    clips: Sequence[LabelledClip], rng: np.random.Generator, composition: Composition, failures: dict[str, str]
+) -> list[_Shown]:
+    shown = []
+    for index in rng.permutation(len(clips)):
+        clip = clips[index]
+        try:
+            shown.append(_Shown(clip, _decode(clip.path, rng, composition)))
+        except VideoError as error:
+            failures[clip.path.name] = str(error)
+    return shown
+
+
+def _decode(path: Path, rng: np.random.Generator, composition: Composition) -> list[Pictures]:
+    with open_video(path) as video:
+        frames = list(video.frames(size=composition.size))
+    pts_s = [frame.pts_s for frame in frames]
+    length_s = pts_s[-1] + (pts_s[-1] - pts_s[0]) / max(1, len(pts_s) - 1)
+    spare_s = max(0.0, length_s - composition.clip_s)
+    count = max(1, round(min(length_s, composition.clip_s) * composition.fps))
+    times_s = rng.uniform(0, spare_s) + np.arange(count) / composition.fps
+    return resample([frame.image for frame in frames], pts_s, times_s)
+
+
+def _entry(shown: Sequence[_Shown], composition: Composition, background: str) -> dict[str, object]:
+    segments: list[Segment] = []
+    frames = 0
+    for each in shown:
+        start_s, end_s = frames / composition.fps, (frames + len(each.pictures)) / composition.fps
+        label = each.clip.label
+        if segments and segments[-1][2] == label and segments[-1][1] == start_s:
+            segments[-1] = (segments[-1][0], end_s, label)
+        elif label not in (background, BACKGROUND):
+            segments.append((start_s, end_s, label))
+        frames += len(each.pictures)
+    return {
+        "duration": frames / composition.fps,
+        "resolution": f"{composition.size}x{composition.size}",
+        "annotations": [{"segment": [start_s, end_s], "label": label} for start_s, end_s, label in segments],
+        "clips": [each.clip.path.name for each in shown],
+    }
+
+
+def _encode(path: Path, shown: Sequence[_Shown], composition: Composition, crf: int) -> None:
+    partial = path.with_suffix(".partial")
+    with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        stream = container.add_stream("h264", rate=composition.fps, options={"crf": str(crf), "preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = composition.size, composition.size, "yuv420p"
+        stream.codec_context.thread_count = 1  # the bytes must not depend on the machine
+        stream.codec_context.time_base = Fraction(1, composition.fps)
+        for pts, image in enumerate(image for each in shown for image in each.pictures):
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts = pts
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    partial.replace(path)

@@ -1,0 +1,171 @@
+"""A checkpoint taught other labels from a few hundred clips, in minutes.
+
+The stem and the first stages of the trunk stay as they are: their maps of random views of every clip are made once, and
+serve every fold of a cross-validation. The trunk's later stages, the motion branch, the feature heads and the GRU
+learn, with a label on every frame. What counts is the moving average of their weights (Polyak and Juditsky, 1992).
+
+Shapes: V views, B sequences, T steps, N = T * B frames in time-major order, C channels, H and W of a map, S pixels of
+the input, K labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model.cake import Cake, time_major
+from model.config import ModelConfig
+from model.training.clips.views import ClipView
+from model.training.loop import Stage, load_network, run_stage
+from model.training.placement import Placement
+from model.training.recipe import Schedule
+
+_CHUNK_VIEWS = 4
+_WARMUP_STEPS = 4
+_WARMUP_WEIGHT = 0.25
+
+
+@dataclass(frozen=True)
+class ClipRecipe:
+    """How a checkpoint is taught from clips."""
+
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=300, learning_rate=1e-3, warmup_steps=20))
+    frozen_stages: int = 2
+    """Of the trunk, besides the stem."""
+    views: int = 6
+    """For each clip and its successor."""
+    view_steps: int = 24
+    sequences: int = 16
+    dropout: float = 0.5
+    smoothing: float = 0.1
+    momentum: float = 0.98
+    """Of the average of the weights."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ViewMaps:
+    """What the frozen part makes of views of one block."""
+
+    maps_VTCHW: NDArray[np.float16]
+    target_VT: NDArray[np.int64]
+
+
+def new_labels(source: Cake, labels: tuple[str, ...], name: str, dropout: float) -> Cake:
+    """The same network and weights for other labels: only the classifier begins anew."""
+    head = replace(source.config.head, dropout=dropout, activation="softmax")
+    config = replace(source.config, name=name, labels=labels, start_rules={}, head=head)
+    network = Cake(config)
+    kept = {key: value for key, value in source.state_dict().items() if not key.startswith("head.classify.")}
+    own = {key: value for key, value in network.state_dict().items() if key.startswith("head.classify.")}
+    network.load_state_dict({**kept, **own})
+    return network
+
+
+@torch.inference_mode()
+def frozen_maps(network: Cake, frozen_stages: int, views: Sequence[ClipView]) -> ViewMaps:
+    """The maps after the stem and `frozen_stages` stages of the trunk in evaluation mode."""
+    depth = sum(network.config.trunk.depths[:frozen_stages])
+    chunks = []
+    for first in range(0, len(views), _CHUNK_VIEWS):
+        chunk = views[first : first + _CHUNK_VIEWS]
+        x_BTCSS = torch.from_numpy(np.stack([view.images_TCSS for view in chunk]))
+        maps = network.trunk.sequence_maps(time_major(x_BTCSS), len(chunk))
+        map_NCHW = next(islice(maps, depth, None))
+        chunks.append(map_NCHW.unflatten(0, (-1, len(chunk))).transpose(0, 1).half().numpy())
+    return ViewMaps(np.concatenate(chunks), np.stack([view.target_T for view in views]))
+
+
+class ClipObjective:
+    """Cross-entropy on every frame of the views, all labels and blocks alike."""
+
+    def __init__(self, network: Cake, blocks: Sequence[ViewMaps], recipe: ClipRecipe) -> None:
+        self.recipe, self.blocks = recipe, blocks
+        self.depth = sum(network.config.trunk.depths[: recipe.frozen_stages])
+        network.train()
+        network.trunk.stem.requires_grad_(False)
+        for stage in list(network.trunk.stages)[: recipe.frozen_stages]:
+            stage.requires_grad_(False)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+                module.eval()  # a few hundred clips are too few for statistics of their own
+        average = deepcopy(network).requires_grad_(False).eval()
+        self.network = nn.ModuleDict({"trained": network, "average": average})
+
+    def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Maps (T * B, C, H, W) and label indices (B, T)."""
+        places = [
+            (block, int(rng.integers(len(block.target_VT))))
+            for block in (self.blocks[int(rng.integers(len(self.blocks)))] for _ in range(self.recipe.sequences))
+        ]
+        maps_TBCHW = np.stack([block.maps_VTCHW[view] for block, view in places], axis=1)
+        target_BT = np.stack([block.target_VT[view] for block, view in places])
+        return torch.from_numpy(maps_TBCHW).flatten(0, 1), torch.from_numpy(target_BT)
+
+    def losses(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
+        map_NCHW, target_BT = batch
+        network = self.network["trained"]
+        assert isinstance(network, Cake)
+        self._follow(step)
+        map_NCHW = map_NCHW.float().contiguous(memory_format=torch.channels_last)
+        streams = len(target_BT)
+        for block in list(network.trunk.blocks())[self.depth :]:
+            map_NCHW = block.sequence(map_NCHW, streams)
+        logits_BTK = network.logits_of_map(map_NCHW, streams)
+        loss_BT = F.cross_entropy(
+            logits_BTK.flatten(0, 1), target_BT.flatten(), reduction="none", label_smoothing=self.recipe.smoothing
+        ).view(target_BT.shape)
+        weight_BT = warmup_weight(target_BT)
+        return {"loss": (loss_BT * weight_BT).sum() / weight_BT.sum()}
+
+    @torch.no_grad()
+    def _follow(self, step: int) -> None:
+        """The average at first leans on few steps, so that it is not the beginning's."""
+        kept = min(self.recipe.momentum, (1 + step) / (10 + step))
+        pairs = zip(self.network["average"].parameters(), self.network["trained"].parameters(), strict=True)
+        for slow, fast in pairs:
+            slow.lerp_(fast, 1 - kept)
+
+
+def warmup_weight(target_BT: Tensor) -> Tensor:
+    """The first steps of a view and those after its label changed weigh less: the new label is barely visible yet."""
+    weight_BT = torch.ones(target_BT.shape, device=target_BT.device)
+    weight_BT[:, :_WARMUP_STEPS] = _WARMUP_WEIGHT
+    changed_BT = F.pad(target_BT[:, 1:] != target_BT[:, :-1], (1, 0))
+    for lag in range(_WARMUP_STEPS):
+        weight_BT[:, lag:][changed_BT[:, : changed_BT.shape[1] - lag]] = _WARMUP_WEIGHT
+    return weight_BT
+
+
+def finetune_on_clips(
+    source: Cake,
+    config: ModelConfig,
+    blocks: Sequence[ViewMaps],
+    recipe: ClipRecipe,
+    folder: Path,
+    *,
+    settings: dict[str, Any],
+    on_step: Callable[[int, int, float], None],
+) -> Cake:
+    """The taught network, for evaluation. Interrupted at any point, the same call goes on where it was.
+
+    `settings`: what the result depends on besides the recipe, fit for JSON.
+    """
+    torch.manual_seed(recipe.seed)
+    begin = new_labels(source, config.labels, config.name, recipe.dropout)
+    everything = {"recipe": asdict(recipe), **settings}
+    stage = Stage(folder.name, folder, recipe.schedule, recipe.seed, everything)
+    run_stage(stage, lambda: ClipObjective(begin, blocks, recipe), Placement("cpu", 1, 0, False), on_step)
+    taught = new_labels(source, config.labels, config.name, recipe.dropout)
+    load_network(stage, taught, prefix="average.")
+    return taught.eval()

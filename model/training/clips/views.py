@@ -1,0 +1,132 @@
+"""Random views of labelled clips, two clips joined in each, as training sequences for a few hundred clips.
+
+Far more is varied than for rendered streams: place, size and aspect of the crop, mirror image, colours, gamma,
+brightness, noise and speed. Joined clips lie in one block, so a view belongs to one block, too.
+
+Shapes: V views, T steps, H and W pixels of a clip, S pixels of the input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.preprocess import MEAN, STD
+from model.training.clips.compose import Pictures, resample
+from model.video import open_video
+
+Floats = NDArray[np.float32]
+
+SHORT_SIDE = 7 / 6
+"""Of the pictures that crops are cut from, in sides of the input."""
+SHORTEST_STEPS = 7
+_SMALLEST_CROP = 0.6
+_WIDE_SHARE = 0.3
+_REACH = 0.35  # of the height: how far from the middle a crop may lie, as serving shows the middle
+
+
+@dataclass(frozen=True)
+class WholeClip:
+    """A clip's pictures, whole, at the file's own rate."""
+
+    pictures: Sequence[Pictures]
+    pts_s: Sequence[float]
+    target: int
+    """Label index."""
+
+
+@dataclass(frozen=True)
+class ClipView:
+    images_TCSS: Floats
+    """Normalised RGB."""
+    target_T: NDArray[np.int64]
+
+
+def load_clip(path: Path, target: int, size: int) -> WholeClip:
+    """Scaled so that a random crop of about the short side has `size` pixels. Raises VideoError."""
+    with open_video(path) as video:
+        frames = [(_shrink(frame.image, round(size * SHORT_SIDE)), frame.pts_s) for frame in video.frames()]
+    return WholeClip([image for image, _ in frames], [pts_s for _, pts_s in frames], target)
+
+
+def draw_views(
+    clips: Sequence[WholeClip], rng: np.random.Generator, *, views: int, steps: int, sample_hz: float, size: int
+) -> Iterator[ClipView]:
+    """Views of `steps` frames: one clip, then another one of the same or of another label.
+
+    Labels take turns at the beginning, and each label's clips take turns. `clips` are those of one block.
+    """
+    queues = {target: _Turns([c for c in clips if c.target == target], rng) for target in {c.target for c in clips}}
+    targets = sorted(queues)
+    for index in range(views):
+        first, second = targets[index % len(targets)], targets[int(rng.integers(len(targets)))]
+        cut = int(rng.integers(SHORTEST_STEPS, steps - SHORTEST_STEPS + 1))
+        parts = [(queues[first].next(), cut), (queues[second].next(), steps - cut)]
+        images = [_draw(clip, rng, length, sample_hz, size) for clip, length in parts]
+        yield ClipView(np.concatenate(images), np.repeat([first, second], [cut, steps - cut]))
+
+
+class _Turns:
+    """Each clip once, in random order, again and again."""
+
+    def __init__(self, clips: Sequence[WholeClip], rng: np.random.Generator) -> None:
+        self._clips, self._rng = clips, rng
+        self._left: list[int] = []
+
+    def next(self) -> WholeClip:
+        if not self._left:
+            self._left = list(self._rng.permutation(len(self._clips)))
+        return self._clips[self._left.pop()]
+
+
+def _shrink(image_HWC: Pictures, short_side: int) -> Pictures:
+    height, width = image_HWC.shape[:2]
+    scale = short_side / min(height, width)
+    sides = (max(short_side, round(width * scale)), max(short_side, round(height * scale)))
+    return np.asarray(cv2.resize(image_HWC, sides, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _draw(clip: WholeClip, rng: np.random.Generator, steps: int, sample_hz: float, size: int) -> Floats:
+    speed = rng.uniform(0.8, 1.25)
+    span_s = (steps - 1) / sample_hz * speed
+    # A clip that is too short runs slower rather than standing still at its end.
+    span_s = min(span_s, clip.pts_s[-1])
+    times_s = rng.uniform(0, clip.pts_s[-1] - span_s) + np.linspace(0, span_s, steps)
+    cropped_TSSC = _crop(resample(clip.pictures, clip.pts_s, times_s), rng, size)
+    return _recolour(cropped_TSSC.astype(np.float32) / np.float32(255), rng)
+
+
+def _crop(pictures: Sequence[Pictures], rng: np.random.Generator, size: int) -> Pictures:
+    height, width = pictures[0].shape[:2]
+    tall = height * rng.uniform(_SMALLEST_CROP, 1.0)
+    wide = min(width, tall * np.exp(rng.uniform(-0.2, 0.2)))
+    if rng.random() < _WIDE_SHARE:
+        wide = rng.uniform(wide, width)
+    spare_y, spare_x = height - tall, width - wide
+    reach = min(spare_x / 2, _REACH * height)
+    top, left = int(rng.uniform(0, spare_y)), int(spare_x / 2 + rng.uniform(-reach, reach))
+    method = cv2.INTER_AREA if tall > size else cv2.INTER_LINEAR
+    crops = [picture[top : top + int(tall), left : left + int(wide)] for picture in pictures]
+    sized = [cv2.resize(crop, (size, size), interpolation=method) for crop in crops]
+    cropped_TSSC = np.stack(sized).astype(np.uint8, copy=False)
+    return cropped_TSSC[:, :, ::-1] if rng.random() < 0.5 else cropped_TSSC
+
+
+def _recolour(images_TSSC: Floats, rng: np.random.Generator) -> Floats:
+    """Grey or other colours, gamma, brightness and noise, the same for all frames; normalised (T, C, S, S)."""
+    if rng.random() < 0.25:
+        images_TSSC = np.repeat(images_TSSC.mean(axis=3, keepdims=True), 3, axis=3)
+    else:
+        images_TSSC = images_TSSC[..., rng.permutation(3)] * rng.uniform(0.8, 1.25, 3).astype(np.float32)
+    gamma, brightness = np.exp(rng.uniform(-0.35, 0.35)), rng.uniform(0.7, 1.2)
+    images_TSSC = images_TSSC ** np.float32(gamma) * np.float32(brightness)
+    if rng.random() < 0.3:
+        noise = rng.normal(0, rng.uniform(0.005, 0.04), images_TSSC.shape)
+        images_TSSC = images_TSSC + noise.astype(np.float32)
+    images_TCSS: Floats = (images_TSSC.clip(0, 1).transpose(0, 3, 1, 2) - np.float32(MEAN)) / np.float32(STD)
+    return images_TCSS

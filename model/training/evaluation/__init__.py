@@ -1,0 +1,1 @@
+"""How good scores and starts are, and the decoder settings chosen for them."""

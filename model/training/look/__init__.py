@@ -1,0 +1,1 @@
+"""Looking inside: where a network looks, and how its features lie."""

@@ -1,0 +1,156 @@
+"""Explains what a model says about a video: which moments, and what in the picture spoke for the label, as in figure 3
+of the paper (see `model.training.look.gradcam`).
+
+Shapes: T frames, S pixels of a picture, K labels.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.cake import Cake
+from model.config import ModelConfig
+from model.detector import Detector
+from model.metrics import Floats
+from model.preprocess import normalise
+from model.starts import ActionStart, StartDecoder
+from model.training.look.explain_teacher import Teacher
+from model.training.look.gradcam import cake_evidence
+from model.video import open_video
+
+WINDOW_STEPS = 128
+"""Frames up to the explained one on which the network is run afresh: the paper's training window. What is explained
+differs from what was served by what the GRU remembers from before them."""
+PICTURE_PX = 320
+MAX_MOMENTS = 8
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A frame and the label whose score there, in [0, 1], is to be explained."""
+
+    index: int
+    """Of the sampled frame, from 0."""
+    pts_s: float
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    moment: Moment
+    picture_SS3: NDArray[np.uint8]
+    maps: dict[str, Floats]
+    """Evidence for the label by branch (S, S), not negative: "static", "motion" and, with a teacher, "teacher"."""
+
+
+def explain_video(
+    video: Path,
+    model: Cake,
+    *,
+    at_s: Sequence[float] = (),
+    label: str | None = None,
+    teacher: Teacher | None = None,
+) -> list[Explanation]:
+    """In order of time: the frames that are shown at `at_s`, or else those that `find_moments` picks.
+
+    `label` is explained; without it, at `at_s`, the action of the highest score. Raises `VideoError`, and ValueError
+    for a label that the model or the teacher lacks, a time outside the video, or a teacher of another sampling rate.
+    """
+    config = model.config
+    if label is not None and label not in config.labels:
+        raise ValueError(f"{config.name} has no label {label!r}; it has {', '.join(config.labels)}")
+    if teacher is not None:
+        _check_teacher(teacher.network.config, config, config.labels[1:] if label is None else (label,))
+    pts_s_T, scores_TK = _score(video, model)
+    if not at_s:
+        return list(_explain(video, model, find_moments(pts_s_T, scores_TK, config, label), teacher))
+    moments = []
+    for time_s in sorted(at_s):
+        index = _frame_at(time_s, pts_s_T, config.sample_hz)
+        moments.append(_moment(index, label or _best_action(scores_TK[index], config), pts_s_T, scores_TK, config))
+    return list(_explain(video, model, moments, teacher))
+
+
+def find_moments(pts_s_T: Floats, scores_TK: Floats, config: ModelConfig, label: str | None = None) -> list[Moment]:
+    """The frames at which an action start (of `label`, if given) is decided: the `MAX_MOMENTS` surest of them, in order
+    of time. Where the model announces none, the one frame of the highest score.
+    """
+    rules = {name: rule for name, rule in config.start_rules.items() if label in (None, name)}
+    decoder = StartDecoder(config.labels, rules)
+    moments = [
+        _moment(index, event.label, pts_s_T, scores_TK, config)
+        for index, (pts_s, scores_K) in enumerate(zip(pts_s_T, scores_TK, strict=True))
+        for event in decoder.push(float(pts_s), scores_K.tolist())
+        if isinstance(event, ActionStart)
+    ]
+    if moments:
+        surest = sorted(moments, key=lambda moment: -moment.score)[:MAX_MOMENTS]
+        return sorted(surest, key=lambda moment: moment.index)
+    columns = [config.labels.index(label)] if label else slice(1, None)
+    index = int(scores_TK[:, columns].max(axis=1).argmax())
+    return [_moment(index, label or _best_action(scores_TK[index], config), pts_s_T, scores_TK, config)]
+
+
+def _check_teacher(teacher: ModelConfig, student: ModelConfig, labels: Sequence[str]) -> None:
+    if teacher.sample_hz != student.sample_hz:
+        raise ValueError(f"the teacher takes {teacher.sample_hz:g} frames/s, not {student.sample_hz:g}")
+    for label in labels:
+        if label not in teacher.labels:
+            raise ValueError(f"the teacher has no label {label!r}; it has {', '.join(teacher.labels)}")
+
+
+def _score(video: Path, model: Cake) -> tuple[Floats, Floats]:
+    """Times and scores of all sampled frames, by the path that serves."""
+    detector = Detector(model)
+    stream, config = detector.open_stream(), model.config
+    pts_s, scores = [], []
+    with open_video(video) as source:
+        for frame in source.frames(config.sample_hz, config.image_size):
+            pts_s.append(frame.pts_s)
+            scores.append(detector.push([stream], frame.image[None])[0])
+    return np.array(pts_s), np.stack(scores)
+
+
+def _explain(video: Path, model: Cake, moments: Sequence[Moment], teacher: Teacher | None) -> Iterator[Explanation]:
+    """Decodes once more, side by side in each size that is needed, and keeps no more than a window."""
+    config = model.config
+    sizes_px = [PICTURE_PX, config.image_size, *([] if teacher is None else [teacher.picture_px])]
+    windows = [deque[NDArray[np.uint8]](maxlen=WINDOW_STEPS) for _ in sizes_px]
+    with ExitStack() as open_videos:
+        sources = [open_videos.enter_context(open_video(video)) for _ in sizes_px]
+        frames = zip(*(s.frames(config.sample_hz, px) for s, px in zip(sources, sizes_px, strict=True)), strict=True)
+        for index, same_frame in enumerate(islice(frames, moments[-1].index + 1)):
+            for window, frame in zip(windows, same_frame, strict=True):
+                window.append(frame.image)
+            for moment in moments:
+                if moment.index == index:
+                    x_TCSS = torch.from_numpy(normalise(np.stack(windows[1])))
+                    maps = cake_evidence(model, x_TCSS, config.labels.index(moment.label), PICTURE_PX)
+                    if teacher is not None:
+                        maps["teacher"] = teacher.evidence(np.stack(windows[2]), moment.label, PICTURE_PX)
+                    yield Explanation(moment, windows[0][-1], maps)
+
+
+def _frame_at(time_s: float, pts_s_T: Floats, sample_hz: float) -> int:
+    end_s = float(pts_s_T[-1]) + 1 / sample_hz
+    if not 0 <= time_s < end_s:
+        raise ValueError(f"no frame is shown at {time_s:g} s: the video lasts from 0 to {end_s:.1f} s")
+    return int(np.searchsorted(pts_s_T, time_s, side="right")) - 1
+
+
+def _moment(index: int, label: str, pts_s_T: Floats, scores_TK: Floats, config: ModelConfig) -> Moment:
+    return Moment(index, float(pts_s_T[index]), label, float(scores_TK[index, config.labels.index(label)]))
+
+
+def _best_action(scores_K: Floats, config: ModelConfig) -> str:
+    return config.labels[1 + int(scores_K[1:].argmax())]

@@ -1,0 +1,1 @@
+"""MocapStreams: untrimmed videos of motion-captured figures, synthesised with their annotations."""

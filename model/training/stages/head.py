@@ -1,0 +1,70 @@
+"""Stage 6: the classifier, on windows of features. Begins with the GRU of the contrast stage.
+
+Shapes: B windows, T steps, F features of both branches, K labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+
+import numpy as np
+from torch import Tensor
+
+from model.cake import Cake
+from model.checkpoint import save_checkpoint
+from model.head import Head
+from model.training.layouts.feature_sequence import FeatureSequence
+from model.training.loop import Stage, load_network, run_stage
+from model.training.losses import frame_loss, sigmoid_focal_loss
+from model.training.progress import Progress
+from model.training.recipe import HeadRecipe
+from model.training.run import Run
+from model.training.stages.contrast import contrast_stage, load_contrast
+from model.training.stages.distill import distill_stage, load_student
+from model.training.stages.features import load_features
+from model.training.stages.windows import Windows, WindowSource
+
+
+def head_stage(run: Run) -> Stage:
+    contrast = {} if run.recipe.contrast.kind == "none" else contrast_stage(run).settings
+    before = {"contrast": contrast, "distill": distill_stage(run).settings}
+    return run.stage("head", run.recipe.head.schedule, recipe=asdict(run.recipe.head), **before)
+
+
+def train_head(run: Run, progress: Progress) -> None:
+    """Trains the classifier and writes the whole network as a checkpoint, not yet calibrated."""
+    progress.on_stage("classifier")
+    make = partial(HeadObjective, partial(load_contrast, run), load_features(run, run.training), run.recipe.head)
+    run_stage(head_stage(run), make, run.placement.alone(), progress.on_step)
+    save_checkpoint(run.out_dir, assemble(run))
+
+
+def assemble(run: Run) -> Cake:
+    """The network of all stages. `StageMismatch` when one is not finished."""
+    model, student = Cake(run.config), load_student(run)
+    model.trunk.load_state_dict(student.trunk.state_dict())
+    model.static_head.load_state_dict(student.static_head.state_dict())
+    model.motion.load_state_dict(student.motion.state_dict())
+    model.motion_head.load_state_dict(student.motion_head.state_dict())
+    load_network(head_stage(run), model.head)
+    return model.eval()
+
+
+class HeadObjective:
+    def __init__(self, make_head: Callable[[], Head], sequences: Sequence[FeatureSequence], recipe: HeadRecipe) -> None:
+        self.recipe = recipe
+        self.source = WindowSource(sequences, recipe.window_steps)
+        self.network = make_head().train()
+
+    def draw(self, rng: np.random.Generator) -> Windows:
+        return self.source.draw(rng, self.recipe.windows)
+
+    def losses(self, batch: Windows, step: int) -> dict[str, Tensor]:
+        fresh_BH = self.network.fresh(len(batch.features_BTF))
+        logits_BTK, _ = self.network.logits(batch.features_BTF, fresh_BH)
+        if self.network.config.activation == "sigmoid":
+            return {"loss": sigmoid_focal_loss(logits_BTK[:, -1], batch.target_BTK[:, -1])}
+        target_BT = batch.target_BTK.argmax(dim=2)
+        return {"loss": frame_loss(logits_BTK, target_BT, batch.since_start_s_BT, self.recipe.labels)}

@@ -1,0 +1,100 @@
+"""The last maps of frozen trunks for fixed views of every video, computed once: the later stages take minutes.
+
+Shapes: V views, T frames, C channels, H and W of the map, P cached pixels.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.cake import time_major
+from model.config import TrunkConfig
+from model.training.layouts.annotations import LabelledVideo
+from model.training.progress import Progress
+from model.training.run import Run
+from model.training.views import View, draw_view, see_pictures
+from model.x3d import Trunk
+
+Maps = NDArray[np.float16]
+CHUNK_STEPS = 512
+
+
+@dataclass(frozen=True)
+class MapSource:
+    """Whose maps: `load` makes the trunk, `pictures` tells the file of a video's frames or flow."""
+
+    name: str
+    load: Callable[[Run], Trunk]
+    pictures: Callable[[LabelledVideo], Path]
+
+
+def views_of(run: Run, video: LabelledVideo) -> list[View]:
+    """The whole picture as it is served; for training videos, random views besides."""
+    if video.subset != "training":
+        return [View(None)]
+    seed = int.from_bytes(video.name.encode()[-8:], "big")
+    rng = np.random.default_rng((run.recipe.seed, seed))
+    return [View(None), *(draw_view(rng) for _ in range(run.recipe.views - 1))]
+
+
+def maps_path(run: Run, source_name: str, video: LabelledVideo) -> Path:
+    return run.cache_dir / "maps" / f"{video.name}.{source_name}.npy"
+
+
+def load_maps(run: Run, source_name: str, video: LabelledVideo) -> Maps:
+    """(V, T, C, H, W), memory-mapped."""
+    maps: Maps = np.load(maps_path(run, source_name, video), mmap_mode="r")
+    return maps
+
+
+def cache_maps(run: Run, source: MapSource, videos: Sequence[LabelledVideo], progress: Progress) -> None:
+    """What is cached already is kept."""
+    missing = [video for video in videos if not maps_path(run, source.name, video).is_file()]
+    progress.on_stage(f"maps of the {source.name} for {len(missing)} videos")
+    (run.cache_dir / "maps").mkdir(parents=True, exist_ok=True)
+    if not missing:
+        return
+    with multiprocessing.get_context("spawn").Pool(run.placement.processes) as pool:
+        for done, _ in enumerate(pool.imap_unordered(partial(_write_maps, run, source), missing), start=1):
+            progress.on_item(done, len(missing))
+
+
+def _write_maps(run: Run, source: MapSource, video: LabelledVideo) -> None:
+    torch.set_num_threads(1)
+    trunk = source.load(run).eval().to(run.placement.device)
+    pictures_TPPC = np.load(source.pictures(video), mmap_mode="r")
+    maps_VTCHW = np.stack([trunk_maps(trunk, pictures_TPPC, view) for view in views_of(run, video)])
+    path = maps_path(run, source.name, video)
+    partial_path = path.with_suffix(".partial.npy")
+    np.save(partial_path, maps_VTCHW)
+    partial_path.replace(path)
+
+
+@torch.inference_mode()
+def trunk_maps(trunk: Trunk, pictures_TPPC: NDArray[Any], view: View, chunk_steps: int = CHUNK_STEPS) -> Maps:
+    """The causal trunk's last map of every frame (T, C, H, W), in chunks of bounded memory."""
+    context = past_steps(trunk.config)
+    device = next(trunk.parameters()).device
+    chunks: list[Maps] = []
+    for first in range(0, len(pictures_TPPC), chunk_steps):
+        begin = max(0, first - context)
+        x_TCSS = torch.from_numpy(see_pictures(pictures_TPPC[begin : first + chunk_steps], view)).to(device)
+        *_, maps_TCHW = trunk.sequence_maps(time_major(x_TCSS[None]), streams=1)
+        chunks.append(maps_TCHW[first - begin :].half().cpu().numpy())
+    return np.concatenate(chunks)
+
+
+def past_steps(config: TrunkConfig) -> int:
+    """How many frames before a frame have a part in its map."""
+    squeezes = sum(-(-depth // 2) for depth in config.depths)
+    difference = 1 if config.frame_difference else 0
+    return difference + config.stem_taps - 1 + 2 * sum(config.depths) + squeezes * (config.window_steps - 1)
