@@ -33,6 +33,7 @@ def ablate(
     require("ablate", "cv2", "opencv-python-headless")
     from model.training.ablation.ablate import ablate as run_ablation
     from model.training.ablation.ablate import table
+    from model.training.ablation.cost import measure_costs
     from model.training.placement import Placement
     from model.training.run import open_run
 
@@ -42,4 +43,6 @@ def ablate(
         placement = Placement.detect(processes)
         run = open_run(data, out, config, chosen, placement, progress, init=init, checkpoint_every_s=checkpoint_every_s)
         outcomes = run_ablation(run, test, seeds or (0, 1, 2), progress)
-    typer.echo(table(outcomes))
+        progress.on_stage("cost of a frame")
+        costs = measure_costs(run)
+    typer.echo(f"{table(outcomes)}\n\n{costs}")
