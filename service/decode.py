@@ -16,9 +16,12 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import BinaryIO, Literal
 
+from model.container import is_url
 from model.video import Video, VideoError, open_video
+from service.confinement.confine import limit_resources, restrict_network, restrict_reading
 
 HEADER = struct.Struct("<cI")
 FRAME_HEADER = struct.Struct("<ddf")
@@ -35,7 +38,8 @@ FAST_NICENESS = 5
 class DecodeRequest:
     """What to decode, and how. `after_s` is the media time of the last frame that was analysed already.
 
-    The parent's side puts in its own `parent_pid`.
+    A decoder may use `max_bytes` of address space and `max_cpu_s` of processor time before it is ended.
+    The parent's side puts in its own `parent_pid`, and for an address the `channel_fd` by which it makes connections.
     """
 
     address: str = field(repr=False)
@@ -46,7 +50,10 @@ class DecodeRequest:
     after_s: float | None
     snapshot_hz: float
     timeout_s: float
+    max_bytes: int = 2 * 1024**3
+    max_cpu_s: int = 6 * 3600
     parent_pid: int = 0
+    channel_fd: int | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self) | {"options": dict(self.options)})
@@ -144,6 +151,13 @@ def _die_with_parent(parent_pid: int) -> None:
         sys.exit(1)
 
 
+def _confine(request: DecodeRequest) -> None:
+    """Hold this process to its source, before a byte of it is read."""
+    limit_resources(max_bytes=request.max_bytes, max_cpu_s=request.max_cpu_s)
+    restrict_reading([] if is_url(request.address) else [Path(request.address)])
+    restrict_network(request.channel_fd)
+
+
 def main() -> None:
     """Entry of the child process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -155,6 +169,7 @@ def main() -> None:
     pipe_fd = os.dup(1)
     os.dup2(2, 1)
     fcntl.fcntl(pipe_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    _confine(request)
     with os.fdopen(pipe_fd, "wb") as pipe:
         run(request, pipe)
 

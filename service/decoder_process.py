@@ -4,10 +4,11 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from model.container import VideoError, VideoInfo
+from model.container import VideoError, VideoInfo, is_url
 from service import decode
+from service.confinement.address_policy import PUBLIC_ONLY, AddressPolicy
+from service.confinement.broker import ConnectionBroker
 from service.decode import DecodeRequest
+from service.sources import FORBIDDEN_ADDRESS, SourceForbidden
 
 # What the parent holds beyond the pipe; a full buffer pauses reading, the full pipe then pauses the child.
 BUFFER_BYTES = 256 * 1024
@@ -58,23 +62,29 @@ class DecoderDied(Exception):
 
 
 @asynccontextmanager
-async def start_decoder(request: DecodeRequest) -> AsyncIterator["Decoder"]:
-    """A decoder child for as long as the context lasts; leaving it kills and reaps the child, also on cancellation."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "service.decode",
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=DEVNULL,
-        limit=BUFFER_BYTES,
-        env=_environment(),
-    )
+async def start_decoder(request: DecodeRequest, policy: AddressPolicy = PUBLIC_ONLY) -> AsyncIterator["Decoder"]:
+    """A decoder child for as long as the context lasts; leaving it kills and reaps the child, also on cancellation.
+
+    It reaches the addresses that `policy` permits; none at all for a file.
+    """
+    with _connections(request, policy) as (broker, channel_fd):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "service.decode",
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=DEVNULL,
+            limit=BUFFER_BYTES,
+            env=_environment(),
+            pass_fds=() if channel_fd is None else (channel_fd,),
+        )
+    asked = replace(request, parent_pid=os.getpid(), channel_fd=channel_fd)
     assert process.stdin is not None
     assert process.stdout is not None
-    decoder = Decoder(process, process.stdout, request)
+    decoder = Decoder(process, process.stdout, request, broker)
     try:
-        process.stdin.write(replace(request, parent_pid=os.getpid()).to_json().encode() + b"\n")
+        process.stdin.write(asked.to_json().encode() + b"\n")
         process.stdin.close()
         yield decoder
     finally:
@@ -82,14 +92,35 @@ async def start_decoder(request: DecodeRequest) -> AsyncIterator["Decoder"]:
         # Reading to the end frees the pipe, which asyncio wants before it calls the process gone.
         await process.stdout.read()
         await process.wait()
+        if broker is not None:
+            await asyncio.to_thread(broker.join)
+
+
+@contextmanager
+def _connections(request: DecodeRequest, policy: AddressPolicy) -> Iterator[tuple[ConnectionBroker | None, int | None]]:
+    """Who makes the connections of a decoder that needs some, and the number of its channel to them.
+
+    The decoder's end of the channel is open here until the decoder has been started.
+    """
+    if not is_url(request.address):
+        yield None, None
+        return
+    ours, its = socket.socketpair()
+    with its:
+        broker = ConnectionBroker(policy, ours)
+        broker.start()
+        yield broker, its.fileno()
 
 
 class Decoder:
     """A running decoder child; made by `start_decoder`."""
 
-    def __init__(self, process: Process, stdout: asyncio.StreamReader, request: DecodeRequest) -> None:
+    def __init__(
+        self, process: Process, stdout: asyncio.StreamReader, request: DecodeRequest, broker: ConnectionBroker | None
+    ) -> None:
         self._process = process
         self._stdout = stdout
+        self._broker = broker
         self._size = request.size
         # Opening takes one deadline to connect and one to probe; afterwards the child gives a sign of life each second.
         self._silence_s = 2 * request.timeout_s + 5
@@ -108,7 +139,8 @@ class Decoder:
     async def messages(self) -> AsyncIterator[VideoInfo | DecodedFrame | Snapshot | Ended]:
         """First a VideoInfo, then frames and snapshots, then Ended.
 
-        Raises VideoError when the source fails or the child falls silent, DecoderDied when it ends without a word.
+        Raises VideoError when the source fails or the child falls silent, SourceForbidden when it failed because it led
+        to an address that is not permitted, DecoderDied when the child ends without a word.
         """
         try:
             await self._read(START_WITHIN_S)
@@ -130,9 +162,16 @@ class Decoder:
                 yield Ended(tuple(json.loads(payload)["warnings"]))
                 return
             elif kind == decode.ERROR:
+                self._raise_if_refused()
                 raise _video_error(json.loads(payload))
             elif kind != decode.ALIVE:
                 raise DecoderDied(f"The decoder sent a message of unknown kind {kind!r}.")
+
+    def _raise_if_refused(self) -> None:
+        if self._broker is not None and self._broker.refused:
+            # For the operator alone: callers could learn what names mean inside this network.
+            _log.warning("source led to addresses that are not permitted", addresses=self._broker.refused)
+            raise SourceForbidden(FORBIDDEN_ADDRESS)
 
     async def _read(self, within_s: float) -> tuple[bytes, bytes]:
         try:

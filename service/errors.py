@@ -47,6 +47,10 @@ class UnknownLabel(ServiceError):
     code, status, title = "unknown_label", 422, "The model does not know this label"
 
 
+class SourceNotAllowed(ServiceError):
+    code, status, title = "source_forbidden", 403, "This source may not be opened"
+
+
 class TooLarge(ServiceError):
     code, status, title = "too_large", 413, "The request is too large"
 

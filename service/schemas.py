@@ -31,6 +31,7 @@ ProblemCode = Literal[
     "method_not_allowed",
     "unknown_model",
     "unknown_label",
+    "source_forbidden",
     "too_large",
     "unsupported_media_type",
     "idempotency_conflict",

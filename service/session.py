@@ -12,6 +12,7 @@ import structlog
 
 from model.container import VideoError, VideoInfo
 from model.state import StateInvalid
+from service.confinement.address_policy import AddressPolicy
 from service.decode import DecodeRequest
 from service.decoder_process import DecodedFrame, Decoder, DecoderDied, Ended, Snapshot, start_decoder
 from service.detection import Detection
@@ -157,7 +158,8 @@ class Session:
 
     async def _analyse(self, detection: Detection) -> Outcome | None:
         """One decoder's life: its frames go to the detector, the scores to the start decoder, the events to the log."""
-        async with start_decoder(self._request(detection.position_s)) as self._decoder:
+        policy = self._settings.address_policy
+        async with start_decoder(self._request(detection.position_s, policy), policy) as self._decoder:
             if self._halting is not None:
                 self._decoder.kill()
             async for message in self._decoder.messages():
@@ -175,9 +177,9 @@ class Session:
                     break
         return None
 
-    def _request(self, after_s: float | None) -> DecodeRequest:
+    def _request(self, after_s: float | None, policy: AddressPolicy) -> DecodeRequest:
         config = self._engine.config(self.record.model)
-        source = openable(self.record.source, self._settings.uploads_dir / self.record.id)
+        source = openable(self.record.source, self._settings.uploads_dir / self.record.id, policy)
         return DecodeRequest(
             address=source.address,
             options=source.options,
@@ -187,6 +189,8 @@ class Session:
             after_s=after_s,
             snapshot_hz=self._settings.snapshot_hz,
             timeout_s=self._settings.source_timeout_s,
+            max_bytes=self._settings.decoder_max_bytes,
+            max_cpu_s=self._settings.decoder_max_cpu_s,
         )
 
     async def _opened(self, info: VideoInfo) -> None:

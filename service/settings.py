@@ -2,9 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, IPvAnyNetwork, field_serializer, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.confinement.address_policy import AddressPolicy, read_nameservers
 
 
 class Settings(BaseSettings):
@@ -39,9 +42,29 @@ class Settings(BaseSettings):
     source_timeout_s: float = Field(
         default=10.0, gt=0, description="Deadline to open a source and to get its next frame."
     )
-    source_allow: list[str] = Field(default_factory=list, description="Networks that URLs may reach though private.")
+    source_allow: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
+        default=(), description="Networks, separated by commas, that sources may be in though they are not public."
+    )
+    decoder_max_bytes: int = Field(default=2 * 1024**3, ge=512 * 1024**2, description="Address space of each decoder.")
+    decoder_max_cpu_s: int = Field(
+        default=6 * 3600, gt=0, description="Processor time of a decoder; it then starts again where it was."
+    )
     snapshot_hz: float = Field(default=2.0, ge=0, le=5, description="Snapshots written per second and session.")
     scores_keep_s: float = Field(default=3600.0, gt=0, description="Media time of scores kept for each session.")
+
+    @field_validator("source_allow", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+
+    @field_serializer("source_allow")
+    def _join(self, networks: tuple[IPvAnyNetwork, ...]) -> str:
+        return ",".join(map(str, networks))
+
+    @property
+    def address_policy(self) -> AddressPolicy:
+        """Which addresses sources may have, with this machine's name servers as they are now."""
+        return AddressPolicy(self.source_allow, read_nameservers())
 
     @property
     def resolved_store_url(self) -> str:

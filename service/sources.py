@@ -1,13 +1,22 @@
 """Which sources may be opened, how, and how they are shown."""
 
 import re
+import socket
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+import certifi
+
+from service.confinement.address_policy import AddressPolicy, IPAddress
 from service.schemas import Source, UploadSource
 
+FORBIDDEN_ADDRESS = (
+    "The source leads to an address that this server does not open. "
+    "If it is a camera in a private network, let the operator allow that network in CAKE_SOURCE_ALLOW."
+)
 ALLOWED_SCHEMES = frozenset({"http", "https"})
 
 _USERINFO_OR_QUERY = re.compile(
@@ -33,20 +42,52 @@ class OpenableSource:
     options: dict[str, str] = field(repr=False)
 
 
-def openable(source: Source, upload: Path) -> OpenableSource:
+def openable(source: Source, upload: Path, policy: AddressPolicy) -> OpenableSource:
     """What to open for a session's source, checked anew for each connection. `upload` is where an uploaded file lies.
 
     Raises SourceForbidden.
     """
     if isinstance(source, UploadSource):
         return OpenableSource(str(upload.resolve()), {})
-    parts = urlsplit(source.url)
+    check_url(source.url, policy)
+    options = {"protocol_whitelist": "http,https,tls,tcp,crypto", "tls_verify": "1", "ca_file": certifi.where()}
+    return OpenableSource(source.url, options)
+
+
+def check_url(url: str, policy: AddressPolicy) -> None:
+    """Refuse early what can be told from the URL alone: its scheme, and a host that is written as an address.
+
+    What a name stands for is judged when the decoder connects, and each time anew. Raises SourceForbidden.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        raise SourceForbidden("The address is not a URL. Give a whole URL.") from None
     if parts.scheme not in ALLOWED_SCHEMES:
         allowed = ", ".join(sorted(ALLOWED_SCHEMES))
         raise SourceForbidden(f"Sources of the scheme {parts.scheme!r} are not allowed. Use one of: {allowed}.")
-    if not parts.hostname:
+    if not host:
         raise SourceForbidden("The address names no host. Give a whole URL.")
-    return OpenableSource(source.url, {"protocol_whitelist": "http,https,tls,tcp,crypto"})
+    address = _written_address(host)
+    if address is not None and not policy.permits_source(address):
+        raise SourceForbidden(FORBIDDEN_ADDRESS)
+
+
+def _written_address(host: str) -> IPAddress | None:
+    """The address that a host is, however written; None for a name."""
+    host = host.removesuffix(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return IPv4Address("127.0.0.1")
+    try:
+        return ip_address(host)
+    except ValueError:
+        pass
+    try:
+        # Also takes 2130706433, 0x7f.1 and 0177.0.0.1, as resolvers do.
+        return IPv4Address(socket.inet_aton(host))
+    except OSError:
+        return None
 
 
 def redact(text: str) -> str:

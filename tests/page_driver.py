@@ -34,7 +34,7 @@ SIZES = {"phone": (360, 740), "tablet": (768, 1024), "wide": (1440, 900)}
 def served(data_dir: Path, port: int) -> Iterator[str]:
     """`cake serve` in a child process, ready; it and its workers are gone afterwards."""
     settings = {
-        "CAKE_SOURCE_ALLOW": '["127.0.0.0/8"]',
+        "CAKE_SOURCE_ALLOW": "127.0.0.0/8",
         "CAKE_LOG_LEVEL": "WARNING",
         # Not measured: a busy machine must not make the server refuse sessions.
         "CAKE_WORKER_CAPACITY_STEPS_PER_S": "100",

@@ -107,7 +107,7 @@ class Running:
 
 @asynccontextmanager
 async def running_server(data_dir: Path, **options: object) -> AsyncIterator[Running]:
-    settings = Settings.model_validate({"data_dir": data_dir, "workers": 0, **options})
+    settings = Settings.model_validate({"data_dir": data_dir, "workers": 0, "source_allow": "127.0.0.0/8", **options})
     server = Server(settings)
     listener = listen("127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -40,6 +40,7 @@ def make_settings(folder: Path, model: Path) -> Settings:
             "default_model": "tiny",
             "worker_capacity_steps_per_s": 200.0,
             "source_timeout_s": 3.0,
+            "source_allow": "127.0.0.0/8",
             "snapshot_hz": 5.0,
         }
     )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ from made_videos import cut, write_audio, write_video
 from video_server import serve_folder
 
 from model.video import VideoError, VideoInfo, open_video
+from service.confinement.address_policy import AddressPolicy, read_nameservers
 from service.decode import DecodeRequest
 from service.decoder_process import DecodedFrame, DecoderDied, Ended, Snapshot, start_decoder
 
+LOOPBACK = AddressPolicy((ip_network("127.0.0.0/8"),), read_nameservers())
 Message = VideoInfo | DecodedFrame | Snapshot | Ended
 
 
@@ -28,7 +31,7 @@ def request(
 
 
 async def everything(asked: DecodeRequest) -> list[Message]:
-    async with start_decoder(asked) as decoder:
+    async with start_decoder(asked, LOOPBACK) as decoder:
         return [message async for message in decoder.messages()]
 
 
@@ -146,7 +149,7 @@ async def test_a_failure_never_tells_the_address(tmp_path: Path) -> None:
 
 async def test_the_address_is_not_in_the_process_list(tmp_path: Path) -> None:
     with serve_folder(tmp_path) as host:
-        async with start_decoder(request(f"http://user:hunter2@{host}/stall/v.mp4")) as decoder:
+        async with start_decoder(request(f"http://user:hunter2@{host}/stall/v.mp4"), LOOPBACK) as decoder:
             proc = Path(f"/proc/{decoder.pid}")
             assert b"service.decode" in proc.joinpath("cmdline").read_bytes()
             assert b"hunter2" not in proc.joinpath("cmdline").read_bytes() + proc.joinpath("environ").read_bytes()

@@ -192,7 +192,21 @@ SMALL = {"weight": torch.arange(600.0)}
         saved(SMALL)[:700],
         saved(SMALL, _use_new_zipfile_serialization=False)[:700],
     ],
-    ids=str,
+    ids=[
+        "empty",
+        "text",
+        "pickle",
+        "harmful-pickle",
+        "harmful-weights",
+        "module",
+        "list",
+        "no-weights",
+        "no-keys",
+        "other-zip",
+        "harmful-zip",
+        "cut-zip",
+        "cut-legacy",
+    ],
 )
 def test_a_file_that_is_not_what_it_claims_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "X3D_S.pyth"

@@ -83,6 +83,11 @@ async def test_an_invalid_request_names_the_field(server: Running, body: object,
     assert field in refused.detail
 
 
+@pytest.mark.parametrize("url", ["http://169.254.169.254/latest/meta-data/", "http://10.0.0.1:8000/", "http://[::1]/v"])
+async def test_a_url_that_leads_inside_is_refused_at_once(server: Running, url: str) -> None:
+    problem(await server.http.post("/v1/sessions", json={"source": {"url": url}}), 403, "source_forbidden")
+
+
 async def test_unknown_models_and_labels_come_with_the_known_ones(server: Running) -> None:
     url = {"source": {"url": "http://a/b"}}
     refused = problem(await server.http.post("/v1/sessions", json={**url, "model": "x"}), 422, "unknown_model")

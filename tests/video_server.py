@@ -1,13 +1,15 @@
-"""A small HTTP server for the tests: serves a folder.
+"""Small HTTP servers for the tests: one serves a folder, one answers all requests alike.
 
-It asks for a password under /secret/, stalls under /stall/, and cuts the first answer in half under /cut-once/.
+The folder's server asks for a password under /secret/, stalls under /stall/, and cuts the first answer in half under
+/cut-once/.
 """
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +63,57 @@ def serve_folder(folder: Path) -> Iterator[str]:
     released = threading.Event()
     handler = partial(_Handler, released=released, cut=threading.Event(), directory=str(folder))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    with _running(server):
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            released.set()
+
+
+class _Answer(BaseHTTPRequestHandler):
+    def __init__(self, *arguments: object, visits: list[str], answer: bytes, location: str | None) -> None:
+        self._visits, self._answer, self._location = visits, answer, location
+        super().__init__(*arguments)  # type: ignore[arg-type]
+
+    def do_GET(self) -> None:
+        self._visits.append(self.path)
+        self.send_response(200 if self._location is None else 302)
+        if self._location is not None:
+            self.send_header("Location", self._location)
+        self.send_header("Content-Length", str(len(self._answer)))
+        self.end_headers()
+        self.wfile.write(self._answer)
+
+    def log_message(self, *arguments: object) -> None:
+        """Keep the tests' output clean."""
+
+
+@contextmanager
+def serve_answer(
+    host: str, answer: bytes = b"", *, location: str | None = None, certificate: Path | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """A server that answers all alike, over TLS if it has a certificate; gives its URL and the paths asked of it."""
+    visits: list[str] = []
+    server = ThreadingHTTPServer((host, 0), partial(_Answer, visits=visits, answer=answer, location=location))
+    scheme = "http"
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        # A client that does not trust the certificate hangs up.
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        scheme = "https"
+    with _running(server):
+        yield f"{scheme}://{host}:{server.server_address[1]}", visits
+
+
+@contextmanager
+def _running(server: ThreadingHTTPServer) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"127.0.0.1:{server.server_address[1]}"
+        yield
     finally:
-        released.set()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -21,8 +21,9 @@ from service.schemas import FieldError, ProblemBody, ProblemCode
 MEDIA_TYPE = "application/problem+json"
 LINGER_S = 5.0
 LINGER_BYTES = 64 * 1024**2
-ProblemStatus = Literal[404, 405, 409, 413, 415, 422, 500, 503, 507]
+ProblemStatus = Literal[403, 404, 405, 409, 413, 415, 422, 500, 503, 507]
 _DESCRIPTIONS: Mapping[ProblemStatus, str] = {
+    403: "`source_forbidden`: its scheme or address is not one that this server opens",
     404: "`not_found`",
     409: "`idempotency_conflict`: the key was used with another body",
     413: "`too_large`",

@@ -14,9 +14,10 @@ from service.api.context import Context, SharedContext
 from service.api.models import loaded_models
 from service.api.problems import invalid, problems
 from service.api.sessions import session_answer
-from service.errors import TooLarge, UnknownLabel, UnknownModel, UnsupportedMediaType
+from service.errors import SourceNotAllowed, TooLarge, UnknownLabel, UnknownModel, UnsupportedMediaType
 from service.schemas import ModelInfo, Session, SessionOptions, SessionRequest, Source, UploadSource, UrlSource
 from service.settings import Settings
+from service.sources import SourceForbidden, check_url
 from service.store.base import SessionRecord
 from service.uploads import MAX_OPTIONS_BYTES, receive_upload, too_large
 
@@ -51,7 +52,7 @@ _LOCATION = {"Location": {"schema": {"type": "string"}, "description": "Path of 
     response_model=Session,
     responses={
         202: {"description": "The session is queued.", "headers": _LOCATION},
-        **problems(409, 413, 415, 422, 503, 507),
+        **problems(403, 409, 413, 415, 422, 503, 507),
     },
     openapi_extra=_BODY,
 )
@@ -88,6 +89,10 @@ async def _submit_url(
     except ValidationError as error:
         raise invalid(error) from error
     source = UrlSource(url=str(asked.source.url))
+    try:
+        check_url(source.url, context.settings.address_policy)
+    except SourceForbidden as error:
+        raise SourceNotAllowed(error.detail) from error
     record = _new_record(str(uuid.uuid4()), source, asked, models, context.settings)
     return await _queue(context, record, idempotency_key, hashlib.sha256(body).hexdigest())
 

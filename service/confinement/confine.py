@@ -1,0 +1,61 @@
+"""What a decoder process does to itself before it touches a source; all of it lasts until the process ends."""
+
+import resource
+import socket
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from service.confinement.files import restrict_files
+from service.confinement.syscall_filter import ask_parent_for_connections, refuse_network
+
+MAX_OPEN_FILES = 96
+_PACKAGES = Path(__file__).parents[2]
+# Libraries that are loaded late, for names and certificates among others, and what the resolver reads.
+_SYSTEM_FILES = (
+    *(
+        "/usr",
+        "/lib",
+        "/lib64",
+        "/etc/ld.so.cache",
+        "/dev/null",
+        "/dev/urandom",
+        "/proc/self",
+        "/sys/devices/system/cpu",
+    ),
+    *(
+        "/etc/hosts",
+        "/etc/resolv.conf",
+        "/run/systemd/resolve",
+        "/etc/nsswitch.conf",
+        "/etc/host.conf",
+        "/etc/gai.conf",
+    ),
+    *("/etc/ssl", "/etc/pki", "/etc/localtime"),
+)
+
+
+def limit_resources(*, max_bytes: int, max_cpu_s: int) -> None:
+    """Bound memory (address space), processor time and open files; no file may be written and no core dumped."""
+    for limit, value in (
+        (resource.RLIMIT_AS, max_bytes),
+        (resource.RLIMIT_CPU, max_cpu_s),
+        (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(limit, (value, value))
+
+
+def restrict_reading(also: Iterable[Path]) -> bool:
+    """Read nothing but Python, the system's libraries and `also`; False where the kernel has no Landlock."""
+    python = (sys.prefix, sys.base_prefix, *(path for path in sys.path if path.endswith("-packages")))
+    return restrict_files([*map(Path, (*python, *_SYSTEM_FILES)), _PACKAGES / "model", _PACKAGES / "service", *also])
+
+
+def restrict_network(channel_fd: int | None) -> None:
+    """Reach what the parent permits through `channel_fd`, or nothing. Raises ConfinementUnavailable."""
+    if channel_fd is None:
+        refuse_network()
+    else:
+        ask_parent_for_connections(socket.socket(fileno=channel_fd))
