@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from model.commands.ablate import ablate
-from model.commands.clips import compose, train_clips
+from model.commands.clips import compose, train_clips, train_end_to_end
 from model.commands.evaluate import evaluate
 from model.commands.look import embed, explain
 from model.commands.models import models_app
@@ -19,6 +19,7 @@ def mount(app: typer.Typer) -> None:
     synth_app.command("compose")(compose)
     train_app.command("ablate")(ablate)
     train_app.command("clips")(train_clips)
+    train_app.command("end-to-end")(train_end_to_end)
     app.add_typer(synth_app, name="synth", rich_help_panel=TRAIN)
     app.add_typer(train_app, name="train", rich_help_panel=TRAIN)
     app.command("eval", rich_help_panel=TRAIN)(evaluate)

@@ -28,6 +28,7 @@ from service.serve import play_sample
 SUBCOMMANDS = (
     "synth mocap",
     "synth compose",
+    "synth fights",
     "models import",
     "models export",
     *(f"train {stage}" for stage in StageName),

@@ -10,20 +10,25 @@ import numpy as np
 import pytest
 import torch
 
+from model.cake import Cake
 from model.checkpoint import load_checkpoint, save_checkpoint
 from model.training.clips.compose import Composition
 from model.training.clips.crossval import train_without
-from model.training.clips.finetune import ClipRecipe, warmup_weight
+from model.training.clips.end_to_end import EndToEndRecipe, train_end_to_end
+from model.training.clips.finetune import ClipRecipe, new_labels, warmup_weight
 from model.training.clips.material import Material, Workshop, open_workshop, prepare
 from model.training.clips.motion_baseline import baseline_scores, motion_statistics
 from model.training.clips.views import WholeClip, draw_views
+from model.training.layouts.annotations import DataInvalid
 from model.training.layouts.video_lists import read_clips
+from model.training.placement import Placement
 from model.training.progress import Progress
 from model.training.recipe import Schedule
 from tests.made_videos import Picture, write_video
 from tests.tiny_model import SIZE, tiny_model
 
 CAKE = (sys.executable, "-m", "service.cli")
+ALONE = Placement("cpu", 1, 0, False)
 SILENT = Progress(lambda text: None, lambda done, total: None, lambda done, total, loss: None)
 RECIPE = ClipRecipe(Schedule(steps=3, warmup_steps=1), frozen_stages=1, views=2, sequences=4)
 
@@ -162,3 +167,37 @@ def test_the_motion_baseline_tells_more_motion_from_less() -> None:
 def test_a_single_frame_has_no_motion() -> None:
     with pytest.raises(ValueError, match="two frames"):
         motion_statistics(np.zeros((1, 32, 32, 3), np.uint8))
+
+
+def end_to_end(clip_list: Path, init: Path, out: Path, steps: int = 2) -> Cake:
+    recipe = EndToEndRecipe(Schedule(steps=steps, warmup_steps=1), sequences=2, view_steps=10)
+    failures = train_end_to_end(read_clips(clip_list), "calm", str(init), out, recipe, ALONE, SILENT)
+    assert failures == {}
+    return load_checkpoint(out)[0]
+
+
+def test_every_layer_learns_end_to_end_and_the_same_call_again_changes_nothing(
+    clip_list: Path, init: Path, tmp_path: Path
+) -> None:
+    taught = end_to_end(clip_list, init, tmp_path)
+    assert taught.config.labels == ("background", "fight")
+    begun = load_checkpoint(str(init))[0]
+    for part in ("trunk.stem", "trunk.stages", "motion", "static_head", "head.gru"):
+        pairs = zip(taught.get_submodule(part).parameters(), begun.get_submodule(part).parameters(), strict=True)
+        assert any(not torch.equal(mine, theirs) for mine, theirs in pairs), part
+    again = end_to_end(clip_list, init, tmp_path)
+    assert all(torch.equal(mine, theirs) for mine, theirs in zip(taught.parameters(), again.parameters(), strict=True))
+
+
+def test_a_checkpoint_of_the_same_labels_keeps_its_classifier(clip_list: Path, init: Path, tmp_path: Path) -> None:
+    taught = end_to_end(clip_list, init, tmp_path)
+    same = new_labels(taught, ("background", "fight"), "same", 0.5)
+    other = new_labels(taught, ("background", "dance"), "other", 0.5)
+    assert torch.equal(same.head.classify.weight, taught.head.classify.weight)
+    assert not torch.equal(other.head.classify.weight, taught.head.classify.weight)
+
+
+def test_a_list_of_one_kind_alone_is_refused(clip_list: Path, init: Path, tmp_path: Path) -> None:
+    fights = [clip for clip in read_clips(clip_list) if clip.label == "fight"]
+    with pytest.raises(DataInvalid, match="expected clips of 'calm'"):
+        train_end_to_end(fights, "calm", str(init), tmp_path, EndToEndRecipe(), ALONE, SILENT)

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.training.mocap import quaternions as quat
-from model.training.mocap.dataset import StreamWriteError, write_mocap_streams
+from model.training.mocap.dataset import write_mocap_streams
 from model.training.mocap.labels import ACTIONS, LABELS
 from model.training.mocap.motion import MOTION_HZ, Motion, load_recordings, mirrored
 from model.training.mocap.occurrence import vary
+from model.training.mocap.render_pool import RenderError
 from model.training.mocap.skeleton import MIRROR, link_poses, lowest_points
 from model.training.mocap.timeline import Timeline, compose_timeline
 
@@ -146,7 +147,7 @@ def test_another_seed_gives_another_stream_and_complete_streams_are_kept(streams
 
 def test_a_stream_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "videos" / "stream_00000.part").mkdir(parents=True)
-    with pytest.raises(StreamWriteError, match="stream_00000"):
+    with pytest.raises(RenderError, match="stream_00000"):
         _write(tmp_path, seed=7)
 
 

@@ -1,4 +1,4 @@
-"""`cake train clips` and `cake synth compose`: what a list of trimmed clips is good for."""
+"""`cake train clips`, `cake train end-to-end` and `cake synth compose`: what a list of trimmed clips is good for."""
 
 from __future__ import annotations
 
@@ -111,6 +111,35 @@ def train_clips(
         (out / "crossval.json").write_text(json.dumps(found.to_json(), indent=2) + "\n")
     report_failures(material.failures)
     typer.echo(json.dumps(found.to_json()) if as_json else found.table())
+
+
+def train_end_to_end(
+    clips: Clips,
+    out: Annotated[Path, typer.Option(help="Folder for the checkpoint and what it is made from.")],
+    background: Background,
+    init: Annotated[str, typer.Option(help="Model or checkpoint folder to begin with.")] = "mocap",
+    root: Root = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps; else the recipe's.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that train on a CPU.")] = CORES,
+) -> None:
+    """Teach a checkpoint one action from thousands of clips, every layer of it, without a measurement.
+
+    What it has learnt is for `cake train clips --init` to build on. Killed at any point, the same command goes on.
+    """
+    from model.checkpoint import CheckpointNotFound
+    from model.training.clips.end_to_end import EndToEndRecipe
+    from model.training.clips.end_to_end import train_end_to_end as train
+    from model.training.layouts.video_lists import read_clips
+    from model.training.placement import Placement
+
+    with failing_clearly(CheckpointNotFound), progress_bars() as bars:
+        recipe = EndToEndRecipe(seed=seed)
+        recipe = replace(recipe, schedule=replace(recipe.schedule, steps=steps or recipe.schedule.steps))
+        placement = Placement.detect(processes)
+        failures = train(read_clips(clips, root), background, init, out, recipe, placement, _progress(bars))
+    report_failures(failures)
+    typer.echo(f"wrote {out}; go on with: cake train clips --init {out}", err=True)
 
 
 def _progress(bars: Progress) -> ClipProgress:

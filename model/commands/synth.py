@@ -29,9 +29,10 @@ def synth_mocap(
     Needs the extra `train` (pybullet). Cut off, the same command goes on where it was.
     """
     require("synth", "pybullet", "pybullet")
-    from model.training.mocap.dataset import StreamWriteError, write_mocap_streams
+    from model.training.mocap.dataset import write_mocap_streams
+    from model.training.mocap.render_pool import RenderError
 
-    with failing_clearly(StreamWriteError), progress_bars() as bars:
+    with failing_clearly(RenderError), progress_bars() as bars:
         task = bars.add_task("streams", total=None)
         write_mocap_streams(
             out,
@@ -46,3 +47,30 @@ def synth_mocap(
             on_progress=lambda done, total: bars.update(task, completed=done, total=total),
         )
     typer.echo(f"wrote {out}", err=True)
+
+
+@synth_app.command("fights")
+def synth_fights(
+    out: Annotated[Path, typer.Option(help="Folder for the clips and clips.txt.")],
+    clips: Annotated[int, typer.Option(min=2, help="How many; every second one is a fight.")],
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other clips.")],
+    workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = CORES,
+) -> None:
+    """Write clips of people who fight, or do not, as a surveillance camera sees them, with a list of their labels.
+
+    Needs the extra `train` (pybullet). Cut off, the same command goes on where it was.
+    """
+    require("synth", "pybullet", "pybullet")
+    from model.training.fights.dataset import LIST_FILE, write_fight_clips
+    from model.training.mocap.render_pool import RenderError
+
+    with failing_clearly(RenderError), progress_bars() as bars:
+        task = bars.add_task("clips", total=None)
+        write_fight_clips(
+            out,
+            clips=clips,
+            seed=seed,
+            workers=workers,
+            on_progress=lambda done, total: bars.update(task, completed=done, total=total),
+        )
+    typer.echo(f"wrote {out / LIST_FILE}", err=True)

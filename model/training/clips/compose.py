@@ -15,10 +15,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +25,7 @@ from model.training.clips.blocks import block_of
 from model.training.evaluation.scores import Segment
 from model.training.layouts.annotations import ANNOTATIONS_FILE, DataInvalid
 from model.training.layouts.video_lists import LabelledClip
+from model.training.video_file import write_h264
 from model.video import VideoError, open_video
 
 Pictures = NDArray[np.uint8]
@@ -86,7 +85,9 @@ def compose_streams(
         rng = np.random.default_rng((composition.seed, block, index))
         shown = _decode_in_random_order(blocks[block], rng, composition, failures)
         if shown:
-            _encode(out_dir / "videos" / f"{name}.mp4", shown, composition, crf=int(rng.integers(17, 30)))
+            pictures = (picture for each in shown for picture in each.pictures)
+            path, crf = out_dir / "videos" / f"{name}.mp4", int(rng.integers(17, 30))
+            write_h264(path, pictures, size=composition.size, fps=composition.fps, crf=crf)
             database[name] = {"subset": subsets[block], "block": block, **_entry(shown, composition, background)}
         on_progress(done, len(jobs))
     if not database:
@@ -168,18 +169,3 @@ def _entry(shown: Sequence[_Shown], composition: Composition, background: str) -
         "annotations": [{"segment": [start_s, end_s], "label": label} for start_s, end_s, label in segments],
         "clips": [each.clip.path.name for each in shown],
     }
-
-
-def _encode(path: Path, shown: Sequence[_Shown], composition: Composition, crf: int) -> None:
-    partial = path.with_suffix(".partial")
-    with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("h264", rate=composition.fps, options={"crf": str(crf), "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = composition.size, composition.size, "yuv420p"
-        stream.codec_context.thread_count = 1  # the bytes must not depend on the machine
-        stream.codec_context.time_base = Fraction(1, composition.fps)
-        for pts, image in enumerate(image for each in shown for image in each.pictures):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts = pts
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    partial.replace(path)

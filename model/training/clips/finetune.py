@@ -62,10 +62,13 @@ class ViewMaps:
 
 
 def new_labels(source: Cake, labels: tuple[str, ...], name: str, dropout: float) -> Cake:
-    """The same network and weights for other labels: only the classifier begins anew."""
+    """The same network and weights for other labels: only the classifier begins anew, if they are others."""
     head = replace(source.config.head, dropout=dropout, activation="softmax")
     config = replace(source.config, name=name, labels=labels, start_rules={}, head=head)
     network = Cake(config)
+    if source.config.labels == labels and source.config.head.activation == head.activation:
+        network.load_state_dict(source.state_dict())
+        return network
     kept = {key: value for key, value in source.state_dict().items() if not key.startswith("head.classify.")}
     own = {key: value for key, value in network.state_dict().items() if key.startswith("head.classify.")}
     network.load_state_dict({**kept, **own})
@@ -92,15 +95,10 @@ class ClipObjective:
     def __init__(self, network: Cake, blocks: Sequence[ViewMaps], recipe: ClipRecipe) -> None:
         self.recipe, self.blocks = recipe, blocks
         self.depth = sum(network.config.trunk.depths[: recipe.frozen_stages])
-        network.train()
+        self.network = with_average(network)
         network.trunk.stem.requires_grad_(False)
         for stage in list(network.trunk.stages)[: recipe.frozen_stages]:
             stage.requires_grad_(False)
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
-                module.eval()  # a few hundred clips are too few for statistics of their own
-        average = deepcopy(network).requires_grad_(False).eval()
-        self.network = nn.ModuleDict({"trained": network, "average": average})
 
     def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Maps (T * B, C, H, W) and label indices (B, T)."""
@@ -116,25 +114,41 @@ class ClipObjective:
         map_NCHW, target_BT = batch
         network = self.network["trained"]
         assert isinstance(network, Cake)
-        self._follow(step)
+        follow_average(self.network, self.recipe.momentum, step)
         map_NCHW = map_NCHW.float().contiguous(memory_format=torch.channels_last)
         streams = len(target_BT)
         for block in list(network.trunk.blocks())[self.depth :]:
             map_NCHW = block.sequence(map_NCHW, streams)
         logits_BTK = network.logits_of_map(map_NCHW, streams)
-        loss_BT = F.cross_entropy(
-            logits_BTK.flatten(0, 1), target_BT.flatten(), reduction="none", label_smoothing=self.recipe.smoothing
-        ).view(target_BT.shape)
-        weight_BT = warmup_weight(target_BT)
-        return {"loss": (loss_BT * weight_BT).sum() / weight_BT.sum()}
+        return {"loss": frame_loss(logits_BTK, target_BT, self.recipe.smoothing)}
 
-    @torch.no_grad()
-    def _follow(self, step: int) -> None:
-        """The average at first leans on few steps, so that it is not the beginning's."""
-        kept = min(self.recipe.momentum, (1 + step) / (10 + step))
-        pairs = zip(self.network["average"].parameters(), self.network["trained"].parameters(), strict=True)
-        for slow, fast in pairs:
-            slow.lerp_(fast, 1 - kept)
+
+def with_average(network: Cake) -> nn.ModuleDict:
+    """The network, to be trained with the batch statistics that it has, and the moving average of its weights."""
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            module.eval()  # clips are too few, or too far from what comes later, for statistics of their own
+    average = deepcopy(network).requires_grad_(False).eval()
+    return nn.ModuleDict({"trained": network, "average": average})
+
+
+@torch.no_grad()
+def follow_average(networks: nn.ModuleDict, momentum: float, step: int) -> None:
+    """One step of the average, which at first leans on few steps, so that it is not the beginning's."""
+    kept = min(momentum, (1 + step) / (10 + step))
+    pairs = zip(networks["average"].parameters(), networks["trained"].parameters(), strict=True)
+    for slow, fast in pairs:
+        slow.lerp_(fast, 1 - kept)
+
+
+def frame_loss(logits_BTK: Tensor, target_BT: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy of every frame, by `warmup_weight`."""
+    loss_BT = F.cross_entropy(
+        logits_BTK.flatten(0, 1), target_BT.flatten(), reduction="none", label_smoothing=smoothing
+    ).view(target_BT.shape)
+    weight_BT = warmup_weight(target_BT)
+    return (loss_BT * weight_BT).sum() / weight_BT.sum()
 
 
 def warmup_weight(target_BT: Tensor) -> Tensor:

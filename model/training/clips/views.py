@@ -67,7 +67,7 @@ def draw_views(
         first, second = targets[index % len(targets)], targets[int(rng.integers(len(targets)))]
         cut = int(rng.integers(SHORTEST_STEPS, steps - SHORTEST_STEPS + 1))
         parts = [(queues[first].next(), cut), (queues[second].next(), steps - cut)]
-        images = [_draw(clip, rng, length, sample_hz, size) for clip, length in parts]
+        images = [draw_view(clip, rng, length, sample_hz, size) for clip, length in parts]
         yield ClipView(np.concatenate(images), np.repeat([first, second], [cut, steps - cut]))
 
 
@@ -91,7 +91,8 @@ def _shrink(image_HWC: Pictures, short_side: int) -> Pictures:
     return np.asarray(cv2.resize(image_HWC, sides, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _draw(clip: WholeClip, rng: np.random.Generator, steps: int, sample_hz: float, size: int) -> Floats:
+def draw_view(clip: WholeClip, rng: np.random.Generator, steps: int, sample_hz: float, size: int) -> Floats:
+    """One view of `steps` frames of a clip, normalised RGB (T, C, S, S)."""
     speed = rng.uniform(0.8, 1.25)
     span_s = (steps - 1) / sample_hz * speed
     # A clip that is too short runs slower rather than standing still at its end.

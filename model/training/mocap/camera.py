@@ -65,8 +65,8 @@ class _Shape:
             eye_height_m=rng.uniform(0.6, 2.2),
             follow_lag_s=rng.uniform(0.2, 0.8) if kind in ("follow", "hand_follow") else np.inf,
             aim_lag_s=rng.uniform(0.3, 1.0) if kind == "pan" else np.inf,
-            shake_T3=shake * _wobble(rng, time_s, 3),
-            roll_T=0.5 * shake * _wobble(rng, time_s, 1)[:, 0] + rng.normal(0, 0.02),
+            shake_T3=shake * wobble(rng, time_s, 3),
+            roll_T=0.5 * shake * wobble(rng, time_s, 1)[:, 0] + rng.normal(0, 0.02),
         )
 
 
@@ -82,8 +82,8 @@ def _look(
     level_m = np.sqrt(max(distance_m**2 - drop_m**2, (0.8 * distance_m) ** 2))
     away_T3 = np.stack([np.cos(shape.azimuth_T), np.zeros(len(root_T3)), np.sin(shape.azimuth_T)], axis=1)
     eye_T3 = centre_T3 + level_m * away_T3 + np.array([0.0, shape.eye_height_m, 0.0]) + 0.5 * shape.shake_T3
-    back_T3 = _unit(eye_T3 - target_T3)
-    right_T3 = _unit(np.cross([0.0, 1.0, 0.0], back_T3))
+    back_T3 = unit(eye_T3 - target_T3)
+    right_T3 = unit(np.cross([0.0, 1.0, 0.0], back_T3))
     up_T3 = np.cross(back_T3, right_T3)
     cos_T1, sin_T1 = np.cos(shape.roll_T)[:, None], np.sin(shape.roll_T)[:, None]
     axes_T33 = np.stack([cos_T1 * right_T3 + sin_T1 * up_T3, cos_T1 * up_T3 - sin_T1 * right_T3, back_T3], axis=1)
@@ -103,7 +103,7 @@ def _lagged(path_T3: Array, lag_s: float, rate_hz: float, still_3: Array) -> Arr
     return smooth_T3
 
 
-def _wobble(rng: np.random.Generator, time_s: Array, channels: int) -> Array:
+def wobble(rng: np.random.Generator, time_s: Array, channels: int) -> Array:
     """Smooth noise (T, channels) of about unit size: a slow sway and a faster tremble."""
     rate_hz = np.concatenate([rng.uniform(0.1, 0.6, (3, channels)), rng.uniform(1.0, 3.0, (2, channels))])
     size = np.array([1.0, 0.8, 0.6, 0.35, 0.25])[:, None]
@@ -112,6 +112,6 @@ def _wobble(rng: np.random.Generator, time_s: Array, channels: int) -> Array:
     return waves
 
 
-def _unit(vectors_T3: Array) -> Array:
-    unit: Array = vectors_T3 / np.linalg.norm(vectors_T3, axis=-1, keepdims=True)
-    return unit
+def unit(vectors_T3: Array) -> Array:
+    direction: Array = vectors_T3 / np.linalg.norm(vectors_T3, axis=-1, keepdims=True)
+    return direction

@@ -5,24 +5,16 @@
 `streams/` notes what is complete, so that a run that was cut off goes on where it was.
 """
 
-import ctypes
 import json
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 
+from model.training.mocap.render_pool import write_in_processes
 from model.training.mocap.stream import StreamSpec, read_entry, write_stream
 
 _VERSION = "MocapStreams 1"
-_PR_SET_PDEATHSIG = 1
-
-
-class StreamWriteError(RuntimeError):
-    """A stream could not be written; the message names it, the cause says why."""
 
 
 def write_mocap_streams(
@@ -45,7 +37,7 @@ def write_mocap_streams(
     without it about 12 % are "validation" and the others "training". `targets` adds the joints and the figure's mask
     at 10 Hz: `fps` must then be a multiple of 10. `on_progress` gets the number of complete streams and of all.
 
-    Raises ValueError for such parameters, and StreamWriteError when a stream cannot be written.
+    Raises ValueError for such parameters, and RenderError when a stream cannot be written.
     """
     if size % 2 or size < 28:
         raise ValueError(f"size must be even and at least 28 pixels, not {size}: H.264 halves the colour planes")
@@ -61,44 +53,10 @@ def write_mocap_streams(
     report = on_progress or (lambda done, total: None)
     report(len(specs) - len(missing), len(specs))
     if missing:
-        _write_in_processes(out_dir, missing, workers, lambda left: report(len(specs) - left, len(specs)))
+        write_in_processes(
+            partial(write_stream, out_dir), missing, workers, lambda left: report(len(specs) - left, len(specs))
+        )
     _write_annotations(out_dir, specs)
-
-
-def _write_in_processes(
-    out_dir: Path, specs: Sequence[StreamSpec], workers: int, on_left: Callable[[int], None]
-) -> None:
-    others = set(multiprocessing.active_children())
-    executor = ProcessPoolExecutor(
-        min(workers, len(specs)), mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
-    )
-    try:
-        futures = {executor.submit(write_stream, out_dir, spec): spec for spec in specs}
-        for done, future in enumerate(as_completed(futures), 1):
-            _check(future.exception(), futures[future])
-            on_left(len(specs) - done)
-    except BaseException:
-        for child in set(multiprocessing.active_children()) - others:
-            child.kill()
-        raise
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-def _check(failure: BaseException | None, spec: StreamSpec) -> None:
-    if isinstance(failure, BrokenProcessPool):
-        raise StreamWriteError(f"a process died while it wrote {spec.name} or one beside it") from failure
-    if failure is not None:
-        raise StreamWriteError(f"{spec.name} could not be written: {failure}") from failure
-
-
-def _start_worker() -> None:
-    """Ctrl-C is the parent's to handle, and a killed parent takes the worker along; pybullet's C code prints a lot."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    silence = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
-    os.close(silence)
 
 
 def _write_annotations(out_dir: Path, specs: Sequence[StreamSpec]) -> None:

@@ -45,12 +45,12 @@ def _render(client: int, rng: np.random.Generator, motion: Motion, size: int, fp
     image_TJ2 = camera.project(joints_TJ3)
     figure = dress_figure(client, rng, scale)
     distractors = [_distractor(client, rng) for _ in range(rng.integers(0, 4))]
-    backdrop, light, lens = Backdrop(rng, size, camera.tan_half_fov), _Light.drawn(rng), _Lens.drawn(rng, size)
+    backdrop, light, lens = Backdrop(rng, size, camera.tan_half_fov), Light.drawn(rng), Lens.drawn(rng, size)
     for index in range(len(frames)):
         figure.pose(joints_TJ3[index], rotations_TL4[index])
         for body, place in distractors:
             pybullet.resetBasePositionAndOrientation(body, place(index / fps), (0, 0, 0, 1), physicsClientId=client)
-        rgb, bodies = _shoot(client, camera, index, size, light)
+        rgb, bodies = shoot(client, camera, index, size, light)
         image = backdrop.draw(camera.eye_T3[index], camera.axes_T33[index], joints_TJ3[index], light.direction_3)
         image = np.where(bodies >= 0, rgb.transpose(2, 0, 1), image)
         seen = (bodies >= figure.bodies[0]) & (bodies <= figure.bodies[-1])
@@ -58,7 +58,7 @@ def _render(client: int, rng: np.random.Generator, motion: Motion, size: int, fp
 
 
 @dataclass(frozen=True)
-class _Light:
+class Light:
     direction_3: Array
     colour: tuple[float, float, float]
     ambient: float
@@ -66,7 +66,7 @@ class _Light:
     specular: float
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator) -> "_Light":
+    def drawn(cls, rng: np.random.Generator) -> "Light":
         azimuth, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 1.2)
         colour = rng.uniform(0.8, 1.0, 3)
         return cls(
@@ -78,8 +78,8 @@ class _Light:
         )
 
 
-def _shoot(
-    client: int, camera: Camera, index: int, size: int, light: _Light
+def shoot(
+    client: int, camera: Camera, index: int, size: int, light: Light
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Colours (H, W, 3) and body ids (H, W), -1 where there is nothing."""
     eye, axes = camera.eye_T3[index], camera.axes_T33[index]
@@ -140,7 +140,7 @@ def _distractor(client: int, rng: np.random.Generator) -> tuple[int, Place]:
 
 
 @dataclass(frozen=True)
-class _Lens:
+class Lens:
     """Brightness, contrast, tint, vignette and noise of one camera."""
 
     gain_3HW: NDArray[np.float32]
@@ -148,7 +148,7 @@ class _Lens:
     noise: float
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator, size: int) -> "_Lens":
+    def drawn(cls, rng: np.random.Generator, size: int) -> "Lens":
         contrast = rng.uniform(0.7, 1.25)
         across = np.linspace(-1, 1, size) ** 2
         vignette = 1 - rng.uniform(0, 0.25) * (across[:, None] + across) / 2

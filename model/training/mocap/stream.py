@@ -1,18 +1,17 @@
 """Writing one stream of MocapStreams: its video, its targets, and the note that says it is complete."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from model.training.mocap.motion import load_recordings
 from model.training.mocap.scene import Picture, render
 from model.training.mocap.timeline import compose_timeline
+from model.training.video_file import write_h264
 
 TARGET_HZ = 10
 MASK_SIZE = 14
@@ -73,23 +72,16 @@ def read_entry(out_dir: Path, spec: StreamSpec) -> dict[str, object] | None:
 
 def _encode(path: Path, pictures: Iterable[Picture], spec: StreamSpec, crf: int) -> tuple[float, list[Picture]]:
     """Returns the duration in seconds and the pictures that targets are made of."""
-    part = path.with_suffix(".part")
     every = max(1, round(spec.fps / TARGET_HZ))
-    sampled, count = [], 0
-    with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("h264", rate=spec.fps, options={"crf": str(crf), "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = spec.size, spec.size, "yuv420p"
-        stream.codec_context.thread_count = 1  # the bytes must not depend on the machine
-        stream.codec_context.time_base = Fraction(1, spec.fps)
-        for picture in pictures:
-            frame = av.VideoFrame.from_ndarray(picture.image, format="rgb24")
-            frame.pts = count
-            container.mux(stream.encode(frame))
-            if count % every == 0:
+    sampled: list[Picture] = []
+
+    def images() -> Iterator[NDArray[np.uint8]]:
+        for index, picture in enumerate(pictures):
+            if index % every == 0:
                 sampled.append(picture)
-            count += 1
-        container.mux(stream.encode(None))
-    part.replace(path)
+            yield picture.image
+
+    count = write_h264(path, images(), size=spec.size, fps=spec.fps, crf=crf)
     return count / spec.fps, sampled
 
 

@@ -42,7 +42,7 @@ class Timeline:
 
 def compose_timeline(rng: np.random.Generator, recordings: Recordings, duration_s: float) -> Timeline:
     """A stream's motion, `duration_s` long, that depends only on the state of `rng`."""
-    composer = _Composer(rng, recordings)
+    composer = Composer(rng, recordings)
     labels: list[str] = []
     composer.stand(rng.uniform(0.5, 3.0))
     while composer.now_s < duration_s:
@@ -56,17 +56,17 @@ def compose_timeline(rng: np.random.Generator, recordings: Recordings, duration_
         for each in composer.segments
         if each.start_s + _LEAST_ACTION_S <= duration_s
     )
-    return Timeline(above_floor(_restless(rng, motion)), segments)
+    return Timeline(above_floor(restless(rng, motion)), segments)
 
 
-class _Composer:
+class Composer:
     """Appends one piece of motion after another, each blended out of the one before."""
 
     def __init__(self, rng: np.random.Generator, recordings: Recordings) -> None:
         self.rng = rng
         self.recordings = recordings
         self.segments: list[Segment] = []
-        stance = self._stance(4)
+        stance = self.stance(4)
         heading = quat.about_y(np.asarray(rng.uniform(-np.pi, np.pi)))
         turned_TL4 = stance.rotations_TL4.copy()
         turned_TL4[:, 0] = quat.multiply(heading, turned_TL4[:, 0])
@@ -87,10 +87,10 @@ class _Composer:
         self.pieces.append(above_floor(continued(before, motion, blend_s)))
         return min(blend_s, len(motion) / MOTION_HZ)
 
-    def _stance(self, frames: int) -> Motion:
+    def stance(self, frames: int) -> Motion:
         names = _GUARD if self.rng.random() < 0.2 else _UPRIGHT
         pose = self.recordings[str(self.rng.choice(names))][:1]
-        return _held(pose, frames)
+        return held(pose, frames)
 
     def idle(self, duration_s: float) -> None:
         """Background for about `duration_s`: standing with gestures, walking, turning."""
@@ -107,8 +107,8 @@ class _Composer:
 
     def stand(self, duration_s: float) -> None:
         frames = max(4, round(duration_s * MOTION_HZ))
-        gestures = _gestures(self.rng, frames)
-        self._append(grounded(with_bends(self._stance(frames), gestures)), self.rng.uniform(0.25, 0.5))
+        moved = gestures(self.rng, frames)
+        self._append(grounded(with_bends(self.stance(frames), moved)), self.rng.uniform(0.25, 0.5))
 
     def walk(self, duration_s: float) -> None:
         """Walks towards a random place near the middle."""
@@ -138,7 +138,7 @@ class _Composer:
 
     def _lie_down(self, lying: Motion) -> None:
         fall_s, rest_s = self.rng.uniform(0.5, 0.8), self.rng.uniform(0.3, 1.5)
-        self._append(_held(lying, round((fall_s + 0.5 + rest_s) * MOTION_HZ)), fall_s)
+        self._append(held(lying, round((fall_s + 0.5 + rest_s) * MOTION_HZ)), fall_s)
 
     def _face_the_middle(self, action: Motion) -> None:
         """Turns so that the action's travel leads over the middle, where the camera looks."""
@@ -161,11 +161,11 @@ def _wrapped(angle_rad: float) -> float:
     return (angle_rad + np.pi) % (2 * np.pi) - np.pi
 
 
-def _held(pose: Motion, frames: int) -> Motion:
+def held(pose: Motion, frames: int) -> Motion:
     return Motion(np.repeat(pose.root_T3, frames, axis=0), np.repeat(pose.rotations_TL4, frames, axis=0))
 
 
-def _gestures(rng: np.random.Generator, frames: int) -> Array:
+def gestures(rng: np.random.Generator, frames: int) -> Array:
     """Bends (T, 15, 3) of someone who stands about: arms, head and trunk move from one pose to another."""
     keys = int(frames / MOTION_HZ / rng.uniform(0.7, 1.8)) + 2
     bends_KL3 = np.zeros((keys, 15, 3))
@@ -185,7 +185,7 @@ def _gestures(rng: np.random.Generator, frames: int) -> Array:
     return between
 
 
-def _restless(rng: np.random.Generator, motion: Motion) -> Motion:
+def restless(rng: np.random.Generator, motion: Motion) -> Motion:
     """Small smooth movements of every joint through the stream: no two occurrences are alike, nobody stands still."""
     size_L1 = np.full((15, 1), rng.uniform(0.015, 0.045))
     size_L1[[RIGHT_SHOULDER, LEFT_SHOULDER, NECK]] *= 2

@@ -1,0 +1,69 @@
+"""Clips of people who fight and of people who do not, in turn, with a list of their labels.
+
+seed1/00000.mp4   clips.txt
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from model.training.fights.footage import record
+from model.training.fights.scene import render
+from model.training.mocap.motion import load_recordings
+from model.training.mocap.render_pool import write_in_processes
+from model.training.video_file import write_h264
+
+LIST_FILE = "clips.txt"
+FIGHT, CALM = "fight", "calm"
+CLIP_FRAMES, CLIP_FPS, CLIP_PX = 26, 10, 144
+# The compression that a recorder adds is part of the picture already.
+_CRF = 12
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """All that a clip's content depends on."""
+
+    seed: int
+    index: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.index:05d}"
+
+    @property
+    def label(self) -> str:
+        return FIGHT if self.index % 2 else CALM
+
+
+def write_fight_clips(
+    out_dir: Path, *, clips: int, seed: int, workers: int, on_progress: Callable[[int, int], None]
+) -> None:
+    """Writes `clips` clips of 2.6 s, every second one a fight, in `workers` processes.
+
+    A clip depends on the seed and its number alone; those of an earlier run with the same seed are kept.
+    `on_progress` gets the number of complete clips and of all. Raises RenderError.
+    """
+    specs = [ClipSpec(seed, index) for index in range(clips)]
+    folder = out_dir / f"seed{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [spec for spec in specs if not (folder / f"{spec.name}.mp4").exists()]
+    on_progress(clips - len(missing), clips)
+    if missing:
+        write_in_processes(
+            partial(_write_clip, folder), missing, workers, lambda left: on_progress(clips - left, clips)
+        )
+    part = out_dir / f"{LIST_FILE}.part"
+    part.write_text("".join(f"{folder.name}/{spec.name}.mp4 {spec.label}\n" for spec in specs))
+    part.replace(out_dir / LIST_FILE)
+
+
+def _write_clip(folder: Path, spec: ClipSpec) -> None:
+    rng = np.random.default_rng([spec.seed, spec.index])
+    seen = render(rng, load_recordings(), fight=spec.label == FIGHT, frames=CLIP_FRAMES, size=CLIP_PX, fps=CLIP_FPS)
+    write_h264(folder / f"{spec.name}.mp4", record(rng, seen), size=CLIP_PX, fps=CLIP_FPS, crf=_CRF)
