@@ -34,6 +34,7 @@ SUBCOMMANDS = (
     *(f"train {stage}" for stage in StageName),
     "train ablate",
     "train clips",
+    "train end-to-end",
     "train recipe",
 )
 COMMANDS = ("serve", "worker", "detect", "bench", "models", "train", "eval", "explain", "embed", "synth")

@@ -20,23 +20,42 @@ from model.training.flow import dis_flow
 
 _PERCENTILES = (50, 75, 90, 95, 99)
 _SMALLEST = 1e-3
+_LEAST_CONTRAST = 0.05
 
 
 def motion_statistics(images_TSS3: NDArray[np.uint8]) -> Floats:
     """Logarithms of how strong, how widespread and how unsteady the motion is (F,).
 
-    For the absolute frame difference (of grey levels in 0..1) and for the optical flow's length (in pixels): mean,
-    deviation, percentiles, the frame means' deviation, extremes and mean change, and the mean deviation within a frame.
+    For the absolute difference of frames (of blurred grey levels in 0..1), the same against the clip's contrast, the
+    length of the optical flow (in pixels) and of its change: mean, deviation, percentiles, the frame means' deviation,
+    extremes and mean change, and the mean deviation within a frame.
 
-    Raises ValueError for fewer than two frames.
+    Raises ValueError for fewer than three frames.
     """
-    if len(images_TSS3) < 2:
-        raise ValueError("motion needs two frames")
-    grey_TSS = np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images_TSS3]).astype(np.float32) / 255
+    if len(images_TSS3) < 3:
+        raise ValueError("a change of motion needs three frames")
+    grey_TSS = np.stack([_blurred_grey(image) for image in images_TSS3])
     difference_TSS = np.abs(np.diff(grey_TSS, axis=0))
     flow_TSS2 = dis_flow(images_TSS3)[1:].astype(np.float32)
-    values = [*_describe(difference_TSS), *_describe(np.hypot(flow_TSS2[..., 0], flow_TSS2[..., 1]))]
+    strengths = (
+        difference_TSS,
+        difference_TSS / (grey_TSS.std() + _LEAST_CONTRAST),
+        _length(flow_TSS2),
+        _length(np.diff(flow_TSS2, axis=0)),
+    )
+    values = [value for strength_TSS in strengths for value in _describe(strength_TSS)]
     return np.log(np.array(values, np.float64) + _SMALLEST)
+
+
+def _blurred_grey(image_SS3: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Grain and the blocks of compression move, too; they are not to count."""
+    grey_SS = cv2.GaussianBlur(cv2.cvtColor(image_SS3, cv2.COLOR_RGB2GRAY), (0, 0), 1.0)
+    return np.asarray(grey_SS, np.float32) / np.float32(255)
+
+
+def _length(vectors_TSS2: NDArray[np.float32]) -> NDArray[np.float32]:
+    length_TSS: NDArray[np.float32] = np.hypot(vectors_TSS2[..., 0], vectors_TSS2[..., 1])
+    return length_TSS
 
 
 def _describe(strength_TSS: NDArray[np.float32]) -> list[float]:
