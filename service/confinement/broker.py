@@ -33,6 +33,7 @@ _FLAGS = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _MESSAGE = struct.Struct("QI4xQQQQi4x")
 _MESSAGE_IN_ARRAY_BYTES = _MESSAGE.size + 8
 _BLOCK = struct.Struct("QQ")
+Address = tuple[str, int] | tuple[str, int, int, int]
 
 _log = structlog.get_logger(__name__)
 
@@ -154,26 +155,26 @@ class ConnectionBroker:
             return lent.send(data, flags & 0xFFFF_FFFF)
         return lent.sendto(data, flags & 0xFFFF_FFFF, self._judged(listener, question, name, name_length))
 
-    def _judged(self, listener: int, question: Question, address: int, length: int) -> tuple[str, int]:
+    def _judged(self, listener: int, question: Question, address: int, length: int) -> Address:
         """An address in the decoder's memory, copied once and permitted. Raises PermissionError."""
         copied = self._read(listener, question, address, min(length & 0xFFFF_FFFF, _MAX_ADDRESS_BYTES))
-        host, port = _parsed(copied)
+        host, port, zone = _parsed(copied)
         if not self._policy.permits(host, port):
             if len(self._refused) < MAX_SOCKETS:
                 self._refused[host] = None
             raise PermissionError(errno.EACCES, "address not permitted")
-        return str(host), port
+        return (str(host), port) if host.version == 4 else (str(host), port, 0, zone)
 
     def _read(self, listener: int, question: Question, address: int, length: int) -> bytes:
         return notifications.read_memory(listener, question, address, length) if length else b""
 
 
-def _parsed(address: bytes) -> tuple[IPAddress, int]:
-    """Host and port of a `struct sockaddr`. Raises OSError for one that is neither IPv4 nor IPv6."""
+def _parsed(address: bytes) -> tuple[IPAddress, int, int]:
+    """Host, port and zone of a `struct sockaddr`. Raises OSError for one that is neither IPv4 nor IPv6."""
     family = int.from_bytes(address[:2], "little")
     port = int.from_bytes(address[2:4], "big")
     if family == socket.AF_INET and len(address) >= 8:
-        return IPv4Address(address[4:8]), port
-    if family == socket.AF_INET6 and len(address) >= 24:
-        return IPv6Address(address[8:24]), port
+        return IPv4Address(address[4:8]), port, 0
+    if family == socket.AF_INET6 and len(address) >= 28:
+        return IPv6Address(address[8:24]), port, int.from_bytes(address[24:28], "little")
     raise OSError(errno.EAFNOSUPPORT, "address family not supported")
