@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model import cli as model_cli
+from service.keys_cli import keys_app
 
 if TYPE_CHECKING:
     from model.detector import Detector
@@ -33,6 +34,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 SERVE = "Serve"
+app.add_typer(keys_app, name="keys", rich_help_panel=SERVE)
 
 
 class Part(StrEnum):
@@ -70,6 +72,7 @@ def serve(
 
     import uvloop
 
+    from service.api.exposure import Exposed, refuse_if_exposed
     from service.api.server import Server, listen
     from service.serve import serve as run
     from service.supervisor import FolderInUse, lock_folder
@@ -87,8 +90,8 @@ def serve(
             server = Server(settings)
             # The server itself holds the lock, and would end with a traceback.
             with lock_folder(settings.data_dir):
-                pass
-        except FolderInUse as error:
+                asyncio.run(refuse_if_exposed(settings, listener))
+        except (FolderInUse, Exposed) as error:
             _fail(str(error), FAILED)
         except OSError as error:
             _fail(f"cannot use the data folder {settings.data_dir}: {error.strerror}. Choose another.", FAILED)

@@ -35,6 +35,30 @@ class InvalidRequest(ServiceError):
     code, status, title = "invalid_request", 422, "The request is not valid"
 
 
+class Unauthorized(ServiceError):
+    code, status, title = "unauthorized", 401, "This needs an API key"
+
+
+class MissingScope(ServiceError):
+    code, status, title = "missing_scope", 403, "The API key does not allow this"
+
+
+class OriginForbidden(ServiceError):
+    code, status, title = "origin_forbidden", 403, "Pages of this origin may not do this"
+
+
+class RateLimited(ServiceError):
+    code, status, title = "rate_limited", 429, "The API key asks too often"
+
+
+class SessionLimit(ServiceError):
+    code, status, title = "session_limit", 429, "The API key has as many sessions as it may"
+
+
+class StorageLimit(ServiceError):
+    code, status, title = "storage_limit", 429, "The API key stores as much as it may"
+
+
 class NotFound(ServiceError):
     code, status, title = "not_found", 404, "There is no such thing"
 

@@ -27,6 +27,9 @@ FailureCode = Literal[
 ]
 ProblemCode = Literal[
     "invalid_request",
+    "unauthorized",
+    "missing_scope",
+    "origin_forbidden",
     "not_found",
     "method_not_allowed",
     "unknown_model",
@@ -35,6 +38,9 @@ ProblemCode = Literal[
     "too_large",
     "unsupported_media_type",
     "idempotency_conflict",
+    "rate_limited",
+    "session_limit",
+    "storage_limit",
     "over_capacity",
     "not_ready",
     "store_unavailable",
@@ -223,7 +229,7 @@ def next_event_id(last: str | None, decided_s: float) -> str:
     return f"{last_ms}-{last_seq + 1}"
 
 
-# Scores, models, health, problems
+# Scores, models, health, tickets, problems
 
 
 class Scores(Wire):
@@ -247,6 +253,11 @@ class ModelList(Wire):
 
 class Health(Wire):
     status: Literal["ok"] = "ok"
+
+
+class Ticket(Wire):
+    ticket: str = Field(description="Pass as `?ticket=` when opening one WebSocket or EventSource; good for one use.")
+    expires_at: datetime
 
 
 class FieldError(Wire):

@@ -49,13 +49,13 @@ async def _after_start(server: Server, url: str, sample: Path | None, on_started
     if sample is None:
         return
     try:
-        await play_sample(url, sample)
+        await play_sample(url, sample, server.own_key)
     except httpx.HTTPError as error:
         if not server.should_exit:
             _log.error("sample stopped", error=str(error))
 
 
-async def play_sample(url: str, sample: Path) -> None:
+async def play_sample(url: str, sample: Path, key: str) -> None:
     """Keep one live-paced session of the file running, through the HTTP API: when it has ended the next one begins.
 
     Of the ended ones the last stays. One that an earlier server left unfinished goes on first. Returns when somebody
@@ -65,7 +65,8 @@ async def play_sample(url: str, sample: Path) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     name = f"Sample: {sample.name}"
     ended: list[Session] = []
-    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False, headers=headers) as client:
         session = await _unfinished(client, name) or await _submit(client, sample, name)
         while True:
             last = await _until_ended(client, session)

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, IPvAnyNetwork, field_serializer, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from service.access.keys import Limits
 from service.confinement.address_policy import AddressPolicy, read_nameservers
 
 
@@ -21,6 +22,20 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     log_json: bool | None = Field(default=None, description="JSON log lines; by default when stderr is not a terminal.")
     log_level: str = "INFO"
+
+    auth: Literal["auto", "required", "off"] = Field(
+        default="auto",
+        description="`auto`: API keys are required once there is one, and without any only loopback addresses are"
+        " served; `required`: always; `off`: never, for a network that you trust or behind a proxy that asks.",
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins of pages, as https://example.org, separated by commas, that may open WebSockets beside"
+        " those of this server's own host.",
+    )
+    key_max_sessions: int = Field(default=16, ge=0, description="For new keys: sessions that have not ended.")
+    key_requests_per_s: float = Field(default=50.0, gt=0, description="For new keys: requests to one server process.")
+    key_max_stored_bytes: int = Field(default=20 * 1024**3, ge=0, description="For new keys: all uploads together.")
 
     workers: int = Field(default=1, ge=0, le=64, description="Worker processes that `cake serve` starts.")
     worker_id: str | None = Field(default=None, description="Set by the supervisor for its children.")
@@ -52,14 +67,23 @@ class Settings(BaseSettings):
     snapshot_hz: float = Field(default=2.0, ge=0, le=5, description="Snapshots written per second and session.")
     scores_keep_s: float = Field(default=3600.0, gt=0, description="Media time of scores kept for each session.")
 
-    @field_validator("source_allow", mode="before")
+    @field_validator("source_allow", "allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
 
-    @field_serializer("source_allow")
-    def _join(self, networks: tuple[IPvAnyNetwork, ...]) -> str:
-        return ",".join(map(str, networks))
+    @field_serializer("source_allow", "allowed_origins")
+    def _join(self, values: tuple[object, ...]) -> str:
+        return ",".join(map(str, values))
+
+    @property
+    def key_limits(self) -> Limits:
+        """Of keys that are made without limits of their own."""
+        return Limits(
+            max_sessions=self.key_max_sessions,
+            requests_per_s=self.key_requests_per_s,
+            max_stored_bytes=self.key_max_stored_bytes,
+        )
 
     @property
     def address_policy(self) -> AddressPolicy:

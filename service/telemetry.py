@@ -1,6 +1,7 @@
 """Logs (structlog) and metrics (Prometheus, prefix `cake_`, never a URL or a session id as a label)."""
 
 import logging
+import re
 import sys
 from typing import TextIO
 
@@ -12,13 +13,15 @@ from service.sources import redact
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32)
+# The secrets of API keys, and tickets: uvicorn logs the whole path of a WebSocket.
+_CREDENTIAL = re.compile(r"(\bcake_[0-9a-f]{16}_|[?&]ticket=)[\w-]+")
 
 
 def _redact_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Secrets in URLs reach no log line, wherever they stand: fields, messages or tracebacks."""
+    """Secrets in URLs and keys reach no log line, wherever they stand: fields, messages or tracebacks."""
     for key, value in event.items():
         if not key.startswith("_") and not isinstance(value, bool | int | float | None):
-            event[key] = redact(value if isinstance(value, str) else str(value))
+            event[key] = _CREDENTIAL.sub(r"\1…", redact(value if isinstance(value, str) else str(value)))
     return event
 
 

@@ -88,6 +88,7 @@ class Running:
     http: httpx.AsyncClient
     worker: Worker
     settings: Settings
+    own_key: str
 
     @property
     def ws_url(self) -> str:
@@ -118,7 +119,7 @@ async def running_server(data_dir: Path, **options: object) -> AsyncIterator[Run
         worker = Worker(store)
         await worker.register()
         async with httpx.AsyncClient(base_url=url, timeout=30, verify=False) as client:
-            yield Running(url, client, worker, settings)
+            yield Running(url, client, worker, settings, server.own_key)
         await store.close()
     finally:
         server.should_exit = True

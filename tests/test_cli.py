@@ -202,7 +202,7 @@ def wait_for_session(client: httpx.Client, *, ended: bool, but: str | None) -> S
 
 @asynccontextmanager
 async def playing(server: Running, sample: Path) -> AsyncIterator["asyncio.Task[None]"]:
-    task = asyncio.create_task(play_sample(server.url, sample))
+    task = asyncio.create_task(play_sample(server.url, sample, server.own_key))
     try:
         yield task
     finally:

@@ -14,11 +14,12 @@ from store_kit import (
     open_sqlite,
     opened_store,
     queue,
+    record,
     start,
 )
 
 from service.errors import StorageFull, StoreUnavailable
-from service.store import open_store
+from service.store import open_store, sqlite_schema
 from service.store.base import (
     Checkpoint,
     Store,
@@ -77,3 +78,23 @@ def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 def test_only_known_stores_open(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="CAKE_STORE_URL"):
         open_store("mysql://host/db")
+
+
+async def test_a_database_from_before_keys_is_brought_up_to_date(tmp_path: Path, clock: Clock) -> None:
+    db = sqlite3.connect(tmp_path / "cake.db")
+    for statement in sqlite_schema._FIRST:
+        db.execute(statement)
+    old = record().model_dump_json(exclude={"owner", "upload_bytes"})
+    db.execute(
+        "INSERT INTO sessions (id, state, pace, model, cost, digest, record)"
+        " VALUES ('old', 'queued', 'fast', 'mocap', 2.0, '', ?)",
+        (old,),
+    )
+    db.execute("PRAGMA user_version=1")
+    db.commit()
+    db.close()
+    for _ in range(2):
+        async with opened_store("sqlite", tmp_path, clock) as store:
+            assert (await store.get_session("old")).owner is None
+            assert not await store.has_keys()
+            await queue(store, record().model_copy(update={"owner": "a"}))

@@ -14,7 +14,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.responses import FileResponse
 
-from service.api import events, health, models, sessions, submit
+from service.access.keys import ApiKey
+from service.api import events, health, models, sessions, submit, tickets
+from service.api.browser_headers import BrowserHeaders
 from service.api.context import Context
 from service.api.feed import Feed
 from service.api.middleware import Observe
@@ -29,8 +31,11 @@ _log = structlog.get_logger(__name__)
 WEB = Path(__file__).parent.parent / "web"
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The ASGI application. Its lifespan opens the store and starts `settings.workers` worker processes."""
+def create_app(settings: Settings, own_key: ApiKey) -> FastAPI:
+    """The ASGI application. Its lifespan opens the store and starts `settings.workers` worker processes.
+
+    `own_key` is known to this application alone, as long as it lives.
+    """
     # For its owner only: the database holds the passwords of cameras.
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.metrics_dir.mkdir(exist_ok=True)
@@ -45,23 +50,24 @@ def create_app(settings: Settings) -> FastAPI:
             store = open_store(settings.resolved_store_url, scores_keep_s=settings.scores_keep_s)
             stack.push_async_callback(store.close)
             feed = Feed(store, metrics.delivery_seconds)
-            app.state.context = Context(settings, store, feed, metrics, registry)
+            app.state.context = Context(settings, store, feed, metrics, registry, own_key)
             await stack.enter_async_context(_running(feed.run()))
             await stack.enter_async_context(_running(Supervisor(settings, store, metrics.worker_restarts).run()))
             yield
 
     MultiProcessCollector(registry, path=str(settings.metrics_dir))  # type: ignore[no-untyped-call]
     app = FastAPIOffline(title="CAKE", description=DESCRIPTION, version="1", redoc_url=None, lifespan=lifespan)
-    for module in (submit, sessions, events, models, health):
+    for module in (submit, sessions, events, tickets, models, health):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=WEB, check_dir=False), name="static")
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
-        return FileResponse(WEB / "index.html", headers={"Cache-Control": "no-cache"})
+        return FileResponse(WEB / "index.html")
 
     add_handlers(app)
     describe(app)
+    app.add_middleware(BrowserHeaders)
     app.add_middleware(Observe, metrics=metrics)
     return app
 

@@ -1,12 +1,14 @@
 """What the routes of one application share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends
 from prometheus_client import CollectorRegistry
 from starlette.requests import HTTPConnection
 
+from service.access.keys import ApiKey
+from service.access.rate import RateLimiter
 from service.api.feed import Feed
 from service.settings import Settings
 from service.store.base import Store
@@ -20,6 +22,9 @@ class Context:
     feed: Feed
     metrics: ApiMetrics
     registry: CollectorRegistry
+    own_key: ApiKey
+    """Of this process alone, in no store: what it submits itself, through its own API."""
+    limiter: RateLimiter = field(default_factory=RateLimiter)
 
 
 def get_context(connection: HTTPConnection) -> Context:

@@ -11,19 +11,21 @@ from pydantic import StringConstraints
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocketDisconnect
 
+from service.api.caller import Caller, EventsReader
 from service.api.context import Context, SharedContext
 from service.api.feed import FeedClosed, Message, SlowClient, follow, log_message, position_order, session_message
-from service.api.problems import problems
+from service.api.problems import ASKS, problems
+from service.api.validity import KeyRevoked, while_valid
 from service.errors import ServiceError
 from service.schemas import ENDED_STATES, Event, EventId, EventPage
 
 HEARTBEAT_S = 15.0
 SEND_PATIENCE_S = 10.0
 """A client that takes nothing for this long is too slow."""
-NORMAL, SERVICE_RESTART, TRY_AGAIN_LATER = 1000, 1012, 1013
+NORMAL, POLICY_VIOLATION, SERVICE_RESTART, TRY_AGAIN_LATER = 1000, 1008, 1012, 1013
 
 _log = structlog.get_logger(__name__)
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], responses=problems(*ASKS))
 After = Annotated[EventId | None, Query(description="Only events after this id; from the beginning if absent.")]
 Cursor = Annotated[str, StringConstraints(pattern="^[0-9]{1,18}$")]
 
@@ -47,14 +49,16 @@ Cursor = Annotated[str, StringConstraints(pattern="^[0-9]{1,18}$")]
 async def get_events(
     request: Request,
     context: SharedContext,
+    caller: EventsReader,
     session_id: str,
     after: After = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 500,
     wait_s: Annotated[float, Query(ge=0, le=60, description="Wait this long for an event if there is none.")] = 0,
     last_event_id: Annotated[EventId | None, Header(description="SSE: wins over `after`.")] = None,
 ) -> Response | EventPage:
+    await context.store.get_session(session_id, owner=caller.owner)
     if "text/event-stream" in request.headers.get("accept", ""):
-        return await _sse(context, session_id, last_event_id or after)
+        return await _sse(context, caller, session_id, last_event_id or after)
     events = await _poll(context, session_id, after, limit, wait_s)
     return EventPage(events=events, next=events[-1].id if events else after)
 
@@ -74,29 +78,29 @@ async def _poll(context: Context, session_id: str, after: str | None, limit: int
         return await context.store.read_events(session_id, after=after, limit=limit)
 
 
-async def _sse(context: Context, session_id: str, after: str | None) -> Response:
+async def _sse(context: Context, caller: Caller, session_id: str, after: str | None) -> Response:
     record = await context.store.get_session(session_id)
     ended = record.state in ENDED_STATES
     if ended and not await context.store.read_events(session_id, after=after, limit=1):
         # A browser's EventSource reconnects after every end of stream until it is told so.
         return Response(status_code=204)
     return StreamingResponse(
-        _sse_chunks(context, session_id, after),
+        _sse_chunks(context, while_valid(_follow_session(context, session_id, after), context, caller)),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _sse_chunks(context: Context, session_id: str, after: str | None) -> AsyncGenerator[str, None]:
+async def _sse_chunks(context: Context, messages: AsyncGenerator[list[Message], None]) -> AsyncGenerator[str, None]:
     yield "retry: 1000\n\n"
     with context.metrics.followers.labels("sse").track_inprogress():
         try:
-            async with aclosing(_follow_session(context, session_id, after)) as batches:
+            async with aclosing(messages) as batches:
                 async for batch in batches:
                     yield "".join(f"id: {m.position}\ndata: {m.text}\n\n" for m in batch) or ": heartbeat\n\n"
         except SlowClient:
             context.metrics.slow_clients.labels("sse").inc()
-        except FeedClosed:
+        except (FeedClosed, KeyRevoked):
             return
         except ServiceError as error:
             _log.warning("events not readable", error=error.detail)
@@ -113,39 +117,46 @@ async def _follow_session(context: Context, session_id: str, after: str | None) 
             yield messages
 
 
-async def _follow_all(context: Context, after: str | None) -> AsyncGenerator[list[Message], None]:
+async def _follow_all(context: Context, owner: str | None, after: str | None) -> AsyncGenerator[list[Message], None]:
     async def read(position: str | None) -> list[Message]:
         assert position is not None
-        return [log_message(entry) for entry in await context.store.read_log(after=position)]
+        return [log_message(entry) for entry in await context.store.read_log(after=position, owner=owner)]
 
-    with context.feed.subscribe(None) as subscription:
+    with context.feed.subscribe_all(owner) as subscription:
         after = after or await context.store.log_end()
         async for messages in follow(subscription, read, after, live=True, heartbeat_s=HEARTBEAT_S):
             yield messages
 
 
 @router.websocket("/v1/sessions/{session_id}/events")
-async def follow_session(websocket: WebSocket, context: SharedContext, session_id: str, after: After = None) -> None:
+async def follow_session(
+    websocket: WebSocket, context: SharedContext, caller: EventsReader, session_id: str, after: After = None
+) -> None:
     """One event per text message; see the GET of this path."""
-    await context.store.get_session(session_id)
-    await _serve(websocket, context, _follow_session(context, session_id, after))
+    await context.store.get_session(session_id, owner=caller.owner)
+    await _serve(websocket, context, caller, _follow_session(context, session_id, after))
 
 
 @router.websocket("/v1/events")
 async def follow_all(
-    websocket: WebSocket, context: SharedContext, after: Annotated[Cursor | None, Query()] = None
+    websocket: WebSocket,
+    context: SharedContext,
+    caller: EventsReader,
+    after: Annotated[Cursor | None, Query()] = None,
 ) -> None:
     """All sessions' events, each as a `LogEntry` with its cursor; without `after` only those that come from now on."""
-    await _serve(websocket, context, _follow_all(context, after))
+    await _serve(websocket, context, caller, _follow_all(context, caller.owner, after))
 
 
-async def _serve(websocket: WebSocket, context: Context, messages: AsyncGenerator[list[Message], None]) -> None:
+async def _serve(
+    websocket: WebSocket, context: Context, caller: Caller, messages: AsyncGenerator[list[Message], None]
+) -> None:
     """Send until the messages end, the client goes, or it is too slow."""
     await websocket.accept()
     with context.metrics.followers.labels("websocket").track_inprogress():
         async with asyncio.TaskGroup() as group:
             tasks = (
-                group.create_task(_send(websocket, context, messages)),
+                group.create_task(_send(websocket, context, while_valid(messages, context, caller))),
                 group.create_task(_until_gone(websocket)),
             )
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -164,6 +175,8 @@ async def _send(websocket: WebSocket, context: Context, messages: AsyncGenerator
     except (SlowClient, TimeoutError):
         context.metrics.slow_clients.labels("websocket").inc()
         code, reason = TRY_AGAIN_LATER, "too slow; resume after the last event received"
+    except KeyRevoked:
+        code, reason = POLICY_VIOLATION, "the API key was revoked"
     except FeedClosed:
         code, reason = SERVICE_RESTART, "the server stops; resume after the last event received"
     except ServiceError as error:

@@ -12,7 +12,7 @@ from prometheus_client import Histogram
 
 from service.errors import ServiceError
 from service.schemas import ENDED_STATES, EVENT, Event, LogEntry
-from service.store.base import Store
+from service.store.base import LoggedEvent, Store
 
 BUFFER = 1000
 """Messages that wait for one client; a live client that is further behind is too slow."""
@@ -50,8 +50,9 @@ def session_message(event: Event) -> Message:
     return Message(event.id, position_order(event.id), EVENT.dump_json(event).decode(), last)
 
 
-def log_message(entry: LogEntry) -> Message:
+def log_message(logged: LoggedEvent) -> Message:
     """What a follower of all sessions gets."""
+    entry = LogEntry(cursor=logged.cursor, event=logged.event)
     return Message(entry.cursor, position_order(entry.cursor), entry.model_dump_json(), False)
 
 
@@ -113,7 +114,8 @@ class Feed:
         self._store = store
         self._delivery_seconds = delivery_seconds
         self._by_session: dict[str, set[Subscription]] = {}
-        self._of_all: set[Subscription] = set()
+        self._by_owner: dict[str | None, set[Subscription]] = {None: set()}
+        """Followers of an owner's sessions; None holds those of all sessions."""
         self._closed = False
 
     async def run(self) -> None:
@@ -133,23 +135,39 @@ class Feed:
                 self._dispatch(entry)
                 cursor = entry.cursor
 
-    def _dispatch(self, entry: LogEntry) -> None:
+    def _dispatch(self, entry: LoggedEvent) -> None:
         followers = self._by_session.get(entry.event.session_id)
         if followers:
             message = session_message(entry.event)
             for follower in followers:
                 follower.put(message)
-        if self._of_all:
+        followers = self._by_owner[None] | self._by_owner.get(entry.owner, set())
+        if followers:
             message = log_message(entry)
-            for follower in self._of_all:
+            for follower in followers:
                 follower.put(message)
         self._delivery_seconds.observe(max(0.0, (datetime.now(UTC) - entry.event.time).total_seconds()))
 
     @contextmanager
-    def subscribe(self, session_id: str | None) -> Iterator[Subscription]:
-        """Follow one session, or all."""
+    def subscribe(self, session_id: str) -> Iterator[Subscription]:
+        """Follow one session."""
+        followers = self._by_session.setdefault(session_id, set())
+        try:
+            with self._joined(followers) as subscription:
+                yield subscription
+        finally:
+            if not followers:
+                self._by_session.pop(session_id, None)
+
+    @contextmanager
+    def subscribe_all(self, owner: str | None) -> Iterator[Subscription]:
+        """Follow all sessions, or all of one owner."""
+        with self._joined(self._by_owner.setdefault(owner, set())) as subscription:
+            yield subscription
+
+    @contextmanager
+    def _joined(self, followers: set[Subscription]) -> Iterator[Subscription]:
         subscription = Subscription()
-        followers = self._of_all if session_id is None else self._by_session.setdefault(session_id, set())
         followers.add(subscription)
         if self._closed:
             subscription.close()
@@ -157,13 +175,11 @@ class Feed:
             yield subscription
         finally:
             followers.discard(subscription)
-            if session_id is not None and not followers:
-                self._by_session.pop(session_id, None)
 
     def close(self) -> None:
         """Send every follower away; those that come later too."""
         self._closed = True
-        for followers in (self._of_all, *self._by_session.values()):
+        for followers in (*self._by_owner.values(), *self._by_session.values()):
             for subscription in followers:
                 subscription.close()
 

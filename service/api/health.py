@@ -6,9 +6,10 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
+from service.api.caller import MetricsReader
 from service.api.context import Context, SharedContext
 from service.api.models import loaded_models
-from service.api.problems import problems
+from service.api.problems import ASKS, problems
 from service.errors import NotReady, ServiceError
 from service.schemas import SESSION_STATES, Health
 
@@ -35,9 +36,9 @@ async def readyz(context: SharedContext) -> Health:
     "/metrics",
     summary="Prometheus metrics of the server and of its worker processes",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(*ASKS)},
 )
-async def metrics(context: SharedContext) -> Response:
+async def metrics(context: SharedContext, _caller: MetricsReader) -> Response:
     await _observe_load(context)
     # Reads the workers' files, hence not in the loop.
     text = await asyncio.to_thread(generate_latest, context.registry)

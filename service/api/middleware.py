@@ -1,4 +1,4 @@
-"""Around every request: an id, a log line, a duration, and headers that browsers want."""
+"""Around every request: an id, a log line and a duration."""
 
 import re
 import time
@@ -38,7 +38,6 @@ class Observe:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
                 status = message["status"]
                 streamed = headers.get("content-type", "").startswith("text/event-stream")
             elif message["type"] == "websocket.accept":

@@ -2,8 +2,9 @@
 
 from fastapi import APIRouter
 
+from service.api.caller import SessionsReader
 from service.api.context import SharedContext
-from service.api.problems import problems
+from service.api.problems import ASKS, problems
 from service.errors import NotReady
 from service.schemas import ModelInfo, ModelList
 from service.store.base import Store
@@ -19,7 +20,7 @@ async def loaded_models(store: Store) -> dict[str, ModelInfo]:
     return {model.name: model for worker in workers for model in worker.models}
 
 
-@router.get("/v1/models", summary="The models that a session may name", responses=problems(503))
-async def list_models(context: SharedContext) -> ModelList:
+@router.get("/v1/models", summary="The models that a session may name", responses=problems(*ASKS, 503))
+async def list_models(context: SharedContext, _caller: SessionsReader) -> ModelList:
     models = await loaded_models(context.store)
     return ModelList(default=context.settings.default_model, models=[models[name] for name in sorted(models)])

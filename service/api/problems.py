@@ -15,23 +15,30 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from service.errors import InvalidRequest, NotFound, ServiceError
+from service.errors import InvalidRequest, MissingScope, NotFound, OriginForbidden, ServiceError, TooLarge, Unauthorized
 from service.schemas import FieldError, ProblemBody, ProblemCode
 
 MEDIA_TYPE = "application/problem+json"
 LINGER_S = 5.0
 LINGER_BYTES = 64 * 1024**2
-ProblemStatus = Literal[403, 404, 405, 409, 413, 415, 422, 500, 503, 507]
+ProblemStatus = Literal[401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503, 507]
+ASKS: tuple[ProblemStatus, ...] = (401, 403, 429)
+"""What every route may answer that needs an API key."""
 _DESCRIPTIONS: Mapping[ProblemStatus, str] = {
-    403: "`source_forbidden`: its scheme or address is not one that this server opens",
+    401: "`unauthorized`: no API key, or none that is known",
+    403: "`missing_scope` of the key, `origin_forbidden` of the page, or `source_forbidden`: a scheme or address that "
+    "this server does not open",
     404: "`not_found`",
     409: "`idempotency_conflict`: the key was used with another body",
     413: "`too_large`",
     415: "`unsupported_media_type`",
     422: "`invalid_request`, `unknown_model` or `unknown_label`",
+    429: "`rate_limited`, `session_limit` or `storage_limit` of the key; see `Retry-After`",
     503: "`over_capacity`, `not_ready` or `store_unavailable`; see `Retry-After`",
     507: "`storage_full`",
 }
+_EARLY = (Unauthorized, MissingScope, OriginForbidden, TooLarge)
+"""Raised before the body of a request has come to its end."""
 _log = structlog.get_logger(__name__)
 
 
@@ -119,8 +126,11 @@ def _response(connection: HTTPConnection, error: ServiceError) -> Response:
         errors=error.errors,
         known=error.known,
     )
-    kind = EarlyResponse if error.status == 413 else Response
+    has_body = connection.scope.get("method") in ("POST", "PUT")
+    kind = EarlyResponse if has_body and isinstance(error, _EARLY) else Response
     response = kind(body.model_dump_json(exclude_none=True), error.status, media_type=MEDIA_TYPE)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response

@@ -2,17 +2,25 @@
 
 import signal
 import socket
+from datetime import UTC, datetime
 from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
 
+from service.access.keys import Limits, new_key
+from service.access.scopes import Scope
 from service.api.app import create_app
 from service.settings import Settings
 
 GRACE_S = 2
 UNREAD_MS = 30_000
 """A connection whose peer takes nothing for this long is cut by the kernel."""
+
+
+OWN_KEY_ID = "0" * 16
+"""Owns what servers submit themselves, in every run."""
+_UNLIMITED = Limits(max_sessions=2**63, requests_per_s=1e9, max_stored_bytes=2**63)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -35,10 +43,20 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """`await Server(settings).serve(sockets=[listener])` until SIGTERM, SIGINT or `should_exit`."""
+    """`await Server(settings).serve(sockets=[listener])` until SIGTERM, SIGINT or `should_exit`.
+
+    `own_key` lets this process use its own API; it is never stored and ends with the process.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._app: FastAPI = create_app(settings)
+        self.own_key, known = new_key(
+            "this server",
+            [Scope.SESSIONS_READ, Scope.SESSIONS_WRITE],
+            _UNLIMITED,
+            created_at=datetime.now(UTC),
+            key_id=OWN_KEY_ID,
+        )
+        self._app: FastAPI = create_app(settings, known)
         super().__init__(
             uvicorn.Config(
                 self._app,

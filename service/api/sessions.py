@@ -7,30 +7,32 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from starlette.responses import FileResponse, Response
 
+from service.api.caller import SessionsReader, SessionsWriter
 from service.api.context import SharedContext
-from service.api.problems import problems
+from service.api.problems import ASKS, problems
 from service.errors import NotFound
 from service.schemas import ENDED_STATES, Scores, Session, SessionLinks, SessionPage, SessionState, Source
 from service.sources import redact
 from service.store.base import SessionRecord
 
-router = APIRouter(tags=["sessions"])
+router = APIRouter(tags=["sessions"], responses=problems(*ASKS))
 
 
 @router.get("/v1/sessions", summary="Sessions, newest first", responses=problems(422, 503))
 async def list_sessions(
     context: SharedContext,
+    caller: SessionsReader,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     before: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
     state: Annotated[SessionState | None, Query(description="Only sessions in this state.")] = None,
 ) -> SessionPage:
-    records, following = await context.store.list_sessions(limit=limit, before=before, state=state)
+    records, following = await context.store.list_sessions(limit=limit, before=before, state=state, owner=caller.owner)
     return SessionPage(sessions=[session_answer(record) for record in records], next=following)
 
 
 @router.get("/v1/sessions/{session_id}", summary="One session", responses=problems(404, 422, 503))
-async def get_session(context: SharedContext, session_id: str) -> Session:
-    return session_answer(await context.store.get_session(session_id))
+async def get_session(context: SharedContext, caller: SessionsReader, session_id: str) -> Session:
+    return session_answer(await context.store.get_session(session_id, owner=caller.owner))
 
 
 @router.delete(
@@ -44,8 +46,8 @@ async def get_session(context: SharedContext, session_id: str) -> Session:
         **problems(404, 422, 503),
     },
 )
-async def stop_or_delete_session(context: SharedContext, session_id: str) -> Response:
-    if (await context.store.get_session(session_id)).state not in ENDED_STATES:
+async def stop_or_delete_session(context: SharedContext, caller: SessionsWriter, session_id: str) -> Response:
+    if (await context.store.get_session(session_id, owner=caller.owner)).state not in ENDED_STATES:
         record = await context.store.request_stop(session_id)
         return JSONResponse(session_answer(record).model_dump(mode="json"), 202)
     await context.store.delete_session(session_id)
@@ -57,11 +59,12 @@ async def stop_or_delete_session(context: SharedContext, session_id: str) -> Res
 @router.get("/v1/sessions/{session_id}/scores", summary="Scores over time", responses=problems(404, 422, 503))
 async def get_scores(
     context: SharedContext,
+    caller: SessionsReader,
     session_id: str,
     after_s: Annotated[float | None, Query(description="Only frames after this media time.")] = None,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> Scores:
-    record = await context.store.get_session(session_id)
+    record = await context.store.get_session(session_id, owner=caller.owner)
     rows = await context.store.read_scores(session_id, after_s=after_s, limit=limit)
     return Scores(
         labels=list(record.labels), pts_s=[row.pts_s for row in rows], scores=[list(row.scores) for row in rows]
@@ -74,9 +77,9 @@ async def get_scores(
     response_class=FileResponse,
     responses={200: {"content": {"image/jpeg": {}}}, **problems(404, 422, 503)},
 )
-async def get_snapshot(context: SharedContext, session_id: str) -> Response:
+async def get_snapshot(context: SharedContext, caller: SessionsReader, session_id: str) -> Response:
     # The id is that of a session here, hence no path that a client made up.
-    record = await context.store.get_session(session_id)
+    record = await context.store.get_session(session_id, owner=caller.owner)
     path = context.settings.snapshots_dir / f"{record.id}.jpg"
     try:
         picture = await asyncio.to_thread(path.read_bytes)

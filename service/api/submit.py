@@ -10,18 +10,20 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
+from service.api.caller import Caller, SessionsWriter
 from service.api.context import Context, SharedContext
 from service.api.models import loaded_models
-from service.api.problems import invalid, problems
+from service.api.problems import ASKS, invalid, problems
 from service.api.sessions import session_answer
-from service.errors import SourceNotAllowed, TooLarge, UnknownLabel, UnknownModel, UnsupportedMediaType
+from service.errors import SourceNotAllowed, StorageLimit, TooLarge, UnknownLabel, UnknownModel, UnsupportedMediaType
 from service.schemas import ModelInfo, Session, SessionOptions, SessionRequest, Source, UploadSource, UrlSource
 from service.settings import Settings
 from service.sources import SourceForbidden, check_url
 from service.store.base import SessionRecord
+from service.store.keys import STORAGE_RETRY_AFTER_S
 from service.uploads import MAX_OPTIONS_BYTES, receive_upload, too_large
 
-router = APIRouter(tags=["sessions"])
+router = APIRouter(tags=["sessions"], responses=problems(*ASKS))
 _MULTIPART = {
     "type": "object",
     "required": ["file"],
@@ -52,13 +54,14 @@ _LOCATION = {"Location": {"schema": {"type": "string"}, "description": "Path of 
     response_model=Session,
     responses={
         202: {"description": "The session is queued.", "headers": _LOCATION},
-        **problems(403, 409, 413, 415, 422, 503, 507),
+        **problems(409, 413, 415, 422, 503, 507),
     },
     openapi_extra=_BODY,
 )
 async def submit(
     request: Request,
     context: SharedContext,
+    caller: SessionsWriter,
     idempotency_key: Annotated[
         str | None,
         Header(min_length=1, max_length=255, description="Repeating a key and its body has no effect."),
@@ -67,9 +70,9 @@ async def submit(
     models = await loaded_models(context.store)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
-        record = await _submit_url(request, context, models, idempotency_key)
+        record = await _submit_url(request, context, caller, models, idempotency_key)
     elif media_type == "multipart/form-data":
-        record = await _submit_upload(request, context, models, idempotency_key)
+        record = await _submit_upload(request, context, caller, models, idempotency_key)
     else:
         raise UnsupportedMediaType("Send application/json with a URL, or multipart/form-data with a file.")
     session = session_answer(record)
@@ -77,7 +80,11 @@ async def submit(
 
 
 async def _submit_url(
-    request: Request, context: Context, models: Mapping[str, ModelInfo], idempotency_key: str | None
+    request: Request,
+    context: Context,
+    caller: Caller,
+    models: Mapping[str, ModelInfo],
+    idempotency_key: str | None,
 ) -> SessionRecord:
     body = bytearray()
     async for chunk in request.stream():
@@ -94,21 +101,26 @@ async def _submit_url(
     except SourceForbidden as error:
         raise SourceNotAllowed(error.detail) from error
     record = _new_record(str(uuid.uuid4()), source, asked, models, context.settings)
-    return await _queue(context, record, idempotency_key, hashlib.sha256(body).hexdigest())
+    return await _queue(context, caller, record, idempotency_key, hashlib.sha256(body).hexdigest())
 
 
 async def _submit_upload(
-    request: Request, context: Context, models: Mapping[str, ModelInfo], idempotency_key: str | None
+    request: Request,
+    context: Context,
+    caller: Caller,
+    models: Mapping[str, ModelInfo],
+    idempotency_key: str | None,
 ) -> SessionRecord:
     settings = context.settings
     announced_bytes = request.headers.get("content-length", "")
     if announced_bytes.isdecimal() and int(announced_bytes) > settings.max_upload_bytes + MAX_OPTIONS_BYTES:
         raise too_large(settings.max_upload_bytes)
+    room_bytes = await _room_bytes(context, caller)
     session_id = str(uuid.uuid4())
     path = settings.uploads_dir / session_id
     arriving = path.with_suffix(".part")
     upload = await receive_upload(
-        _counted(request.stream(), context),
+        _counted(request.stream(), context, room_bytes),
         request.headers["content-type"],
         arriving,
         max_bytes=settings.max_upload_bytes,
@@ -116,9 +128,10 @@ async def _submit_upload(
     try:
         asked = SessionOptions.model_validate_json(upload.options_json or b"{}")
         record = _new_record(session_id, UploadSource(filename=upload.filename), asked, models, settings)
+        record = record.model_copy(update={"upload_bytes": arriving.stat().st_size})
         # The file comes first: a worker may claim the session at once.
         arriving.rename(path)
-        queued = await _queue(context, record, idempotency_key, upload.digest)
+        queued = await _queue(context, caller, record, idempotency_key, upload.digest)
     except Exception as error:
         arriving.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
@@ -130,15 +143,36 @@ async def _submit_upload(
     return queued
 
 
-async def _counted(body: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+async def _room_bytes(context: Context, caller: Caller) -> float:
+    """What the caller's key may still store."""
+    if caller.key is None:
+        return float("inf")
+    used = await context.store.key_usage(caller.key.id)
+    return caller.key.limits.max_stored_bytes - used.stored_bytes
+
+
+async def _counted(body: AsyncIterator[bytes], context: Context, room_bytes: float) -> AsyncIterator[bytes]:
+    """Raises StorageLimit once more has come than there is room for, whatever was announced."""
+    received_bytes = 0
     async for chunk in body:
+        received_bytes += len(chunk)
         context.metrics.upload_bytes.inc(len(chunk))
+        if received_bytes > room_bytes + MAX_OPTIONS_BYTES:
+            raise StorageLimit(
+                f"This key has room for {max(0, int(room_bytes))} bytes of uploads; delete sessions that have ended.",
+                retry_after_s=STORAGE_RETRY_AFTER_S,
+            )
         yield chunk
 
 
-async def _queue(context: Context, record: SessionRecord, idempotency_key: str | None, digest: str) -> SessionRecord:
+async def _queue(
+    context: Context, caller: Caller, record: SessionRecord, idempotency_key: str | None, digest: str
+) -> SessionRecord:
+    if caller.key is not None:
+        record = record.model_copy(update={"owner": caller.key.id})
     return await context.store.create_session(
         record,
+        limits=None if caller.key is None else caller.key.limits,
         max_queued=context.settings.max_queued_sessions,
         idempotency_key=idempotency_key,
         digest=digest,

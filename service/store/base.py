@@ -7,10 +7,10 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from service.access.keys import Limits
 from service.schemas import (
     Event,
     FailureCode,
-    LogEntry,
     ModelInfo,
     Pace,
     SessionState,
@@ -19,6 +19,7 @@ from service.schemas import (
     Video,
     next_event_id,
 )
+from service.store.keys import KeyStore
 
 LEASE_S = 10.0
 """A worker that has not renewed for this long has lost its sessions."""
@@ -43,6 +44,10 @@ class SessionRecord(BaseModel):
     cost_steps_per_s: float
     """Capacity set aside while the session is not ended."""
     created_at: datetime
+    owner: str | None = None
+    """Id of the API key that submitted it; None when keys were off."""
+    upload_bytes: int = 0
+    """Size of the uploaded video, 0 for other sources."""
     name: str | None = None
     state: SessionState = "queued"
     code: FailureCode | None = None
@@ -112,29 +117,51 @@ class Load:
     sessions: dict[SessionState, int]
 
 
-class Store(Protocol):
+@dataclass(frozen=True)
+class LoggedEvent:
+    """An event and its place in the common log; `owner` as in its session's record."""
+
+    cursor: str
+    event: Event
+    owner: str | None
+
+
+class Store(KeyStore, Protocol):
     """Sessions, their events, scores and checkpoints, shared by servers and workers.
 
     Every method may raise `errors.StoreUnavailable` or `errors.StorageFull`; none waits longer than a few seconds
-    for anything but new events. Unknown session ids raise `errors.NotFound`.
+    for anything but new events. Unknown session ids raise `errors.NotFound`. Where an `owner` is given, sessions of
+    others are as unknown as those that never were.
     """
 
     # Sessions, for the API
 
     async def create_session(
-        self, record: SessionRecord, *, max_queued: int, idempotency_key: str | None = None, digest: str = ""
+        self,
+        record: SessionRecord,
+        *,
+        max_queued: int,
+        idempotency_key: str | None = None,
+        digest: str = "",
+        limits: Limits | None = None,
     ) -> SessionRecord:
         """Queue a session and append its first event, `session.state` queued with id `0-0`.
 
-        Returns the session made earlier with the same key and the same `digest` of the body; raises
-        IdempotencyConflict for the same key and another digest, OverCapacity when the live workers cannot take
-        `record.cost_steps_per_s` more or `max_queued` sessions wait already.
+        Returns the session that the same owner made earlier with the same idempotency key and the same `digest` of the
+        body; raises IdempotencyConflict for the same key and another digest, SessionLimit or StorageLimit when the
+        owner would go beyond `limits`, OverCapacity when the live workers cannot take `record.cost_steps_per_s` more
+        or `max_queued` sessions wait already.
         """
 
-    async def get_session(self, session_id: str) -> SessionRecord: ...
+    async def get_session(self, session_id: str, *, owner: str | None = None) -> SessionRecord: ...
 
     async def list_sessions(
-        self, *, limit: int, before: str | None = None, state: SessionState | None = None
+        self,
+        *,
+        limit: int,
+        before: str | None = None,
+        state: SessionState | None = None,
+        owner: str | None = None,
     ) -> tuple[list[SessionRecord], str | None]:
         """Newest first, and the cursor of the next page. Raises InvalidRequest for a cursor that it never gave."""
 
@@ -196,7 +223,7 @@ class Store(Protocol):
     async def read_events(self, session_id: str, *, after: str | None = None, limit: int = 500) -> list[Event]:
         """Events of a session with ids greater than `after`, in order."""
 
-    async def read_log(self, *, after: str, limit: int = 500) -> list[LogEntry]:
+    async def read_log(self, *, after: str, limit: int = 500, owner: str | None = None) -> list[LoggedEvent]:
         """Events of all sessions in order of commit, after a cursor; "0" is the beginning."""
 
     async def log_end(self) -> str:

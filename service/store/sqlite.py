@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from service.schemas import Event, LogEntry, Pace, SessionState
-from service.store import sqlite_log, sqlite_sessions, sqlite_workers
-from service.store.base import Checkpoint, Load, ScoreRow, SessionRecord, SessionUpdate, WorkerInfo
+from service.access.keys import ApiKey, Limits
+from service.schemas import Event, Pace, SessionState
+from service.store import sqlite_keys, sqlite_log, sqlite_sessions, sqlite_workers
+from service.store.base import Checkpoint, Load, LoggedEvent, ScoreRow, SessionRecord, SessionUpdate, WorkerInfo
+from service.store.keys import Usage
 from service.store.sqlite_schema import migrate
 from service.store.sqlite_thread import SqliteThread
 
@@ -33,21 +35,38 @@ class SqliteStore:
         self._clock = clock
 
     async def create_session(
-        self, record: SessionRecord, *, max_queued: int, idempotency_key: str | None = None, digest: str = ""
+        self,
+        record: SessionRecord,
+        *,
+        max_queued: int,
+        idempotency_key: str | None = None,
+        digest: str = "",
+        limits: Limits | None = None,
     ) -> SessionRecord:
         return await self._writer.write(
             lambda db: sqlite_sessions.create(
-                db, record, max_queued=max_queued, idempotency_key=idempotency_key, digest=digest, now=self._clock()
+                db,
+                record,
+                max_queued=max_queued,
+                idempotency_key=idempotency_key,
+                digest=digest,
+                limits=limits,
+                now=self._clock(),
             )
         )
 
-    async def get_session(self, session_id: str) -> SessionRecord:
-        return await self._reader.read(lambda db: sqlite_sessions.get(db, session_id))
+    async def get_session(self, session_id: str, *, owner: str | None = None) -> SessionRecord:
+        return await self._reader.read(lambda db: sqlite_sessions.get(db, session_id, owner))
 
     async def list_sessions(
-        self, *, limit: int, before: str | None = None, state: SessionState | None = None
+        self,
+        *,
+        limit: int,
+        before: str | None = None,
+        state: SessionState | None = None,
+        owner: str | None = None,
     ) -> tuple[list[SessionRecord], str | None]:
-        return await self._reader.read(lambda db: sqlite_sessions.page(db, limit, before, state))
+        return await self._reader.read(lambda db: sqlite_sessions.page(db, limit, before, state, owner))
 
     async def request_stop(self, session_id: str) -> SessionRecord:
         return await self._writer.write(
@@ -110,8 +129,8 @@ class SqliteStore:
     async def read_events(self, session_id: str, *, after: str | None = None, limit: int = 500) -> list[Event]:
         return await self._reader.read(lambda db: sqlite_log.read_events(db, session_id, after, limit))
 
-    async def read_log(self, *, after: str, limit: int = 500) -> list[LogEntry]:
-        return await self._reader.read(lambda db: sqlite_log.read_log(db, after, limit))
+    async def read_log(self, *, after: str, limit: int = 500, owner: str | None = None) -> list[LoggedEvent]:
+        return await self._reader.read(lambda db: sqlite_log.read_log(db, after, limit, owner))
 
     async def log_end(self) -> str:
         return await self._reader.read(sqlite_log.log_end)
@@ -127,6 +146,30 @@ class SqliteStore:
 
     async def read_scores(self, session_id: str, *, after_s: float | None = None, limit: int = 1000) -> list[ScoreRow]:
         return await self._reader.read(lambda db: sqlite_log.read_scores(db, session_id, after_s, limit))
+
+    async def create_key(self, key: ApiKey) -> None:
+        await self._writer.write(lambda db: sqlite_keys.create(db, key))
+
+    async def list_keys(self) -> list[ApiKey]:
+        return await self._reader.read(sqlite_keys.all_keys)
+
+    async def has_keys(self) -> bool:
+        return await self._reader.read(sqlite_keys.exist)
+
+    async def find_key(self, key_id: str) -> ApiKey | None:
+        return await self._reader.read(lambda db: sqlite_keys.find(db, key_id))
+
+    async def revoke_key(self, id_or_name: str, *, now: datetime) -> ApiKey:
+        return await self._writer.write(lambda db: sqlite_keys.revoke(db, id_or_name, now=now))
+
+    async def key_usage(self, key_id: str) -> Usage:
+        return await self._reader.read(lambda db: sqlite_keys.usage(db, key_id))
+
+    async def add_ticket(self, digest: str, key_id: str, *, now: datetime, expires_at: datetime) -> None:
+        await self._writer.write(lambda db: sqlite_keys.add_ticket(db, digest, key_id, now=now, expires_at=expires_at))
+
+    async def redeem_ticket(self, digest: str, *, now: datetime) -> str | None:
+        return await self._writer.write(lambda db: sqlite_keys.redeem_ticket(db, digest, now=now))
 
     async def close(self) -> None:
         await self._watcher.close()

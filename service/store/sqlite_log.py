@@ -5,8 +5,8 @@ import sqlite3
 from array import array
 from collections.abc import Sequence
 
-from service.schemas import ENDED_STATES, EVENT, Event, LogEntry, event_key
-from service.store.base import Checkpoint, LeaseLost, ScoreRow, SessionRecord, SessionUpdate
+from service.schemas import ENDED_STATES, EVENT, Event, event_key
+from service.store.base import Checkpoint, LeaseLost, LoggedEvent, ScoreRow, SessionRecord, SessionUpdate
 from service.store.sqlite_sessions import append, row_of
 
 
@@ -74,9 +74,13 @@ def read_events(db: sqlite3.Connection, session_id: str, after: str | None, limi
     return [EVENT.validate_json(row["event"]) for row in rows]
 
 
-def read_log(db: sqlite3.Connection, after: str, limit: int) -> list[LogEntry]:
-    rows = db.execute("SELECT cursor, event FROM events WHERE cursor > ? ORDER BY cursor LIMIT ?", (int(after), limit))
-    return [LogEntry(cursor=str(row["cursor"]), event=EVENT.validate_json(row["event"])) for row in rows]
+def read_log(db: sqlite3.Connection, after: str, limit: int, owner: str | None) -> list[LoggedEvent]:
+    rows = db.execute(
+        "SELECT cursor, event, owner FROM events JOIN sessions ON sessions.id = session_id"
+        " WHERE cursor > :after AND (:owner IS NULL OR owner = :owner) ORDER BY cursor LIMIT :limit",
+        {"after": int(after), "owner": owner, "limit": limit},
+    )
+    return [LoggedEvent(str(row["cursor"]), EVENT.validate_json(row["event"]), row["owner"]) for row in rows]
 
 
 def log_end(db: sqlite3.Connection) -> str:

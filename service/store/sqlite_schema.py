@@ -2,9 +2,7 @@
 
 import sqlite3
 
-VERSION = 1
-
-_TABLES = (
+_FIRST = (
     """CREATE TABLE sessions (
         n INTEGER PRIMARY KEY AUTOINCREMENT,
         id TEXT NOT NULL UNIQUE,
@@ -49,12 +47,31 @@ _TABLES = (
 )
 
 
+_KEYS = (
+    "ALTER TABLE sessions ADD COLUMN owner TEXT",
+    "ALTER TABLE sessions ADD COLUMN upload_bytes INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX sessions_by_owner ON sessions (owner) WHERE owner IS NOT NULL",
+    """CREATE TABLE keys (
+        n INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        record TEXT NOT NULL)""",
+    """CREATE TABLE tickets (
+        digest TEXT PRIMARY KEY,
+        key_id TEXT NOT NULL,
+        expires_at REAL NOT NULL)""",
+)
+_STEPS = (_FIRST, _KEYS)
+"""What makes each version of the one before it; never changed once released."""
+VERSION = len(_STEPS)
+
+
 def migrate(db: sqlite3.Connection) -> None:
-    """Make the tables of a new database; called inside a write transaction. Raises ValueError for a newer version."""
+    """Bring a new or older database to VERSION, inside a write transaction. Raises ValueError for a newer version."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > VERSION:
         raise ValueError(f"The database has schema version {version}, this CAKE knows {VERSION}: install a newer CAKE.")
-    if version == 0:
-        for table in _TABLES:
-            db.execute(table)
+    for step in _STEPS[version:]:
+        for statement in step:
+            db.execute(statement)
+    if version < VERSION:
         db.execute(f"PRAGMA user_version={VERSION}")

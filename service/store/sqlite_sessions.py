@@ -3,9 +3,12 @@
 import sqlite3
 from datetime import datetime
 
-from service.errors import IdempotencyConflict, InvalidRequest, NotFound, OverCapacity
+from service.access.keys import Limits
+from service.errors import IdempotencyConflict, InvalidRequest, NotFound, OverCapacity, SessionLimit, StorageLimit
 from service.schemas import ENDED_STATES, EVENT, Event, SessionState, event_key
 from service.store.base import LEASE_S, SessionRecord, state_event
+from service.store.keys import STORAGE_RETRY_AFTER_S
+from service.store.sqlite_keys import usage
 
 RETRY_AFTER_S = 5
 LIVE_LEASE = f"(lease_until > :now AND lease_until <= :now + {LEASE_S})"
@@ -19,20 +22,41 @@ def create(
     max_queued: int,
     idempotency_key: str | None,
     digest: str,
+    limits: Limits | None,
     now: float,
 ) -> SessionRecord:
+    if idempotency_key is not None and record.owner is not None:
+        # Callers choose these keys without knowing each other; no header can contain the newline.
+        idempotency_key = f"{record.owner}\n{idempotency_key}"
     earlier = db.execute("SELECT digest, record FROM sessions WHERE idempotency_key = ?", (idempotency_key,)).fetchone()
     if earlier is not None:
         if earlier["digest"] != digest:
             raise IdempotencyConflict("This Idempotency-Key came with another body before; use a new key.")
         return SessionRecord.model_validate_json(earlier["record"])
+    if limits is not None and record.owner is not None:
+        _keep_limits(db, record.owner, limits, record.upload_bytes)
     _admit(db, record.cost_steps_per_s, max_queued, now)
     db.execute(
-        "INSERT INTO sessions (id, state, pace, model, cost, idempotency_key, digest, record)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, '')",
-        (record.id, record.state, record.pace, record.model, record.cost_steps_per_s, idempotency_key, digest),
+        "INSERT INTO sessions (id, state, pace, model, cost, owner, upload_bytes, idempotency_key, digest, record)"
+        " VALUES (:id, :state, :pace, :model, :cost_steps_per_s, :owner, :upload_bytes, :key, :digest, '')",
+        {**record.model_dump(mode="json", exclude={"source"}), "key": idempotency_key, "digest": digest},
     )
     return append(db, record, [state_event(record, "queued", time=record.created_at)])
+
+
+def _keep_limits(db: sqlite3.Connection, owner: str, limits: Limits, upload_bytes: int) -> None:
+    used = usage(db, owner)
+    if used.sessions >= limits.max_sessions:
+        raise SessionLimit(
+            f"This key may have {limits.max_sessions} sessions at a time; try again when one has ended.",
+            retry_after_s=RETRY_AFTER_S,
+        )
+    if used.stored_bytes + upload_bytes > limits.max_stored_bytes:
+        raise StorageLimit(
+            f"This key may store {limits.max_stored_bytes} bytes of uploads and stores {used.stored_bytes};"
+            " delete sessions that have ended.",
+            retry_after_s=STORAGE_RETRY_AFTER_S,
+        )
 
 
 def _admit(db: sqlite3.Connection, cost_steps_per_s: float, max_queued: int, now: float) -> None:
@@ -57,26 +81,26 @@ def capacity_and_reserved(db: sqlite3.Connection, now: float) -> tuple[float, fl
     return capacity, reserved
 
 
-def get(db: sqlite3.Connection, session_id: str) -> SessionRecord:
-    return SessionRecord.model_validate_json(row_of(db, session_id)["record"])
+def get(db: sqlite3.Connection, session_id: str, owner: str | None = None) -> SessionRecord:
+    return SessionRecord.model_validate_json(row_of(db, session_id, owner)["record"])
 
 
-def row_of(db: sqlite3.Connection, session_id: str) -> sqlite3.Row:
+def row_of(db: sqlite3.Connection, session_id: str, owner: str | None = None) -> sqlite3.Row:
     row: sqlite3.Row | None = db.execute("SELECT * FROM sessions WHERE id = ?", (session_id,)).fetchone()
-    if row is None:
+    if row is None or owner not in (None, row["owner"]):
         raise NotFound("There is no session with this id; it may have been deleted.")
     return row
 
 
 def page(
-    db: sqlite3.Connection, limit: int, before: str | None, state: SessionState | None
+    db: sqlite3.Connection, limit: int, before: str | None, state: SessionState | None, owner: str | None
 ) -> tuple[list[SessionRecord], str | None]:
     if before is not None and not (before.isascii() and before.isdigit() and len(before) <= 18):
         raise InvalidRequest("`before` must be the `next` of an earlier page.")
     rows = db.execute(
         "SELECT n, record FROM sessions WHERE (:before IS NULL OR n < :before) AND (:state IS NULL OR state = :state)"
-        " ORDER BY n DESC LIMIT :limit",
-        {"before": None if before is None else int(before), "state": state, "limit": limit + 1},
+        " AND (:owner IS NULL OR owner = :owner) ORDER BY n DESC LIMIT :limit",
+        {"before": None if before is None else int(before), "state": state, "owner": owner, "limit": limit + 1},
     ).fetchall()
     records = [SessionRecord.model_validate_json(row["record"]) for row in rows[:limit]]
     return records, str(rows[limit - 1]["n"]) if len(rows) > limit else None

@@ -1,0 +1,1 @@
+"""Who may do what: API keys, tickets and their limits. Knows neither HTTP nor the store."""

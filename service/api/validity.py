@@ -1,0 +1,30 @@
+"""A stream lasts no longer than the key that opened it is good."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from service.api.caller import Caller
+from service.api.context import Context
+from service.api.feed import Message
+
+CHECK_EVERY_S = 15.0
+
+
+class KeyRevoked(Exception):
+    """The key behind a stream is no longer good."""
+
+
+async def while_valid(
+    messages: AsyncGenerator[list[Message], None], context: Context, caller: Caller
+) -> AsyncGenerator[list[Message], None]:
+    """Pass on what a stream tells, heartbeats included. Raises KeyRevoked."""
+    checked_s = time.monotonic()
+    async with aclosing(messages):
+        async for batch in messages:
+            if caller.key is not None and time.monotonic() - checked_s >= CHECK_EVERY_S:
+                key = await context.store.find_key(caller.key.id)
+                if key is None or key.revoked_at is not None:
+                    raise KeyRevoked
+                checked_s = time.monotonic()
+            yield batch
