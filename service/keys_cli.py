@@ -69,7 +69,7 @@ def list_keys(data_dir: DataDir = None) -> None:
     table = Table(Column("id", no_wrap=True), "name", Column("scopes", no_wrap=True), "limits", "since")
     for key in _in_store(data_dir, lambda store: store.list_keys()):
         table.add_row(*_row(key))
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @keys_app.command()

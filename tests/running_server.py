@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -134,7 +134,7 @@ from service.settings import Settings
 from service.telemetry import configure_logging
 if int(sys.argv[2]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
-configure_logging(as_json=True)
+configure_logging(Settings().log_level, as_json=True)
 service.supervisor.WORKER_COMMAND = (sys.executable, *sys.argv[3:])
 uvloop.run(Server(Settings()).serve(sockets=[listen("127.0.0.1", int(sys.argv[1]))]))
 """
@@ -167,6 +167,7 @@ async def child_server(
     port: int | None = None,
     max_file_bytes: int = 0,
     worker: str | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Child]:
     """A server that a test may kill, with one worker that runs the program `worker`, or none.
 
@@ -179,7 +180,12 @@ async def child_server(
             *(sys.executable, "-c", SERVE, str(port), str(max_file_bytes), "-c", worker or ""),
             stdin=PIPE,
             stderr=stderr,
-            env={**os.environ, "CAKE_DATA_DIR": str(data_dir), "CAKE_WORKERS": "1" if worker else "0"},
+            env={
+                **os.environ,
+                "CAKE_DATA_DIR": str(data_dir),
+                "CAKE_WORKERS": "1" if worker else "0",
+                **(environ or {}),
+            },
         )
     child = Child(process, f"http://127.0.0.1:{port}", log)
     try:
