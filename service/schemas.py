@@ -7,7 +7,9 @@ import re
 from datetime import datetime
 from typing import Annotated, Literal, get_args
 
-from pydantic import AnyUrl, BaseModel, ConfigDict, Field, TypeAdapter, UrlConstraints
+from pydantic import AnyUrl, BaseModel, ConfigDict, Field, TypeAdapter, UrlConstraints, field_validator
+
+from service.webhooks.signature import secret_key
 
 SessionState = Literal["queued", "starting", "running", "reconnecting", "completed", "stopped", "failed"]
 SESSION_STATES: tuple[SessionState, ...] = get_args(SessionState)
@@ -50,6 +52,7 @@ ProblemCode = Literal[
 Pace = Literal["fast", "realtime"]
 EventId = Annotated[str, Field(pattern=r"^[0-9]{1,15}-[0-9]{1,9}$", examples=["12433-0"])]
 SourceUrl = Annotated[AnyUrl, UrlConstraints(max_length=4096, allowed_schemes=["http", "https"], host_required=True)]
+WebhookUrl = Annotated[AnyUrl, UrlConstraints(max_length=2048, allowed_schemes=["http", "https"], host_required=True)]
 
 
 class Wire(BaseModel):
@@ -63,6 +66,22 @@ class Wire(BaseModel):
 
 class UrlSourceRequest(Wire):
     url: SourceUrl = Field(description="HTTP(S) address of a video.", examples=["https://example.org/clip.mp4"])
+
+
+class WebhookRequest(Wire):
+    url: WebhookUrl = Field(description="Gets each event by POST, in order, at least once, signed.")
+    secret: str | None = Field(
+        default=None,
+        max_length=120,
+        description="`whsec_` and 24 to 64 bytes in base64, by which you check the signature; made for you if absent.",
+    )
+
+    @field_validator("secret")
+    @classmethod
+    def _is_a_secret(cls, value: str | None) -> str | None:
+        if value is not None:
+            secret_key(value)
+        return value
 
 
 class SessionOptions(Wire):
@@ -79,6 +98,7 @@ class SessionOptions(Wire):
     )
     pace: Pace = Field(default="fast", description="`realtime` plays a file at its own speed, as a camera would.")
     name: str | None = Field(default=None, max_length=200, description="A name for people; need not be unique.")
+    webhook: WebhookRequest | None = Field(default=None, description="Post this session's events to a URL.")
 
 
 class SessionRequest(SessionOptions):
@@ -114,6 +134,11 @@ class Video(Wire):
     rotation_deg: int
 
 
+class WebhookInfo(Wire):
+    url: str = Field(description="Without user, password and query.")
+    secret: str | None = Field(description="Told once, to the caller that submits; null ever after.")
+
+
 class SessionLinks(Wire):
     self: str
     events: str
@@ -132,6 +157,7 @@ class Session(Wire):
     labels: list[str] = Field(description="The actions that are reported; the columns of the scores.")
     pace: Pace
     name: str | None
+    webhook: WebhookInfo | None
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None

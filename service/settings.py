@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     decoder_max_cpu_s: int = Field(
         default=6 * 3600, gt=0, description="Processor time of a decoder; it then starts again where it was."
     )
+    deliver_webhooks: bool = Field(default=True, description="Whether this server posts events to webhooks.")
     snapshot_hz: float = Field(default=2.0, ge=0, le=5, description="Snapshots written per second and session.")
     scores_keep_s: float = Field(default=3600.0, gt=0, description="Media time of scores kept for each session.")
 

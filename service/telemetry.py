@@ -84,6 +84,12 @@ class ApiMetrics:
             buckets=LATENCY_BUCKETS_S,
         )
         self.upload_bytes = Counter("cake_upload_bytes_total", "Bytes of video received.", registry=registry)
+        self.webhook_deliveries = Counter(
+            "cake_webhook_deliveries_total",
+            "Events posted to webhooks: delivered, failed, given_up.",
+            ["outcome"],
+            registry=registry,
+        )
         self.worker_restarts = Counter("cake_worker_restarts_total", "Workers that died.", registry=registry)
         self.sessions = Gauge("cake_sessions", "Sessions by state.", ["state"], registry=registry)
         self.store_up = Gauge("cake_store_up", "Whether the store answered this scrape.", registry=registry)

@@ -108,6 +108,14 @@ def serve_answer(
 
 
 @contextmanager
+def serve_handler(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server of a test's own on a free port of the loopback; gives `127.0.0.1:PORT`."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    with _running(server):
+        yield f"127.0.0.1:{server.server_address[1]}"
+
+
+@contextmanager
 def _running(server: ThreadingHTTPServer) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -26,6 +26,8 @@ from service.settings import Settings
 from service.store import open_store
 from service.supervisor import Supervisor, lock_folder
 from service.telemetry import ApiMetrics
+from service.webhooks.delivery import Deliverer
+from service.webhooks.http_client import open_pool
 
 _log = structlog.get_logger(__name__)
 WEB = Path(__file__).parent.parent / "web"
@@ -52,6 +54,9 @@ def create_app(settings: Settings, own_key: ApiKey) -> FastAPI:
             feed = Feed(store, metrics.delivery_seconds)
             app.state.context = Context(settings, store, feed, metrics, registry, own_key)
             await stack.enter_async_context(_running(feed.run()))
+            if settings.deliver_webhooks:
+                pool = await stack.enter_async_context(open_pool(settings.address_policy))
+                await stack.enter_async_context(_running(Deliverer(store, pool, metrics.webhook_deliveries).run()))
             await stack.enter_async_context(_running(Supervisor(settings, store, metrics.worker_restarts).run()))
             yield
 

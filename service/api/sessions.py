@@ -11,9 +11,9 @@ from service.api.caller import SessionsReader, SessionsWriter
 from service.api.context import SharedContext
 from service.api.problems import ASKS, problems
 from service.errors import NotFound
-from service.schemas import ENDED_STATES, Scores, Session, SessionLinks, SessionPage, SessionState, Source
+from service.schemas import ENDED_STATES, Scores, Session, SessionLinks, SessionPage, SessionState, Source, WebhookInfo
 from service.sources import redact
-from service.store.base import SessionRecord
+from service.store.base import SessionRecord, WebhookTarget
 
 router = APIRouter(tags=["sessions"], responses=problems(*ASKS))
 
@@ -88,8 +88,8 @@ async def get_snapshot(context: SharedContext, caller: SessionsReader, session_i
     return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
-def session_answer(record: SessionRecord) -> Session:
-    """The session as callers see it: secrets of its URL left out."""
+def session_answer(record: SessionRecord, *, tell_secret: bool = False) -> Session:
+    """The session as callers see it: secrets of its URLs left out, and that of its webhook unless it is to be told."""
     path = f"/v1/sessions/{record.id}"
     return Session(
         id=record.id,
@@ -102,6 +102,7 @@ def session_answer(record: SessionRecord) -> Session:
         labels=list(record.labels),
         pace=record.pace,
         name=record.name,
+        webhook=None if record.webhook is None else _shown_webhook(record.webhook, tell_secret),
         created_at=record.created_at,
         started_at=record.started_at,
         ended_at=record.ended_at,
@@ -116,3 +117,7 @@ def session_answer(record: SessionRecord) -> Session:
 
 def _shown(source: Source) -> Source:
     return source.model_copy(update={"url": redact(source.url)}) if source.kind == "url" else source
+
+
+def _shown_webhook(target: WebhookTarget, tell_secret: bool) -> WebhookInfo:
+    return WebhookInfo(url=redact(target.url), secret=target.secret if tell_secret else None)

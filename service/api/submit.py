@@ -16,12 +16,22 @@ from service.api.models import loaded_models
 from service.api.problems import ASKS, invalid, problems
 from service.api.sessions import session_answer
 from service.errors import SourceNotAllowed, StorageLimit, TooLarge, UnknownLabel, UnknownModel, UnsupportedMediaType
-from service.schemas import ModelInfo, Session, SessionOptions, SessionRequest, Source, UploadSource, UrlSource
+from service.schemas import (
+    ModelInfo,
+    Session,
+    SessionOptions,
+    SessionRequest,
+    Source,
+    UploadSource,
+    UrlSource,
+    WebhookRequest,
+)
 from service.settings import Settings
 from service.sources import SourceForbidden, check_url
-from service.store.base import SessionRecord
+from service.store.base import SessionRecord, WebhookTarget
 from service.store.keys import STORAGE_RETRY_AFTER_S
 from service.uploads import MAX_OPTIONS_BYTES, receive_upload, too_large
+from service.webhooks.signature import new_secret
 
 router = APIRouter(tags=["sessions"], responses=problems(*ASKS))
 _MULTIPART = {
@@ -75,7 +85,7 @@ async def submit(
         record = await _submit_upload(request, context, caller, models, idempotency_key)
     else:
         raise UnsupportedMediaType("Send application/json with a URL, or multipart/form-data with a file.")
-    session = session_answer(record)
+    session = session_answer(record, tell_secret=True)
     return JSONResponse(session.model_dump(mode="json"), 202, headers={"Location": session.links.self})
 
 
@@ -96,10 +106,7 @@ async def _submit_url(
     except ValidationError as error:
         raise invalid(error) from error
     source = UrlSource(url=str(asked.source.url))
-    try:
-        check_url(source.url, context.settings.address_policy)
-    except SourceForbidden as error:
-        raise SourceNotAllowed(error.detail) from error
+    _check(source.url, context.settings)
     record = _new_record(str(uuid.uuid4()), source, asked, models, context.settings)
     return await _queue(context, caller, record, idempotency_key, hashlib.sha256(body).hexdigest())
 
@@ -201,4 +208,18 @@ def _new_record(
         cost_steps_per_s=model.sample_hz if asked.pace == "realtime" else settings.fast_session_steps_per_s,
         created_at=datetime.now(UTC),
         name=asked.name,
+        webhook=None if asked.webhook is None else _webhook(asked.webhook, settings),
     )
+
+
+def _webhook(asked: WebhookRequest, settings: Settings) -> WebhookTarget:
+    _check(str(asked.url), settings)
+    return WebhookTarget(url=str(asked.url), secret=asked.secret or new_secret())
+
+
+def _check(url: str, settings: Settings) -> None:
+    """Raises SourceNotAllowed."""
+    try:
+        check_url(url, settings.address_policy)
+    except SourceForbidden as error:
+        raise SourceNotAllowed(error.detail) from error

@@ -20,6 +20,7 @@ from service.schemas import (
     next_event_id,
 )
 from service.store.keys import KeyStore
+from service.webhooks.outbox import Outbox
 
 LEASE_S = 10.0
 """A worker that has not renewed for this long has lost its sessions."""
@@ -27,6 +28,15 @@ LEASE_S = 10.0
 
 class LeaseLost(Exception):
     """The session belongs to another worker now, has ended, or is gone: stop working on it, write nothing."""
+
+
+class WebhookTarget(BaseModel):
+    """Where a session's events are posted, and what they are signed with."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str
+    secret: str
 
 
 class SessionRecord(BaseModel):
@@ -49,6 +59,7 @@ class SessionRecord(BaseModel):
     upload_bytes: int = 0
     """Size of the uploaded video, 0 for other sources."""
     name: str | None = None
+    webhook: WebhookTarget | None = None
     state: SessionState = "queued"
     code: FailureCode | None = None
     detail: str | None = None
@@ -126,7 +137,7 @@ class LoggedEvent:
     owner: str | None
 
 
-class Store(KeyStore, Protocol):
+class Store(KeyStore, Outbox, Protocol):
     """Sessions, their events, scores and checkpoints, shared by servers and workers.
 
     Every method may raise `errors.StoreUnavailable` or `errors.StorageFull`; none waits longer than a few seconds

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from service.access.keys import ApiKey, Limits
 from service.schemas import Event, Pace, SessionState
-from service.store import sqlite_keys, sqlite_log, sqlite_sessions, sqlite_workers
+from service.store import sqlite_keys, sqlite_log, sqlite_sessions, sqlite_webhooks, sqlite_workers
 from service.store.base import Checkpoint, Load, LoggedEvent, ScoreRow, SessionRecord, SessionUpdate, WorkerInfo
 from service.store.keys import Usage
 from service.store.sqlite_schema import migrate
 from service.store.sqlite_thread import SqliteThread
+from service.webhooks.outbox import Webhook
 
 POLL_S = 0.02
 
@@ -170,6 +171,17 @@ class SqliteStore:
 
     async def redeem_ticket(self, digest: str, *, now: datetime) -> str | None:
         return await self._writer.write(lambda db: sqlite_keys.redeem_ticket(db, digest, now=now))
+
+    async def due_webhooks(self, *, now_unix_s: float, limit: int) -> list[Webhook]:
+        return await self._reader.read(lambda db: sqlite_webhooks.due(db, now_unix_s=now_unix_s, limit=limit))
+
+    async def note_delivered(self, session_id: str, event_id: str, *, last: bool) -> None:
+        await self._writer.write(lambda db: sqlite_webhooks.delivered(db, session_id, event_id, last=last))
+
+    async def note_failed(self, session_id: str, *, now_unix_s: float, retry_unix_s: float | None) -> None:
+        await self._writer.write(
+            lambda db: sqlite_webhooks.failed(db, session_id, now_unix_s=now_unix_s, retry_unix_s=retry_unix_s)
+        )
 
     async def close(self) -> None:
         await self._watcher.close()

@@ -60,7 +60,21 @@ _KEYS = (
         key_id TEXT NOT NULL,
         expires_at REAL NOT NULL)""",
 )
-_STEPS = (_FIRST, _KEYS)
+_WEBHOOKS = (
+    """CREATE TABLE webhooks (
+        session_id TEXT PRIMARY KEY REFERENCES sessions (id) ON DELETE CASCADE,
+        url TEXT NOT NULL,
+        secret TEXT NOT NULL,
+        delivered TEXT,
+        media_ms INTEGER NOT NULL DEFAULT -1,
+        seq INTEGER NOT NULL DEFAULT -1,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        failing_since REAL,
+        try_at REAL NOT NULL DEFAULT 0,
+        done INTEGER NOT NULL DEFAULT 0)""",
+    "CREATE INDEX webhooks_open ON webhooks (try_at) WHERE NOT done",
+)
+_STEPS = (_FIRST, _KEYS, _WEBHOOKS)
 """What makes each version of the one before it; never changed once released."""
 VERSION = len(_STEPS)
 

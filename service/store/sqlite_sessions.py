@@ -39,8 +39,13 @@ def create(
     db.execute(
         "INSERT INTO sessions (id, state, pace, model, cost, owner, upload_bytes, idempotency_key, digest, record)"
         " VALUES (:id, :state, :pace, :model, :cost_steps_per_s, :owner, :upload_bytes, :key, :digest, '')",
-        {**record.model_dump(mode="json", exclude={"source"}), "key": idempotency_key, "digest": digest},
+        {**record.model_dump(mode="json", exclude={"source", "webhook"}), "key": idempotency_key, "digest": digest},
     )
+    if record.webhook is not None:
+        target = record.webhook
+        db.execute(
+            "INSERT INTO webhooks (session_id, url, secret) VALUES (?, ?, ?)", (record.id, target.url, target.secret)
+        )
     return append(db, record, [state_event(record, "queued", time=record.created_at)])
 
 

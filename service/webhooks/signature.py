@@ -1,0 +1,36 @@
+"""Signatures of Standard Webhooks 1.0 (https://www.standardwebhooks.com): HMAC-SHA256 over id, moment and body."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+
+SECRET_PREFIX = "whsec_"
+MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
+
+
+def new_secret() -> str:
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def secret_key(secret: str) -> bytes:
+    """The key of `whsec_` and base64. Raises ValueError for another form, or one of the wrong length."""
+    try:
+        key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except binascii.Error:
+        raise ValueError(f"expected {SECRET_PREFIX} and base64") from None
+    if not secret.startswith(SECRET_PREFIX) or not MIN_SECRET_BYTES <= len(key) <= MAX_SECRET_BYTES:
+        raise ValueError(f"expected {SECRET_PREFIX} and {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes in base64")
+    return key
+
+
+def signed_headers(secret: str, message_id: str, sent_unix_s: int, body: bytes) -> dict[str, str]:
+    """The three headers by which the receiver knows that the message is ours, whole and new."""
+    signed = b".".join((message_id.encode(), str(sent_unix_s).encode(), body))
+    digest = hmac.new(secret_key(secret), signed, hashlib.sha256).digest()
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(sent_unix_s),
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
