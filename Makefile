@@ -14,7 +14,7 @@ run: $(VENV)/installed ## Serve on port 8000 and feed the sample video as a live
 	$(BIN)/cake serve --port $(PORT) --sample $(SAMPLE)
 
 test: $(VENV)/installed-dev system-packages lint ## Everything: linters, types, layers, tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
