@@ -1,5 +1,7 @@
 /** The HTTP interface: every call returns parsed JSON or throws a Problem whose message can be shown as it is. */
 
+import { askForKey, hasKey, keyHeaders } from "./key.js";
+
 const UNREACHABLE = "The server cannot be reached. Check that it is running and try again.";
 const TIMEOUT_MS = 15_000;
 
@@ -30,17 +32,25 @@ function problemOf(status, body) {
   );
 }
 
+/** The problem of a refused request; one without a known key also brings up the form for it. */
+function refusal(status, body) {
+  const problem = problemOf(status, body);
+  if (status === 401) askForKey(problem.message);
+  return problem;
+}
+
 async function send(path, { query, ...options } = {}) {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout;
   let response;
   try {
-    response = await fetch(apiUrl(path, query), { ...options, signal });
+    const headers = { ...keyHeaders(), ...options.headers };
+    response = await fetch(apiUrl(path, query), { ...options, headers, signal });
   } catch (error) {
     if (options.signal?.aborted) throw error;
     throw new Problem(0, "unreachable", UNREACHABLE);
   }
-  if (!response.ok) throw problemOf(response.status, await response.json().catch(() => null));
+  if (!response.ok) throw refusal(response.status, await response.json().catch(() => null));
   return response;
 }
 
@@ -67,9 +77,11 @@ export async function getSnapshot(id, signal) {
   }
 }
 
-/** WebSocket address of a session's events, from the beginning or after an event id. */
-export function eventsSocketUrl(id, after) {
-  const url = apiUrl(`${sessionPath(id)}/events`, { after });
+/** WebSocket address of a session's events, from the beginning or after an event id; good for one connection. */
+export async function eventsSocketUrl(id, after) {
+  // A browser sends no header with a WebSocket, and a key has no place in an address.
+  const ticket = hasKey() ? (await sendJson("tickets", { method: "POST" })).ticket : null;
+  const url = apiUrl(`${sessionPath(id)}/events`, { after, ticket });
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   return url;
 }
@@ -90,12 +102,13 @@ export function createFromFile(file, options, { onProgress, signal }) {
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
     request.onload = () => {
       if (request.status >= 200 && request.status < 300) resolve(request.response);
-      else reject(problemOf(request.status, request.response));
+      else reject(refusal(request.status, request.response));
     };
     request.onerror = () => reject(new Problem(0, "unreachable", `The upload broke off. ${UNREACHABLE}`));
     request.onabort = () => reject(new Problem(0, "cancelled", "The upload was cancelled."));
     signal.addEventListener("abort", () => request.abort(), { once: true });
     request.open("POST", apiUrl("sessions"));
+    for (const [name, value] of Object.entries(keyHeaders())) request.setRequestHeader(name, value);
     request.send(form);
   });
 }

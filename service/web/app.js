@@ -1,6 +1,7 @@
 /** The page: which session is selected lives in the address, `#session=ID`, so that a reload shows it again. */
 
 import { ENDED } from "./event_stream.js";
+import { startKeyForm } from "./key.js";
 import { SessionPanel } from "./session_panel.js";
 import { SessionsList } from "./sessions_list.js";
 import { startForm } from "./submit.js";
@@ -39,6 +40,8 @@ function focusIfLost() {
   const focused = document.activeElement;
   if (focused !== document.body && focused.offsetParent === null) element("stage").focus();
 }
+
+startKeyForm();
 
 const list = new SessionsList({
   onFirst(sessions) {

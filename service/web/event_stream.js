@@ -1,6 +1,6 @@
 /** The events of one session over WebSocket: everything from the beginning, once each, then live. */
 
-import { eventsSocketUrl } from "./api.js";
+import { Problem, eventsSocketUrl } from "./api.js";
 
 export const ENDED = new Set(["completed", "stopped", "failed"]);
 const FIRST_PAUSE_MS = 500;
@@ -21,6 +21,7 @@ export class EventStream {
   #onEvents;
   #onConnection;
   #socket = null;
+  #attempt = 0;
   #lastId = null;
   #failures = 0;
   #timer = null;
@@ -29,7 +30,7 @@ export class EventStream {
   #hiddenAt = 0;
   #closed = new AbortController();
 
-  /** `onEvents(events)` gets them in order; `onConnection` one of connecting, live, lost, ended. */
+  /** `onEvents(events)` gets them in order; `onConnection(state, why)` one of connecting, live, lost, refused, ended. */
   constructor(id, { onEvents, onConnection }) {
     this.#id = id;
     this.#onEvents = onEvents;
@@ -48,8 +49,19 @@ export class EventStream {
     this.#socket?.close();
   }
 
-  #connect() {
-    const socket = new WebSocket(eventsSocketUrl(this.#id, this.#lastId));
+  async #connect() {
+    const attempt = ++this.#attempt;
+    let url;
+    try {
+      url = await eventsSocketUrl(this.#id, this.#lastId);
+    } catch (error) {
+      if (attempt === this.#attempt && !this.#closed.signal.aborted) this.#onRefused(error);
+      return;
+    }
+    if (attempt === this.#attempt && !this.#closed.signal.aborted) this.#open(new WebSocket(url));
+  }
+
+  #open(socket) {
     this.#socket = socket;
     socket.onopen = () => {
       this.#failures = 0;
@@ -85,6 +97,12 @@ export class EventStream {
     }
   }
 
+  /** What a key does not allow will not be allowed in a second either. */
+  #onRefused(error) {
+    if (error instanceof Problem && error.status === 403) this.#onConnection("refused", error.message);
+    else this.#retryLater();
+  }
+
   #retryLater() {
     this.#onConnection("lost");
     const pause = Math.min(FIRST_PAUSE_MS * 2 ** this.#failures, MAX_PAUSE_MS);
@@ -95,8 +113,9 @@ export class EventStream {
   #reconnect() {
     clearTimeout(this.#timer);
     const socket = this.#socket;
+    this.#socket = null;
+    socket?.close();
     this.#connect();
-    socket.close();
   }
 
   #onVisibility() {

@@ -75,7 +75,7 @@ export class SessionPanel {
     );
     this.#stream = new EventStream(id, {
       onEvents: (events) => this.#onEvents(events),
-      onConnection: (state) => this.#showConnection(state),
+      onConnection: (state, why) => this.#showConnection(state, why),
     });
     if (ENDED.has(this.#session.state)) return;
     this.#polls.push(
@@ -132,9 +132,9 @@ export class SessionPanel {
     if (notice.textContent !== text) notice.textContent = text;
   }
 
-  #showConnection(state) {
+  #showConnection(state, why) {
     const shown = element("connection");
-    shown.textContent = CONNECTIONS[state];
+    shown.textContent = why ?? CONNECTIONS[state];
     shown.dataset.connection = state;
   }
 

@@ -1,0 +1,127 @@
+"""The page and the documentation in a real browser, on a server that asks for keys."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from page_driver import CHROMIUM, CHROMIUM_FLAGS, PATIENCE_MS, ROOT, SAMPLE, free_port, opened, served
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("page") / "data"
+
+
+@pytest.fixture(scope="module")
+def key(data_dir: Path) -> str:
+    return made_key(data_dir, "all", "sessions:read", "sessions:write", "events:read")
+
+
+@pytest.fixture(scope="module")
+def server(data_dir: Path, key: str) -> Iterator[str]:
+    with served(data_dir, free_port()) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+def made_key(data_dir: Path, name: str, *scopes: str) -> str:
+    """In a process of its own: Playwright's loop runs in this one."""
+    options = [option for scope in scopes for option in ("--scope", scope)]
+    command = [sys.executable, "-m", "service.cli", "keys", "create", "--name", name, "--data-dir", str(data_dir)]
+    return subprocess.run([*command, *options], check=True, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+
+
+def fill(page: Page, key: str) -> None:
+    form = page.get_by_role("dialog")
+    form.get_by_label("API key").fill(key)
+    form.get_by_role("button", name="Use it").click()
+
+
+def enter(page: Page, key: str) -> None:
+    """The page begins anew with a key that looks like one."""
+    with page.expect_navigation():
+        fill(page, key)
+
+
+def test_with_a_key_a_video_is_submitted_seen_and_followed(browser: Browser, server: str, key: str) -> None:
+    with opened(browser, f"{server}/#sessions") as page:
+        addresses: list[str] = []
+        page.on("request", lambda request: addresses.append(request.url))
+        page.on("websocket", lambda socket: addresses.append(socket.url))
+        enter(page, key)
+        page.get_by_label("Real time").check()
+        page.get_by_label("Choose a video").set_input_files(SAMPLE)
+        expect(page.locator("#session-state")).to_have_text("running", timeout=PATIENCE_MS)
+        expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE_MS)
+        table = page.get_by_role("table", name="Events")
+        expect(table.get_by_role("rowheader").first).to_be_visible(timeout=PATIENCE_MS)
+        page.reload()
+        expect(table.get_by_role("rowheader").first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        page.get_by_role("button", name="Stop").click()
+        expect(page.locator("#session-state")).to_have_text("stopped", timeout=PATIENCE_MS)
+        assert any("?ticket=" in address for address in addresses)
+        assert not any(key in address for address in addresses)
+        assert page.evaluate("[localStorage.length, document.cookie, sessionStorage.length]") == [0, "", 1]
+
+
+def test_a_wrong_key_is_told_and_the_next_tab_asks_again(browser: Browser, server: str, key: str) -> None:
+    with opened(browser, f"{server}/#sessions") as page:
+        fill(page, "no key at all")
+        expect(page.get_by_role("alert").filter(has_text="begins with cake_")).to_be_visible()
+        enter(page, f"{key[:-1]}{'b' if key[-1] == 'a' else 'a'}")
+        expect(page.get_by_role("alert").filter(has_text="not known")).to_be_visible(timeout=PATIENCE_MS)
+        enter(page, key)
+        expect(page.get_by_label("Model")).to_have_value("mocap", timeout=PATIENCE_MS)
+        other = page.context.new_page()
+        other.goto(f"{server}/#sessions")
+        expect(other.get_by_role("dialog")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_the_form_can_wait_and_axe_finds_no_barrier_in_it(browser: Browser, server: str) -> None:
+    for size, scheme in (("phone", "dark"), ("wide", "light")):
+        with opened(browser, f"{server}/#sessions", size=size, scheme=scheme) as page:
+            expect(page.get_by_role("dialog")).to_be_visible(timeout=PATIENCE_MS)
+            results = Axe().run(page)
+            assert results.violations_count == 0, results.generate_report()
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            page.get_by_role("button", name="Not now").click()
+            expect(page.locator("#sessions-error")).to_contain_text("API key", timeout=PATIENCE_MS)
+            expect(page.get_by_role("dialog")).to_be_hidden()
+            page.get_by_role("button", name="API key").click()
+            expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def test_a_key_that_may_not_follow_events_says_so(browser: Browser, server: str, data_dir: Path, key: str) -> None:
+    blind = made_key(data_dir, "blind", "sessions:read", "sessions:write")
+    with opened(browser, f"{server}/#sessions") as page:
+        enter(page, blind)
+        page.get_by_label("Choose a video").set_input_files(
+            {"name": "notes.mp4", "mimeType": "video/mp4", "buffer": b"no video"}
+        )
+        expect(page.locator("#connection")).to_contain_text("events:read", timeout=PATIENCE_MS)
+
+
+def test_the_documentation_authorizes_and_asks(browser: Browser, server: str, key: str) -> None:
+    with opened(browser, f"{server}/docs") as page:
+        page.get_by_role("button", name="Authorize").first.click()
+        form = page.locator(".modal-ux")
+        form.get_by_role("textbox").fill(key)
+        form.get_by_role("button", name="Apply credentials").click()
+        form.get_by_role("button", name="Close").click()
+        page.locator("#operations-sessions-list_sessions_v1_sessions_get").get_by_role("button").first.click()
+        page.get_by_role("button", name="Try it out").click()
+        with page.expect_response("**/v1/sessions?**") as answer:
+            page.get_by_role("button", name="Execute").click()
+        assert answer.value.status == 200
