@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from access_kit import bearer, make_key
 from cake_command import run
 from made_videos import write_video
 from running_server import MODEL, Running, running_server
@@ -274,6 +275,15 @@ async def test_a_sample_that_somebody_stopped_stays_stopped(server: Running, sam
         await server.worker.enter(session_id, "stopped")
         await task
         assert [session.id for session in await sessions(server)] == [session_id]
+
+
+async def test_the_sample_plays_on_a_server_that_asks_for_keys(server: Running, sample: Path) -> None:
+    key = await make_key(server, "sessions:read")
+    async with playing(server, sample):
+        await server.worker.enter(await claimed(server), "completed")
+        await claimed(server)
+        answer = await server.http.get("/v1/sessions", headers=bearer(key))
+        assert answer.json()["sessions"] == []
 
 
 async def test_other_sessions_are_left_alone(server: Running, sample: Path) -> None:

@@ -99,7 +99,7 @@ def test_the_form_can_wait_and_axe_finds_no_barrier_in_it(browser: Browser, serv
             page.get_by_role("button", name="Not now").click()
             expect(page.locator("#sessions-error")).to_contain_text("API key", timeout=PATIENCE_MS)
             expect(page.get_by_role("dialog")).to_be_hidden()
-            page.get_by_role("button", name="API key").click()
+            page.get_by_role("button", name="Key", exact=True).click()
             expect(page.get_by_role("dialog")).to_be_visible()
 
 

@@ -137,7 +137,7 @@ async def test_invalid_options_of_an_upload_leave_no_file(server: Running) -> No
 async def test_an_announced_upload_over_the_limit_is_refused_before_it_is_sent(server: Running) -> None:
     reader, writer = await asyncio.open_connection(*server.url.removeprefix("http://").split(":"))
     writer.write(
-        b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
         b"Content-Length: 99000000\r\n\r\n--b\r\n"
     )
     assert (await reader.readuntil(b"too_large")).startswith(b"HTTP/1.1 413")
@@ -148,7 +148,7 @@ async def test_an_unannounced_upload_over_the_limit_is_refused_before_all_is_sen
     reader, writer = await asyncio.open_connection(*server.url.removeprefix("http://").split(":"))
     part = b"--b\r\nContent-Disposition: form-data; name=file\r\n\r\n"
     writer.write(
-        b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(part), part)
     )
     answer = asyncio.create_task(reader.readuntil(b"too_large"))
@@ -171,7 +171,7 @@ async def test_an_ordinary_client_sees_why_its_upload_is_too_large(server: Runni
 async def test_an_aborted_upload_leaves_no_file(server: Running) -> None:
     _, writer = await asyncio.open_connection(*server.url.removeprefix("http://").split(":"))
     writer.write(
-        b"POST /v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
         b"Content-Length: 3000000\r\n\r\n--b\r\nContent-Disposition: form-data; name=file\r\n\r\n" + bytes(2_000_000)
     )
     await writer.drain()

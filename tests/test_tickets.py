@@ -142,7 +142,7 @@ async def test_no_key_and_no_ticket_reaches_the_log(tmp_path: Path) -> None:
 
 async def test_pages_of_other_sites_open_no_websocket(server: Running) -> None:
     url = f"{server.ws_url}/v1/events"
-    for origin in ("https://evil.example", "null", "http://127.0.0.1", f"{server.url}.evil.example"):
+    for origin in ("https://evil.example", "null", "http://[", "http://127.0.0.1", f"{server.url}.evil.example"):
         problem(await refused(url, origin=origin), 403, "origin_forbidden")
     for origin in (server.url, "https://partner.example", "https://other.example"):
         async with connect(url, origin=Origin(origin)):
@@ -155,6 +155,16 @@ async def test_pages_of_other_sites_submit_nothing_while_keys_are_off(server: Ru
         answer = await server.http.post("/v1/sessions", files=files, headers={"Origin": origin})
         assert answer.status_code == status
     assert (await server.http.get("/v1/sessions", headers={"Origin": "https://evil.example"})).status_code == 200
+
+
+async def test_a_name_made_to_lead_here_is_not_answered_while_keys_are_off(server: Running) -> None:
+    hosts = {"evil.example": 403, "evil.example:8000": 403, "[": 403, "": 403, "localhost:8000": 200, "[::1]:8000": 200}
+    for host, status in hosts.items():
+        assert (await server.http.get("/v1/sessions", headers={"Host": host})).status_code == status, host
+        assert (await server.http.get("/livez", headers={"Host": host})).status_code == 200, host
+    key = await make_key(server, "sessions:read")
+    named = {**bearer(key), "Host": "cake.example"}
+    assert (await server.http.get("/v1/sessions", headers=named)).status_code == 200
 
 
 # Headers

@@ -1,11 +1,10 @@
-"""Who asks: the API key of a request, what it allows, and whether the page behind it may ask at all."""
+"""Who asks: the API key of a request, what it allows, and how often it may ask."""
 
 import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import Security
 from fastapi.openapi.models import HTTPBearer
@@ -16,9 +15,8 @@ from starlette.requests import HTTPConnection
 from service.access.keys import ApiKey, digest, parse_key
 from service.access.scopes import Scope
 from service.api.context import Context, SharedContext
-from service.errors import MissingScope, OriginForbidden, RateLimited, Unauthorized
-
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+from service.api.origin import check_local, check_origin
+from service.errors import MissingScope, RateLimited, Unauthorized
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ async def get_caller(
     token: Annotated[str | None, Security(_Bearer())],
 ) -> Caller:
     """Raises OriginForbidden, Unauthorized, MissingScope, RateLimited."""
-    _check_origin(connection, context.settings.allowed_origins)
+    check_origin(connection, context.settings.allowed_origins)
     caller = await _identify(connection, context, token)
     if caller.key is not None:
         _limit_rate(context, caller.key)
@@ -82,6 +80,7 @@ async def _identify(connection: HTTPConnection, context: Context, token: str | N
         if key is not None and key.revoked_at is None:
             return Caller(key, by_ticket=True)
     if context.settings.auth == "auto" and not await context.store.has_keys():
+        check_local(connection)
         return Caller(None)
     if token is not None:
         raise Unauthorized("This API key is not known here or was revoked; create one with `cake keys create`.")
@@ -111,15 +110,6 @@ def _limit_rate(context: Context, key: ApiKey) -> None:
             f"This key may ask {key.limits.requests_per_s:g} times a second; ask again later.",
             retry_after_s=math.ceil(wait_s),
         )
-
-
-def _check_origin(connection: HTTPConnection, allowed: tuple[str, ...]) -> None:
-    """A page of another site must not act through its visitor's browser. Programs send no Origin."""
-    origin = connection.headers.get("origin")
-    if origin is None or connection.scope.get("method", "") in _SAFE_METHODS or origin in allowed:
-        return
-    if urlsplit(origin).netloc.lower() != connection.headers.get("host", "").lower():
-        raise OriginForbidden(f"Pages of {origin} may not do this; CAKE_ALLOWED_ORIGINS can allow them.")
 
 
 def needs(scope: Scope) -> object:

@@ -22,10 +22,21 @@ class ServerFailedError(Exception):
 async def running_server(data_dir: Path, environ: Mapping[str, str]) -> AsyncIterator[httpx.AsyncClient]:
     """`cake serve` with its worker on a free port; gives a client for it once it is ready."""
     log = data_dir / "serve.log"
-    command = (sys.executable, "-m", "service.cli", "serve", "--port", "0", "--data-dir", str(data_dir))
+    command = (
+        sys.executable,
+        "-m",
+        "service.cli",
+        "serve",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--data-dir",
+        str(data_dir),
+    )
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=PIPE, stderr=stderr, env={**os.environ, **environ}
+            *command, stdout=PIPE, stderr=stderr, env={**os.environ, "CAKE_AUTH": "off", **environ}
         )
     try:
         assert process.stdout is not None
