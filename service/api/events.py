@@ -39,7 +39,8 @@ Cursor = Annotated[str, StringConstraints(pattern="^[0-9]{1,18}$")]
             "description": "A page; or with `Accept: text/event-stream` all events after `Last-Event-ID` or `after`, "
             "then live ones, one per message with the event's id. The stream ends when the session has ended. "
             "A WebSocket on the same path gets one event per text message and is closed with 1000 after the last, "
-            "with 1013 when it is too slow and with 1012 when the server stops; it resumes with `?after=ID`.",
+            "with 1013 when it is too slow, with 1012 when the server stops and with 1008 when its key was revoked; it "
+            "resumes with `?after=ID`. Browsers open both kinds of stream with `?ticket=`, see `POST /v1/tickets`.",
             "content": {"text/event-stream": {"schema": {"type": "string"}, "example": "id: 12433-0\ndata: {…}\n\n"}},
         },
         204: {"description": "SSE only: the session has ended and nothing comes after `Last-Event-ID`."},

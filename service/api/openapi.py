@@ -14,9 +14,15 @@ CAKE watches video and says the moment an action starts. Submit a video with `PO
 **Live events.** `GET /v1/sessions/{id}/events` pages through them as JSON, streams them with
 `Accept: text/event-stream`, and a WebSocket on the same path gets one event per message. All three take `after=ID`
 (SSE also `Last-Event-ID`), send what was missed and then what is new, in order, nothing twice. The WebSocket
-`/v1/events` follows all sessions: each message is a `LogEntry` whose `cursor` is passed as `after` to resume; without
-`after` it starts with the present. Close codes: 1000 the session has ended, 1012 the server stops, 1013 the client is
-too slow or the store is away.
+`/v1/events` follows all sessions that the caller sees: each message is a `LogEntry` whose `cursor` is passed as `after`
+to resume; without `after` it starts with the present. Close codes: 1000 the session has ended, 1008 the key was
+revoked, 1012 the server stops, 1013 the client is too slow or the store is away.
+
+**Who may.** Once the operator has made an API key, every request but the health checks needs one, as
+`Authorization: Bearer …`, WebSocket handshakes included; each operation names its scope. A key sees its own sessions,
+one of the scope `admin` those of all. Browsers, which can send no header with a WebSocket or an EventSource, fetch a
+ticket from `POST /v1/tickets` and pass it as `?ticket=`: it opens one stream, within 30 s. An EventSource that lost its
+connection needs a new ticket, and `after`. Beyond a key's limits the answer is 429 with `Retry-After`.
 
 **Admission.** Workers measure what they can do in steps per second. A `realtime` session sets its model's `sample_hz`
 aside, a `fast` one a small fixed share and uses what is free. What does not fit gets 503 with `Retry-After`.
