@@ -133,6 +133,7 @@ async def test_no_key_and_no_ticket_reaches_the_log(tmp_path: Path) -> None:
         await refused(f"{url}?ticket={ticket}")
     log = child.log.read_text()
     assert log.count("/v1/events") >= 3
+    assert f'"key": "{key.id}"' in log
     assert ticket not in log
     assert shown.split("_", 2)[2] not in log
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
+import structlog
 from fastapi import Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security import SecurityScopes
@@ -60,6 +61,7 @@ async def get_caller(
     check_origin(connection, context.settings.allowed_origins)
     caller = await _identify(connection, context, token)
     if caller.key is not None:
+        structlog.contextvars.bind_contextvars(key=caller.key.id)
         _limit_rate(context, caller.key)
     for scope in needed.scopes:
         if not caller.may(scope):
