@@ -6,7 +6,7 @@ What makes a *session* fail is a `FailureCode` of `service.schemas`, not an exce
 
 from typing import ClassVar
 
-from service.schemas import FieldError, ProblemCode
+from service.problem import FieldError, ProblemCode
 
 
 class ServiceError(Exception):

@@ -1,4 +1,4 @@
-"""The wire: requests, sessions, events, models and problems.
+"""The wire: requests, sessions, events and models; problems are in `service.problem`.
 
 Times in media are seconds from the first frame of the session's video; moments are UTC.
 """
@@ -25,28 +25,6 @@ FailureCode = Literal[
     "decode_failed",
     "limit_exceeded",
     "over_capacity",
-    "internal",
-]
-ProblemCode = Literal[
-    "invalid_request",
-    "unauthorized",
-    "missing_scope",
-    "origin_forbidden",
-    "not_found",
-    "method_not_allowed",
-    "unknown_model",
-    "unknown_label",
-    "source_forbidden",
-    "too_large",
-    "unsupported_media_type",
-    "idempotency_conflict",
-    "rate_limited",
-    "session_limit",
-    "storage_limit",
-    "over_capacity",
-    "not_ready",
-    "store_unavailable",
-    "storage_full",
     "internal",
 ]
 Pace = Literal["fast", "realtime"]
@@ -255,7 +233,7 @@ def next_event_id(last: str | None, decided_s: float) -> str:
     return f"{last_ms}-{last_seq + 1}"
 
 
-# Scores, models, health, tickets, problems
+# Scores, models, health, tickets
 
 
 class Scores(Wire):
@@ -284,23 +262,3 @@ class Health(Wire):
 class Ticket(Wire):
     ticket: str = Field(description="Pass as `?ticket=` when opening one WebSocket or EventSource; good for one use.")
     expires_at: datetime
-
-
-class FieldError(Wire):
-    field: str = Field(examples=["source.url"])
-    message: str
-
-
-class ProblemBody(Wire):
-    """RFC 9457 problem details; `code` is stable, `detail` says what to do."""
-
-    type: str = Field(examples=["about:blank"])
-    title: str
-    status: int
-    detail: str
-    code: ProblemCode
-    instance: str = Field(description="Path of the request.")
-    errors: list[FieldError] | None = Field(default=None, description="With `invalid_request`: the fields at fault.")
-    known: list[str] | None = Field(
-        default=None, description="With `unknown_model`, `unknown_label`: what may be named."
-    )

@@ -12,7 +12,7 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from service.errors import InvalidRequest, StorageFull, TooLarge
-from service.schemas import FieldError
+from service.problem import FieldError
 
 MAX_OPTIONS_BYTES = 64 * 1024
 """Limit of the JSON part `session`; also what the frame of an upload may add to its file."""

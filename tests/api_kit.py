@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from running_server import Running, Worker
 
-from service.schemas import ProblemBody
+from service.problem import ProblemBody
 from service.store import open_store
 
 VIDEO = bytes(range(256)) * 5000

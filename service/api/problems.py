@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from service.errors import InvalidRequest, MissingScope, NotFound, OriginForbidden, ServiceError, TooLarge, Unauthorized
-from service.schemas import FieldError, ProblemBody, ProblemCode
+from service.problem import FieldError, ProblemBody, ProblemCode
 
 MEDIA_TYPE = "application/problem+json"
 LINGER_S = 5.0
