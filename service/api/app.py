@@ -61,7 +61,9 @@ def create_app(settings: Settings, own_key: ApiKey) -> FastAPI:
             yield
 
     MultiProcessCollector(registry, path=str(settings.metrics_dir))  # type: ignore[no-untyped-call]
-    app = FastAPIOffline(title="CAKE", description=DESCRIPTION, version="1", redoc_url=None, lifespan=lifespan)
+    app = FastAPIOffline(
+        title="CAKE", description=DESCRIPTION, version="1", docs_url=None, redoc_url=None, lifespan=lifespan
+    )
     for module in (submit, sessions, events, tickets, models, health):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=WEB, check_dir=False), name="static")
@@ -69,6 +71,10 @@ def create_app(settings: Settings, own_key: ApiKey) -> FastAPI:
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(WEB / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    async def documentation() -> FileResponse:
+        return FileResponse(WEB / "docs.html")
 
     add_handlers(app)
     describe(app)

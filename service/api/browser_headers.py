@@ -8,11 +8,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 _EVERYWHERE = "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 PAGE_POLICY = f"default-src 'self'; {_EVERYWHERE}"
-# Swagger UI starts from a script in the page, sets styles in its markup and has its icons in the style sheet.
-DOCS_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    + _EVERYWHERE
-)
+# Swagger UI sets styles in its markup and has its icons in the style sheet.
+DOCS_POLICY = f"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; {_EVERYWHERE}"
 
 
 class BrowserHeaders:
@@ -31,9 +28,9 @@ class BrowserHeaders:
 
 
 def _add(headers: MutableHeaders, path: str) -> None:
-    headers["Content-Security-Policy"] = DOCS_POLICY if path.startswith("/docs") else PAGE_POLICY
+    headers["Content-Security-Policy"] = DOCS_POLICY if path == "/docs" else PAGE_POLICY
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
-    if path == "/" or path.startswith("/static/"):
+    if path in ("/", "/docs") or path.startswith("/static/"):
         # Kept, but asked about each time: a page must not run with the scripts of another version.
         headers["Cache-Control"] = "no-cache"
