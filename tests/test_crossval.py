@@ -128,6 +128,14 @@ def test_a_finished_fold_is_not_trained_again(prepared: tuple[Material, Workshop
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_the_input_may_be_of_another_size_than_that_of_the_checkpoint_to_begin_with(
+    clip_list: Path, init: Path, tmp_path: Path
+) -> None:
+    done = subprocess.run([*command(clip_list, init, tmp_path), "--image-size", "48"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert load_checkpoint(tmp_path)[0].config.image_size == 48
+
+
 def test_a_list_of_two_actions_is_refused_in_one_line(clip_list: Path, init: Path, tmp_path: Path) -> None:
     three = clip_list.parent / "three.txt"
     three.write_text(clip_list.read_text().replace("fight4.mp4 fight", "fight4.mp4 dance"))

@@ -63,6 +63,12 @@ def train_clips(
     folds: CrossValidation = 5,
     repeats: Annotated[int, typer.Option(min=2, help="Random groupings of the blocks into folds.")] = 4,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps; else the recipe's.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=1e-6, max=1, help="Highest learning rate; else the recipe's.")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=32, help="Side of the input, pixels; else that of the checkpoint to begin with.")
+    ] = None,
     views: Annotated[int | None, typer.Option(min=1, help="Random views of each clip; else the recipe's.")] = None,
     frozen_stages: Annotated[
         int | None, typer.Option(min=0, help="First stages of the trunk that do not learn; else the recipe's.")
@@ -97,11 +103,16 @@ def train_clips(
         recipe = ClipRecipe(seed=seed)
         recipe = replace(
             recipe,
-            schedule=replace(recipe.schedule, steps=steps or recipe.schedule.steps),
+            schedule=replace(
+                recipe.schedule,
+                steps=steps or recipe.schedule.steps,
+                learning_rate=learning_rate or recipe.schedule.learning_rate,
+                warmup_steps=min(recipe.schedule.warmup_steps, (steps or recipe.schedule.steps) // 3),
+            ),
             views=views or recipe.views,
             frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
         )
-        workshop = open_workshop(listed, init, background, out, recipe, composition, processes)
+        workshop = open_workshop(listed, init, background, out, recipe, composition, processes, image_size)
         material = prepare(listed, background, workshop, progress)
         first, *others = cross_validate(material, workshop, folds=folds, repeats=repeats, seed=seed, progress=progress)
         calibration = calibrate(first.streams, workshop.config.labels)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -76,14 +76,26 @@ def open_workshop(
     recipe: ClipRecipe,
     composition: Composition,
     processes: int,
+    image_size: int | None = None,
 ) -> Workshop:
-    """Raises `DataInvalid` when there is not just one action besides `background`, `CheckpointNotFound`."""
+    """`image_size`: another side of the input than the checkpoint's, in pixels.
+
+    Raises `DataInvalid` when there is not just one action besides `background`, `CheckpointNotFound`."""
     actions = sorted({clip.label for clip in clips} - {background})
     if len(actions) != 1:
         raise DataInvalid(f"expected clips of one action besides {background!r}; found {', '.join(actions) or 'none'}")
     source, version = load_checkpoint(init)
+    if image_size is not None:
+        source, version = _resized(source, image_size), f"{version} at {image_size} px"
     config = new_labels(source, (BACKGROUND, actions[0]), source.config.name, recipe.dropout).config
     return Workshop(work_dir, source, version, config, recipe, composition, processes)
+
+
+def _resized(source: Cake, image_size: int) -> Cake:
+    """The same weights for a larger or smaller input: the network is convolutional."""
+    network = Cake(replace(source.config, image_size=image_size))
+    network.load_state_dict(source.state_dict())
+    return network.eval()
 
 
 def prepare(clips: Sequence[LabelledClip], background: str, workshop: Workshop, progress: Progress) -> Material:
