@@ -5,9 +5,9 @@ Times in media are seconds from the first frame of the session's video; moments 
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AnyUrl, BaseModel, ConfigDict, Field, TypeAdapter, UrlConstraints, field_validator
+from pydantic import AnyUrl, BaseModel, ConfigDict, Field, TypeAdapter, UrlConstraints, field_validator, model_validator
 
 from service.webhooks.signature import secret_key
 
@@ -29,7 +29,9 @@ FailureCode = Literal[
 ]
 Pace = Literal["fast", "realtime"]
 EventId = Annotated[str, Field(pattern=r"^[0-9]{1,15}-[0-9]{1,9}$", examples=["12433-0"])]
-SourceUrl = Annotated[AnyUrl, UrlConstraints(max_length=4096, allowed_schemes=["http", "https"], host_required=True)]
+SOURCE_SCHEMES = ["http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "srt"]
+SourceUrl = Annotated[AnyUrl, UrlConstraints(max_length=4096, allowed_schemes=SOURCE_SCHEMES, host_required=True)]
+Transport = Literal["tcp", "udp"]
 WebhookUrl = Annotated[AnyUrl, UrlConstraints(max_length=2048, allowed_schemes=["http", "https"], host_required=True)]
 
 
@@ -43,7 +45,22 @@ class Wire(BaseModel):
 
 
 class UrlSourceRequest(Wire):
-    url: SourceUrl = Field(description="HTTP(S) address of a video.", examples=["https://example.org/clip.mp4"])
+    url: SourceUrl = Field(
+        description="Address of a video or a camera; GET /v1/capabilities has the schemes.",
+        examples=["https://example.org/clip.mp4", "rtsp://user:password@camera.example.org/stream"],
+    )
+    transport: Transport = Field(default="tcp", description="How an rtsp camera sends its video.")
+    max_down_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="A live source that has been away for so long fails the session; without it, never.",
+    )
+
+    @model_validator(mode="after")
+    def _udp_is_for_rtsp(self) -> Self:
+        if self.transport == "udp" and self.url.scheme != "rtsp":
+            raise ValueError("transport udp is for rtsp addresses alone")
+        return self
 
 
 class WebhookRequest(Wire):
@@ -96,6 +113,8 @@ class UploadSource(Wire):
 class UrlSource(Wire):
     kind: Literal["url"] = "url"
     url: str = Field(description="In answers without user, password and query.")
+    transport: Transport = "tcp"
+    max_down_s: float | None = None
 
 
 Source = Annotated[UploadSource | UrlSource, Field(discriminator="kind")]
@@ -110,6 +129,7 @@ class Video(Wire):
     rate_hz: float | None
     duration_s: float | None
     rotation_deg: int
+    live: bool = Field(default=False, description="It plays on without us: a camera or a broadcast, not a file.")
 
 
 class WebhookInfo(Wire):

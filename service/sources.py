@@ -17,7 +17,18 @@ FORBIDDEN_ADDRESS = (
     "The source leads to an address that this server does not open. "
     "If it is a camera in a private network, let the operator allow that network in CAKE_SOURCE_ALLOW."
 )
-ALLOWED_SCHEMES = frozenset({"http", "https"})
+_WEB = "http,https,tls,tcp,crypto"
+# What FFmpeg may use to follow an address of a scheme; the keys are all that is allowed.
+_PROTOCOLS = {
+    "http": _WEB,
+    "https": _WEB,
+    "rtsp": "tcp,udp,rtp",
+    "rtsps": "tls,tcp",
+    "rtmp": "rtmp,tcp",
+    "rtmps": "rtmps,tls,tcp",
+    "srt": "srt",
+}
+ALLOWED_SCHEMES = frozenset(_PROTOCOLS)
 
 _USERINFO_OR_QUERY = re.compile(
     r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s/?#\"'<>]*@)?(?P<rest>[^\s?#\"'<>]*)(?P<query>[?#][^\s\"'<>]*)?"
@@ -50,7 +61,10 @@ def openable(source: Source, upload: Path, policy: AddressPolicy) -> OpenableSou
     if isinstance(source, UploadSource):
         return OpenableSource(str(upload.resolve()), {})
     check_url(source.url, policy)
-    options = {"protocol_whitelist": "http,https,tls,tcp,crypto", "tls_verify": "1", "ca_file": certifi.where()}
+    scheme = urlsplit(source.url).scheme
+    options = {"protocol_whitelist": _PROTOCOLS[scheme], "tls_verify": "1", "ca_file": certifi.where()}
+    if scheme == "rtsp":
+        options["rtsp_transport"] = source.transport
     return OpenableSource(source.url, options)
 
 

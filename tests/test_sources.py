@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.confinement.address_policy import PUBLIC_ONLY, AddressPolicy, read_nameservers
-from service.schemas import UploadSource, UrlSource
+from service.schemas import SOURCE_SCHEMES, UploadSource, UrlSource
 from service.sources import SourceForbidden, check_url, openable
 
 PRIVATE_V4 = ["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"]
@@ -128,3 +128,12 @@ def test_name_servers_are_read_as_the_resolver_reads_them(tmp_path: Path) -> Non
     conf.write_text("# a comment\nsearch example.org\nnameserver 10.0.0.2\nnameserver fe80::1%eth0\n")
     assert read_nameservers(conf) == {ip_address("10.0.0.2"), ip_address("fe80::1")}
     assert read_nameservers(tmp_path / "absent") == {ip_address("127.0.0.1")}
+
+
+def test_a_camera_sends_over_tcp_unless_udp_is_asked_for() -> None:
+    for asked, options in (({}, "tcp"), ({"transport": "udp"}, "udp")):
+        source = UrlSource.model_validate({"url": "rtsp://93.184.215.14/v", **asked})
+        assert openable(source, Path(), PUBLIC_ONLY).options["rtsp_transport"] == options
+    for scheme in SOURCE_SCHEMES:
+        protocols = openable(UrlSource(url=f"{scheme}://93.184.215.14/v"), Path(), PUBLIC_ONLY).options
+        assert not {"file", "pipe", "concat", "data"} & set(protocols["protocol_whitelist"].split(","))

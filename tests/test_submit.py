@@ -31,7 +31,12 @@ async def test_a_url_becomes_a_queued_session_without_its_secrets(server: Runnin
     assert response.status_code == 202
     assert response.headers["location"] == session["links"]["self"] == f"/v1/sessions/{session['id']}"
     assert (session["state"], session["labels"], session["name"]) == ("queued", ["jump"], "yard")
-    assert session["source"] == {"kind": "url", "url": "http://example.org/clip.mp4?…"}
+    assert session["source"] == {
+        "kind": "url",
+        "url": "http://example.org/clip.mp4?…",
+        "transport": "tcp",
+        "max_down_s": None,
+    }
     assert (await server.http.get(response.headers["location"])).json() == session
     assert (await server.worker.claim()).source.model_dump()["url"] == SECRET_URL
 
@@ -70,6 +75,8 @@ async def test_a_repeated_request_with_the_same_key_has_no_effect(server: Runnin
         ({}, "source"),
         ({"source": {"url": "ftp://example.org/a"}}, "source.url"),
         ({"source": {"url": "file:///etc/passwd"}}, "source.url"),
+        ({"source": {"url": "https://example.org/v.mp4", "transport": "udp"}}, "source"),
+        ({"source": {"url": "rtsp://example.org/v", "max_down_s": 0}}, "source.max_down_s"),
         ({"source": {"url": "http://a/b"}, "pace": "slow"}, "pace"),
         ({"source": {"url": "http://a/b"}, "labels": []}, "labels"),
         ({"source": {"url": "http://a/b"}, "nonsense": 1}, "nonsense"),

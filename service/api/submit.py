@@ -105,7 +105,7 @@ async def _submit_url(
         asked = SessionRequest.model_validate_json(bytes(body))
     except ValidationError as error:
         raise invalid(error) from error
-    source = UrlSource(url=str(asked.source.url))
+    source = UrlSource(url=str(asked.source.url), transport=asked.source.transport, max_down_s=asked.source.max_down_s)
     _check(source.url, context.settings)
     record = _new_record(str(uuid.uuid4()), source, asked, models, context.settings)
     return await _queue(context, caller, record, idempotency_key, hashlib.sha256(body).hexdigest())
