@@ -1,5 +1,6 @@
 """Open a media container safely, choose its video stream, and say in one stable code why it cannot be used."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,12 +22,18 @@ FILE_FORMATS = (
     "mov,matroska,mpegts,avi,flv,mpeg,mpegvideo,ogg,asf,ivf,mxf,nut,m4v,h264,hevc,av1,obu,yuv4mpegpipe,rm,dv,"
     "mp3,wav,flac,aac,amr,ac3,eac3,aiff"
 )
-URL_FORMATS = FILE_FORMATS + ",hls,mpjpeg"
+URL_FORMATS = FILE_FORMATS + ",hls,mpjpeg,rtsp"
 URL_PROTOCOLS = "http,https,tls,tcp,crypto"
+# What comes from there plays on without us, whatever it says of itself.
+LIVE_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt"})
+# FFmpeg by itself reads up to 5 s of a stream before it shows the first picture.
+LIVE_OPTIONS = {"analyzeduration": "1000000", "fpsprobesize": "0"}
 STILL_IMAGE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})
 # FFmpeg guesses absurd rates (90000 Hz) for streams that state none.
 MAX_RATE_HZ = 1000.0
 
+NO_ANSWER = "The source did not answer in time. Check that it is up and reachable."
+NO_DECODER = "There is no decoder for this video's codec. Send it as H.264."
 
 VideoErrorCode = Literal[
     "source_unreachable",
@@ -51,7 +58,10 @@ class VideoError(Exception):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a stream says of itself. Width and height are as displayed; `rotation_deg` is clockwise and was applied."""
+    """What a stream says of itself. Width and height are as displayed; `rotation_deg` is clockwise and was applied.
+
+    A `live` one plays on without us: a camera or a broadcast.
+    """
 
     codec: str
     width: int
@@ -59,11 +69,24 @@ class VideoInfo:
     rate_hz: float | None
     duration_s: float | None
     rotation_deg: int
+    live: bool = False
 
 
 def is_url(source: str) -> bool:
     """Whether a source is an address rather than a path."""
     return "://" in source
+
+
+def scheme_of(source: str) -> str:
+    """The scheme of an address, in small letters; empty for a path."""
+    return source.partition("://")[0].lower() if is_url(source) else ""
+
+
+def is_live(source: str, container: InputContainer) -> bool:
+    """Whether an open source is a camera or a broadcast: by its scheme, motion JPEG, or a playlist without an end."""
+    if scheme_of(source) in LIVE_SCHEMES or container.format.name == "mpjpeg":
+        return True
+    return container.format.name == "hls" and container.duration is None
 
 
 def open_container(source: str, options: Mapping[str, str], timeout_s: float) -> InputContainer:
@@ -72,7 +95,10 @@ def open_container(source: str, options: Mapping[str, str], timeout_s: float) ->
     if is_url(source):
         timeout_us = str(int(timeout_s * 1e6))
         defaults |= {"protocol_whitelist": URL_PROTOCOLS, "format_whitelist": URL_FORMATS, "rw_timeout": timeout_us}
+    if scheme_of(source) in LIVE_SCHEMES:
+        defaults |= LIVE_OPTIONS
     address = source if is_url(source) else f"file:{source}"
+    began_s = time.monotonic()
     try:
         return av.open(
             address,
@@ -82,19 +108,24 @@ def open_container(source: str, options: Mapping[str, str], timeout_s: float) ->
             metadata_errors="replace",
         )
     except FFmpegError as error:
+        if is_url(source) and time.monotonic() - began_s >= timeout_s:
+            # FFmpeg does not always say that it was interrupted.
+            raise VideoError("source_timeout", NO_ANSWER) from None
         raise source_error(source, error) from None
 
 
 def choose_stream(container: InputContainer) -> VideoStream:
     """The first video stream that is not a cover picture, set to decode on one thread. Raises VideoError."""
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams and container.streams.data and container.format.name == "rtsp":
+        raise VideoError("source_unsupported", NO_DECODER)
     if not streams:
         raise VideoError("no_video_stream", "The source has no video stream. Send one that has pictures.")
     stream = streams[0]
     if container.metadata.get("major_brand") in STILL_IMAGE_BRANDS:
         raise VideoError("source_unsupported", "The source is a still image. Send a video.")
     if stream.codec_context is None:
-        raise VideoError("source_unsupported", "There is no decoder for this video's codec. Send it as H.264.")
+        raise VideoError("source_unsupported", NO_DECODER)
     if stream.width * stream.height > MAX_PIXELS:
         size = f"{stream.width} x {stream.height}"
         raise VideoError("limit_exceeded", f"Pictures of {size} are too large. Send at most 8192 x 4352.")
@@ -103,17 +134,17 @@ def choose_stream(container: InputContainer) -> VideoStream:
     return stream
 
 
-def probe(container: InputContainer, stream: VideoStream, picture: VideoFrame) -> VideoInfo:
-    """What is known of a stream once its first picture is decoded."""
+def probe(container: InputContainer, stream: VideoStream, picture: VideoFrame, *, live: bool) -> VideoInfo:
+    """What is known of a stream once a picture of it is decoded."""
     rotation_deg = -90 * round(picture.rotation / 90) % 360
     width, height = picture.width, picture.height
     if rotation_deg in (90, 270):
         width, height = height, width
-    duration_s = container.duration / av.time_base if container.duration else None
-    if stream.duration and stream.time_base:
+    duration_s = container.duration / av.time_base if container.duration and not live else None
+    if stream.duration and stream.time_base and not live:
         duration_s = float(stream.duration * stream.time_base)
     codec = stream.codec_context.codec.name
-    return VideoInfo(codec, width, height, plausible_rate_hz(stream.average_rate), duration_s, rotation_deg)
+    return VideoInfo(codec, width, height, plausible_rate_hz(stream.average_rate), duration_s, rotation_deg, live)
 
 
 def plausible_rate_hz(rate: Fraction | None) -> float | None:
@@ -129,13 +160,15 @@ def source_error(source: str, error: FFmpegError) -> VideoError:
                 "source_unauthorized", "The server refused access. Check the user name, password or token."
             )
         case av.error.HTTPNotFoundError():
-            return VideoError("source_unreachable", "The server has nothing at this address. Check the path.")
+            return VideoError("source_unreachable", "The server answers, but the path was not found. Check the path.")
         case av.error.HTTPError() | av.error.HTTPClientError():
             return VideoError("source_unreachable", "The server answered with an error. Check the address, try later.")
         case av.error.ExitError() | av.error.TimeoutError():
-            return VideoError("source_timeout", "The source did not answer in time. Check that it is up and reachable.")
+            return VideoError("source_timeout", NO_ANSWER)
         case av.error.ProtocolNotFoundError():
-            return VideoError("source_unsupported", "This kind of address is not supported. Use http or https.")
+            return VideoError(
+                "source_unsupported", "This kind of address is not supported; GET /v1/capabilities says which are."
+            )
         case av.error.FileNotFoundError() | av.error.PermissionError() | av.error.IsADirectoryError():
             return VideoError("source_unreachable", "The file cannot be read. Check that it exists and is a video.")
     if is_url(source):

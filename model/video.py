@@ -4,6 +4,7 @@ Times are media times in seconds, counted from the first picture of the stream. 
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,8 +21,18 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from model.container import VideoError, VideoInfo, choose_stream, is_url, open_container, plausible_rate_hz, probe
+from model.container import (
+    VideoError,
+    VideoInfo,
+    choose_stream,
+    is_live,
+    is_url,
+    open_container,
+    plausible_rate_hz,
+    probe,
+)
 from model.container import source_error as _source_error
+from model.live import LiveTiming
 from model.preprocess import center_crop, scaled_size
 
 __all__ = ["Frame", "Video", "VideoError", "VideoInfo", "open_video"]
@@ -31,6 +42,7 @@ ASSUMED_RATE_HZ = 25.0
 # Timestamps of these containers survive a seek. Elsewhere a resumed decode starts over, which is slow but exact.
 SEEKABLE_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts"})
 SAME_TIME_S = 1e-6
+NO_PICTURES = "The source sends no pictures any more. Check the camera."
 NOTHING_DECODED = (
     "No picture could be decoded: the video is damaged, cut short, or larger than 8192 x 4352. Send it whole."
 )
@@ -66,13 +78,16 @@ class Video:
         self._container = open_container(self._source, self._options, self._timeout_s)
         self._damaged = self._backward = 0
         self._cut_short: str | None = None
+        self._timing: LiveTiming | None = None
+        self._picture_at_s = time.monotonic()
         try:
             self._stream = choose_stream(self._container)
+            self._live = is_live(self._source, self._container)
             self._pictures = self._decode()
             first = next(self._pictures, None)
             if first is None:
                 raise VideoError("decode_failed", NOTHING_DECODED)
-            self.info = probe(self._container, self._stream, first)
+            self.info = probe(self._container, self._stream, first, live=self._live)
         except BaseException:
             self._container.close()
             raise
@@ -104,6 +119,7 @@ class Video:
         size: int | None = None,
         after_s: float | None = None,
         on_picture: Callable[[float], None] | None = None,
+        timing: LiveTiming | None = None,
     ) -> Iterator[Frame]:
         """Pictures in order of growing time.
 
@@ -112,12 +128,19 @@ class Video:
         `after_s`: only pictures later than that, in a later slot; exactly those that an uninterrupted run gives (a
         damaged stretch may look otherwise).
         `on_picture`: called with the time of each decoded picture, taken or not, before it is scaled.
+        `timing`: for a live source, what gives its pictures their times, in place of `after_s`.
 
         A damaged or cut file ends early, with a warning. Raises VideoError when a network source fails.
         """
         last_slot = None if after_s is None or sample_hz is None else _slot(after_s, sample_hz)
-        timed = self._timed(chain([self._first], self._pictures)) if after_s is None else self._resume(after_s)
+        pictures = chain([self._first], self._pictures)
+        if timing is not None:
+            timed = self._timed_live(pictures, timing)
+        else:
+            timed = self._timed(pictures) if after_s is None else self._resume(after_s)
         for picture, pts_s in timed:
+            if (picture.width, picture.height) != (self._last.width, self._last.height):
+                self.info = probe(self._container, self._stream, picture, live=self._live)
             if on_picture is not None:
                 on_picture(pts_s)
             if after_s is not None and pts_s <= after_s + SAME_TIME_S:
@@ -205,6 +228,18 @@ class Video:
             last_s = pts_s
             yield picture, pts_s
 
+    def _timed_live(self, pictures: Iterator[VideoFrame], timing: LiveTiming) -> Iterator[tuple[VideoFrame, float]]:
+        """Each picture with its time, as they come; those that are to be left out are counted there."""
+        self._timing = timing
+        # Motion JPEG has no timestamps: FFmpeg makes them up.
+        time_base = None if self._container.format.name == "mpjpeg" else self._stream.time_base
+        in_pieces = self._container.format.name == "hls"
+        for picture in pictures:
+            stamped_s = None if picture.pts is None or time_base is None else float(picture.pts * time_base)
+            media_s = timing.media_s(stamped_s, comes_in_pieces=in_pieces)
+            if media_s is not None:
+                yield picture, media_s
+
     def _decode(self, from_keyframe: bool = False) -> Iterator[VideoFrame]:
         """Pictures of the chosen stream; damage is counted and passed over."""
         usable_pts: int | None = None
@@ -213,11 +248,18 @@ class Video:
                 if packet is None or not packet.is_keyframe or packet.pts is None:
                     continue
                 usable_pts = packet.pts
+            if self._timing is not None and self._timing.waits_for_keyframe and packet is not None:
+                if not packet.is_keyframe:
+                    self._timing.dropped["decoder_behind"] += 1
+                    continue
+                self._timing.waits_for_keyframe = False
             try:
                 pictures = self._stream.decode(packet)
             except FFmpegError:
                 self._damaged += 1
                 continue
+            if pictures:
+                self._picture_at_s = time.monotonic()
             # Before its keyframe's time, a picture of an open group may lean on pictures that were not decoded.
             yield from (p for p in pictures if usable_pts is None or p.pts is None or p.pts >= usable_pts)
 
@@ -228,6 +270,8 @@ class Video:
         end_s = 0.0
         try:
             for packet in self._container.demux():
+                if self._live and time.monotonic() - self._picture_at_s > self._timeout_s:
+                    raise VideoError("source_timeout", NO_PICTURES)
                 if packet.pts is not None and packet.time_base is not None:
                     packet_end = (packet.pts + (packet.duration or 0)) * packet.time_base
                     end_s = max(end_s, float(packet_end) - start_s)

@@ -1,8 +1,7 @@
 """The decoder child process of one session: a source in, small RGB frames out over a pipe.
 
-It reads one line of JSON (`DecodeRequest`) from stdin and writes messages to stdout, each of them
-`kind: 1 byte, length: uint32, payload`, little-endian. It holds no torch, no asyncio, no pydantic: tens of these run
-beside each other. The pipe's back-pressure is what slows it down to the detector's speed.
+It holds no torch, no asyncio, no pydantic: tens of these run beside each other. On a file the pipe's back-pressure
+slows it down to the detector's speed; a live source is never held up.
 """
 
 import ctypes
@@ -10,77 +9,40 @@ import fcntl
 import json
 import os
 import signal
-import struct
 import sys
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 from model.container import is_url
 from model.video import Video, VideoError, open_video
 from service.confinement.confine import limit_resources, restrict_network, restrict_reading
+from service.decode_live import send_live
+from service.decode_messages import (
+    ALIVE,
+    ALIVE_EVERY_S,
+    ENDED,
+    ERROR,
+    FRAME,
+    FRAME_HEADER,
+    OPENED,
+    SNAPSHOT,
+    DecodeRequest,
+    Output,
+)
 
-HEADER = struct.Struct("<cI")
-FRAME_HEADER = struct.Struct("<ddf")
-OPENED, FRAME, SNAPSHOT, ALIVE, ENDED, ERROR = b"O", b"F", b"J", b"K", b"E", b"X"
-
-ALIVE_EVERY_S = 1.0
 # Room for a few frames, so that decoding and detection overlap.
 PIPE_BYTES = 256 * 1024
 PR_SET_PDEATHSIG = 1
 FAST_NICENESS = 5
 
 
-@dataclass(frozen=True)
-class DecodeRequest:
-    """What to decode, and how. `after_s` is the media time of the last frame that was analysed already.
-
-    A decoder may use `max_bytes` of address space and `max_cpu_s` of processor time before it is ended.
-    The parent's side puts in its own `parent_pid`, and for an address the `channel_fd` by which it makes connections.
-    """
-
-    address: str = field(repr=False)
-    options: Mapping[str, str] = field(repr=False)
-    sample_hz: float
-    size: int
-    pace: Literal["fast", "realtime"]
-    after_s: float | None
-    snapshot_hz: float
-    timeout_s: float
-    max_bytes: int = 2 * 1024**3
-    max_cpu_s: int = 6 * 3600
-    parent_pid: int = 0
-    channel_fd: int | None = None
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self) | {"options": dict(self.options)})
-
-
-class _Output:
-    """Messages to the parent."""
-
-    def __init__(self, pipe: BinaryIO) -> None:
-        self._pipe = pipe
-        self.sent_at_s = time.monotonic()
-
-    def send(self, kind: bytes, *payload: bytes | memoryview) -> None:
-        self._pipe.write(HEADER.pack(kind, sum(memoryview(part).nbytes for part in payload)))
-        for part in payload:
-            self._pipe.write(part)
-        self._pipe.flush()
-        self.sent_at_s = time.monotonic()
-
-    def send_json(self, kind: bytes, value: object) -> None:
-        self.send(kind, json.dumps(value).encode())
-
-
 class _Pace:
     """When each picture arrives: as soon as it is decoded, or, in real time, when a camera would have sent it."""
 
-    def __init__(self, request: DecodeRequest, output: _Output) -> None:
+    def __init__(self, request: DecodeRequest, output: Output) -> None:
         self._realtime = request.pace == "realtime"
         self._after_s = -1.0 if request.after_s is None else request.after_s
         self._output = output
@@ -97,27 +59,26 @@ class _Pace:
             due_s = self._zero_s + pts_s
             started_s = now_s
             while due_s > now_s:
-                self._tell_alive(now_s)
+                self._output.tell_alive(now_s)
                 time.sleep(min(due_s - now_s, ALIVE_EVERY_S))
                 now_s = time.monotonic()
             self.waited_s += now_s - started_s
             late_s = now_s - due_s
-        self._tell_alive(now_s)
+        self._output.tell_alive(now_s)
         self.arrived_unix_s = time.time() - late_s
-
-    def _tell_alive(self, now_s: float) -> None:
-        if now_s - self._output.sent_at_s >= ALIVE_EVERY_S:
-            self._output.send(ALIVE)
 
 
 def run(request: DecodeRequest, pipe: BinaryIO) -> None:
     """Decode the source and write all messages; the last one is ENDED or ERROR."""
-    output = _Output(pipe)
+    output = Output(pipe)
     output.send(ALIVE)
     try:
         with open_video(request.address, options=request.options, timeout_s=request.timeout_s) as video:
             output.send_json(OPENED, asdict(video.info))
-            _send_frames(request, video, output)
+            if video.info.live:
+                send_live(request, video, output)
+            else:
+                _send_frames(request, video, output)
             output.send_json(ENDED, {"warnings": video.warnings})
     except VideoError as error:
         output.send_json(ERROR, {"code": error.code, "detail": error.detail})
@@ -130,14 +91,14 @@ def run(request: DecodeRequest, pipe: BinaryIO) -> None:
         raise
 
 
-def _send_frames(request: DecodeRequest, video: Video, output: _Output) -> None:
+def _send_frames(request: DecodeRequest, video: Video, output: Output) -> None:
     pace = _Pace(request, output)
     snapshot_at_s = 0.0
     began_s = time.monotonic()
     frames = video.frames(request.sample_hz, request.size, request.after_s, pace.wait)
     for frame in frames:
         decode_s = time.monotonic() - began_s - pace.waited_s
-        output.send(FRAME, FRAME_HEADER.pack(frame.pts_s, pace.arrived_unix_s, decode_s), frame.image.data)
+        output.send(FRAME, FRAME_HEADER.pack(frame.pts_s, pace.arrived_unix_s, decode_s, False), frame.image.data)
         if request.snapshot_hz > 0 and time.monotonic() >= snapshot_at_s:
             snapshot_at_s = time.monotonic() + 1.0 / request.snapshot_hz
             output.send(SNAPSHOT, video.snapshot_jpeg())

@@ -18,10 +18,10 @@ import structlog
 from numpy.typing import NDArray
 
 from model.container import VideoError, VideoInfo, is_url
-from service import decode
+from service import decode_messages as kinds
 from service.confinement.address_policy import PUBLIC_ONLY, AddressPolicy
 from service.confinement.broker import ConnectionBroker
-from service.decode import DecodeRequest
+from service.decode_messages import DecodeRequest
 from service.sources import FORBIDDEN_ADDRESS, SourceForbidden
 
 # What the parent holds beyond the pipe; a full buffer pauses reading, the full pipe then pauses the child.
@@ -35,12 +35,23 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """A frame for the detector: RGB uint8 (size, size, 3), its media time, when it arrived, and what decoding cost."""
+    """A frame for the detector: RGB uint8 (size, size, 3), its media time, when it arrived, and what decoding cost.
+
+    `is_new_timeline`: a live source's timestamp that had nothing to do with those before.
+    """
 
     image: NDArray[np.uint8]
     pts_s: float
     arrived_unix_s: float
     decode_s: float
+    is_new_timeline: bool = False
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """How many frames of a live source were left out since the last message of this kind, by reason."""
+
+    frames: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -82,13 +93,13 @@ async def start_decoder(request: DecodeRequest, policy: AddressPolicy = PUBLIC_O
     asked = replace(request, parent_pid=os.getpid(), channel_fd=channel_fd)
     assert process.stdin is not None
     assert process.stdout is not None
-    decoder = Decoder(process, process.stdout, request, broker)
+    decoder = Decoder(process, process.stdin, process.stdout, request, broker)
     try:
         process.stdin.write(asked.to_json().encode() + b"\n")
-        process.stdin.close()
         yield decoder
     finally:
         decoder.kill()
+        process.stdin.close()
         # Reading to the end frees the pipe, which asyncio wants before it calls the process gone.
         await process.stdout.read()
         await process.wait()
@@ -116,12 +127,19 @@ class Decoder:
     """A running decoder child; made by `start_decoder`."""
 
     def __init__(
-        self, process: Process, stdout: asyncio.StreamReader, request: DecodeRequest, broker: ConnectionBroker | None
+        self,
+        process: Process,
+        stdin: asyncio.StreamWriter,
+        stdout: asyncio.StreamReader,
+        request: DecodeRequest,
+        broker: ConnectionBroker | None,
     ) -> None:
         self._process = process
+        self._stdin = stdin
         self._stdout = stdout
         self._broker = broker
         self._size = request.size
+        self._is_live = self._has_asked = False
         # Opening takes one deadline to connect and one to probe; afterwards the child gives a sign of life each second.
         self._silence_s = 2 * request.timeout_s + 5
 
@@ -136,8 +154,10 @@ class Decoder:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
 
-    async def messages(self) -> AsyncIterator[VideoInfo | DecodedFrame | Snapshot | Ended]:
-        """First a VideoInfo, then frames and snapshots, then Ended.
+    async def messages(self) -> AsyncIterator[VideoInfo | DecodedFrame | Dropped | Snapshot | Ended]:
+        """First a VideoInfo, then frames and snapshots, then Ended; another VideoInfo when the pictures change.
+
+        Of a live source, each time the newest frame; of a file all of them.
 
         Raises VideoError when the source fails or the child falls silent, SourceForbidden when it failed because it led
         to an address that is not permitted, DecoderDied when the child ends without a word.
@@ -147,25 +167,37 @@ class Decoder:
         except TimeoutError:
             raise DecoderDied(f"The decoder did not start within {START_WITHIN_S:.0f} s.") from None
         while True:
+            self._ask()
             try:
                 kind, payload = await self._read(self._silence_s)
             except TimeoutError:
                 detail = f"The source gave nothing for {self._silence_s:.0f} s. Check that it is up and reachable."
                 raise VideoError("source_timeout", detail) from None
-            if kind == decode.FRAME:
+            if kind == kinds.FRAME:
+                self._has_asked = False
                 yield self._frame(payload)
-            elif kind == decode.SNAPSHOT:
+            elif kind == kinds.SNAPSHOT:
                 yield Snapshot(payload)
-            elif kind == decode.OPENED:
-                yield VideoInfo(**json.loads(payload))
-            elif kind == decode.ENDED:
+            elif kind == kinds.DROPPED:
+                yield Dropped(json.loads(payload))
+            elif kind == kinds.OPENED:
+                info = VideoInfo(**json.loads(payload))
+                self._is_live = info.live
+                yield info
+            elif kind == kinds.ENDED:
                 yield Ended(tuple(json.loads(payload)["warnings"]))
                 return
-            elif kind == decode.ERROR:
+            elif kind == kinds.ERROR:
                 self._raise_if_refused()
                 raise _video_error(json.loads(payload))
-            elif kind != decode.ALIVE:
+            elif kind != kinds.ALIVE:
                 raise DecoderDied(f"The decoder sent a message of unknown kind {kind!r}.")
+
+    def _ask(self) -> None:
+        """Tell a live source's decoder that the next frame is wanted."""
+        if self._is_live and not self._has_asked:
+            self._stdin.write(b".")
+            self._has_asked = True
 
     def _raise_if_refused(self) -> None:
         if self._broker is not None and self._broker.refused:
@@ -176,7 +208,7 @@ class Decoder:
     async def _read(self, within_s: float) -> tuple[bytes, bytes]:
         try:
             async with asyncio.timeout(within_s):
-                kind, length = decode.HEADER.unpack(await self._stdout.readexactly(decode.HEADER.size))
+                kind, length = kinds.HEADER.unpack(await self._stdout.readexactly(kinds.HEADER.size))
                 if length > MAX_MESSAGE_BYTES:
                     raise DecoderDied(f"The decoder announced a message of {length} bytes.")
                 return kind, await self._stdout.readexactly(length)
@@ -184,9 +216,10 @@ class Decoder:
             raise DecoderDied("The decoder ended without a word.") from None
 
     def _frame(self, payload: bytes) -> DecodedFrame:
-        pts_s, arrived_unix_s, decode_s = decode.FRAME_HEADER.unpack_from(payload)
-        pixels = np.frombuffer(payload, np.uint8, offset=decode.FRAME_HEADER.size)
-        return DecodedFrame(pixels.reshape(self._size, self._size, 3), pts_s, arrived_unix_s, decode_s)
+        pts_s, arrived_unix_s, decode_s, is_new_timeline = kinds.FRAME_HEADER.unpack_from(payload)
+        pixels = np.frombuffer(payload, np.uint8, offset=kinds.FRAME_HEADER.size)
+        image = pixels.reshape(self._size, self._size, 3)
+        return DecodedFrame(image, pts_s, arrived_unix_s, decode_s, is_new_timeline)
 
 
 def _video_error(message: dict[str, Any]) -> VideoError:

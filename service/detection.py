@@ -35,7 +35,8 @@ class Detection:
         config = engine.config(record.model)
         self._engine = engine
         self._model = record.model
-        self._live = record.pace == "realtime"
+        self._live = record.pace == "realtime" or (record.video is not None and record.video.live)
+        self._interrupted = False
         self._labels = config.labels
         self._columns = [config.labels.index(label) for label in record.labels]
         self._rules = {label: rule for label, rule in config.start_rules.items() if label in record.labels}
@@ -63,22 +64,36 @@ class Detection:
         detection._stream = await engine.open_stream(record.model, live=detection._live, saved=saved.detector)
         return detection
 
+    def found_live(self) -> None:
+        """The source has turned out to be live: its frames go before those of files."""
+        self._live = True
+        if self._stream is not None:
+            self._stream.live = True
+
+    def interrupt(self) -> None:
+        """The source was away: however short that was, detection starts anew with the next frame."""
+        self._interrupted = True
+
     async def push(self, frame: DecodedFrame) -> Seen:
         """Analyse the next frame."""
         assert self._stream is not None
         gap_s: float | None = None
         ended_by_gap: tuple[ActionEnd, ...] = ()
-        if self.position_s is not None and frame.pts_s - self.position_s > GAP_S:
+        if self.position_s is not None and self._is_gap(frame, self.position_s):
             gap_s = frame.pts_s - self.position_s
             ended_by_gap = tuple(self._starts.gap(frame.pts_s))
             self.close()
             self._stream = await self._engine.open_stream(self._model, live=self._live)
+        self._interrupted = False
         step = await self._engine.push(self._stream, frame.image)
         scores = [float(score) for score in step.scores]
         self.position_s, self.frames = frame.pts_s, self.frames + 1
         decided = self._starts.push(frame.pts_s, scores)
         reported = [scores[column] for column in self._columns]
         return Seen(reported, decided, step.queue_s, step.infer_s, gap_s, ended_by_gap)
+
+    def _is_gap(self, frame: DecodedFrame, last_s: float) -> bool:
+        return self._interrupted or frame.is_new_timeline or frame.pts_s - last_s > GAP_S
 
     def finish(self) -> list[ActionEnd]:
         """The stream is over: what ends with it."""

@@ -1,11 +1,11 @@
 """One session: decoder -> engine -> starts -> log. The main loop of the product."""
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Literal, TypeVar
 
 import structlog
@@ -13,14 +13,25 @@ import structlog
 from model.container import VideoError, VideoInfo
 from model.state import StateInvalid
 from service.confinement.address_policy import AddressPolicy
-from service.decode import DecodeRequest
-from service.decoder_process import DecodedFrame, Decoder, DecoderDied, Ended, Snapshot, start_decoder
+from service.decode_messages import DecodeRequest
+from service.decoder_process import (
+    DecodedFrame,
+    Decoder,
+    DecoderDied,
+    Dropped,
+    Ended,
+    Snapshot,
+    start_decoder,
+)
 from service.detection import Detection
 from service.engine import Engine
 from service.errors import NotFound, ServiceError
 from service.journal import Journal
-from service.schemas import FailureCode, Video
+from service.outcome import INTERNAL_FAILURE, STREAM_ENDED, Outcome, SourceFailure, failed
+from service.reconnect import STABLE_S, file_delay_s, live_delay_s, zero_of_resumed_s
+from service.schemas import Video
 from service.settings import Settings
+from service.snapshots import keep_snapshot
 from service.sources import SourceForbidden, openable
 from service.store.base import Checkpoint, LeaseLost, SessionRecord, Store
 from service.telemetry import WorkerMetrics
@@ -32,23 +43,7 @@ CHECKPOINT_EVERY_S = 5.0
 COMMIT_EVERY_S = 0.5
 COMMIT_FAST_EVENTS_EVERY_S = 0.25
 STORE_RETRY_S = 0.5
-MAX_FAILURES_WITHOUT_PROGRESS = 3
-FIRST_RETRY_S = 0.25
-PASSING_CODES = frozenset({"source_unreachable", "source_timeout"})
-DECODER_DIED = "The decoder ended several times at the same place. The video may be damaged there; send it re-encoded."
-INTERNAL = "The server failed in an unexpected way; its log says more. Try again, and report it if it happens again."
-
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a session ended."""
-
-    state: Literal["completed", "stopped", "failed"]
-    code: FailureCode | None = None
-    detail: str | None = None
-    warnings: tuple[str, ...] = ()
 
 
 class Session:
@@ -73,11 +68,23 @@ class Session:
         self._halting: Literal["stop", "hand_over"] | None = None
         self._halted = asyncio.Event()
         self._committed_s = self._checkpointed_s = time.monotonic()
+        # The moment that is media time 0 of a live source.
+        self._zero_s: float | None = None
 
     @property
     def lag_s(self) -> float:
         """How old the newest frame was when its scores were there; 0 for sessions that are not live."""
-        return self._journal.lag_s if self.record.pace == "realtime" else 0.0
+        return self._journal.lag_s if self._is_in_real_time else 0.0
+
+    @property
+    def _is_live(self) -> bool:
+        """Whether the source plays on without us; False until it is open."""
+        video = self._journal.record.video
+        return video is not None and video.live
+
+    @property
+    def _is_in_real_time(self) -> bool:
+        return self.record.pace == "realtime" or self._is_live
 
     def stop(self) -> None:
         """End it as `stopped`, soon. Idempotent."""
@@ -120,7 +127,7 @@ class Session:
             raise
         except Exception:
             _log.exception("session failed", session=self.record.id)
-            return Outcome("failed", "internal", INTERNAL)
+            return INTERNAL_FAILURE
 
     async def _resumed(self) -> Detection:
         """The detection as the last checkpoint left it, or a new one."""
@@ -131,29 +138,38 @@ class Session:
             self._journal.update(position_s=0.0, frames=0)
             return await Detection.begin(self._engine, self.record)
         self._journal.update(position_s=checkpoint.position_s, frames=checkpoint.frames)
+        if self._is_live and self.record.started_at is not None:
+            self._zero_s = zero_of_resumed_s(
+                checkpoint.position_s, self.record.started_at, now_s=time.monotonic(), now=datetime.now(UTC)
+            )
         try:
-            return await Detection.resume(self._engine, self.record, checkpoint)
+            resumed = await Detection.resume(self._engine, self.record, checkpoint)
         except StateInvalid:
             self._journal.gap(checkpoint.position_s, 0.0)
             detection = await Detection.begin(self._engine, self.record)
             detection.position_s, detection.frames = checkpoint.position_s, checkpoint.frames
             return detection
+        if self._is_live:
+            resumed.interrupt()
+        return resumed
 
     async def _follow(self, detection: Detection) -> Outcome | None:
         """Analyse to the end of the source, through deaths of the decoder and of the connection."""
         failures = 0
         while self._halting is None:
-            began_at_s = detection.position_s
+            began_at_s, began_s = detection.position_s, time.monotonic()
             try:
                 return await self._analyse(detection)
             except (VideoError, SourceForbidden, DecoderDied) as error:
                 if self._halting is not None:
                     break
-                failures = failures + 1 if detection.position_s == began_at_s else 1
-                if failures >= MAX_FAILURES_WITHOUT_PROGRESS or not self._may_pass(error):
-                    return _failed(error)
-                await self._note_retry(error)
-            await self._pause(FIRST_RETRY_S * 4 ** (failures - 1))
+                was_good = time.monotonic() - began_s >= STABLE_S or not self._is_live
+                failures = 1 if was_good and detection.position_s != began_at_s else failures + 1
+                delay_s = self._delay_s(error, failures)
+                if delay_s is None:
+                    return failed(error)
+                await self._note_retry(error, detection)
+            await self._pause(delay_s)
         return None
 
     async def _analyse(self, detection: Detection) -> Outcome | None:
@@ -165,12 +181,19 @@ class Session:
             async for message in self._decoder.messages():
                 match message:
                     case DecodedFrame():
+                        self._note_zero(message)
                         self._journal.frame(message, await detection.push(message))
                         await self._commit_if_due()
                     case VideoInfo():
-                        await self._opened(message)
+                        await self._opened(message, detection)
+                    case Dropped():
+                        for reason, count in message.frames.items():
+                            self._metrics.dropped.labels(reason).inc(count)
                     case Snapshot():
-                        await self._keep_snapshot(message)
+                        path = self._settings.snapshots_dir / f"{self.record.id}.jpg"
+                        await keep_snapshot(path, message.jpeg, token=self.record.token)
+                    case Ended() if self._is_live:
+                        raise VideoError("source_unreachable", STREAM_ENDED)
                     case Ended():
                         return Outcome("completed", warnings=message.warnings)
                 if self._halting is not None:
@@ -191,40 +214,42 @@ class Session:
             timeout_s=self._settings.source_timeout_s,
             max_bytes=self._settings.decoder_max_bytes,
             max_cpu_s=self._settings.decoder_max_cpu_s,
+            zero_s=self._zero_s,
         )
 
-    async def _opened(self, info: VideoInfo) -> None:
+    async def _opened(self, info: VideoInfo, detection: Detection) -> None:
         self._journal.update(video=Video(**asdict(info)))
+        if info.live:
+            detection.found_live()
         if self._journal.record.started_at is None:
             self._journal.update(started_at=datetime.now(UTC))
         if self._journal.record.state != "running":
             self._journal.state("running")
         await self._commit(with_checkpoint=True)
 
-    async def _keep_snapshot(self, snapshot: Snapshot) -> None:
-        path = self._settings.snapshots_dir / f"{self.record.id}.jpg"
-        try:
-            await asyncio.to_thread(_replace, path, snapshot.jpeg, f".{self.record.token}.part")
-        except OSError as error:
-            _log.warning("snapshot not kept", session=self.record.id, error=str(error))
+    def _note_zero(self, frame: DecodedFrame) -> None:
+        if self._zero_s is None and self._is_live:
+            self._zero_s = time.monotonic() - max(0.0, time.time() - frame.arrived_unix_s) - frame.pts_s
 
-    def _may_pass(self, error: Exception) -> bool:
-        """Whether trying again may help: the decoder died, or a connection that had worked was lost."""
-        if isinstance(error, DecoderDied):
-            return True
-        was_running = self._journal.record.started_at is not None
-        return isinstance(error, VideoError) and error.code in PASSING_CODES and was_running and self._is_url
+    def _delay_s(self, error: SourceFailure, failures: int) -> float | None:
+        """How long to wait before the next try; None to give up."""
+        source = self.record.source
+        if not self._is_live:
+            has_worked = self._journal.record.started_at is not None and source.kind == "url"
+            return file_delay_s(error, failures, has_worked=has_worked)
+        down_s = 0.0 if self._zero_s is None else time.monotonic() - self._zero_s - self._journal.record.position_s
+        max_down_s = source.max_down_s if source.kind == "url" else None
+        return live_delay_s(error, failures, down_s=down_s, max_down_s=max_down_s, chance=random.random())
 
-    @property
-    def _is_url(self) -> bool:
-        return self.record.source.kind == "url"
-
-    async def _note_retry(self, error: Exception) -> None:
+    async def _note_retry(self, error: SourceFailure, detection: Detection) -> None:
         _log.warning("decoder starts again", session=self.record.id, error=str(error))
         if isinstance(error, DecoderDied):
             self._metrics.decoder_restarts.inc()
-            return
+            if not self._is_live:
+                return
         self._metrics.reconnects.inc()
+        if self._is_live:
+            detection.interrupt()
         if self._journal.record.state != "reconnecting":
             self._journal.state("reconnecting")
             await self._commit(with_checkpoint=True)
@@ -240,9 +265,7 @@ class Session:
     async def _commit_if_due(self) -> None:
         now_s = time.monotonic()
         waited_s = now_s - self._committed_s
-        events_due = self._journal.has_events and (
-            self.record.pace == "realtime" or waited_s >= COMMIT_FAST_EVENTS_EVERY_S
-        )
+        events_due = self._journal.has_events and (self._is_in_real_time or waited_s >= COMMIT_FAST_EVENTS_EVERY_S)
         if events_due or waited_s >= COMMIT_EVERY_S:
             checkpoint_due = now_s - self._checkpointed_s >= CHECKPOINT_EVERY_S
             await self._commit(with_checkpoint=self._journal.has_events or checkpoint_due)
@@ -276,15 +299,3 @@ class Session:
                 await self._halted.wait()
         except TimeoutError:
             return
-
-
-def _failed(error: VideoError | SourceForbidden | DecoderDied) -> Outcome:
-    if isinstance(error, DecoderDied):
-        return Outcome("failed", "decode_failed", DECODER_DIED)
-    return Outcome("failed", error.code, error.detail)
-
-
-def _replace(path: Path, content: bytes, suffix: str) -> None:
-    partial = path.with_suffix(suffix)
-    partial.write_bytes(content)
-    partial.replace(path)

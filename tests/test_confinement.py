@@ -12,7 +12,7 @@ from made_videos import write_video
 from model.video import VideoError
 from service.confinement.address_policy import PUBLIC_ONLY, AddressPolicy
 from service.confinement.broker import ConnectionBroker
-from service.decode import DecodeRequest
+from service.decode_messages import DecodeRequest
 from service.decoder_process import start_decoder
 
 CAMERAS = AddressPolicy((ip_network("127.0.0.1/32"),))

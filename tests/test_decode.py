@@ -17,7 +17,7 @@ from video_server import serve_folder
 
 from model.video import VideoError, VideoInfo, open_video
 from service.confinement.address_policy import AddressPolicy, read_nameservers
-from service.decode import DecodeRequest
+from service.decode_messages import DecodeRequest
 from service.decoder_process import DecodedFrame, DecoderDied, Ended, Snapshot, start_decoder
 
 LOOPBACK = AddressPolicy((ip_network("127.0.0.0/8"),), read_nameservers())
@@ -203,7 +203,7 @@ def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
     path = write_video(tmp_path / "v.mp4", count=300)
     program = (
         "import asyncio, sys\n"
-        "from service.decode import DecodeRequest\n"
+        "from service.decode_messages import DecodeRequest\n"
         "from service.decoder_process import start_decoder\n"
         "async def main():\n"
         "    asked = DecodeRequest(sys.argv[1], {}, 10.0, 32, 'realtime', None, 0.0, 5.0)\n"

@@ -11,7 +11,7 @@ from video_server import serve_answer, serve_folder
 
 from model.video import VideoError
 from service.confinement.address_policy import PUBLIC_ONLY, AddressPolicy, read_nameservers
-from service.decode import DecodeRequest
+from service.decode_messages import DecodeRequest
 from service.decoder_process import Ended, start_decoder
 from service.schemas import UrlSource
 from service.sources import SourceForbidden, openable

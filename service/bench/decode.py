@@ -8,7 +8,7 @@ import numpy as np
 from model.config import BACKGROUND, cake_xs
 from model.video import open_video
 from service.bench.clips import write_moving
-from service.decode import DecodeRequest
+from service.decode_messages import DecodeRequest
 from service.decoder_process import DecodedFrame, start_decoder
 
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}

@@ -1,0 +1,56 @@
+"""Keeping up with a live stream: media times as pictures come, and what to leave out when decoding falls behind."""
+
+import time
+from collections import Counter
+
+from model.live_clock import LiveClock, Moment
+
+# Pictures that come later than this for so long: the decoder is too slow, and goes on at the next keyframe.
+LATE_S = 2.0
+LATE_FOR_S = 1.0
+
+
+class LiveTiming:
+    """Used by `Video.frames` for one connection to a live source.
+
+    `dropped` counts what was left out, by reason; who reads it may clear it. `late_s` is how late the newest picture
+    came, and `is_new_timeline` whether its timestamp had nothing to do with those before.
+    """
+
+    def __init__(self, clock: LiveClock) -> None:
+        self._clock = clock
+        self._late_since_s: float | None = None
+        self._has_skipped = False
+        self.dropped: Counter[str] = Counter()
+        self.late_s = 0.0
+        self.is_new_timeline = False
+        self.waits_for_keyframe = False
+
+    def media_s(self, pts_s: float | None, *, comes_in_pieces: bool) -> float | None:
+        """Media time of the picture that was decoded just now; None if it is to be left out.
+
+        Pictures of a stream that comes in pieces, many at once, are held back until their time.
+        """
+        now_s = time.monotonic()
+        if comes_in_pieces and (early_s := self._clock.early_s(pts_s, now_s)) > 0:
+            time.sleep(early_s)
+            now_s = time.monotonic()
+        moment = self._clock.moment(pts_s, now_s)
+        if moment is None:
+            self.dropped["timestamp"] += 1
+            return None
+        self.late_s, self.is_new_timeline = moment.late_s, moment.is_new_timeline
+        self._keep_up(moment, now_s)
+        return moment.media_s
+
+    def _keep_up(self, moment: Moment, now_s: float) -> None:
+        if moment.late_s < LATE_S:
+            self._late_since_s, self._has_skipped = None, False
+        elif self._late_since_s is None:
+            self._late_since_s = now_s
+        elif now_s - self._late_since_s > LATE_FOR_S:
+            self._late_since_s = None
+            if self._has_skipped:
+                # It was not the decoder: the source itself is later than it was.
+                self._clock.restart()
+            self.waits_for_keyframe = self._has_skipped = not self._has_skipped

@@ -1,0 +1,75 @@
+"""The decoder child's side of a live source: the newest frame wins.
+
+The parent asks for each frame with one byte on stdin. Reading from the source never waits for it: a frame that is not
+asked for in time is replaced by a newer one and counted.
+"""
+
+import os
+import select
+import time
+from dataclasses import asdict
+
+from model.live import LiveTiming
+from model.live_clock import LiveClock
+from model.video import Frame, Video
+from service import decode_messages as messages
+from service.decode_messages import DecodeRequest, Output
+
+ASKS_FD = 0
+
+
+class _Newest:
+    """The newest frame that the parent has not got."""
+
+    def __init__(self, output: Output, timing: LiveTiming) -> None:
+        self._output = output
+        self._timing = timing
+        self._is_asked = False
+        self._waiting: tuple[bytes, memoryview] | None = None
+
+    def put(self, frame: Frame, decode_s: float) -> None:
+        arrived_unix_s = time.time() - self._timing.late_s
+        header = messages.FRAME_HEADER.pack(frame.pts_s, arrived_unix_s, decode_s, self._timing.is_new_timeline)
+        if self._waiting is not None:
+            self._timing.dropped["newer_frame"] += 1
+        self._waiting = header, frame.image.data
+
+    def send_if_asked(self) -> bool:
+        """Whether a frame was sent."""
+        if self._waiting is None or not self._asked():
+            return False
+        if self._timing.dropped:
+            self._output.send_json(messages.DROPPED, self._timing.dropped)
+            self._timing.dropped.clear()
+        self._output.send(messages.FRAME, *self._waiting)
+        self._waiting, self._is_asked = None, False
+        return True
+
+    def _asked(self) -> bool:
+        if not self._is_asked and select.select([ASKS_FD], [], [], 0)[0]:
+            self._is_asked = os.read(ASKS_FD, 1) != b""
+        return self._is_asked
+
+
+def send_live(request: DecodeRequest, video: Video, output: Output) -> None:
+    """Send the frames of a live source until it ends, and OPENED again whenever its pictures change their size."""
+    timing = LiveTiming(LiveClock(request.zero_s, request.after_s))
+    newest = _Newest(output, timing)
+    sent_info, snapshot_at_s = video.info, 0.0
+
+    def on_picture(_pts_s: float) -> None:
+        newest.send_if_asked()
+        output.tell_alive(time.monotonic())
+
+    began_s = time.thread_time()
+    for frame in video.frames(request.sample_hz, request.size, on_picture=on_picture, timing=timing):
+        if video.info != sent_info:
+            sent_info = video.info
+            output.send_json(messages.OPENED, asdict(sent_info))
+        # Waiting for the source is no work.
+        newest.put(frame, time.thread_time() - began_s)
+        is_due = request.snapshot_hz > 0 and time.monotonic() >= snapshot_at_s
+        if newest.send_if_asked() and is_due:
+            snapshot_at_s = time.monotonic() + 1.0 / request.snapshot_hz
+            output.send(messages.SNAPSHOT, video.snapshot_jpeg())
+        began_s = time.thread_time()

@@ -1,0 +1,77 @@
+"""GStreamer's RTSP server, as a program for the system's Python: `rtsp_program.py PORT`; prints its port.
+
+`/slow` and `/fast` show a moving ball, `/sound` has no video, `/strange` no codec that anybody knows; the user is
+`user`, the password `pass` (digest). SIGUSR1 changes the size of all pictures.
+"""
+
+import signal
+import sys
+
+import gi
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+
+BALL = (
+    "videotestsrc is-live=true pattern=ball ! capsfilter name=size caps=video/x-raw,format=I420,width=64,height=48,"
+    "framerate={rate_hz}/1 ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=5 !"
+    " rtph264pay name=pay0 pt=96 config-interval=-1"
+)
+SOUND = "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay name=pay0 pt=0"
+STRANGE = "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=10/1 ! rtpgstpay name=pay0 pt=96"
+MOUNTS = {
+    "/slow": BALL.format(rate_hz=8),
+    "/fast": BALL.format(rate_hz=25),
+    "/sound": SOUND,
+    "/strange": STRANGE,
+}
+
+
+def change_size(media: GstRtspServer.RTSPMedia) -> bool:
+    size = media.get_element().get_by_name("size")
+    if size is not None:
+        caps = size.get_property("caps").copy()
+        caps.set_value("width", 96)
+        size.set_property("caps", caps)
+    return GLib.SOURCE_CONTINUE
+
+
+def on_media(_factory: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTSPMedia) -> None:
+    GLib.unix_signal_add(GLib.PRIORITY_HIGH, signal.SIGUSR1, change_size, media)
+
+
+def main() -> None:
+    Gst.init(None)
+    server = GstRtspServer.RTSPServer()
+    server.set_address("127.0.0.1")
+    server.set_service(sys.argv[1])
+    for path, pipeline in MOUNTS.items():
+        factory = GstRtspServer.RTSPMediaFactory()
+        factory.set_launch(f"( {pipeline} )")
+        factory.set_shared(True)
+        factory.connect("media-configure", on_media)
+        permissions = GstRtspServer.RTSPPermissions()
+        for permission in ("access", "construct"):
+            permissions.add_permission_for_role("user", f"media.factory.{permission}", True)
+        factory.set_permissions(permissions)
+        server.get_mount_points().add_factory(path, factory)
+    server.set_auth(digest())
+    server.attach(None)
+    sys.stdout.write(f"{server.get_bound_port()}\n")
+    sys.stdout.flush()
+    GLib.MainLoop().run()
+
+
+def digest() -> GstRtspServer.RTSPAuth:
+    auth = GstRtspServer.RTSPAuth()
+    auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+    token = GstRtspServer.RTSPToken()
+    token.set_string("media.factory.role", "user")
+    auth.add_digest("user", "pass", token)
+    return auth
+
+
+if __name__ == "__main__":
+    main()

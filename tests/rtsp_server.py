@@ -1,0 +1,57 @@
+"""A real RTSP server in a child process, that a test may stop, restart, silence and disturb."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PROGRAM = Path(__file__).with_name("rtsp_program.py")
+
+
+class RtspServer:
+    """GStreamer's, see `rtsp_program.py`; it keeps its port from one start to the next."""
+
+    def __init__(self) -> None:
+        self._port = 0
+        self._process: subprocess.Popen[str] | None = None
+
+    def url(self, path: str, *, user: str = "user:pass") -> str:
+        return f"rtsp://{user}@127.0.0.1:{self._port}/{path}"
+
+    def start(self) -> None:
+        """Returns when it listens."""
+        # The bindings to GStreamer come with the system's Python.
+        command = ["/usr/bin/python3", "-I", str(PROGRAM), str(self._port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert self._process.stdout is not None
+        self._port = int(self._process.stdout.readline())
+
+    def stop(self) -> None:
+        """At once, as when the power fails."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def silence(self) -> None:
+        """Keep all connections and say nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def change_size(self) -> None:
+        """Go on with wider pictures, 96 pixels in place of 64."""
+        self._signal(signal.SIGUSR1)
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+@contextmanager
+def rtsp_server() -> Iterator[RtspServer]:
+    server = RtspServer()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
