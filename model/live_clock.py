@@ -5,6 +5,7 @@ picture that took the shortest way sets it, so media time never runs ahead of th
 counts as late.
 """
 
+import math
 from dataclasses import dataclass
 
 # A timestamp that leaves its predecessor by so much more, or less, than the time that passed begins another timeline.
@@ -29,36 +30,32 @@ class LiveClock:
     """Media time of a session over one connection to its source.
 
     Args:
-        zero_s: the moment that is media time 0, on the clock of the arrivals; if None, the first arrival follows
-            `after_s`.
-        after_s: media time of the newest picture of earlier connections; all that follows is later.
+        zero_s: the moment that is media time 0, on the clock of the arrivals; None where there was no picture yet.
+        after_s: media time of the newest picture of earlier connections; all that follows is later, whatever `zero_s`.
     """
 
     def __init__(self, zero_s: float | None, after_s: float | None) -> None:
-        self._zero_s = zero_s
+        self._zero_s = math.inf if zero_s is None else zero_s
         self._newest_s = after_s
+        self._has_begun = False
         self._offset_s: float | None = None
         self._last: tuple[float, float] | None = None
 
     def early_s(self, pts_s: float | None, arrived_s: float) -> float:
         """For streams that come in pieces: how long to hold a picture back, at most JUMP_S, to play it at its time."""
-        if self._offset_s is None or self._zero_s is None or pts_s is None or self._has_jumped(pts_s, arrived_s):
+        if self._offset_s is None or pts_s is None or self._has_jumped(pts_s, arrived_s):
             return 0.0
         return min(JUMP_S, max(0.0, pts_s + self._offset_s - (arrived_s - self._zero_s)))
 
     def moment(self, pts_s: float | None, arrived_s: float) -> Moment | None:
         """Of the next picture, whose timestamp may be missing; None if it arrived together with one that counts."""
-        if self._zero_s is None:
-            self._zero_s = arrived_s - (self._newest_s or 0.0)
+        if not self._has_begun:
+            self._zero_s, self._has_begun = min(self._zero_s, arrived_s - (self._newest_s or 0.0)), True
         now_s = arrived_s - self._zero_s
         has_jumped = self._has_jumped(pts_s, arrived_s)
         media_s = now_s if pts_s is None else self._from_timestamp(pts_s, arrived_s, now_s, has_jumped)
         if self._newest_s is not None and media_s <= self._newest_s:
-            # It repeats or goes back: its arrival is all that is known of it.
-            media_s = now_s
-            if media_s <= self._newest_s:
-                return None
-            self._offset_s = None if pts_s is None else now_s - pts_s
+            return None
         self._newest_s = media_s
         return Moment(media_s, now_s - media_s, has_jumped)
 
@@ -67,15 +64,16 @@ class LiveClock:
         self._offset_s = None
 
     def _from_timestamp(self, pts_s: float, arrived_s: float, now_s: float, has_jumped: bool) -> float:
-        if self._offset_s is None or self._last is None or has_jumped:
-            self._offset_s = now_s - pts_s
-        else:
-            self._offset_s += YIELD_PER_S * (arrived_s - self._last[1])
-        self._last = pts_s, arrived_s
-        media_s = pts_s + self._offset_s
-        if not now_s - JUMP_S <= media_s <= now_s:
-            self._offset_s, media_s = now_s - pts_s, now_s
-        return media_s
+        last, self._last = self._last, (pts_s, arrived_s)
+        if self._offset_s is not None and last is not None:
+            self._offset_s += YIELD_PER_S * (arrived_s - last[1])
+            media_s = pts_s + self._offset_s
+            is_known = not has_jumped and pts_s > last[0] and media_s > (self._newest_s or 0.0)
+            if is_known and now_s - JUMP_S <= media_s <= now_s:
+                return media_s
+        # The first, or it repeats, goes back or leaps, or took a shorter way: its arrival is all that is known.
+        self._offset_s = now_s - pts_s
+        return now_s
 
     def _has_jumped(self, pts_s: float | None, arrived_s: float) -> bool:
         if pts_s is None or self._last is None:

@@ -68,12 +68,14 @@ async def submit(
     *,
     upload: Path | None = None,
     url: str | None = None,
+    source: Source | None = None,
     pace: Literal["fast", "realtime"] = "fast",
     labels: tuple[str, ...] = ("kick", "punch"),
 ) -> SessionRecord:
-    """Queue a session of an upload or a URL."""
+    """Queue a session of an upload, a URL or another source."""
     session_id = str(uuid.uuid4())
-    source: Source = UrlSource(url=url) if url is not None else UploadSource(filename="v.mp4")
+    if source is None:
+        source = UrlSource(url=url) if url is not None else UploadSource(filename="v.mp4")
     if upload is not None:
         shutil.copyfile(upload, settings.uploads_dir / session_id)
     record = SessionRecord(

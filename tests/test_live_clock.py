@@ -1,0 +1,127 @@
+"""Whatever a camera's timestamps do, media time grows with the clock on the wall, and never ahead of it."""
+
+import math
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.live_clock import JUMP_S, LiveClock, Moment
+
+WAITS_S = st.floats(0.0, 20.0)
+STAMPS_S = st.none() | st.floats(-1e6, 1e6) | st.sampled_from([0.0, 0.04, 0.08])
+
+
+def moments(
+    pictures: list[tuple[float | None, float]], zero_s: float | None = None, after_s: float | None = None
+) -> list[Moment | None]:
+    clock = LiveClock(zero_s, after_s)
+    return [clock.moment(pts_s, arrived_s) for pts_s, arrived_s in pictures]
+
+
+def media(found: list[Moment | None]) -> list[float]:
+    return [moment.media_s for moment in found if moment is not None]
+
+
+def regular(
+    count: int, *, rate_hz: float = 10.0, pts_s: float = 500.0, arrived_s: float = 50.0
+) -> list[tuple[float | None, float]]:
+    return [(pts_s + i / rate_hz, arrived_s + i / rate_hz) for i in range(count)]
+
+
+@given(
+    stamps=st.lists(st.tuples(STAMPS_S, WAITS_S), min_size=1, max_size=40),
+    zero_s=st.none() | st.floats(-1e5, 100.0),
+    after_s=st.none() | st.floats(0.0, 1e5),
+)
+def test_media_time_grows_never_runs_ahead_and_never_stalls(
+    stamps: list[tuple[float | None, float]], zero_s: float | None, after_s: float | None
+) -> None:
+    arrivals_s = list(accumulate((wait_s for _, wait_s in stamps), initial=100.0))[1:]
+    found = moments([(pts_s, at_s) for (pts_s, _), at_s in zip(stamps, arrivals_s, strict=True)], zero_s, after_s)
+    start_s = min(arrivals_s[0] - (after_s or 0.0), math.inf if zero_s is None else zero_s)
+    newest_s = -1.0 if after_s is None else after_s
+    for moment, arrived_s in zip(found, arrivals_s, strict=True):
+        now_s = arrived_s - start_s
+        if moment is None:
+            assert now_s <= newest_s
+            continue
+        assert moment.media_s > newest_s
+        assert moment.media_s <= now_s
+        assert 0 <= moment.late_s <= JUMP_S + 1e-6
+        newest_s = moment.media_s
+
+
+def test_the_first_picture_is_zero_and_the_others_keep_the_distances_of_their_timestamps() -> None:
+    jitter_s = [0.0, 0.05, 0.02, 0.08, 0.0, 0.03]
+    pictures = [(pts_s, at_s + late_s) for (pts_s, at_s), late_s in zip(regular(6), jitter_s, strict=True)]
+    found = moments(pictures)
+    assert media(found) == pytest.approx([i / 10 for i in range(6)], abs=0.001)
+    assert [m.late_s for m in found if m] == pytest.approx(jitter_s, abs=0.001)
+
+
+def test_what_queued_up_before_the_first_picture_collapses_and_the_rest_is_on_time() -> None:
+    queued = [(pts_s, 52.0 + i * 0.001) for i, (pts_s, _) in enumerate(regular(20))]
+    fresh = [(pts_s, at_s + 0.02) for pts_s, at_s in regular(40)[20:]]
+    found = media(moments([*queued, *fresh]))
+    assert found[19] < 0.1
+    assert [b - a for a, b in pairwise(found[20:])] == pytest.approx([0.1] * 19, abs=0.001)
+
+
+def test_a_burst_after_a_short_stall_keeps_its_own_times() -> None:
+    pictures = regular(40)
+    held_up = [(pts_s, max(at_s, 53.0)) if at_s > 51.5 else (pts_s, at_s) for pts_s, at_s in pictures]
+    assert media(moments(held_up)) == pytest.approx([i / 10 for i in range(40)], abs=0.01)
+
+
+@pytest.mark.parametrize("jump_s", [-400.0, 3600.0, 26 * 3600.0])
+def test_a_jump_of_the_timestamps_is_told_and_does_not_move_media_time(jump_s: float) -> None:
+    before, after = regular(20)[:10], regular(20)[10:]
+    found = moments([*before, *((pts_s + jump_s, at_s) for pts_s, at_s in after if pts_s is not None)])
+    assert media(found) == pytest.approx([i / 10 for i in range(20)], abs=0.001)
+    assert [i for i, moment in enumerate(found) if moment and moment.is_new_timeline] == [10]
+
+
+@pytest.mark.parametrize("stamp", [None, 7.0])
+def test_timestamps_that_are_missing_or_stand_still_leave_the_arrivals(stamp: float | None) -> None:
+    found = moments([(stamp, at_s) for _, at_s in regular(60)])
+    assert media(found) == pytest.approx([i / 10 for i in range(60)], abs=0.001)
+
+
+@pytest.mark.parametrize("drift", [-5e-4, 5e-4])
+def test_a_camera_whose_clock_runs_wrong_does_not_fall_behind(drift: float) -> None:
+    found = moments([(i * (1 + drift), float(i)) for i in range(36_000)])
+    assert all(moment is not None and moment.late_s < 0.01 for moment in found)
+    assert not any(moment is not None and moment.is_new_timeline for moment in found)
+
+
+def test_a_later_connection_goes_on_where_the_clock_on_the_wall_stands() -> None:
+    assert media(moments(regular(3, arrived_s=160.0), zero_s=100.0, after_s=20.0)) == pytest.approx([60.0, 60.1, 60.2])
+
+
+def test_where_the_clock_was_set_back_time_goes_on_right_after_the_last_frame() -> None:
+    found = media(moments(regular(5, arrived_s=160.0), zero_s=145.0, after_s=20.0))
+    assert found == pytest.approx([20.1, 20.2, 20.3, 20.4])
+
+
+def test_pieces_that_come_early_are_held_back_until_their_time() -> None:
+    clock = LiveClock(None, None)
+    assert clock.early_s(0.0, 50.0) == 0.0
+    clock.moment(0.0, 50.0)
+    assert clock.early_s(0.5, 50.1) == pytest.approx(0.4, abs=0.001)
+    assert clock.early_s(0.5, 50.6) == 0.0
+    assert clock.early_s(1000.0, 50.6) == 0.0
+    assert clock.early_s(None, 50.6) == 0.0
+
+
+def test_a_stream_that_is_later_as_a_whole_may_be_taken_as_it_is() -> None:
+    clock = LiveClock(None, None)
+    clock.moment(0.0, 50.0)
+    late = clock.moment(1.0, 53.5)
+    assert late is not None
+    assert late.late_s == pytest.approx(2.5, abs=0.01)
+    clock.restart()
+    restarted = clock.moment(1.1, 53.6)
+    assert restarted is not None
+    assert (restarted.late_s, restarted.media_s) == (0.0, pytest.approx(3.6))
