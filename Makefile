@@ -6,7 +6,7 @@ SAMPLE := samples/mocap.mp4
 # Where pip finds a CPU build of PyTorch; see "Install" in README.md.
 CAKE_TORCH_INDEX ?=
 PIP_INDEX := $(if $(CAKE_TORCH_INDEX),--extra-index-url $(CAKE_TORCH_INDEX))
-APT := chromium redis-server \
+APT := chromium redis-server ffmpeg \
 	python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
 
 .PHONY: run test lint format bench clean system-packages
@@ -30,7 +30,7 @@ format: $(VENV)/installed-dev
 bench: $(VENV)/installed
 	$(BIN)/cake bench
 
-system-packages: ## Chromium, Redis and GStreamer for the tests, through apt where this user may install
+system-packages: ## Chromium, Redis, FFmpeg and GStreamer for the tests, through apt where this user may install
 	@missing=""; for package in $(APT); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \

@@ -34,7 +34,8 @@ class LiveTiming:
         now_s = time.monotonic()
         if comes_in_pieces and (early_s := self._clock.early_s(pts_s, now_s)) > 0:
             time.sleep(early_s)
-            now_s = time.monotonic()
+            # Not the clock again: what the sleep took too long would add up to a growing delay.
+            now_s += early_s
         moment = self._clock.moment(pts_s, now_s)
         if moment is None:
             self.dropped["timestamp"] += 1

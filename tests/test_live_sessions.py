@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from live_servers import http_camera
 from prometheus_client import CollectorRegistry
 from rtsp_server import RtspServer, rtsp_server
 from session_kit import a_worker, decoders_of, make_settings, states, store_of, submit, write_lively_video
@@ -171,6 +172,17 @@ async def test_a_camera_that_is_away_for_longer_than_the_caller_waits_fails_the_
         record, events = await running.record(), await running.events()
     assert (record.state, record.code) == ("failed", "source_unreachable")
     assert states(events) == ["queued", "starting", "running", "reconnecting", "failed"]
+
+
+async def test_a_broadcast_that_ends_is_opened_again_and_a_film_that_ends_is_complete(place: Place) -> None:
+    with http_camera() as host:
+        async with place.session(f"{host}/once") as running:
+            await running.reaches(lambda record: record.state == "reconnecting")
+            await running.reaches(lambda record: record.frames > 8)
+            assert len(await running.gaps()) >= 1
+        async with place.session(f"{host}/ended.m3u8") as film:
+            await film.task
+            assert (await film.record()).state == "completed"
 
 
 async def test_a_first_connection_that_fails_ends_the_session(place: Place, camera: RtspServer) -> None:
