@@ -262,6 +262,18 @@ class Scores(Wire):
     scores: list[list[float]] = Field(description="For each frame one score in [0, 1] per label.")
 
 
+class SourceLimits(Wire):
+    max_upload_bytes: int
+    max_pixels: int = Field(description="Of one picture.")
+    source_timeout_s: float = Field(description="To open a source, and to get its next picture.")
+
+
+class Capabilities(Wire):
+    schemes: list[str] = Field(description="Of the addresses that a session may name.", examples=[["https", "rtsp"]])
+    video_codecs: list[str] = Field(description="As FFmpeg names them.", examples=[["h264", "hevc"]])
+    limits: SourceLimits
+
+
 class ModelInfo(Wire):
     name: str
     version: str = Field(description="Prefix of the SHA-256 of the weights.")
