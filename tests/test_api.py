@@ -158,6 +158,7 @@ async def test_the_openapi_description_is_complete(server: Running) -> None:
         "/v1/sessions/{session_id}/scores",
         "/v1/sessions/{session_id}/snapshot.jpg",
         "/v1/tickets",
+        "/v1/capabilities",
         "/v1/models",
         "/livez",
         "/readyz",

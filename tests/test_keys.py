@@ -105,6 +105,7 @@ ROUTES = {
     ("GET", "/v1/sessions/x"): "sessions:read",
     ("GET", "/v1/sessions/x/scores"): "sessions:read",
     ("GET", "/v1/sessions/x/snapshot.jpg"): "sessions:read",
+    ("GET", "/v1/capabilities"): "sessions:read",
     ("GET", "/v1/models"): "sessions:read",
     ("POST", "/v1/sessions"): "sessions:write",
     ("DELETE", "/v1/sessions/x"): "sessions:write",
