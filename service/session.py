@@ -14,15 +14,7 @@ from model.container import VideoError, VideoInfo
 from model.state import StateInvalid
 from service.confinement.address_policy import AddressPolicy
 from service.decode_messages import DecodeRequest
-from service.decoder_process import (
-    DecodedFrame,
-    Decoder,
-    DecoderDied,
-    Dropped,
-    Ended,
-    Snapshot,
-    start_decoder,
-)
+from service.decoder_process import DecodedFrame, Decoder, DecoderDied, Dropped, Ended, Snapshot, start_decoder
 from service.detection import Detection
 from service.engine import Engine
 from service.errors import NotFound, ServiceError
