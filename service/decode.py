@@ -19,6 +19,7 @@ from typing import BinaryIO
 from model.container import is_url
 from model.video import Video, VideoError, open_video
 from service.confinement.confine import limit_resources, restrict_network, restrict_reading
+from service.confinement.syscall_filter import ConfinementUnavailable
 from service.decode_live import send_live
 from service.decode_messages import (
     ALIVE,
@@ -35,6 +36,9 @@ from service.decode_messages import (
 
 # Room for a few frames, so that decoding and detection overlap.
 PIPE_BYTES = 256 * 1024
+NOT_CONFINED = (
+    "This server cannot hold its decoders to their sources: that takes Linux 5.14 with seccomp. Its log says more."
+)
 PR_SET_PDEATHSIG = 1
 FAST_NICENESS = 5
 
@@ -69,10 +73,11 @@ class _Pace:
 
 
 def run(request: DecodeRequest, pipe: BinaryIO) -> None:
-    """Decode the source and write all messages; the last one is ENDED or ERROR."""
+    """Confine this process, decode the source and write all messages; the last one is ENDED or ERROR."""
     output = Output(pipe)
     output.send(ALIVE)
     try:
+        _confine(request)
         with open_video(request.address, options=request.options, timeout_s=request.timeout_s) as video:
             output.send_json(OPENED, asdict(video.info))
             if video.info.live:
@@ -84,6 +89,8 @@ def run(request: DecodeRequest, pipe: BinaryIO) -> None:
         output.send_json(ERROR, {"code": error.code, "detail": error.detail})
     except BrokenPipeError:
         raise
+    except ConfinementUnavailable:
+        output.send_json(ERROR, {"code": "internal", "detail": NOT_CONFINED, "traceback": traceback.format_exc()})
     except Exception:
         # The parent logs it and fails the session: this process has no log of its own.
         detail = "The decoder failed in an unexpected way. Please report it with the server's log."
@@ -130,7 +137,6 @@ def main() -> None:
     pipe_fd = os.dup(1)
     os.dup2(2, 1)
     fcntl.fcntl(pipe_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    _confine(request)
     with os.fdopen(pipe_fd, "wb") as pipe:
         run(request, pipe)
 
