@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import av
 import av.error
@@ -33,6 +33,9 @@ STILL_IMAGE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})
 MAX_RATE_HZ = 1000.0
 
 NO_ANSWER = "The source did not answer in time. Check that it is up and reachable."
+NO_PUSHED_VIDEO = (
+    "What was pushed is not a video that can be read as it comes. Push MPEG-TS, Matroska, WebM or fragmented MP4."
+)
 NO_DECODER = "There is no decoder for this video's codec. Send it as H.264."
 
 VideoErrorCode = Literal[
@@ -72,32 +75,42 @@ class VideoInfo:
     live: bool = False
 
 
-def is_url(source: str) -> bool:
+class ByteStream(Protocol):
+    """A video that comes as bytes, front to back. What `read` raises comes out of the decoding that asked for them."""
+
+    def read(self, max_bytes: int, /) -> bytes:
+        """At least one byte; none at the end of the video."""
+
+
+def is_url(source: str | ByteStream) -> bool:
     """Whether a source is an address rather than a path."""
-    return "://" in source
+    return isinstance(source, str) and "://" in source
 
 
-def scheme_of(source: str) -> str:
+def scheme_of(source: str | ByteStream) -> str:
     """The scheme of an address, in small letters; empty for a path."""
-    return source.partition("://")[0].lower() if is_url(source) else ""
+    return source.partition("://")[0].lower() if isinstance(source, str) and is_url(source) else ""
 
 
-def is_live(source: str, container: InputContainer) -> bool:
+def is_live(source: str | ByteStream, container: InputContainer) -> bool:
     """Whether an open source is a camera or a broadcast: by its scheme, motion JPEG, or a playlist without an end."""
     if scheme_of(source) in LIVE_SCHEMES or container.format.name == "mpjpeg":
         return True
     return container.format.name == "hls" and container.duration is None
 
 
-def open_container(source: str, options: Mapping[str, str], timeout_s: float) -> InputContainer:
-    """Open a path or URL and read its header. `options` are FFmpeg's and win over the defaults. Raises VideoError."""
+def open_container(source: str | ByteStream, options: Mapping[str, str], timeout_s: float) -> InputContainer:
+    """Open a path, a URL or a stream of bytes and read its header. Raises VideoError.
+
+    `options` are FFmpeg's and win over the defaults.
+    """
     defaults = {"max_pixels": str(MAX_PIXELS), "protocol_whitelist": "file", "format_whitelist": FILE_FORMATS}
     if is_url(source):
         timeout_us = str(int(timeout_s * 1e6))
         defaults |= {"protocol_whitelist": URL_PROTOCOLS, "format_whitelist": URL_FORMATS, "rw_timeout": timeout_us}
-    if scheme_of(source) in LIVE_SCHEMES:
+    if scheme_of(source) in LIVE_SCHEMES or not isinstance(source, str):
         defaults |= LIVE_OPTIONS
-    address = source if is_url(source) else f"file:{source}"
+    address = f"file:{source}" if isinstance(source, str) and not is_url(source) else source
     began_s = time.monotonic()
     try:
         return av.open(
@@ -134,15 +147,20 @@ def choose_stream(container: InputContainer) -> VideoStream:
     return stream
 
 
-def probe(container: InputContainer, stream: VideoStream, picture: VideoFrame, *, live: bool) -> VideoInfo:
+def probe(
+    source: str | ByteStream, container: InputContainer, stream: VideoStream, picture: VideoFrame, *, live: bool
+) -> VideoInfo:
     """What is known of a stream once a picture of it is decoded."""
     rotation_deg = -90 * round(picture.rotation / 90) % 360
     width, height = picture.width, picture.height
     if rotation_deg in (90, 270):
         width, height = height, width
-    duration_s = container.duration / av.time_base if container.duration and not live else None
-    if stream.duration and stream.time_base and not live:
-        duration_s = float(stream.duration * stream.time_base)
+    duration_s = None
+    # Of what comes as bytes it may be the length of the first fragment.
+    if isinstance(source, str) and not live:
+        duration_s = container.duration / av.time_base if container.duration else None
+        if stream.duration and stream.time_base:
+            duration_s = float(stream.duration * stream.time_base)
     codec = stream.codec_context.codec.name
     return VideoInfo(codec, width, height, plausible_rate_hz(stream.average_rate), duration_s, rotation_deg, live)
 
@@ -152,7 +170,7 @@ def plausible_rate_hz(rate: Fraction | None) -> float | None:
     return float(rate) if rate is not None and 0 < rate <= MAX_RATE_HZ else None
 
 
-def source_error(source: str, error: FFmpegError) -> VideoError:
+def source_error(source: str | ByteStream, error: FFmpegError) -> VideoError:
     """The stable code and sentence for what FFmpeg says of a source; its own text may hold the address."""
     match error:
         case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
@@ -171,6 +189,8 @@ def source_error(source: str, error: FFmpegError) -> VideoError:
             )
         case av.error.FileNotFoundError() | av.error.PermissionError() | av.error.IsADirectoryError():
             return VideoError("source_unreachable", "The file cannot be read. Check that it exists and is a video.")
+    if not isinstance(source, str):
+        return VideoError("source_unsupported", NO_PUSHED_VIDEO)
     if is_url(source):
         if isinstance(error, OSError):
             return VideoError("source_unreachable", "The source cannot be reached. Check the host, port and network.")

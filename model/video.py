@@ -22,6 +22,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from model.container import (
+    ByteStream,
     VideoError,
     VideoInfo,
     choose_stream,
@@ -56,12 +57,19 @@ class Frame:
     pts_s: float
 
 
-def open_video(source: str | Path, *, options: Mapping[str, str] | None = None, timeout_s: float = 10) -> "Video":
-    """Open a file or URL and decode its first picture. `options` are FFmpeg's and win over the safe defaults.
+def open_video(
+    source: str | Path | ByteStream,
+    *,
+    options: Mapping[str, str] | None = None,
+    timeout_s: float = 10,
+    live: bool = False,
+) -> "Video":
+    """Open a file, a URL or a stream of bytes and decode its first picture.
 
+    `options` are FFmpeg's and win over the safe defaults. `live`: it is a camera, though nothing of it says so.
     Raises VideoError.
     """
-    return Video(str(source), options or {}, timeout_s)
+    return Video(str(source) if isinstance(source, Path) else source, options or {}, timeout_s, live=live)
 
 
 class Video:
@@ -69,8 +77,8 @@ class Video:
 
     info: VideoInfo
 
-    def __init__(self, source: str, options: Mapping[str, str], timeout_s: float) -> None:
-        self._source, self._options, self._timeout_s = source, options, timeout_s
+    def __init__(self, source: str | ByteStream, options: Mapping[str, str], timeout_s: float, *, live: bool) -> None:
+        self._source, self._options, self._timeout_s, self._stated_live = source, options, timeout_s, live
         self._reformatter = VideoReformatter()
         self._open()
 
@@ -82,12 +90,12 @@ class Video:
         self._picture_at_s = time.monotonic()
         try:
             self._stream = choose_stream(self._container)
-            self._live = is_live(self._source, self._container)
+            self._live = self._stated_live or is_live(self._source, self._container)
             self._pictures = self._decode()
             first = next(self._pictures, None)
             if first is None:
                 raise VideoError("decode_failed", NOTHING_DECODED)
-            self.info = probe(self._container, self._stream, first, live=self._live)
+            self.info = probe(self._source, self._container, self._stream, first, live=self._live)
         except BaseException:
             self._container.close()
             raise
@@ -140,7 +148,7 @@ class Video:
             timed = self._timed(pictures) if after_s is None else self._resume(after_s)
         for picture, pts_s in timed:
             if (picture.width, picture.height) != (self._last.width, self._last.height):
-                self.info = probe(self._container, self._stream, picture, live=self._live)
+                self.info = probe(self._source, self._container, self._stream, picture, live=self._live)
             if on_picture is not None:
                 on_picture(pts_s)
             if after_s is not None and pts_s <= after_s + SAME_TIME_S:

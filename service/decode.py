@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -33,6 +34,7 @@ from service.decode_messages import (
     DecodeRequest,
     Output,
 )
+from service.push.pushed_video import PushedVideo
 
 # Room for a few frames, so that decoding and detection overlap.
 PIPE_BYTES = 256 * 1024
@@ -78,7 +80,7 @@ def run(request: DecodeRequest, pipe: BinaryIO) -> None:
     output.send(ALIVE)
     try:
         _confine(request)
-        with open_video(request.address, options=request.options, timeout_s=request.timeout_s) as video:
+        with _open(request) as video:
             output.send_json(OPENED, asdict(video.info))
             if video.info.live:
                 send_live(request, video, output)
@@ -98,6 +100,14 @@ def run(request: DecodeRequest, pipe: BinaryIO) -> None:
         raise
 
 
+def _open(request: DecodeRequest) -> Video:
+    if request.pushed_fd is None:
+        assert request.address is not None
+        return open_video(request.address, options=request.options, timeout_s=request.timeout_s)
+    pushed = PushedVideo(socket.socket(fileno=request.pushed_fd), request.timeout_s)
+    return open_video(pushed, timeout_s=request.timeout_s, live=request.pace == "realtime")
+
+
 def _send_frames(request: DecodeRequest, video: Video, output: Output) -> None:
     pace = _Pace(request, output)
     snapshot_at_s = 0.0
@@ -105,7 +115,11 @@ def _send_frames(request: DecodeRequest, video: Video, output: Output) -> None:
     frames = video.frames(request.sample_hz, request.size, request.after_s, pace.wait)
     for frame in frames:
         decode_s = time.monotonic() - began_s - pace.waited_s
-        output.send(FRAME, FRAME_HEADER.pack(frame.pts_s, pace.arrived_unix_s, decode_s, False), frame.image.data)
+        output.send(
+            FRAME,
+            FRAME_HEADER.pack(request.starts_at_s + frame.pts_s, pace.arrived_unix_s, decode_s, False),
+            frame.image.data,
+        )
         if request.snapshot_hz > 0 and time.monotonic() >= snapshot_at_s:
             snapshot_at_s = time.monotonic() + 1.0 / request.snapshot_hz
             output.send(SNAPSHOT, video.snapshot_jpeg())
@@ -122,7 +136,7 @@ def _die_with_parent(parent_pid: int) -> None:
 def _confine(request: DecodeRequest) -> None:
     """Hold this process to its source, before a byte of it is read."""
     limit_resources(max_bytes=request.max_bytes, max_cpu_s=request.max_cpu_s)
-    restrict_reading([] if is_url(request.address) else [Path(request.address)])
+    restrict_reading([] if request.address is None or is_url(request.address) else [Path(request.address)])
     restrict_network(request.channel_fd)
 
 

@@ -25,10 +25,12 @@ class DecodeRequest:
 
     A decoder may use `max_bytes` of address space and `max_cpu_s` of processor time before it is ended.
     `zero_s`: the moment, on the monotonic clock, that is media time 0 of a live source; its first picture if None.
-    The parent's side puts in its own `parent_pid`, and for an address the `channel_fd` by which it makes connections.
+    `starts_at_s`: media time of the first picture of a source that is not live.
+    The parent's side puts in its own `parent_pid`, for an address the `channel_fd` by which the child makes
+    connections, and for a pushed stream, which has no address, the `pushed_fd` by which it comes.
     """
 
-    address: str = field(repr=False)
+    address: str | None = field(repr=False)
     options: Mapping[str, str] = field(repr=False)
     sample_hz: float
     size: int
@@ -41,6 +43,8 @@ class DecodeRequest:
     zero_s: float | None = None
     parent_pid: int = 0
     channel_fd: int | None = None
+    starts_at_s: float = 0.0
+    pushed_fd: int | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self) | {"options": dict(self.options)})

@@ -8,7 +8,7 @@ import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,12 +73,16 @@ class DecoderDied(Exception):
 
 
 @asynccontextmanager
-async def start_decoder(request: DecodeRequest, policy: AddressPolicy = PUBLIC_ONLY) -> AsyncIterator["Decoder"]:
+async def start_decoder(
+    request: DecodeRequest, policy: AddressPolicy = PUBLIC_ONLY, pushed: socket.socket | None = None
+) -> AsyncIterator["Decoder"]:
     """A decoder child for as long as the context lasts; leaving it kills and reaps the child, also on cancellation.
 
-    It reaches the addresses that `policy` permits; none at all for a file.
+    It reaches the addresses that `policy` permits; none at all for a file, or for a stream that is `pushed`: that
+    connection is the child's from now on.
     """
-    with _connections(request, policy) as (broker, channel_fd):
+    with pushed or nullcontext(), _connections(request, policy) as (broker, channel_fd):
+        pushed_fd = None if pushed is None else pushed.fileno()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -88,9 +92,9 @@ async def start_decoder(request: DecodeRequest, policy: AddressPolicy = PUBLIC_O
             stderr=DEVNULL,
             limit=BUFFER_BYTES,
             env=_environment(),
-            pass_fds=() if channel_fd is None else (channel_fd,),
+            pass_fds=[fd for fd in (channel_fd, pushed_fd) if fd is not None],
         )
-    asked = replace(request, parent_pid=os.getpid(), channel_fd=channel_fd)
+    asked = replace(request, parent_pid=os.getpid(), channel_fd=channel_fd, pushed_fd=pushed_fd)
     assert process.stdin is not None
     assert process.stdout is not None
     decoder = Decoder(process, process.stdin, process.stdout, request, broker)
@@ -113,7 +117,7 @@ def _connections(request: DecodeRequest, policy: AddressPolicy) -> Iterator[tupl
 
     The decoder's end of the channel is open here until the decoder has been started.
     """
-    if not is_url(request.address):
+    if request.address is None or not is_url(request.address):
         yield None, None
         return
     ours, its = socket.socketpair()

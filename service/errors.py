@@ -89,6 +89,18 @@ class IdempotencyConflict(ServiceError):
     code, status, title = "idempotency_conflict", 409, "The idempotency key was used for another request"
 
 
+class NotAPush(ServiceError):
+    code, status, title = "not_a_push", 409, "This session fetches its video itself"
+
+
+class PushConflict(ServiceError):
+    code, status, title = "push_conflict", 409, "A stream is being pushed to this session already"
+
+
+class PushEnded(ServiceError):
+    code, status, title = "push_ended", 409, "The session takes no stream any more"
+
+
 class OverCapacity(ServiceError):
     code, status, title = "over_capacity", 503, "There is no capacity for this session now"
 

@@ -36,6 +36,17 @@ def live_delay_s(
     return None if down_s >= max_down_s else min(delay_s, max_down_s - down_s)
 
 
+def push_delay_s(error: SourceFailure, failures: int) -> float | None:
+    """How long to wait before a session takes another pushed stream; None to give up.
+
+    One that broke off may come again, for as long as the session waits for it. A decoder that died took its stream
+    along.
+    """
+    if isinstance(error, DecoderDied):
+        return 0.0 if failures < MAX_FAILURES_WITHOUT_PROGRESS else None
+    return 0.0 if error.code == "source_unreachable" else None
+
+
 def file_delay_s(error: SourceFailure, failures: int, *, has_worked: bool) -> float | None:
     """How long to wait before a file is read on, `failures` after the last new frame; None to give up.
 

@@ -1,15 +1,13 @@
-"""The wire: requests, sessions, events and models; problems are in `service.problem`.
+"""The wire: sessions, events and models. Requests are in `service.requests`, problems in `service.problem`.
 
 Times in media are seconds from the first frame of the session's video; moments are UTC.
 """
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import AnyUrl, BaseModel, ConfigDict, Field, TypeAdapter, UrlConstraints, field_validator, model_validator
-
-from service.webhooks.signature import secret_key
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 SessionState = Literal["queued", "starting", "running", "reconnecting", "completed", "stopped", "failed"]
 SESSION_STATES: tuple[SessionState, ...] = get_args(SessionState)
@@ -29,77 +27,13 @@ FailureCode = Literal[
 ]
 Pace = Literal["fast", "realtime"]
 EventId = Annotated[str, Field(pattern=r"^[0-9]{1,15}-[0-9]{1,9}$", examples=["12433-0"])]
-SOURCE_SCHEMES = ["http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "srt"]
-SourceUrl = Annotated[AnyUrl, UrlConstraints(max_length=4096, allowed_schemes=SOURCE_SCHEMES, host_required=True)]
 Transport = Literal["tcp", "udp"]
-WebhookUrl = Annotated[AnyUrl, UrlConstraints(max_length=2048, allowed_schemes=["http", "https"], host_required=True)]
 
 
 class Wire(BaseModel):
     """Base of all wire types: unknown fields are refused, instances do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-# Requests
-
-
-class UrlSourceRequest(Wire):
-    url: SourceUrl = Field(
-        description="Address of a video or a camera; GET /v1/capabilities has the schemes.",
-        examples=["https://example.org/clip.mp4", "rtsp://user:password@camera.example.org/stream"],
-    )
-    transport: Transport = Field(default="tcp", description="How an rtsp camera sends its video.")
-    max_down_s: float | None = Field(
-        default=None,
-        gt=0,
-        description="A live source that has been away for so long fails the session; without it, never.",
-    )
-
-    @model_validator(mode="after")
-    def _udp_is_for_rtsp(self) -> Self:
-        if self.transport == "udp" and self.url.scheme != "rtsp":
-            raise ValueError("transport udp is for rtsp addresses alone")
-        return self
-
-
-class WebhookRequest(Wire):
-    url: WebhookUrl = Field(description="Gets each event by POST, in order, at least once, signed.")
-    secret: str | None = Field(
-        default=None,
-        max_length=120,
-        description="`whsec_` and 24 to 64 bytes in base64, by which you check the signature; made for you if absent.",
-    )
-
-    @field_validator("secret")
-    @classmethod
-    def _is_a_secret(cls, value: str | None) -> str | None:
-        if value is not None:
-            secret_key(value)
-        return value
-
-
-class SessionOptions(Wire):
-    """What a caller may choose beside the video: the optional JSON part `session` of an upload."""
-
-    model: str | None = Field(
-        default=None, max_length=100, description="A name from GET /v1/models; the default model if absent."
-    )
-    labels: list[str] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=1000,
-        description="Report only these actions; all of the model's if absent.",
-    )
-    pace: Pace = Field(default="fast", description="`realtime` plays a file at its own speed, as a camera would.")
-    name: str | None = Field(default=None, max_length=200, description="A name for people; need not be unique.")
-    webhook: WebhookRequest | None = Field(default=None, description="Post this session's events to a URL.")
-
-
-class SessionRequest(SessionOptions):
-    """Analyse the video behind a URL."""
-
-    source: UrlSourceRequest
 
 
 # Sessions
@@ -117,7 +51,12 @@ class UrlSource(Wire):
     max_down_s: float | None = None
 
 
-Source = Annotated[UploadSource | UrlSource, Field(discriminator="kind")]
+class PushSource(Wire):
+    kind: Literal["push"] = "push"
+    max_down_s: float | None = None
+
+
+Source = Annotated[UploadSource | UrlSource | PushSource, Field(discriminator="kind")]
 
 
 class Video(Wire):
@@ -142,6 +81,7 @@ class SessionLinks(Wire):
     events: str
     scores: str
     snapshot: str
+    ingest: str | None = Field(description="Where a client pushes the video; null for other sources.")
 
 
 class Session(Wire):

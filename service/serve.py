@@ -11,7 +11,8 @@ import httpx
 import structlog
 
 from service.api.server import Server
-from service.schemas import ENDED_STATES, Session, SessionOptions, SessionPage
+from service.requests import SessionOptions
+from service.schemas import ENDED_STATES, Session, SessionPage
 
 POLL_S = 0.5
 RETRY_S = 3.0

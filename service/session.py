@@ -1,7 +1,6 @@
 """One session: decoder -> engine -> starts -> log. The main loop of the product."""
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -12,19 +11,19 @@ import structlog
 
 from model.container import VideoError, VideoInfo
 from model.state import StateInvalid
-from service.confinement.address_policy import AddressPolicy
-from service.decode_messages import DecodeRequest
-from service.decoder_process import DecodedFrame, Decoder, DecoderDied, Dropped, Ended, Snapshot, start_decoder
+from service.decoder_process import DecodedFrame, DecoderDied, Dropped, Ended, Snapshot
 from service.detection import Detection
 from service.engine import Engine
 from service.errors import NotFound, ServiceError
 from service.journal import Journal
+from service.opener import SourceOpener
 from service.outcome import INTERNAL_FAILURE, STREAM_ENDED, Outcome, SourceFailure, failed
-from service.reconnect import STABLE_S, file_delay_s, live_delay_s, zero_of_resumed_s
+from service.push.gate import PushGate
+from service.reconnect import STABLE_S
 from service.schemas import Video
 from service.settings import Settings
 from service.snapshots import keep_snapshot
-from service.sources import SourceForbidden, openable
+from service.sources import SourceForbidden
 from service.store.base import Checkpoint, LeaseLost, SessionRecord, Store
 from service.telemetry import WorkerMetrics
 
@@ -46,7 +45,13 @@ class Session:
     """
 
     def __init__(
-        self, record: SessionRecord, store: Store, engine: Engine, metrics: WorkerMetrics, settings: Settings
+        self,
+        record: SessionRecord,
+        store: Store,
+        engine: Engine,
+        metrics: WorkerMetrics,
+        settings: Settings,
+        gate: PushGate,
     ) -> None:
         self.record = record
         self._store = store
@@ -56,12 +61,10 @@ class Session:
         version = engine.version(record.model)
         self._journal = Journal(record.model_copy(update={"model_version": version}), store, metrics)
         self._detection: Detection | None = None
-        self._decoder: Decoder | None = None
+        self._opener = SourceOpener(record, engine.config(record.model), settings, gate)
         self._halting: Literal["stop", "hand_over"] | None = None
         self._halted = asyncio.Event()
         self._committed_s = self._checkpointed_s = time.monotonic()
-        # The moment that is media time 0 of a live source.
-        self._zero_s: float | None = None
 
     @property
     def lag_s(self) -> float:
@@ -73,6 +76,11 @@ class Session:
         """Whether the source plays on without us; False until it is open."""
         video = self._journal.record.video
         return video is not None and video.live
+
+    @property
+    def _is_passing(self) -> bool:
+        """Whether what is not read in time is lost: of cameras, and of streams that clients push."""
+        return self._is_live or self.record.source.kind == "push"
 
     @property
     def _is_in_real_time(self) -> bool:
@@ -89,9 +97,7 @@ class Session:
     def _halt(self, how: Literal["stop", "hand_over"]) -> None:
         self._halting = self._halting or how
         self._halted.set()
-        if self._decoder is not None:
-            # Whatever the main loop waits for comes from the decoder: it sees its death at once.
-            self._decoder.kill()
+        self._opener.halt()
 
     async def run(self) -> None:
         """Analyse the source. Returns when the session has ended, is handed over, or is another worker's by now."""
@@ -131,9 +137,9 @@ class Session:
             return await Detection.begin(self._engine, self.record)
         self._journal.update(position_s=checkpoint.position_s, frames=checkpoint.frames)
         if self._is_live and self.record.started_at is not None:
-            self._zero_s = zero_of_resumed_s(
-                checkpoint.position_s, self.record.started_at, now_s=time.monotonic(), now=datetime.now(UTC)
-            )
+            self._opener.resume_live(checkpoint.position_s, self.record.started_at)
+        if self.record.source.kind == "push" and self.record.state == "running":
+            self._journal.state("reconnecting")
         try:
             resumed = await Detection.resume(self._engine, self.record, checkpoint)
         except StateInvalid:
@@ -141,7 +147,7 @@ class Session:
             detection = await Detection.begin(self._engine, self.record)
             detection.position_s, detection.frames = checkpoint.position_s, checkpoint.frames
             return detection
-        if self._is_live:
+        if self._is_passing:
             resumed.interrupt()
         return resumed
 
@@ -157,7 +163,13 @@ class Session:
                     break
                 was_good = time.monotonic() - began_s >= STABLE_S or not self._is_live
                 failures = 1 if was_good and detection.position_s != began_at_s else failures + 1
-                delay_s = self._delay_s(error, failures)
+                delay_s = self._opener.delay_s(
+                    error,
+                    failures,
+                    is_live=self._is_live,
+                    has_worked=self._journal.record.started_at is not None,
+                    position_s=self._journal.record.position_s,
+                )
                 if delay_s is None:
                     return failed(error)
                 await self._note_retry(error, detection)
@@ -166,14 +178,11 @@ class Session:
 
     async def _analyse(self, detection: Detection) -> Outcome | None:
         """One decoder's life: its frames go to the detector, the scores to the start decoder, the events to the log."""
-        policy = self._settings.address_policy
-        async with start_decoder(self._request(detection.position_s, policy), policy) as self._decoder:
-            if self._halting is not None:
-                self._decoder.kill()
-            async for message in self._decoder.messages():
+        async with self._opener.open(detection.position_s) as decoder:
+            async for message in decoder.messages():
                 match message:
                     case DecodedFrame():
-                        self._note_zero(message)
+                        self._opener.note(message, is_live=self._is_live)
                         self._journal.frame(message, await detection.push(message))
                         await self._commit_if_due()
                     case VideoInfo():
@@ -184,30 +193,13 @@ class Session:
                     case Snapshot():
                         path = self._settings.snapshots_dir / f"{self.record.id}.jpg"
                         await keep_snapshot(path, message.jpeg, token=self.record.token)
-                    case Ended() if self._is_live:
+                    case Ended() if self._is_live and self.record.source.kind != "push":
                         raise VideoError("source_unreachable", STREAM_ENDED)
                     case Ended():
                         return Outcome("completed", warnings=message.warnings)
                 if self._halting is not None:
                     break
         return None
-
-    def _request(self, after_s: float | None, policy: AddressPolicy) -> DecodeRequest:
-        config = self._engine.config(self.record.model)
-        source = openable(self.record.source, self._settings.uploads_dir / self.record.id, policy)
-        return DecodeRequest(
-            address=source.address,
-            options=source.options,
-            sample_hz=config.sample_hz,
-            size=config.image_size,
-            pace=self.record.pace,
-            after_s=after_s,
-            snapshot_hz=self._settings.snapshot_hz,
-            timeout_s=self._settings.source_timeout_s,
-            max_bytes=self._settings.decoder_max_bytes,
-            max_cpu_s=self._settings.decoder_max_cpu_s,
-            zero_s=self._zero_s,
-        )
 
     async def _opened(self, info: VideoInfo, detection: Detection) -> None:
         self._journal.update(video=Video(**asdict(info)))
@@ -219,28 +211,14 @@ class Session:
             self._journal.state("running")
         await self._commit(with_checkpoint=True)
 
-    def _note_zero(self, frame: DecodedFrame) -> None:
-        if self._zero_s is None and self._is_live:
-            self._zero_s = time.monotonic() - max(0.0, time.time() - frame.arrived_unix_s) - frame.pts_s
-
-    def _delay_s(self, error: SourceFailure, failures: int) -> float | None:
-        """How long to wait before the next try; None to give up."""
-        source = self.record.source
-        if not self._is_live:
-            has_worked = self._journal.record.started_at is not None and source.kind == "url"
-            return file_delay_s(error, failures, has_worked=has_worked)
-        down_s = 0.0 if self._zero_s is None else time.monotonic() - self._zero_s - self._journal.record.position_s
-        max_down_s = source.max_down_s if source.kind == "url" else None
-        return live_delay_s(error, failures, down_s=down_s, max_down_s=max_down_s, chance=random.random())
-
     async def _note_retry(self, error: SourceFailure, detection: Detection) -> None:
         _log.warning("decoder starts again", session=self.record.id, error=str(error))
         if isinstance(error, DecoderDied):
             self._metrics.decoder_restarts.inc()
-            if not self._is_live:
+            if not self._is_passing:
                 return
         self._metrics.reconnects.inc()
-        if self._is_live:
+        if self._is_passing:
             detection.interrupt()
         if self._journal.record.state != "reconnecting":
             self._journal.state("reconnecting")
@@ -257,7 +235,9 @@ class Session:
     async def _commit_if_due(self) -> None:
         now_s = time.monotonic()
         waited_s = now_s - self._committed_s
-        events_due = self._journal.has_events and (self._is_in_real_time or waited_s >= COMMIT_FAST_EVENTS_EVERY_S)
+        # Nobody knows when a passing source sends the next frame.
+        at_once = self._is_in_real_time or self._is_passing
+        events_due = self._journal.has_events and (at_once or waited_s >= COMMIT_FAST_EVENTS_EVERY_S)
         if events_due or waited_s >= COMMIT_EVERY_S:
             checkpoint_due = now_s - self._checkpointed_s >= CHECKPOINT_EVERY_S
             await self._commit(with_checkpoint=self._journal.has_events or checkpoint_due)

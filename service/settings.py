@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     source_timeout_s: float = Field(
         default=10.0, gt=0, description="Deadline to open a source and to get its next frame."
     )
+    push_wait_s: float = Field(
+        default=60.0, gt=0, description="How long a session waits for a client to push its video, at first and again."
+    )
     source_allow: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
         default=(), description="Networks, separated by commas, that sources may be in though they are not public."
     )

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import certifi
 
 from service.confinement.address_policy import AddressPolicy, IPAddress
-from service.schemas import Source, UploadSource
+from service.schemas import PushSource, Source, UploadSource
 
 FORBIDDEN_ADDRESS = (
     "The source leads to an address that this server does not open. "
@@ -47,9 +47,12 @@ class SourceForbidden(Exception):
 
 @dataclass(frozen=True)
 class OpenableSource:
-    """A source that may be opened: a path or address, secrets included, and FFmpeg's options for it."""
+    """A source that may be opened: a path or address, secrets included, and FFmpeg's options for it.
 
-    address: str = field(repr=False)
+    A pushed one has no address: it comes by itself.
+    """
+
+    address: str | None = field(repr=False)
     options: dict[str, str] = field(repr=False)
 
 
@@ -60,6 +63,8 @@ def openable(source: Source, upload: Path, policy: AddressPolicy) -> OpenableSou
     """
     if isinstance(source, UploadSource):
         return OpenableSource(str(upload.resolve()), {})
+    if isinstance(source, PushSource):
+        return OpenableSource(None, {})
     check_url(source.url, policy)
     scheme = urlsplit(source.url).scheme
     options = {"protocol_whitelist": _PROTOCOLS[scheme], "tls_verify": "1", "ca_file": certifi.where()}

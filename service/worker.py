@@ -11,6 +11,7 @@ import stat
 import sys
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -20,6 +21,7 @@ from model.config import BACKGROUND
 from model.detector import Detector
 from service.engine import Engine
 from service.errors import ServiceError
+from service.push.gate import PushGate, open_gate
 from service.schemas import ModelInfo
 from service.session import Session
 from service.settings import Settings
@@ -45,13 +47,20 @@ class Worker:
     """Runs claimed sessions until `stop` is set."""
 
     def __init__(
-        self, info: WorkerInfo, store: Store, engine: Engine, metrics: WorkerMetrics, settings: Settings
+        self,
+        info: WorkerInfo,
+        store: Store,
+        engine: Engine,
+        metrics: WorkerMetrics,
+        settings: Settings,
+        gate: PushGate,
     ) -> None:
-        self._info = info
+        self._info = replace(info, push=gate.address)
         self._store = store
         self._engine = engine
         self._metrics = metrics
         self._settings = settings
+        self._gate = gate
         self._sessions: dict[str, Session] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -75,7 +84,7 @@ class Worker:
             if record is None:
                 await asyncio.sleep(CLAIM_EVERY_S)
             else:
-                session = Session(record, self._store, self._engine, self._metrics, self._settings)
+                session = Session(record, self._store, self._engine, self._metrics, self._settings, self._gate)
                 self._sessions[record.id] = session
                 sessions.create_task(self._run_session(session))
 
@@ -174,12 +183,12 @@ async def work(settings: Settings, detectors: Mapping[str, Detector]) -> None:
     settings.snapshots_dir.mkdir(parents=True, exist_ok=True)
     store = open_store(settings.resolved_store_url, scores_keep_s=settings.scores_keep_s)
     try:
-        async with Engine(detectors, metrics, torch_threads=settings.worker_threads) as engine:
+        async with Engine(detectors, metrics, torch_threads=settings.worker_threads) as engine, open_gate() as gate:
             worker_id = settings.worker_id or f"worker-{uuid.uuid4().hex[:8]}"
             capacity = await measure_capacity(engine, detectors, settings)
             models = tuple(describe(name, detector) for name, detector in detectors.items())
             info = WorkerInfo(worker_id, capacity, models)
-            await Worker(info, store, engine, metrics, settings).run(stop)
+            await Worker(info, store, engine, metrics, settings, gate).run(stop)
     finally:
         await store.close()
         signal.alarm(0)

@@ -57,6 +57,18 @@ def write_video(
     return path
 
 
+def remuxed(video: Path, container: str, options: dict[str, str] | None = None) -> Path:
+    """The same pictures in another container, written front to back."""
+    path = video.with_name(f"copy.{container}")
+    with av.open(str(video)) as source, av.open(str(path), "w", format=container, options=options or {}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    return path
+
+
 def write_audio(path: Path) -> Path:
     """Half a second of silence, as AAC."""
     with av.open(str(path), "w") as container:

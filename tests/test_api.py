@@ -12,7 +12,7 @@ from api_kit import problem, stored_uploads, upload
 from running_server import MODEL, Running, running_server
 
 from service.api.server import listen
-from service.schemas import SessionRequest
+from service.requests import SessionRequest
 from service.store.base import ScoreRow
 
 
@@ -154,6 +154,7 @@ async def test_the_openapi_description_is_complete(server: Running) -> None:
     assert {path for _, path in operations} == {
         "/v1/sessions",
         "/v1/sessions/{session_id}",
+        "/v1/sessions/{session_id}/stream",
         "/v1/sessions/{session_id}/events",
         "/v1/sessions/{session_id}/scores",
         "/v1/sessions/{session_id}/snapshot.jpg",

@@ -18,6 +18,7 @@ from tiny_model import checkpoint_for
 
 from model.detector import Detector
 from service.engine import Engine
+from service.push.gate import PushGate, open_gate
 from service.schemas import Event, SessionGapEvent, UrlSource, event_key
 from service.session import Session
 from service.settings import Settings
@@ -64,8 +65,16 @@ class Running:
 class Place:
     """One worker's surroundings."""
 
-    def __init__(self, settings: Settings, store: Store, engine: Engine, metrics: WorkerMetrics, detector: Detector):
-        self.settings, self.store, self.engine, self.metrics = settings, store, engine, metrics
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        engine: Engine,
+        metrics: WorkerMetrics,
+        detector: Detector,
+        gate: PushGate,
+    ) -> None:
+        self.settings, self.store, self.engine, self.metrics, self.gate = settings, store, engine, metrics, gate
         self._detector = detector
 
     @asynccontextmanager
@@ -76,7 +85,7 @@ class Place:
             await submit(self.store, self.settings, source=UrlSource.model_validate({"url": url, **options}))
         record = await self.store.claim_session("w1")
         assert record is not None
-        session = Session(record, self.store, self.engine, self.metrics, self.settings)
+        session = Session(record, self.store, self.engine, self.metrics, self.settings, self.gate)
         running = Running(session, self.store, asyncio.create_task(session.run()))
         yield running
         session.stop()
@@ -99,8 +108,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def place(model: Path, tmp_path: Path) -> AsyncIterator[Place]:
     settings = make_settings(tmp_path / "data", model)
     detector, metrics, store = Detector.load(model), WorkerMetrics(CollectorRegistry()), store_of(settings)
-    async with Engine({"tiny": detector}, metrics) as engine:
-        yield Place(settings, store, engine, metrics, detector)
+    async with Engine({"tiny": detector}, metrics) as engine, open_gate() as gate:
+        yield Place(settings, store, engine, metrics, detector, gate)
     await store.close()
 
 

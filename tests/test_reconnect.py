@@ -14,6 +14,7 @@ from service.reconnect import (
     backoff_s,
     file_delay_s,
     live_delay_s,
+    push_delay_s,
     zero_of_resumed_s,
 )
 from service.sources import SourceForbidden
@@ -69,3 +70,10 @@ def test_media_time_of_a_resumed_session_is_the_time_since_it_began() -> None:
     later = began + timedelta(seconds=90)
     assert zero_of_resumed_s(60.0, began, now_s=1000.0, now=later) == 910.0
     assert zero_of_resumed_s(60.0, began, now_s=1000.0, now=began - timedelta(days=1)) == 940.0
+
+
+def test_a_pushed_stream_that_broke_off_is_waited_for_and_one_that_kills_decoders_is_given_up() -> None:
+    assert push_delay_s(LOST, 10**6) == 0.0
+    assert push_delay_s(VideoError("source_timeout", "Nothing came."), 1) is None
+    assert push_delay_s(VideoError("source_unsupported", "Garbage."), 1) is None
+    assert [push_delay_s(DecoderDied("Died."), failures) for failures in (1, 2, 3)] == [0.0, 0.0, None]

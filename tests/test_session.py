@@ -30,6 +30,7 @@ from video_server import serve_folder
 
 from model.detector import Detector, Stream
 from service.engine import Engine
+from service.push.gate import PushGate, open_gate
 from service.schemas import Event, event_key
 from service.session import Session
 from service.settings import Settings
@@ -56,16 +57,22 @@ class Place:
     """One worker's surroundings."""
 
     def __init__(
-        self, settings: Settings, store: Store, detector: DisturbedDetector, engine: Engine, metrics: WorkerMetrics
+        self,
+        settings: Settings,
+        store: Store,
+        detector: DisturbedDetector,
+        engine: Engine,
+        metrics: WorkerMetrics,
+        gate: PushGate,
     ) -> None:
         self.settings, self.store, self.detector, self.engine = settings, store, detector, engine
-        self.metrics = metrics
+        self.metrics, self.gate = metrics, gate
 
     async def claim(self) -> Session:
         await self.store.register_worker(a_worker(self.detector))
         record = await self.store.claim_session("w1")
         assert record is not None
-        return Session(record, self.store, self.engine, self.metrics, self.settings)
+        return Session(record, self.store, self.engine, self.metrics, self.settings, self.gate)
 
     async def run(self, **what: object) -> tuple[SessionRecord, list[Event]]:
         """Submit, run to the end, and give the session and its events."""
@@ -94,8 +101,8 @@ async def place(model: Path, tmp_path: Path) -> AsyncIterator[Place]:
     detector = DisturbedDetector(Detector.load(model))
     metrics = WorkerMetrics(CollectorRegistry())
     store = store_of(settings)
-    async with Engine({"tiny": detector}, metrics) as engine:
-        yield Place(settings, store, detector, engine, metrics)
+    async with Engine({"tiny": detector}, metrics) as engine, open_gate() as gate:
+        yield Place(settings, store, detector, engine, metrics, gate)
     await store.close()
 
 

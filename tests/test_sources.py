@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.confinement.address_policy import PUBLIC_ONLY, AddressPolicy, read_nameservers
-from service.schemas import SOURCE_SCHEMES, UploadSource, UrlSource
+from service.requests import SOURCE_SCHEMES
+from service.schemas import UploadSource, UrlSource
 from service.sources import SourceForbidden, check_url, openable
 
 PRIVATE_V4 = ["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"]

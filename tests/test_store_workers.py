@@ -16,6 +16,7 @@ from store_kit import (
 )
 
 from service.errors import OverCapacity
+from service.push.wire import PushAddress
 from service.store.base import (
     LEASE_S,
     LeaseLost,
@@ -165,3 +166,17 @@ async def test_the_load_counts_live_workers_and_sessions(store: Store) -> None:
     assert (load.workers, load.capacity_steps_per_s, load.reserved_steps_per_s) == (1, 100.0, 7.0)
     assert load.sessions == {"queued": 1, "stopped": 1}
     assert await store.workers() == [WorkerInfo("w1", 100.0, (MODEL,))]
+
+
+async def test_the_worker_of_a_session_is_found_while_it_is_alive(store: Store, clock: Clock) -> None:
+    address = PushAddress("127.0.0.1", 4321, "key")
+    await store.register_worker(WorkerInfo("w2", 100.0, (MODEL,), address))
+    session = await queue(store)
+    assert await store.worker_of(session.id) is None
+    assert await store.claim_session("w2") is not None
+    found = await store.worker_of(session.id)
+    assert found is not None
+    assert (found.id, found.push) == ("w2", address)
+    assert "key" not in repr(found)
+    clock.now_s += LEASE_S + 1
+    assert await store.worker_of(session.id) is None

@@ -82,6 +82,8 @@ async def test_a_ticket_opens_nothing_but_streams(server: Running) -> None:
         problem(await server.http.get(path, params=params), 401, "unauthorized")
     params = {"ticket": await ticket_for(server, key)}
     problem(await server.http.get("/v1/sessions", params=params, headers=SSE), 403, "missing_scope")
+    body = {"source": {"url": "http://a/b"}}
+    problem(await server.http.post("/v1/sessions", params=params, headers=SSE, json=body), 401, "unauthorized")
 
 
 async def test_a_ticket_of_one_server_is_redeemed_by_another_of_the_same_store(server: Running, tmp_path: Path) -> None:

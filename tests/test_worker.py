@@ -29,6 +29,7 @@ from tiny_model import checkpoint_for
 from model.checkpoint import CheckpointNotFound
 from model.detector import Detector
 from service.engine import Engine
+from service.push.gate import open_gate
 from service.schemas import event_key
 from service.settings import Settings
 from service.store.base import Store, WorkerInfo
@@ -88,8 +89,8 @@ async def worker_here(
 ) -> AsyncIterator[None]:
     """A worker in this process."""
     detector, metrics, stop = Detector.load(model), WorkerMetrics(CollectorRegistry()), asyncio.Event()
-    async with Engine({"tiny": detector}, metrics) as engine:
-        running = asyncio.create_task(Worker(info(detector), store, engine, metrics, settings).run(stop))
+    async with Engine({"tiny": detector}, metrics) as engine, open_gate() as gate:
+        running = asyncio.create_task(Worker(info(detector), store, engine, metrics, settings, gate).run(stop))
         await until(store, lambda: has_workers(store))
         try:
             yield

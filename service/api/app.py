@@ -15,7 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.responses import FileResponse
 
 from service.access.keys import ApiKey
-from service.api import capabilities, events, health, models, sessions, submit, tickets
+from service.api import capabilities, events, health, models, push, sessions, submit, tickets
 from service.api.browser_headers import BrowserHeaders
 from service.api.context import Context
 from service.api.feed import Feed
@@ -64,7 +64,7 @@ def create_app(settings: Settings, own_key: ApiKey) -> FastAPI:
     app = FastAPIOffline(
         title="CAKE", description=DESCRIPTION, version="1", docs_url=None, redoc_url=None, lifespan=lifespan
     )
-    for module in (submit, sessions, events, tickets, models, capabilities, health):
+    for module in (submit, sessions, push, events, tickets, models, capabilities, health):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=WEB, check_dir=False), name="static")
 

@@ -30,7 +30,7 @@ class Caller:
     def may(self, scope: str) -> bool:
         if self.key is None:
             return True
-        if self.by_ticket and scope != Scope.EVENTS_READ:
+        if self.by_ticket and scope not in (Scope.EVENTS_READ, Scope.SESSIONS_WRITE):
             return False
         return scope in self.key.scopes or Scope.ADMIN in self.key.scopes
 
@@ -101,7 +101,9 @@ async def _known_key(context: Context, token: str) -> ApiKey | None:
 
 def _ticket_of(connection: HTTPConnection) -> str | None:
     """Only streams take one: browsers cannot send a header when they open them."""
-    is_stream = connection.scope["type"] == "websocket" or "text/event-stream" in connection.headers.get("accept", "")
+    is_stream = connection.scope["type"] == "websocket" or (
+        connection.scope["method"] == "GET" and "text/event-stream" in connection.headers.get("accept", "")
+    )
     return connection.query_params.get("ticket") if is_stream else None
 
 
@@ -119,6 +121,7 @@ def needs(scope: Scope) -> object:
     return Security(get_caller, scopes=[scope.value])
 
 
+AnyCaller = Annotated[Caller, Security(get_caller)]
 SessionsReader = Annotated[Caller, needs(Scope.SESSIONS_READ)]
 SessionsWriter = Annotated[Caller, needs(Scope.SESSIONS_WRITE)]
 EventsReader = Annotated[Caller, needs(Scope.EVENTS_READ)]

@@ -69,4 +69,4 @@ class Observe:
 
 
 def _known(method: str) -> str:
-    return method if method in ("GET", "HEAD", "POST", "DELETE", "OPTIONS", "WEBSOCKET") else "other"
+    return method if method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "WEBSOCKET") else "other"

@@ -6,7 +6,8 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from service.api.problems import MEDIA_TYPE
-from service.schemas import LogEntry, SessionOptions, SessionRequest
+from service.requests import SessionOptions, SessionRequest
+from service.schemas import LogEntry
 
 DESCRIPTION = """
 CAKE watches video and says the moment an action starts. Submit a video with `POST /v1/sessions`, follow its events.

@@ -29,7 +29,8 @@ _DESCRIPTIONS: Mapping[ProblemStatus, str] = {
     403: "`missing_scope` of the key, `origin_forbidden` of the page, or `source_forbidden`: a scheme or address that "
     "this server does not open",
     404: "`not_found`",
-    409: "`idempotency_conflict`: the key was used with another body",
+    409: "`idempotency_conflict`: the key was used with another body; `not_a_push`, `push_conflict`, `push_ended`: the "
+    "session takes no stream, or not now",
     413: "`too_large`",
     415: "`unsupported_media_type`",
     422: "`invalid_request`, `unknown_model` or `unknown_label`",
@@ -126,8 +127,9 @@ def _response(connection: HTTPConnection, error: ServiceError) -> Response:
         errors=error.errors,
         known=error.known,
     )
+    is_early = isinstance(error, _EARLY) or getattr(connection.state, "answers_early", False)
     has_body = connection.scope.get("method") in ("POST", "PUT")
-    kind = EarlyResponse if has_body and isinstance(error, _EARLY) else Response
+    kind = EarlyResponse if has_body and is_early else Response
     response = kind(body.model_dump_json(exclude_none=True), error.status, media_type=MEDIA_TYPE)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"

@@ -110,7 +110,11 @@ def session_answer(record: SessionRecord, *, tell_secret: bool = False) -> Sessi
         position_s=record.position_s,
         frames=record.frames,
         links=SessionLinks(
-            self=path, events=f"{path}/events", scores=f"{path}/scores", snapshot=f"{path}/snapshot.jpg"
+            self=path,
+            events=f"{path}/events",
+            scores=f"{path}/scores",
+            snapshot=f"{path}/snapshot.jpg",
+            ingest=f"{path}/stream" if record.source.kind == "push" else None,
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Submit a video: by URL in JSON, or as an upload."""
+"""Submit a video: by URL or to be pushed, in JSON, or as an upload."""
 
 import hashlib
 import uuid
@@ -16,16 +16,8 @@ from service.api.models import loaded_models
 from service.api.problems import ASKS, invalid, problems
 from service.api.sessions import session_answer
 from service.errors import SourceNotAllowed, StorageLimit, TooLarge, UnknownLabel, UnknownModel, UnsupportedMediaType
-from service.schemas import (
-    ModelInfo,
-    Session,
-    SessionOptions,
-    SessionRequest,
-    Source,
-    UploadSource,
-    UrlSource,
-    WebhookRequest,
-)
+from service.requests import SessionOptions, SessionRequest, SourceRequest, WebhookRequest
+from service.schemas import ModelInfo, PushSource, Session, Source, UploadSource, UrlSource
 from service.settings import Settings
 from service.sources import SourceForbidden, check_url
 from service.store.base import SessionRecord, WebhookTarget
@@ -59,7 +51,7 @@ _LOCATION = {"Location": {"schema": {"type": "string"}, "description": "Path of 
 
 @router.post(
     "/v1/sessions",
-    summary="Submit a video: a URL as JSON, or an upload as multipart/form-data",
+    summary="Submit a video: a URL or a push as JSON, or an upload as multipart/form-data",
     status_code=202,
     response_model=Session,
     responses={
@@ -80,16 +72,16 @@ async def submit(
     models = await loaded_models(context.store)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "application/json":
-        record = await _submit_url(request, context, caller, models, idempotency_key)
+        record = await _submit_json(request, context, caller, models, idempotency_key)
     elif media_type == "multipart/form-data":
         record = await _submit_upload(request, context, caller, models, idempotency_key)
     else:
-        raise UnsupportedMediaType("Send application/json with a URL, or multipart/form-data with a file.")
+        raise UnsupportedMediaType("Send application/json with a source, or multipart/form-data with a file.")
     session = session_answer(record, tell_secret=True)
     return JSONResponse(session.model_dump(mode="json"), 202, headers={"Location": session.links.self})
 
 
-async def _submit_url(
+async def _submit_json(
     request: Request,
     context: Context,
     caller: Caller,
@@ -105,8 +97,7 @@ async def _submit_url(
         asked = SessionRequest.model_validate_json(bytes(body))
     except ValidationError as error:
         raise invalid(error) from error
-    source = UrlSource(url=str(asked.source.url), transport=asked.source.transport, max_down_s=asked.source.max_down_s)
-    _check(source.url, context.settings)
+    source = _source(asked.source, context.settings)
     record = _new_record(str(uuid.uuid4()), source, asked, models, context.settings)
     return await _queue(context, caller, record, idempotency_key, hashlib.sha256(body).hexdigest())
 
@@ -184,6 +175,14 @@ async def _queue(
         idempotency_key=idempotency_key,
         digest=digest,
     )
+
+
+def _source(asked: SourceRequest, settings: Settings) -> Source:
+    """Raises SourceNotAllowed."""
+    if asked.url is None:
+        return PushSource(max_down_s=asked.max_down_s)
+    _check(str(asked.url), settings)
+    return UrlSource(url=str(asked.url), transport=asked.transport, max_down_s=asked.max_down_s)
 
 
 def _new_record(

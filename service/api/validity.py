@@ -3,11 +3,12 @@
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import TypeVar
 
 from service.api.caller import Caller
 from service.api.context import Context
-from service.api.feed import Message
 
+T = TypeVar("T")
 CHECK_EVERY_S = 15.0
 
 
@@ -15,10 +16,8 @@ class KeyRevoked(Exception):
     """The key behind a stream is no longer good."""
 
 
-async def while_valid(
-    messages: AsyncGenerator[list[Message], None], context: Context, caller: Caller
-) -> AsyncGenerator[list[Message], None]:
-    """Pass on what a stream tells, heartbeats included. Raises KeyRevoked."""
+async def while_valid(messages: AsyncGenerator[T, None], context: Context, caller: Caller) -> AsyncGenerator[T, None]:
+    """Pass on what a stream brings, heartbeats included. Raises KeyRevoked."""
     checked_s = time.monotonic()
     async with aclosing(messages):
         async for batch in messages:

@@ -8,6 +8,7 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from service.access.keys import Limits
+from service.push.wire import PushAddress
 from service.schemas import (
     Event,
     FailureCode,
@@ -116,6 +117,8 @@ class WorkerInfo:
     id: str
     capacity_steps_per_s: float
     models: tuple[ModelInfo, ...]
+    push: PushAddress | None = None
+    """Where it takes the streams that clients push to its sessions."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,9 @@ class Store(KeyStore, Outbox, Protocol):
 
     async def workers(self) -> list[WorkerInfo]:
         """The live ones."""
+
+    async def worker_of(self, session_id: str) -> WorkerInfo | None:
+        """The live worker that has the session, if any."""
 
     async def load(self) -> Load: ...
 

@@ -83,6 +83,9 @@ class SqliteStore:
     async def workers(self) -> list[WorkerInfo]:
         return await self._reader.read(lambda db: sqlite_workers.live(db, now=self._clock()))
 
+    async def worker_of(self, session_id: str) -> WorkerInfo | None:
+        return await self._reader.read(lambda db: sqlite_workers.owner(db, session_id, now=self._clock()))
+
     async def load(self) -> Load:
         return await self._reader.read(lambda db: sqlite_workers.load(db, now=self._clock()))
 

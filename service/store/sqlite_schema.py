@@ -74,7 +74,8 @@ _WEBHOOKS = (
         done INTEGER NOT NULL DEFAULT 0)""",
     "CREATE INDEX webhooks_open ON webhooks (try_at) WHERE NOT done",
 )
-_STEPS = (_FIRST, _KEYS, _WEBHOOKS)
+_PUSH = ("ALTER TABLE workers ADD COLUMN push TEXT",)
+_STEPS = (_FIRST, _KEYS, _WEBHOOKS, _PUSH)
 """What makes each version of the one before it; never changed once released."""
 VERSION = len(_STEPS)
 

@@ -4,25 +4,47 @@ import sqlite3
 
 from pydantic import TypeAdapter
 
+from service.push.wire import PushAddress
 from service.schemas import ModelInfo, Pace
 from service.store.base import LEASE_S, LeaseLost, Load, SessionRecord, WorkerInfo
 from service.store.sqlite_sessions import LIVE_LEASE, append, capacity_and_reserved
 
 _MODELS = TypeAdapter(tuple[ModelInfo, ...])
+_PUSH: TypeAdapter[PushAddress | None] = TypeAdapter(PushAddress | None)
 
 
 def register(db: sqlite3.Connection, worker: WorkerInfo, *, now: float) -> None:
     db.execute(
-        "INSERT OR REPLACE INTO workers (id, capacity, models, lease_until) VALUES (?, ?, ?, ?)",
-        (worker.id, worker.capacity_steps_per_s, _MODELS.dump_json(worker.models).decode(), now + LEASE_S),
+        "INSERT OR REPLACE INTO workers (id, capacity, models, push, lease_until) VALUES (?, ?, ?, ?, ?)",
+        (
+            worker.id,
+            worker.capacity_steps_per_s,
+            _MODELS.dump_json(worker.models).decode(),
+            _PUSH.dump_json(worker.push).decode(),
+            now + LEASE_S,
+        ),
     )
     # Workers that died without a word leave their rows behind.
     db.execute(f"DELETE FROM workers WHERE NOT {LIVE_LEASE}", {"now": now})
 
 
 def live(db: sqlite3.Connection, *, now: float) -> list[WorkerInfo]:
-    rows = db.execute(f"SELECT id, capacity, models FROM workers WHERE {LIVE_LEASE} ORDER BY id", {"now": now})
-    return [WorkerInfo(row["id"], row["capacity"], _MODELS.validate_json(row["models"])) for row in rows]
+    return [_info(row) for row in db.execute(f"SELECT * FROM workers WHERE {LIVE_LEASE} ORDER BY id", {"now": now})]
+
+
+def owner(db: sqlite3.Connection, session_id: str, *, now: float) -> WorkerInfo | None:
+    """The live worker that has a session."""
+    row = db.execute(
+        f"""SELECT workers.* FROM workers, (SELECT worker_id FROM sessions WHERE id = :id AND NOT ended)
+            WHERE workers.id = worker_id AND {LIVE_LEASE}""",
+        {"id": session_id, "now": now},
+    ).fetchone()
+    return None if row is None else _info(row)
+
+
+def _info(row: sqlite3.Row) -> WorkerInfo:
+    push = None if row["push"] is None else _PUSH.validate_json(row["push"])
+    return WorkerInfo(row["id"], row["capacity"], _MODELS.validate_json(row["models"]), push)
 
 
 def load(db: sqlite3.Connection, *, now: float) -> Load:

@@ -1,0 +1,83 @@
+"""What the tests of pushed video share: a server and a worker in this process, and sessions that wait for a stream."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from prometheus_client import CollectorRegistry
+from running_server import Running, running_server
+from session_kit import a_worker
+
+from model.detector import Detector
+from service.engine import Engine
+from service.push.gate import open_gate
+from service.schemas import Event, Session
+from service.store.base import SessionRecord, Store
+from service.telemetry import WorkerMetrics
+from service.worker import Worker
+
+CHUNK_BYTES = 2000
+
+
+@dataclass(frozen=True)
+class Pushing:
+    """A server, a worker of the tiny model, and what becomes of pushed sessions."""
+
+    server: Running
+    model: Path
+
+    @property
+    def store(self) -> Store:
+        return self.server.worker.store
+
+    async def submit(self, *, max_down_s: float | None = None, pace: str = "fast") -> Session:
+        source = {"push": True} | ({} if max_down_s is None else {"max_down_s": max_down_s})
+        answer = await self.server.http.post("/v1/sessions", json={"source": source, "pace": pace})
+        assert answer.status_code == 202, answer.text
+        return Session.model_validate(answer.json())
+
+    async def put(self, session: Session, content: bytes | AsyncIterator[bytes]) -> httpx.Response:
+        assert session.links.ingest is not None
+        return await self.server.http.put(session.links.ingest, content=content)
+
+    async def reaches(self, session: Session, is_so: Callable[[SessionRecord], bool]) -> SessionRecord:
+        """Wait for a commit after which the session is so."""
+        async with asyncio.timeout(20):
+            while not is_so(record := await self.store.get_session(session.id)):
+                await self.store.wait_log(await self.store.log_end(), timeout_s=0.05)
+        return record
+
+    async def ends(self, session: Session) -> SessionRecord:
+        return await self.reaches(session, lambda record: record.ended_at is not None)
+
+    async def events(self, session: Session) -> list[Event]:
+        return await self.store.read_events(session.id)
+
+    @asynccontextmanager
+    async def worker(self, worker_id: str = "real") -> AsyncIterator[None]:
+        """A worker; when the context ends it hands its sessions over."""
+        detector, metrics, stop = Detector.load(self.model), WorkerMetrics(CollectorRegistry()), asyncio.Event()
+        async with Engine({"tiny": detector}, metrics) as engine, open_gate() as gate:
+            worker = Worker(a_worker(detector, worker_id), self.store, engine, metrics, self.server.settings, gate)
+            running = asyncio.create_task(worker.run(stop))
+            yield
+            stop.set()
+            await running
+
+
+@asynccontextmanager
+async def pushing(folder: Path, model: Path, **options: object) -> AsyncIterator[Pushing]:
+    """The server, without a worker."""
+    async with running_server(
+        folder / "data", models=[str(model)], default_model="tiny", source_timeout_s=3.0, **options
+    ) as server:
+        server.settings.snapshots_dir.mkdir(exist_ok=True)
+        yield Pushing(server, model)
+
+
+async def in_chunks(video: bytes, *, chunk_bytes: int = CHUNK_BYTES) -> AsyncIterator[bytes]:
+    for start in range(0, len(video), chunk_bytes):
+        yield video[start : start + chunk_bytes]
