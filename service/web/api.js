@@ -77,19 +77,28 @@ export async function getSnapshot(id, signal) {
   }
 }
 
-/** WebSocket address of a session's events, from the beginning or after an event id; good for one connection. */
-export async function eventsSocketUrl(id, after) {
+/** A WebSocket address, good for one connection. */
+async function socketUrl(path, query = {}) {
   // A browser sends no header with a WebSocket, and a key has no place in an address.
   const ticket = hasKey() ? (await sendJson("tickets", { method: "POST" })).ticket : null;
-  const url = apiUrl(`${sessionPath(id)}/events`, { after, ticket });
+  const url = apiUrl(path, { ...query, ticket });
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   return url;
 }
 
-export function createFromUrl(url, options) {
-  const body = JSON.stringify({ source: { url }, ...options });
+/** Where a session's events come from, from the beginning or after an event id. */
+export const eventsSocketUrl = (id, after) => socketUrl(`${sessionPath(id)}/events`, { after });
+/** Where the video of a session is pushed to. */
+export const ingestSocketUrl = (id) => socketUrl(`${sessionPath(id)}/stream`);
+
+function create(source, options) {
+  const body = JSON.stringify({ source, ...options });
   return sendJson("sessions", { method: "POST", headers: { "Content-Type": "application/json" }, body });
 }
+
+export const createFromUrl = (url, options) => create({ url }, options);
+/** A session whose video is pushed; it fails when none has come for `maxDownS`. */
+export const createPush = (options, maxDownS) => create({ push: true, max_down_s: maxDownS }, options);
 
 /** Uploads a File; XMLHttpRequest because fetch tells no progress. `onProgress` gets a part in [0, 1]. */
 export function createFromFile(file, options, { onProgress, signal }) {

@@ -36,5 +36,5 @@ export function moment(iso) {
 
 /** What a session is called: its own name, else where its video came from. */
 export function sourceName({ name, source }) {
-  return name ?? (source.kind === "url" ? source.url : (source.filename ?? "Uploaded video"));
+  return name ?? source.url ?? source.filename ?? (source.kind === "push" ? "Pushed video" : "Uploaded video");
 }

@@ -1,6 +1,7 @@
-/** The form that starts sessions: a dropped or chosen file, or an address. */
+/** The form that starts sessions: a dropped or chosen file, an address, or this device's camera. */
 
 import { createFromFile, createFromUrl, listModels } from "./api.js";
+import { CameraPush } from "./camera.js";
 import { percent } from "./format.js";
 import { poll } from "./poll.js";
 
@@ -11,6 +12,7 @@ const form = element("new-session");
 /** `onCreated(session)` gets what the server made of it. */
 export function startForm(onCreated) {
   let upload = null;
+  let camera = null;
 
   async function submit(create) {
     if (form.ariaBusy === "true") return;
@@ -60,7 +62,23 @@ export function startForm(onCreated) {
     });
   }
 
+  function toggleCamera() {
+    if (camera !== null) {
+      camera.stop();
+      return;
+    }
+    submit(async (options) => {
+      camera = await CameraPush.start(options, () => {
+        camera = null;
+        element("camera").textContent = "Use my camera";
+      });
+      element("camera").textContent = "Stop my camera";
+      return camera.session;
+    });
+  }
+
   form.addEventListener("submit", submitUrl);
+  element("camera").addEventListener("click", toggleCamera);
   element("url").addEventListener("input", () => showError(""));
   element("file").addEventListener("change", () => submitFiles(element("file").files));
   element("upload-cancel").addEventListener("click", () => upload.abort());
