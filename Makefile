@@ -9,7 +9,7 @@ PIP_INDEX := $(if $(CAKE_TORCH_INDEX),--extra-index-url $(CAKE_TORCH_INDEX))
 APT := chromium redis-server ffmpeg \
 	python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
 
-.PHONY: run test lint format bench soak clean system-packages
+.PHONY: run test lint format bench fuzz soak clean system-packages
 
 run: $(VENV)/installed ## Serve on port 8000 and feed the sample video as a live camera would
 	$(BIN)/cake serve --port $(PORT) --sample $(SAMPLE)
@@ -29,6 +29,9 @@ format: $(VENV)/installed-dev
 
 bench: $(VENV)/installed
 	$(BIN)/cake bench
+
+fuzz: $(VENV)/installed-dev system-packages ## 2,400 damaged videos through a running service
+	$(BIN)/python -m pytest tests/test_fuzz.py --fuzz-videos 2400 -o log_cli=true --log-cli-level=WARNING
 
 soak: $(VENV)/installed-dev system-packages ## Half an hour of cameras that come and go; memory, threads and files must stay
 	$(BIN)/python tests/soak.py

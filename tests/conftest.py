@@ -19,6 +19,10 @@ settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz-videos", type=int, default=48, help="how many damaged videos test_fuzz.py sends")
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
