@@ -170,9 +170,8 @@ def growth(samples: list[Sample]) -> list[str]:
 
 
 def summary(soak: Soak) -> str:
-    lines = [
-        f"{soak.sessions} sessions, {soak.never_there} of cameras that were away, {soak.events} events, {soak.gaps} gaps"
-    ]
+    away = f"{soak.never_there} of cameras that were away"
+    lines = [f"{soak.sessions} sessions, {away}, {soak.events} events, {soak.gaps} gaps"]
     third = max(1, len(soak.samples) // 3)
     for field in fields(Sample)[1:]:
         values = [getattr(sample, field.name) for sample in soak.samples]
