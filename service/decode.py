@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
-from model.container import is_url
+from model.container import MAX_RATE_HZ, is_url
 from model.video import Video, VideoError, open_video
 from service.confinement.confine import limit_resources, restrict_network, restrict_reading
 from service.confinement.syscall_filter import ConfinementUnavailable
@@ -41,8 +41,32 @@ PIPE_BYTES = 256 * 1024
 NOT_CONFINED = (
     "This server cannot hold its decoders to their sources: that takes Linux 5.14 with seccomp. Its log says more."
 )
+TOO_LONG = "The video is longer than {:.1f} h, which this server does not analyse at once. Cut it, and send the parts."
+TOO_MANY = "The video has more than {:.0f} pictures a second. Send it with fewer."
+# A burst of pictures at one moment is no rate yet.
+RATE_OVER_S = 10.0
 PR_SET_PDEATHSIG = 1
 FAST_NICENESS = 5
+
+
+class _Bounds:
+    """How long a source that is not live may be, and how many pictures it may have."""
+
+    def __init__(self, request: DecodeRequest) -> None:
+        self._max_s = request.max_duration_s - request.starts_at_s
+        self._pictures = 0
+
+    def check(self, pts_s: float) -> None:
+        """Of a length or of a picture's time. Raises VideoError limit_exceeded."""
+        if pts_s > self._max_s:
+            raise VideoError("limit_exceeded", TOO_LONG.format(self._max_s / 3600))
+
+    def count(self, pts_s: float) -> None:
+        """Another picture. Raises VideoError limit_exceeded."""
+        self.check(pts_s)
+        self._pictures += 1
+        if self._pictures > MAX_RATE_HZ * (pts_s + RATE_OVER_S):
+            raise VideoError("limit_exceeded", TOO_MANY.format(MAX_RATE_HZ))
 
 
 class _Pace:
@@ -109,10 +133,16 @@ def _open(request: DecodeRequest) -> Video:
 
 
 def _send_frames(request: DecodeRequest, video: Video, output: Output) -> None:
-    pace = _Pace(request, output)
+    pace, bounds = _Pace(request, output), _Bounds(request)
+    bounds.check(video.info.duration_s or 0.0)
     snapshot_at_s = 0.0
     began_s = time.monotonic()
-    frames = video.frames(request.sample_hz, request.size, request.after_s, pace.wait)
+
+    def on_picture(pts_s: float) -> None:
+        bounds.count(pts_s)
+        pace.wait(pts_s)
+
+    frames = video.frames(request.sample_hz, request.size, request.after_s, on_picture)
     for frame in frames:
         decode_s = time.monotonic() - began_s - pace.waited_s
         output.send(

@@ -25,6 +25,7 @@ class DecodeRequest:
 
     A decoder may use `max_bytes` of address space and `max_cpu_s` of processor time before it is ended.
     `zero_s`: the moment, on the monotonic clock, that is media time 0 of a live source; its first picture if None.
+    A source that is not live and is longer than `max_duration_s` fails.
     `starts_at_s`: media time of the first picture of a source that is not live.
     The parent's side puts in its own `parent_pid`, for an address the `channel_fd` by which the child makes
     connections, and for a pushed stream, which has no address, the `pushed_fd` by which it comes.
@@ -40,6 +41,7 @@ class DecodeRequest:
     timeout_s: float
     max_bytes: int = 2 * 1024**3
     max_cpu_s: int = 6 * 3600
+    max_duration_s: float = 24 * 3600.0
     zero_s: float | None = None
     parent_pid: int = 0
     channel_fd: int | None = None

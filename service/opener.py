@@ -104,6 +104,7 @@ class SourceOpener:
             timeout_s=self._settings.source_timeout_s,
             max_bytes=self._settings.decoder_max_bytes,
             max_cpu_s=self._settings.decoder_max_cpu_s,
+            max_duration_s=self._settings.max_duration_s,
             zero_s=self._zero_s,
             starts_at_s=starts_at_s,
         )

@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     source_timeout_s: float = Field(
         default=10.0, gt=0, description="Deadline to open a source and to get its next frame."
     )
+    max_duration_s: float = Field(
+        default=24 * 3600.0, gt=0, description="A source that is not live and longer than this fails its session."
+    )
     push_wait_s: float = Field(
         default=60.0, gt=0, description="How long a session waits for a client to push its video, at first and again."
     )

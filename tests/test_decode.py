@@ -1,12 +1,14 @@
 """The decoder child gives what the decoder gives, at the right pace, and never outlives its parent."""
 
 import asyncio
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from fractions import Fraction
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -61,6 +63,39 @@ def scheduler_state(pid: int) -> str:
 
 def peak_memory_kb(pid: int) -> int:
     return int(Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0])
+
+
+async def test_a_file_may_not_be_longer_than_is_allowed_whatever_its_header_says(tmp_path: Path) -> None:
+    long = write_video(tmp_path / "long.mp4", count=3, pts=[0, 30, 30 * 7200])
+    # A live Matroska file states no length: only its pictures tell.
+    jumping = write_video(tmp_path / "jumping.mkv", count=3, pts=[0, 30, 30 * 7200], format_options={"live": "1"})
+    for path in (long, jumping):
+        assert isinstance((await everything(request(path)))[-1], Ended)
+        with pytest.raises(VideoError) as refused:
+            await everything(dataclasses.replace(request(path), max_duration_s=3600.0))
+        assert refused.value.code == "limit_exceeded"
+        assert "1.0 h" in refused.value.detail
+
+
+@pytest.mark.parametrize(("ticks_per_s", "is_allowed"), [(900, True), (100_000, False)])
+async def test_a_file_may_not_have_a_thousand_pictures_a_second_for_long(
+    tmp_path: Path, ticks_per_s: int, is_allowed: bool
+) -> None:
+    path = write_video(
+        tmp_path / "dense.mov",
+        width=16,
+        height=16,
+        count=10_300,
+        pts=list(range(10_300)),
+        time_base=Fraction(1, ticks_per_s),
+        codec="mjpeg",
+        pixel_format="yuvj420p",
+        codec_options={"threads": "1"},
+    )
+    if is_allowed:
+        assert isinstance((await everything(request(path)))[-1], Ended)
+    else:
+        assert (await failure(path)).code == "limit_exceeded"
 
 
 async def test_the_child_gives_the_probe_then_the_same_frames_as_the_decoder_then_the_end(tmp_path: Path) -> None:
