@@ -106,6 +106,27 @@ async def test_many_clients_get_every_event_soon(server: Running) -> None:
     assert sorted(delays_s)[len(delays_s) // 2] < 1.0
 
 
+async def test_of_a_crowd_those_that_vanish_disturb_nobody(server: Running) -> None:
+    session = await server.running_session()
+    url = server.ws_url + session.links.events
+    sockets = [await connect(url, ping_interval=None) for _ in range(200)]
+    listening = [asyncio.create_task(received(socket, 42)) for number, socket in enumerate(sockets) if number % 3]
+    for number, socket in enumerate(sockets):
+        if number % 5 == 0:
+            await server.worker.starts(session.id, [number / 10 + 0.1])
+        if number % 3 == 0:
+            # Reset, without a goodbye.
+            socket.transport.abort()
+    expected = await all_ids(server, session.id)
+    assert len(expected) == 42
+    for events in await asyncio.gather(*listening):
+        assert [event["id"] for event in events] == expected
+    metrics = (await server.http.get("/metrics")).text
+    assert f'cake_event_followers{{transport="websocket"}} {len(listening)}.0' in metrics
+    assert 'cake_slow_clients_total{transport="websocket"}' not in metrics
+    await asyncio.gather(*(socket.close() for number, socket in enumerate(sockets) if number % 3))
+
+
 async def test_sigterm_ends_the_server_in_time_whoever_is_connected(tmp_path: Path) -> None:
     async with child_server(tmp_path / "data") as child:
         store = open_store(f"sqlite://{tmp_path}/data/cake.db")

@@ -180,3 +180,16 @@ async def test_the_worker_of_a_session_is_found_while_it_is_alive(store: Store, 
     assert "key" not in repr(found)
     clock.now_s += LEASE_S + 1
     assert await store.worker_of(session.id) is None
+
+
+async def test_after_the_clock_was_set_back_only_workers_that_renew_are_alive(store: Store, clock: Clock) -> None:
+    await store.register_worker(WorkerInfo("w2", 100.0, (MODEL,)))
+    session = await queue(store)
+    assert await store.claim_session("w1") is not None
+    clock.now_s -= 3600
+    assert await store.workers() == []
+    await store.renew_leases("w2")
+    assert [worker.id for worker in await store.workers()] == ["w2"]
+    taken = await store.claim_session("w2")
+    assert taken is not None
+    assert taken.id == session.id

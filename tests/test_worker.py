@@ -3,11 +3,12 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ from tiny_model import checkpoint_for
 from model.checkpoint import CheckpointNotFound
 from model.detector import Detector
 from service.engine import Engine
+from service.errors import StoreUnavailable
 from service.push.gate import open_gate
 from service.schemas import event_key
 from service.settings import Settings
@@ -148,6 +150,22 @@ async def test_killed_workers_lose_nothing_and_repeat_nothing(
         await until(store, lambda: in_state(store, queued.id, "completed"))
     await assert_told_once(store, queued.id, expected)
     assert (await store.get_session(queued.id)).frames == 40
+
+
+async def test_a_locked_database_delays_a_session_and_costs_it_nothing(
+    settings: Settings, store: Store, video: Path, model: Path, expected: list[Told]
+) -> None:
+    async with worker_here(settings, store, model):
+        queued = await submit(store, settings, upload=video, pace="realtime")
+        await until(store, lambda: frames_are(store, queued.id, 1))
+        with closing(sqlite3.connect(settings.data_dir / "cake.db", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(StoreUnavailable):
+                # Returns when the store has lost its patience; the session's own commits have by then, too.
+                await store.request_stop(queued.id)
+            other.execute("ROLLBACK")
+        await until(store, lambda: in_state(store, queued.id, "completed"))
+    await assert_told_once(store, queued.id, expected)
 
 
 def ends_within(pid: int, duration_s: float) -> bool:
