@@ -251,7 +251,7 @@ async def test_only_the_owner_of_a_push_session_may_push_to_it(pushed: Pushing, 
     problem(await http.put(f"{other.links.self}/stream", content=stream), 409, "not_a_push")
     owner, reader, stranger = [
         bearer(await make_key(pushed.server, *scopes))
-        for scopes in (["sessions:write"], ["sessions:read"], ["sessions:write"])
+        for scopes in (["sessions:write", "events:read"], ["sessions:read"], ["sessions:write"])
     ]
     answer = await http.post("/v1/sessions", json={"source": {"push": True}}, headers=owner)
     path = answer.json()["links"]["ingest"]

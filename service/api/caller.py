@@ -121,7 +121,6 @@ def needs(scope: Scope) -> object:
     return Security(get_caller, scopes=[scope.value])
 
 
-AnyCaller = Annotated[Caller, Security(get_caller)]
 SessionsReader = Annotated[Caller, needs(Scope.SESSIONS_READ)]
 SessionsWriter = Annotated[Caller, needs(Scope.SESSIONS_WRITE)]
 EventsReader = Annotated[Caller, needs(Scope.EVENTS_READ)]
