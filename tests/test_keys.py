@@ -109,6 +109,7 @@ ROUTES = {
     ("GET", "/v1/models"): "sessions:read",
     ("POST", "/v1/sessions"): "sessions:write",
     ("DELETE", "/v1/sessions/x"): "sessions:write",
+    ("PUT", "/v1/sessions/x/stream"): "sessions:write",
     ("GET", "/v1/sessions/x/events"): "events:read",
     ("POST", "/v1/tickets"): "events:read",
     ("GET", "/metrics"): "metrics:read",

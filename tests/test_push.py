@@ -78,7 +78,21 @@ async def test_a_pushed_video_tells_what_the_same_file_tells(pushed: Pushing, vi
     "command",
     [
         ["ffmpeg", "-loglevel", "error", "-re", "-i", "{video}", "-c", "copy", "-f", "mpegts", "{url}"],
-        ["ffmpeg", "-loglevel", "error", "-i", "{video}", "-c:v", "libvpx", "-f", "webm", "-method", "PUT", "{url}"],
+        [
+            "ffmpeg",
+            "-loglevel",
+            "error",
+            "-re",
+            "-i",
+            "{video}",
+            "-c:v",
+            "libvpx",
+            "-f",
+            "webm",
+            "-method",
+            "PUT",
+            "{url}",
+        ],
     ],
 )
 async def test_ffmpeg_pushes_a_video(pushed: Pushing, video: Path, command: list[str]) -> None:
