@@ -61,7 +61,8 @@ def whole_video(codec: str, container: str) -> bytes:
     """Two seconds, undamaged."""
     encoder, options = ENCODERS[codec]
     content = io.BytesIO()
-    with av.open(content, "w", format=container) as output:
+    # Else the Matroska muxer writes random identifiers, and no mutant could be made again.
+    with av.open(content, "w", format=container, options={"fflags": "+bitexact"}) as output:
         stream = output.add_stream(encoder, rate=RATE_HZ, options=options)
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = WIDTH, HEIGHT

@@ -1,7 +1,10 @@
 """Damaged videos through the running service: each ends its own session in time, and nothing else."""
 
 import asyncio
+import hashlib
 import logging
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -11,7 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from mutated_videos import mutant
+from mutated_videos import BASES, mutant, whole_video
 from running_server import Child, child_server, until
 from session_kit import decoders_of, write_lively_video
 from tiny_model import checkpoint_for
@@ -20,10 +23,20 @@ from service.schemas import EventPage, Session
 
 AT_ONCE = 3
 END_WITHIN_S = 60.0
+MEASURE_EVERY_S = 0.5
+SEEN_AGAIN = 100
 WORKER = "from service.worker import main; main()"
 # A file that cannot be decoded is the client's fault, never the server's.
 FAULTS = {"decode_failed", "no_video_stream", "source_unsupported", "source_unreachable", "limit_exceeded"}
 log = logging.getLogger("fuzz")
+
+
+def resident_mb(process: psutil.Process) -> float:
+    """0 for a process that has ended meanwhile."""
+    try:
+        return float(process.memory_info().rss) / 1e6
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,15 @@ class Fuzzed:
         session = await self._end_of(session)
         assert (await self._http.delete(session.links.self)).status_code == 204
         return Ended(name, session.code or session.state, time.monotonic() - began_s)
+
+    async def measure_memory(self) -> None:
+        """Log the resident memory of server, worker and largest decoder, in MB, until cancelled."""
+        while True:
+            decoders = [resident_mb(child) for child in self.worker.children()]
+            log.info(
+                "memory %.1f %.1f %.1f", resident_mb(self.server), resident_mb(self.worker), max(decoders, default=0.0)
+            )
+            await asyncio.sleep(MEASURE_EVERY_S)
 
     async def events_of(self, content: bytes) -> list[tuple[str, str]]:
         """Of a good video."""
@@ -112,6 +134,21 @@ async def fuzzed(tmp_path: Path) -> AsyncIterator[Fuzzed]:
         yield Fuzzed(child, tmp_path / "data", http)
 
 
+def test_a_damaged_video_can_be_made_again_from_its_number_by_another_process() -> None:
+    program = f"""
+import hashlib
+from mutated_videos import BASES, mutant, whole_video
+print(*(hashlib.sha256(whole_video(*base)).hexdigest() for base in BASES))
+print(*(hashlib.sha256(mutant(number).content).hexdigest() for number in range({SEEN_AGAIN})))
+"""
+    command = [sys.executable, "-c", program]
+    there = subprocess.run(
+        command, cwd=Path(__file__).parent, check=True, capture_output=True, text=True
+    ).stdout.split()
+    here = [whole_video(*base) for base in BASES] + [mutant(number).content for number in range(SEEN_AGAIN)]
+    assert there == [hashlib.sha256(content).hexdigest() for content in here]
+
+
 async def test_damaged_videos_end_their_own_sessions_alone(
     fuzzed: Fuzzed, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
@@ -128,8 +165,11 @@ async def test_damaged_videos_end_their_own_sessions_alone(
             ended.append(one)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
-            group.create_task(work())
+        measuring = group.create_task(fuzzed.measure_memory())
+        async with asyncio.TaskGroup() as sending:
+            for _ in range(AT_ONCE):
+                sending.create_task(work())
+        measuring.cancel()
     log.warning("%d videos: %s", len(ended), Counter(one.outcome for one in ended).most_common())
     log.warning("slowest: %s", sorted(ended, key=lambda one: -one.took_s)[:5])
     assert [one for one in ended if one.outcome not in {"completed", *FAULTS}] == []
