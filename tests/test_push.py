@@ -82,7 +82,6 @@ async def test_a_pushed_video_tells_what_the_same_file_tells(pushed: Pushing, vi
             "ffmpeg",
             "-loglevel",
             "error",
-            "-re",
             "-i",
             "{video}",
             "-c:v",
@@ -104,6 +103,18 @@ async def test_ffmpeg_pushes_a_video(pushed: Pushing, video: Path, command: list
     assert (record.state, record.code) == ("completed", None)
     assert record.video is not None
     assert record.video.live
+
+
+async def test_a_client_may_hang_up_as_soon_as_it_has_said_everything(pushed: Pushing, stream: bytes) -> None:
+    """As FFmpeg does, and before a worker has the session."""
+    session = await pushed.submit()
+    _, writer = await asyncio.open_connection("127.0.0.1", int(pushed.server.url.rpartition(":")[2]))
+    head = f"PUT {session.links.ingest} HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    writer.write(head.encode() + f"{len(stream):x}\r\n".encode() + stream + b"\r\n0\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+    record = await pushed.ends(session)
+    assert (record.state, record.frames) == ("completed", 40)
 
 
 async def test_the_video_is_analysed_while_it_arrives(pushed: Pushing, stream: bytes) -> None:
