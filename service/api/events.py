@@ -12,17 +12,18 @@ from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocketDisconnect
 
 from service.api.caller import Caller, EventsReader
+from service.api.close_codes import NORMAL, POLICY_VIOLATION, SERVICE_RESTART, TRY_AGAIN_LATER
 from service.api.context import Context, SharedContext
 from service.api.feed import FeedClosed, Message, SlowClient, follow, log_message, position_order, session_message
 from service.api.problems import ASKS, problems
 from service.api.validity import KeyRevoked, while_valid
 from service.errors import ServiceError
+from service.first_of import first_of
 from service.schemas import ENDED_STATES, Event, EventId, EventPage
 
 HEARTBEAT_S = 15.0
 SEND_PATIENCE_S = 10.0
 """A client that takes nothing for this long is too slow."""
-NORMAL, POLICY_VIOLATION, SERVICE_RESTART, TRY_AGAIN_LATER = 1000, 1008, 1012, 1013
 
 _log = structlog.get_logger(__name__)
 router = APIRouter(tags=["events"], responses=problems(*ASKS))
@@ -155,14 +156,7 @@ async def _serve(
     """Send until the messages end, the client goes, or it is too slow."""
     await websocket.accept()
     with context.metrics.followers.labels("websocket").track_inprogress():
-        async with asyncio.TaskGroup() as group:
-            tasks = (
-                group.create_task(_send(websocket, context, while_valid(messages, context, caller))),
-                group.create_task(_until_gone(websocket)),
-            )
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                task.cancel()
+        await first_of(_send(websocket, context, while_valid(messages, context, caller)), _until_gone(websocket))
 
 
 async def _send(websocket: WebSocket, context: Context, messages: AsyncGenerator[list[Message], None]) -> None:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from service.api.caller import Caller, SessionsWriter
+from service.api.close_codes import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER, UNSUPPORTED_DATA
 from service.api.context import Context, SharedContext
 from service.api.feed import FeedClosed, Subscription
 from service.api.problems import ASKS, problems
@@ -21,7 +22,8 @@ from service.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from service.push.forward import NotWaiting, Push, WorkerClosed, first_of, open_push
+from service.first_of import first_of
+from service.push.forward import NotWaiting, Push, WorkerClosed, open_push
 from service.push.wire import PushAddress
 from service.schemas import ENDED_STATES, Session
 
@@ -29,8 +31,11 @@ REACH_WITHIN_S = 5.0
 # From the end of a decoder to the commit of what that means for its session.
 TOLD_WITHIN_S = 1.0
 PUSH_AGAIN = "The session takes no more of this stream. Push again, from the beginning of a stream."
-_TRY_AGAIN_LATER = 1013
-_CLOSE_CODES: dict[type[ServiceError], int] = {PushEnded: 1000, UnsupportedMediaType: 1003, Unauthorized: 1008}
+_CLOSE_CODES: dict[type[ServiceError], int] = {
+    PushEnded: NORMAL,
+    UnsupportedMediaType: UNSUPPORTED_DATA,
+    Unauthorized: POLICY_VIOLATION,
+}
 
 router = APIRouter(tags=["sessions"], responses=problems(*ASKS))
 _BODY = {
@@ -79,7 +84,7 @@ async def push_messages(websocket: WebSocket, context: SharedContext, caller: Se
             return
         except ServiceError as error:
             with suppress(WebSocketDisconnect):
-                await websocket.close(_CLOSE_CODES.get(type(error), _TRY_AGAIN_LATER), error.detail)
+                await websocket.close(_CLOSE_CODES.get(type(error), TRY_AGAIN_LATER), error.detail)
 
 
 async def _reach(context: Context, caller: Caller, session_id: str) -> Push:
@@ -129,7 +134,7 @@ async def _messages(websocket: WebSocket) -> AsyncGenerator[bytes, None]:
         if message.get("bytes") is None:
             raise UnsupportedMediaType("Send the video in binary messages.")
         yield message["bytes"]
-    if message["code"] != 1000:
+    if message["code"] != NORMAL:
         raise WebSocketDisconnect(message["code"])
 
 

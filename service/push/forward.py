@@ -1,13 +1,11 @@
 """The server's side of pushed streams: finds the worker that has the session, and passes on what the client sends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
 
+from service.first_of import first_of
 from service.push.wire import ACCEPTED, END, HEADER, Hello, PushAddress
-
-T = TypeVar("T")
 
 LOOK_EVERY_S = 0.1
 # What is not passed on yet; a client that sends more is not read meanwhile.
@@ -94,15 +92,3 @@ async def _ask(session_id: str, address: PushAddress) -> Push | None:
         return Push(reader, writer)
     writer.close()
     return None
-
-
-async def first_of(*works: Coroutine[Any, Any, T]) -> T:
-    """What the first of them to end gives or raises; the others are cancelled."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return next(task for task in tasks if task in done).result()
