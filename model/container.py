@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeGuard
 
 import av
 import av.error
@@ -82,14 +82,14 @@ class ByteStream(Protocol):
         """At least one byte; none at the end of the video."""
 
 
-def is_url(source: str | ByteStream) -> bool:
+def is_url(source: str | ByteStream) -> TypeGuard[str]:
     """Whether a source is an address rather than a path."""
     return isinstance(source, str) and "://" in source
 
 
 def scheme_of(source: str | ByteStream) -> str:
     """The scheme of an address, in small letters; empty for a path."""
-    return source.partition("://")[0].lower() if isinstance(source, str) and is_url(source) else ""
+    return source.partition("://")[0].lower() if is_url(source) else ""
 
 
 def is_live(source: str | ByteStream, container: InputContainer) -> bool:

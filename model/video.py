@@ -97,6 +97,7 @@ class Video:
                 raise VideoError("decode_failed", NOTHING_DECODED)
             self.info = probe(self._source, self._container, self._stream, first, live=self._live)
         except BaseException:
+            # Also when interrupted: nobody else holds the container yet.
             self._container.close()
             raise
         self._first, self._last = first, first

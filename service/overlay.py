@@ -37,6 +37,7 @@ class Overlay:
         try:
             self._writer = VideoWriter(path, info.width, info.height, info.rate_hz or STATED_RATE_HZ)
         except BaseException:
+            # Also when interrupted: nobody else holds the video yet.
             self._video.close()
             raise
         self._pictures = self._video.frames()

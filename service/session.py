@@ -124,6 +124,7 @@ class Session:
         except (LeaseLost, ServiceError):
             raise
         except Exception:
+            # A defect of ours, or of a model: it ends this session and no other.
             _log.exception("session failed", session=self.record.id)
             return INTERNAL_FAILURE
 
