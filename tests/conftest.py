@@ -6,9 +6,15 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from disturbed_place import Place, a_place
 from hypothesis import settings
+from made_videos import remuxed
+from push_kit import Pushing, pushing
+from session_kit import Told, decoders_of, expected_actions, write_lively_video
 from store_kit import STORES, Clock, opened_store
+from tiny_model import checkpoint_for
 
+from model.detector import Detector
 from service.store.base import Store
 
 # One thread here and in every process that a test starts: several would spin for each other on shared cores.
@@ -21,6 +27,46 @@ settings.load_profile("suite")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-videos", type=int, default=48, help="how many damaged videos test_fuzz.py sends")
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds in which the tiny model sees many actions."""
+    return write_lively_video(tmp_path_factory.mktemp("video") / "v.mp4", count=120)
+
+
+@pytest.fixture(scope="session")
+def model(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of the tiny model."""
+    return checkpoint_for(video, tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="session")
+def expected(video: Path, model: Path) -> list[Told]:
+    """What an undisturbed run tells of `video`."""
+    told = expected_actions(video, Detector.load(model))
+    assert len(told) >= 6
+    return told
+
+
+@pytest.fixture
+async def place(model: Path, tmp_path: Path) -> AsyncIterator[Place]:
+    async with a_place(model, tmp_path / "data") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def stream(video: Path) -> bytes:
+    """`video` as a client pushes it."""
+    return remuxed(video, "mpegts").read_bytes()
+
+
+@pytest.fixture
+async def pushed(model: Path, tmp_path: Path) -> AsyncIterator[Pushing]:
+    """A server and a worker."""
+    async with pushing(tmp_path, model) as service, service.worker():
+        yield service
+    assert decoders_of(os.getpid()) == []
 
 
 @pytest.fixture

@@ -10,11 +10,12 @@ import httpx
 from prometheus_client import CollectorRegistry
 from running_server import Running, running_server
 from session_kit import a_worker
+from websockets.asyncio.client import ClientConnection
 
 from model.detector import Detector
 from service.engine import Engine
 from service.push.gate import open_gate
-from service.schemas import Event, Session
+from service.schemas import Event, Session, event_key
 from service.store.base import SessionRecord, Store
 from service.telemetry import WorkerMetrics
 from service.worker import Worker
@@ -81,3 +82,24 @@ async def pushing(folder: Path, model: Path, **options: object) -> AsyncIterator
 async def in_chunks(video: bytes, *, chunk_bytes: int = CHUNK_BYTES) -> AsyncIterator[bytes]:
     for start in range(0, len(video), chunk_bytes):
         yield video[start : start + chunk_bytes]
+
+
+def ws_url(pushed: Pushing, session: Session) -> str:
+    return f"{pushed.server.ws_url}{session.links.ingest}"
+
+
+async def assert_rising(pushed: Pushing, session: Session) -> None:
+    keys = [event_key(event.id) for event in await pushed.events(session)]
+    assert keys == sorted(set(keys))
+
+
+async def slowly(stream: bytes, go_on: asyncio.Event) -> AsyncIterator[bytes]:
+    """The first half, and the rest when it is told."""
+    yield stream[: len(stream) // 2]
+    await go_on.wait()
+    yield stream[len(stream) // 2 :]
+
+
+async def send(socket_: ClientConnection, stream: bytes) -> None:
+    async for chunk in in_chunks(stream):
+        await socket_.send(chunk)

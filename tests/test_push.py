@@ -3,54 +3,17 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from access_kit import bearer, make_key
 from api_kit import problem
 from made_videos import remuxed
-from push_kit import Pushing, in_chunks, pushing
-from session_kit import actions, decoders_of, expected_actions, states, write_lively_video
-from tiny_model import checkpoint_for
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from push_kit import Pushing, assert_rising, in_chunks, pushing, send, slowly, ws_url
+from session_kit import actions, decoders_of, expected_actions, states
+from websockets.asyncio.client import connect
 
 from model.detector import Detector
-from service.schemas import Session, event_key
-
-
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_lively_video(tmp_path_factory.mktemp("video") / "v.mp4", count=120)
-
-
-@pytest.fixture(scope="module")
-def model(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoint_for(video, tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def stream(video: Path) -> bytes:
-    return remuxed(video, "mpegts").read_bytes()
-
-
-@pytest.fixture
-async def pushed(model: Path, tmp_path: Path) -> AsyncIterator[Pushing]:
-    async with pushing(tmp_path, model) as service, service.worker():
-        yield service
-    assert decoders_of(os.getpid()) == []
-
-
-def ws_url(pushed: Pushing, session: Session) -> str:
-    return f"{pushed.server.ws_url}{session.links.ingest}"
-
-
-async def assert_rising(pushed: Pushing, session: Session) -> None:
-    keys = [event_key(event.id) for event in await pushed.events(session)]
-    assert keys == sorted(set(keys))
-
 
 CONTAINERS = {
     "mpegts": {},
@@ -186,13 +149,6 @@ async def test_a_session_goes_on_with_another_worker(model: Path, tmp_path: Path
         await assert_rising(pushed, session)
 
 
-async def slowly(stream: bytes, go_on: asyncio.Event) -> AsyncIterator[bytes]:
-    """The first half, and the rest when it is told."""
-    yield stream[: len(stream) // 2]
-    await go_on.wait()
-    yield stream[len(stream) // 2 :]
-
-
 async def test_a_session_to_which_nothing_is_pushed_fails(pushed: Pushing) -> None:
     record = await pushed.ends(await pushed.submit(max_down_s=0.2))
     assert (record.state, record.code) == ("failed", "source_timeout")
@@ -224,97 +180,3 @@ async def test_a_stream_that_ends_before_its_first_picture_fails_the_session(pus
         assert (await pushed.put(session, content)).status_code == 202
         record = await pushed.ends(session)
         assert (record.state, record.code) in (("failed", "source_unsupported"), ("failed", "no_video_stream"))
-
-
-async def test_delete_stops_a_session_that_waits_and_one_that_is_being_pushed_to(
-    pushed: Pushing, stream: bytes
-) -> None:
-    waiting, running = await pushed.submit(), await pushed.submit()
-    both = asyncio.Event()
-    sending = asyncio.create_task(pushed.put(running, slowly(stream, both)))
-    await pushed.reaches(running, lambda record: record.position_s > 0.5)
-    await pushed.reaches(waiting, lambda record: record.state == "starting")
-    for session in (waiting, running):
-        asked_s = time.monotonic()
-        assert (await pushed.server.http.delete(session.links.self)).status_code == 202
-        assert (await pushed.ends(session)).state == "stopped"
-        assert time.monotonic() - asked_s < 2
-    both.set()
-    problem(await sending, 409, "push_ended")
-    problem(await pushed.put(waiting, stream), 409, "push_ended")
-
-
-async def test_a_session_takes_one_stream_at_a_time(
-    pushed: Pushing, stream: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.api.push.REACH_WITHIN_S", 0.2)
-    session, tried = await pushed.submit(), asyncio.Event()
-    first = asyncio.create_task(pushed.put(session, slowly(stream, tried)))
-    await pushed.reaches(session, lambda record: record.position_s > 0.5)
-    problem(await pushed.put(session, stream), 409, "push_conflict")
-    tried.set()
-    assert (await first).status_code == 202
-    assert (await pushed.ends(session)).frames == 40
-
-
-async def test_without_a_free_worker_the_client_is_told_when_to_ask_again(
-    model: Path, tmp_path: Path, stream: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.api.push.REACH_WITHIN_S", 0.2)
-    async with pushing(tmp_path, model) as pushed:
-        async with pushed.worker():
-            session = await pushed.submit(max_down_s=60)
-            await pushed.reaches(session, lambda record: record.state == "starting")
-        answer = await pushed.put(session, stream)
-    problem(answer, 503, "not_ready")
-    assert answer.headers["retry-after"] == "2"
-
-
-async def test_only_the_owner_of_a_push_session_may_push_to_it(pushed: Pushing, stream: bytes) -> None:
-    http = pushed.server.http
-    other = await pushed.server.submit(model="tiny")
-    problem(await http.put(f"{other.links.self}/stream", content=stream), 409, "not_a_push")
-    owner, reader, stranger = [
-        bearer(await make_key(pushed.server, *scopes))
-        for scopes in (["sessions:write", "events:read"], ["sessions:read"], ["sessions:write"])
-    ]
-    answer = await http.post("/v1/sessions", json={"source": {"push": True}}, headers=owner)
-    path = answer.json()["links"]["ingest"]
-    problem(await http.put(path, content=stream), 401, "unauthorized")
-    problem(await http.put(path, content=stream, headers=reader), 403, "missing_scope")
-    problem(await http.put(path, content=stream, headers=stranger), 404, "not_found")
-    ticket = (await http.post("/v1/tickets", headers=owner)).json()["ticket"]
-    async with connect(f"{pushed.server.ws_url}{path}?ticket={ticket}") as socket_:
-        await send(socket_, stream)
-
-
-async def send(socket_: ClientConnection, stream: bytes) -> None:
-    async for chunk in in_chunks(stream):
-        await socket_.send(chunk)
-
-
-async def test_a_websocket_pushes_a_video_and_its_goodbye_ends_it(pushed: Pushing, stream: bytes) -> None:
-    session = await pushed.submit(pace="realtime")
-    async with connect(ws_url(pushed, session)) as socket_:
-        await send(socket_, stream)
-    record = await pushed.ends(session)
-    assert record.state == "completed"
-    assert record.frames >= 1
-
-
-async def test_a_websocket_is_told_why_it_is_closed(pushed: Pushing, stream: bytes) -> None:
-    session = await pushed.submit()
-    async with connect(ws_url(pushed, session)) as socket_:
-        await socket_.send("a text")
-        with pytest.raises(ConnectionClosed) as closed:
-            await socket_.recv()
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 1003
-    async with connect(ws_url(pushed, session)) as socket_:
-        await send(socket_, stream[: len(stream) // 2])
-        await pushed.reaches(session, lambda record: record.position_s > 0.5)
-        await pushed.server.http.delete(session.links.self)
-        with pytest.raises(ConnectionClosed) as closed:
-            await socket_.recv()
-        assert closed.value.rcvd is not None
-        assert (closed.value.rcvd.code, "stopped" in closed.value.rcvd.reason) == (1000, True)

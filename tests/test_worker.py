@@ -18,14 +18,11 @@ from session_kit import (
     a_worker,
     actions,
     decoders_of,
-    expected_actions,
     make_settings,
     states,
     store_of,
     submit,
-    write_lively_video,
 )
-from tiny_model import checkpoint_for
 
 from model.checkpoint import CheckpointNotFound
 from model.detector import Detector
@@ -39,16 +36,6 @@ from service.telemetry import WorkerMetrics
 from service.worker import Worker, load_detectors, measure_capacity
 
 
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_lively_video(tmp_path_factory.mktemp("video") / "v.mp4", count=120)
-
-
-@pytest.fixture(scope="module")
-def model(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return checkpoint_for(video, tmp_path_factory.mktemp("model"))
-
-
 @pytest.fixture
 def settings(tmp_path: Path, model: Path) -> Settings:
     return make_settings(tmp_path / "data", model)
@@ -59,11 +46,6 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
     opened = store_of(settings)
     yield opened
     await opened.close()
-
-
-@pytest.fixture(scope="module")
-def expected(video: Path, model: Path) -> list[Told]:
-    return expected_actions(video, Detector.load(model))
 
 
 @asynccontextmanager
