@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "samples" / "mocap.mp4"
@@ -62,6 +62,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
                 return
         except httpx.TransportError:
             pass
+        # It may not listen yet: asking is all that one can do.
         time.sleep(0.2)
     raise AssertionError("the server is not ready in time")
 
@@ -70,6 +71,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def chromium(*flags: str) -> Iterator[Browser]:
+    """A browser; `flags` beside those that every test needs."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*CHROMIUM_FLAGS, *flags])
+        yield browser
+        browser.close()
 
 
 @contextmanager

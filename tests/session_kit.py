@@ -1,5 +1,7 @@
 """What the tests of sessions and workers share: a store, sessions of a video, and what an undisturbed run must tell."""
 
+import os
+import select
 import shutil
 import uuid
 from datetime import UTC, datetime
@@ -125,6 +127,18 @@ def decoders_of(pid: int) -> list[int]:
     """The decoder children of a process."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in children if b"service.decode" in _command(int(child))]
+
+
+def ends_within(pid: int, duration_s: float) -> bool:
+    """Whether any process of this machine ends in time; a zombie has."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return select.select([process], [], [], duration_s)[0] != []
+    finally:
+        os.close(process)
 
 
 def _command(pid: int) -> bytes:

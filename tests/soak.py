@@ -24,9 +24,9 @@ from live_servers import http_camera, segment
 from rtsp_server import RtspServer, rtsp_server
 from session_kit import write_lively_video
 from tiny_model import checkpoint_for
+from tiny_server import tiny_server
 from websockets.asyncio.client import connect
 
-from service.bench.server import running_server
 from service.schemas import ENDED_STATES, EVENT, SessionStateEvent, event_key
 
 SESSIONS = 8
@@ -51,12 +51,14 @@ class Sample:
 
 
 class Soak:
-    def __init__(self, client: httpx.AsyncClient, cameras: RtspServer, http_url: str, data_dir: Path) -> None:
+    def __init__(
+        self, server: psutil.Process, client: httpx.AsyncClient, cameras: RtspServer, http_url: str, data_dir: Path
+    ) -> None:
         self._client = client
         self._cameras = cameras
         self._http_url = http_url
         self._data_dir = data_dir
-        [self._server] = [child for child in psutil.Process().children() if "service.cli" in child.cmdline()]
+        self._server = server
         self._began_s = time.monotonic()
         self.samples: list[Sample] = []
         self.sessions = self.events = self.gaps = self.never_there = 0
@@ -74,7 +76,7 @@ class Soak:
 
     def processes(self) -> tuple[psutil.Process, list[psutil.Process]]:
         """The worker, and its decoders."""
-        [worker] = [child for child in self._server.children() if "service.worker" in child.cmdline()]
+        [worker] = self._server.children()
         return worker, [child for child in worker.children() if "service.decode" in child.cmdline()]
 
     async def _sessions_of_a_slot(self, rng: random.Random, until_s: float) -> None:
@@ -188,17 +190,10 @@ async def soak(duration_s: float, csv_path: Path) -> list[str]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         model = checkpoint_for(write_lively_video(folder / "v.mp4", count=120), folder)
         cameras, http_url = stack.enter_context(rtsp_server()), stack.enter_context(http_camera())
-        environ = {
-            "CAKE_MODELS": f'["{model}"]',
-            "CAKE_DEFAULT_MODEL": "tiny",
-            "CAKE_SOURCE_ALLOW": "127.0.0.0/8",
-            "CAKE_WORKER_CAPACITY_STEPS_PER_S": "400",
-            "CAKE_SOURCE_TIMEOUT_S": "5",
-            "CAKE_LOG_LEVEL": "WARNING",
-        }
-        (folder / "data").mkdir()
-        client = await stack.enter_async_context(running_server(folder / "data", environ))
-        running = Soak(client, cameras, http_url, folder / "data")
+        options = {"SOURCE_ALLOW": "127.0.0.0/8", "SOURCE_TIMEOUT_S": "5", "LOG_LEVEL": "WARNING"}
+        child = await stack.enter_async_context(tiny_server(folder / "data", model, **options))
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=child.url, timeout=30))
+        running = Soak(psutil.Process(child.process.pid), client, cameras, http_url, folder / "data")
         try:
             await running.run(duration_s)
             left = len(running.processes()[1])

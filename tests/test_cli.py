@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from cake_command import run
 from made_videos import write_video
 from running_server import MODEL, Running, running_server
 from tiny_model import checkpoint_for
+from websockets.sync.client import connect
 
 from model.training.recipe import StageName
 from service.schemas import ENDED_STATES, EVENT, Session, SessionPage
@@ -193,12 +193,13 @@ def test_the_sample_gives_events_and_plays_again_and_ctrl_c_leaves_no_process(tm
 
 def wait_for_session(client: httpx.Client, *, ended: bool, but: str | None) -> Session:
     """The first session that has ended, or has not, and is another than `but`."""
-    while True:
-        sessions = SessionPage.model_validate_json(client.get("/v1/sessions").content).sessions
-        for session in sessions:
-            if session.id != but and (session.state in ENDED_STATES) == ended:
-                return session
-        time.sleep(0.1)
+    with connect(f"{str(client.base_url).replace('http', 'ws', 1)}/v1/events?after=0") as events:
+        for _ in events:
+            sessions = SessionPage.model_validate_json(client.get("/v1/sessions").content).sessions
+            for session in sessions:
+                if session.id != but and (session.state in ENDED_STATES) == ended:
+                    return session
+    raise AssertionError("the server went away")
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_videos import cut, write_audio, write_video
+from session_kit import ends_within
 from video_server import serve_folder
 
 from model.video import VideoError, VideoInfo, open_video
@@ -253,13 +254,7 @@ def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
         parent.kill()
-    deadline_s = time.monotonic() + 30
-    while not is_gone(child) and time.monotonic() < deadline_s:
-        # Without a parent it may stay a zombie until init reaps it; that is dead, too.
-        if scheduler_state(child) == "Z":
-            break
-        time.sleep(0.01)
-    assert time.monotonic() < deadline_s
+    assert ends_within(child, 30.0)
 
 
 def test_the_child_imports_neither_torch_nor_asyncio_nor_pydantic() -> None:

@@ -15,9 +15,9 @@ import httpx
 import psutil
 import pytest
 from mutated_videos import BASES, mutant, whole_video
-from running_server import Child, child_server, until
-from session_kit import decoders_of, write_lively_video
-from tiny_model import checkpoint_for
+from running_server import Child, until
+from session_kit import decoders_of
+from tiny_server import tiny_server
 
 from service.schemas import EventPage, Session
 
@@ -25,7 +25,6 @@ AT_ONCE = 3
 END_WITHIN_S = 60.0
 MEASURE_EVERY_S = 0.5
 SEEN_AGAIN = 100
-WORKER = "from service.worker import main; main()"
 # A file that cannot be decoded is the client's fault, never the server's.
 FAULTS = {"decode_failed", "no_video_stream", "source_unsupported", "source_unreachable", "limit_exceeded"}
 log = logging.getLogger("fuzz")
@@ -117,21 +116,13 @@ class Fuzzed:
 
 
 @pytest.fixture
-async def fuzzed(tmp_path: Path) -> AsyncIterator[Fuzzed]:
-    model = checkpoint_for(write_lively_video(tmp_path / "v.mp4", count=120), tmp_path)
-    environ = {
-        "CAKE_MODELS": f'["{model}"]',
-        "CAKE_DEFAULT_MODEL": "tiny",
-        "CAKE_SOURCE_TIMEOUT_S": "5",
-        "CAKE_WORKER_CAPACITY_STEPS_PER_S": "200",
-        "CAKE_LOG_LEVEL": "WARNING",
-    }
+async def fuzzed(tmp_path: Path, model: Path) -> AsyncIterator[Fuzzed]:
+    data_dir = tmp_path / "data"
     async with (
-        child_server(tmp_path / "data", worker=WORKER, environ=environ) as child,
+        tiny_server(data_dir, model, SOURCE_TIMEOUT_S="5", LOG_LEVEL="WARNING") as child,
         httpx.AsyncClient(base_url=child.url, timeout=60) as http,
     ):
-        await child.ready("/readyz")
-        yield Fuzzed(child, tmp_path / "data", http)
+        yield Fuzzed(child, data_dir, http)
 
 
 def test_a_damaged_video_can_be_made_again_from_its_number_by_another_process() -> None:
@@ -150,9 +141,9 @@ print(*(hashlib.sha256(mutant(number).content).hexdigest() for number in range({
 
 
 async def test_damaged_videos_end_their_own_sessions_alone(
-    fuzzed: Fuzzed, tmp_path: Path, pytestconfig: pytest.Config
+    fuzzed: Fuzzed, video: Path, pytestconfig: pytest.Config
 ) -> None:
-    good = (tmp_path / "v.mp4").read_bytes()
+    good = await asyncio.to_thread(video.read_bytes)
     events, open_files = await fuzzed.events_of(good), await fuzzed.open_files()
     numbers = iter(range(pytestconfig.getoption("fuzz_videos")))
     ended: list[Ended] = []

@@ -1,7 +1,6 @@
 """The page in a real browser, against the real server, worker and shipped model."""
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,8 +9,8 @@ import av
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from page_driver import CHROMIUM, CHROMIUM_FLAGS, PATIENCE_MS, SAMPLE, SIZES, free_port, opened, served
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from page_driver import PATIENCE_MS, SAMPLE, SIZES, chromium, free_port, opened, served
+from playwright.sync_api import Browser, Locator, Page, expect
 from video_server import serve_folder
 
 
@@ -23,10 +22,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
+    with chromium() as launched:
+        yield launched
 
 
 @pytest.fixture
@@ -41,12 +38,10 @@ def analysed(server: str) -> str:
     with SAMPLE.open("rb") as video:
         answer = httpx.post(f"{server}/v1/sessions", files={"file": (SAMPLE.name, video)}, timeout=60)
     session = answer.raise_for_status().json()
-    deadline_s = time.monotonic() + PATIENCE_MS / 1000
-    while session["state"] not in ("completed", "failed"):
-        assert time.monotonic() < deadline_s, session
-        time.sleep(0.3)
-        session = httpx.get(f"{server}{session['links']['self']}").json()
-    assert session["state"] == "completed", session
+    events = f"{server}{session['links']['events']}"
+    # The stream ends with the session.
+    told = httpx.get(events, headers={"Accept": "text/event-stream"}, timeout=PATIENCE_MS / 1000).text
+    assert '"state":"completed"' in told.splitlines()[-2], told[-500:]
     return str(session["id"])
 
 

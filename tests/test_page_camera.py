@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from page_driver import CHROMIUM, CHROMIUM_FLAGS, PATIENCE_MS, free_port, opened, served
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from page_driver import CHROMIUM, CHROMIUM_FLAGS, PATIENCE_MS, chromium, free_port, opened, served
+from playwright.sync_api import Browser, Page, expect
 
 FAKE_CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
@@ -18,10 +18,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*CHROMIUM_FLAGS, *FAKE_CAMERA])
-        yield browser
-        browser.close()
+    with chromium(*FAKE_CAMERA) as launched:
+        yield launched
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from page_driver import CHROMIUM, CHROMIUM_FLAGS, PATIENCE_MS, ROOT, SAMPLE, free_port, opened, served
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from page_driver import PATIENCE_MS, ROOT, SAMPLE, chromium, free_port, opened, served
+from playwright.sync_api import Browser, Page, expect
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,8 @@ def server(data_dir: Path, key: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
-        yield browser
-        browser.close()
+    with chromium() as launched:
+        yield launched
 
 
 def made_key(data_dir: Path, name: str, *scopes: str) -> str:

@@ -13,15 +13,14 @@ import httpx
 import psutil
 import pytest
 from rtsp_server import RtspServer, rtsp_server
-from running_server import Child, child_server, until
-from session_kit import decoders_of, write_lively_video
-from tiny_model import checkpoint_for
+from running_server import Child, until
+from session_kit import decoders_of
+from tiny_server import tiny_server
 from video_server import serve_folder
 from websockets.asyncio.client import connect
 
 from service.schemas import ENDED_STATES, EVENT
 
-WORKER = "from service.worker import main; main()"
 PASSWORD, WRONG, TOKEN, HOOK = "pass", "Wr0ng/Sesame?", "tok3n-of-the-clip", "h00k-t0ken"
 # The camera's real password is too common a word to look for: it is asked for with its user.
 SECRETS = [form for secret in (WRONG, TOKEN, HOOK) for form in (secret, quote(secret, safe=""))] + ["user:pass@"]
@@ -34,18 +33,9 @@ def camera() -> Iterator[RtspServer]:
 
 
 @pytest.fixture
-async def child(tmp_path: Path) -> AsyncIterator[Child]:
-    model = checkpoint_for(write_lively_video(tmp_path / "v.mp4", count=120), tmp_path)
-    environ = {
-        "CAKE_MODELS": f'["{model}"]',
-        "CAKE_DEFAULT_MODEL": "tiny",
-        "CAKE_SOURCE_ALLOW": "127.0.0.0/8",
-        "CAKE_SOURCE_TIMEOUT_S": "3",
-        "CAKE_WORKER_CAPACITY_STEPS_PER_S": "200",
-        "CAKE_LOG_LEVEL": "DEBUG",
-    }
-    async with child_server(tmp_path / "data", worker=WORKER, environ=environ) as started:
-        await started.ready("/readyz")
+async def child(tmp_path: Path, model: Path) -> AsyncIterator[Child]:
+    options = {"SOURCE_ALLOW": "127.0.0.0/8", "SOURCE_TIMEOUT_S": "3", "LOG_LEVEL": "DEBUG"}
+    async with tiny_server(tmp_path / "data", model, **options) as started:
         yield started
 
 
@@ -80,12 +70,12 @@ class Ears:
         return "\n".join([*self.heard, self._child.log.read_text()])
 
 
-async def test_no_secret_is_seen_anywhere(child: Child, camera: RtspServer, tmp_path: Path) -> None:
+async def test_no_secret_is_seen_anywhere(child: Child, camera: RtspServer, video: Path) -> None:
     server = psutil.Process(child.process.pid)
     [worker] = server.children()
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=child.url, timeout=60))
-        base = stack.enter_context(serve_folder(tmp_path))
+        base = stack.enter_context(serve_folder(video.parent))
         ears = Ears(child, http)
 
         async def submit(url: str, **options: object) -> dict[str, str]:

@@ -18,6 +18,7 @@ from session_kit import (
     a_worker,
     actions,
     decoders_of,
+    ends_within,
     make_settings,
     states,
     store_of,
@@ -148,18 +149,6 @@ async def test_a_locked_database_delays_a_session_and_costs_it_nothing(
             other.execute("ROLLBACK")
         await until(store, lambda: in_state(store, queued.id, "completed"))
     await assert_told_once(store, queued.id, expected)
-
-
-def ends_within(pid: int, duration_s: float) -> bool:
-    deadline_s = time.monotonic() + duration_s
-    while time.monotonic() < deadline_s:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
-                return True
-        except FileNotFoundError:
-            return True
-        time.sleep(0.01)
-    return False
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "end of input"])
