@@ -78,9 +78,13 @@ class Session:
         return video is not None and video.live
 
     @property
+    def _is_pushed(self) -> bool:
+        return self.record.source.kind == "push"
+
+    @property
     def _is_passing(self) -> bool:
         """Whether what is not read in time is lost: of cameras, and of streams that clients push."""
-        return self._is_live or self.record.source.kind == "push"
+        return self._is_live or self._is_pushed
 
     @property
     def _is_in_real_time(self) -> bool:
@@ -139,7 +143,7 @@ class Session:
         self._journal.update(position_s=checkpoint.position_s, frames=checkpoint.frames)
         if self._is_live and self.record.started_at is not None:
             self._opener.resume_live(checkpoint.position_s, self.record.started_at)
-        if self.record.source.kind == "push" and self.record.state == "running":
+        if self._is_pushed and self.record.state == "running":
             self._journal.state("reconnecting")
         try:
             resumed = await Detection.resume(self._engine, self.record, checkpoint)
@@ -194,7 +198,7 @@ class Session:
                     case Snapshot():
                         path = self._settings.snapshots_dir / f"{self.record.id}.jpg"
                         await keep_snapshot(path, message.jpeg, token=self.record.token)
-                    case Ended() if self._is_live and self.record.source.kind != "push":
+                    case Ended() if self._is_live and not self._is_pushed:
                         raise VideoError("source_unreachable", STREAM_ENDED)
                     case Ended():
                         return Outcome("completed", warnings=message.warnings)

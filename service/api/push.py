@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
+from typing import NoReturn
 
 from fastapi import APIRouter, Request, WebSocket
 from starlette.websockets import WebSocketDisconnect
@@ -25,7 +26,7 @@ from service.errors import (
 from service.first_of import first_of
 from service.push.forward import NotWaiting, Push, WorkerClosed, open_push
 from service.push.wire import PushAddress
-from service.schemas import ENDED_STATES, Session
+from service.schemas import ENDED_STATES, Session, SessionState
 
 REACH_WITHIN_S = 5.0
 # From the end of a decoder to the commit of what that means for its session.
@@ -115,7 +116,7 @@ async def _pass_on(
         try:
             await first_of(push.send_all(counted), _until_server_stops(subscription))
         except WorkerClosed:
-            raise await _why_closed(context, session_id) from None
+            await _raise_why_closed(context, session_id)
         except FeedClosed:
             raise NotReady(PUSH_AGAIN, retry_after_s=2) from None
         except KeyRevoked:
@@ -144,19 +145,16 @@ async def _until_server_stops(subscription: Subscription) -> None:
         await subscription.take(60.0)
 
 
-async def _why_closed(context: Context, session_id: str) -> ServiceError:
-    """Its session has ended, or takes another stream."""
+async def _raise_why_closed(context: Context, session_id: str) -> NoReturn:
+    """Raises PushEnded when the session has ended, NotReady when it takes another stream."""
     with context.feed.subscribe(session_id) as subscription, suppress(FeedClosed):
         if (await context.store.get_session(session_id)).state not in ENDED_STATES:
             await subscription.take(TOLD_WITHIN_S)
-    try:
-        _check_going((await context.store.get_session(session_id)).state)
-    except PushEnded as error:
-        return error
-    return NotReady(PUSH_AGAIN, retry_after_s=1)
+    _check_going((await context.store.get_session(session_id)).state)
+    raise NotReady(PUSH_AGAIN, retry_after_s=1)
 
 
-def _check_going(state: str) -> None:
+def _check_going(state: SessionState) -> None:
     """Raises PushEnded."""
     if state in ENDED_STATES:
         raise PushEnded(f"The session has ended: it is {state}. Submit another one for another stream.")
