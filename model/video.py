@@ -44,6 +44,7 @@ ASSUMED_RATE_HZ = 25.0
 SEEKABLE_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts"})
 SAME_TIME_S = 1e-6
 NO_PICTURES = "The source sends no pictures any more. Check the camera."
+ENDED_AT_ONCE = "The source ended its stream before its first picture. Check that the camera is up and sends video."
 NOTHING_DECODED = (
     "No picture could be decoded: the video is damaged, cut short, or larger than 8192 x 4352. Send it whole."
 )
@@ -93,6 +94,8 @@ class Video:
             self._live = self._stated_live or is_live(self._source, self._container)
             self._pictures = self._decode()
             first = next(self._pictures, None)
+            if first is None and self._live and is_url(self._source):
+                raise VideoError("source_unreachable", ENDED_AT_ONCE)
             if first is None:
                 raise VideoError("decode_failed", NOTHING_DECODED)
             self.info = probe(self._source, self._container, self._stream, first, live=self._live)

@@ -1,7 +1,9 @@
-"""GStreamer's RTSP server, as a program for the system's Python: `rtsp_program.py PORT`; prints its port.
+"""GStreamer's RTSP server, as a program for the system's Python: `rtsp_program.py PORT [CERTIFICATE]`; prints its port.
 
-`/slow` and `/fast` show a moving ball, `/sound` has no video, `/strange` no codec that anybody knows; the user is
-`user`, the password `pass` (digest). SIGUSR1 changes the size of all pictures.
+With a certificate, a PEM file that holds its key too, it speaks TLS.
+
+`/slow` and `/fast` show a moving ball, `/rare` one picture a minute; `/sound` has no video, `/strange` no codec that
+anybody knows; the user is `user`, the password `pass` (digest). SIGUSR1 changes the size of all pictures.
 """
 
 import signal
@@ -12,18 +14,19 @@ import gi
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 BALL = (
     "videotestsrc is-live=true pattern=ball ! capsfilter name=size caps=video/x-raw,format=I420,width=64,height=48,"
-    "framerate={rate_hz}/1 ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=5 !"
+    "framerate={rate_hz} ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=5 !"
     " rtph264pay name=pay0 pt=96 config-interval=-1"
 )
 SOUND = "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay name=pay0 pt=0"
 STRANGE = "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=10/1 ! rtpgstpay name=pay0 pt=96"
 MOUNTS = {
-    "/slow": BALL.format(rate_hz=8),
-    "/fast": BALL.format(rate_hz=25),
+    "/slow": BALL.format(rate_hz="8/1"),
+    "/fast": BALL.format(rate_hz="25/1"),
+    "/rare": BALL.format(rate_hz="1/60"),
     "/sound": SOUND,
     "/strange": STRANGE,
 }
@@ -57,15 +60,17 @@ def main() -> None:
             permissions.add_permission_for_role("user", f"media.factory.{permission}", True)
         factory.set_permissions(permissions)
         server.get_mount_points().add_factory(path, factory)
-    server.set_auth(digest())
+    server.set_auth(digest(*sys.argv[2:]))
     server.attach(None)
     sys.stdout.write(f"{server.get_bound_port()}\n")
     sys.stdout.flush()
     GLib.MainLoop().run()
 
 
-def digest() -> GstRtspServer.RTSPAuth:
+def digest(certificate: str | None = None) -> GstRtspServer.RTSPAuth:
     auth = GstRtspServer.RTSPAuth()
+    if certificate is not None:
+        auth.set_tls_certificate(Gio.TlsCertificate.new_from_file(certificate))
     auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
     token = GstRtspServer.RTSPToken()
     token.set_string("media.factory.role", "user")

@@ -14,6 +14,7 @@ import pytest
 from rtsp_server import RtspServer, rtsp_server
 
 from model.video import VideoError, VideoInfo
+from service.authorities import PUBLIC_AUTHORITIES
 from service.confinement.address_policy import AddressPolicy, read_nameservers
 from service.decode_messages import DecodeRequest
 from service.decoder_process import DecodedFrame, Dropped, Ended, Snapshot, start_decoder
@@ -36,7 +37,7 @@ def camera() -> Iterator[RtspServer]:
 def request(
     url: str, *, transport: Transport = "tcp", timeout_s: float = 5.0, after_s: float | None = None, zero_s: float = 0.0
 ) -> DecodeRequest:
-    source = openable(UrlSource(url=url, transport=transport), Path(), LOOPBACK)
+    source = openable(UrlSource(url=url, transport=transport), Path(), LOOPBACK, PUBLIC_AUTHORITIES)
     return DecodeRequest(
         *(source.address, source.options, SAMPLE_HZ, 32, "fast", after_s, 1.0, timeout_s), zero_s=zero_s or None
     )
@@ -128,6 +129,20 @@ async def test_a_camera_that_falls_silent_times_out() -> None:
             with pytest.raises(VideoError) as caught:
                 await take(messages, 1000)
     assert caught.value.code == "source_timeout"
+
+
+async def test_a_camera_that_dies_before_its_first_picture_is_taken_for_one_that_is_away() -> None:
+    with rtsp_server() as camera:
+        rare = request(camera.url("rare"))
+        async with start_decoder(request(camera.url("fast")), LOOPBACK) as other, start_decoder(rare, LOOPBACK):
+            messages = other.messages()
+            # Meanwhile the one picture of this minute goes to a client that came before.
+            await take(messages, 20)
+            failing = asyncio.create_task(failure(camera.url("rare"), timeout_s=20.0))
+            # Meanwhile this one connects, and waits for a picture.
+            await take(messages, 20)
+            camera.stop()
+            assert (await failing).code == "source_unreachable"
 
 
 async def test_pictures_may_change_their_size_in_mid_stream() -> None:
