@@ -166,7 +166,9 @@ def _die_with_parent(parent_pid: int) -> None:
 def _confine(request: DecodeRequest) -> None:
     """Hold this process to its source, before a byte of it is read."""
     limit_resources(max_bytes=request.max_bytes, max_cpu_s=request.max_cpu_s)
-    restrict_reading([] if request.address is None or is_url(request.address) else [Path(request.address)])
+    is_file = request.address is not None and not is_url(request.address)
+    readable = [request.address if is_file else request.options.get("ca_file")]
+    restrict_reading(Path(path) for path in readable if path is not None)
     restrict_network(request.channel_fd)
 
 

@@ -88,7 +88,7 @@ class SourceOpener:
 
     def _request(self, after_s: float | None) -> DecodeRequest:
         upload = self._settings.uploads_dir / self._record.id
-        source = openable(self._record.source, upload, self._settings.address_policy)
+        source = openable(self._record.source, upload, self._settings.address_policy, self._settings.authorities)
         starts_at_s = 0.0
         if source.address is None and self._record.pace == "fast" and after_s is not None:
             # Another stream: it has a timeline of its own, behind all that was seen before.

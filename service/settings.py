@@ -8,6 +8,7 @@ from pydantic import Field, IPvAnyNetwork, field_serializer, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.access.keys import Limits
+from service.authorities import PUBLIC_AUTHORITIES, read_authorities
 from service.confinement.address_policy import AddressPolicy, read_nameservers
 
 
@@ -66,6 +67,11 @@ class Settings(BaseSettings):
     source_allow: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
         default=(), description="Networks, separated by commas, that sources may be in though they are not public."
     )
+    source_ca: Path | None = Field(
+        default=None,
+        description="PEM file of certificates to trust beside the public authorities: your own authority, or a camera's"
+        " own certificate. Read when a worker starts.",
+    )
     decoder_max_bytes: int = Field(default=2 * 1024**3, ge=512 * 1024**2, description="Address space of each decoder.")
     decoder_max_cpu_s: int = Field(
         default=6 * 3600, gt=0, description="Processor time of a decoder; it then starts again where it was."
@@ -78,6 +84,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+
+    @field_validator("source_ca")
+    @classmethod
+    def _holds_certificates(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            read_authorities(path)
+        return path
 
     @field_serializer("source_allow", "allowed_origins")
     def _join(self, values: tuple[object, ...]) -> str:
@@ -96,6 +109,11 @@ class Settings(BaseSettings):
     def address_policy(self) -> AddressPolicy:
         """Which addresses sources may have, with this machine's name servers as they are now."""
         return AddressPolicy(self.source_allow, read_nameservers())
+
+    @property
+    def authorities(self) -> Path:
+        """PEM file of those who may vouch for a source's certificate; with `source_ca`, workers write it."""
+        return self.data_dir / "authorities.pem" if self.source_ca else PUBLIC_AUTHORITIES
 
     @property
     def resolved_store_url(self) -> str:

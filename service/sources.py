@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-import certifi
-
 from service.confinement.address_policy import AddressPolicy, IPAddress
 from service.schemas import PushSource, Source, UploadSource
 
@@ -56,8 +54,10 @@ class OpenableSource:
     options: dict[str, str] = field(repr=False)
 
 
-def openable(source: Source, upload: Path, policy: AddressPolicy) -> OpenableSource:
+def openable(source: Source, upload: Path, policy: AddressPolicy, authorities: Path) -> OpenableSource:
     """What to open for a session's source, checked anew for each connection. `upload` is where an uploaded file lies.
+
+    `authorities`: a PEM file of those who may vouch for its certificate.
 
     Raises SourceForbidden.
     """
@@ -67,7 +67,7 @@ def openable(source: Source, upload: Path, policy: AddressPolicy) -> OpenableSou
         return OpenableSource(None, {})
     check_url(source.url, policy)
     scheme = urlsplit(source.url).scheme
-    options = {"protocol_whitelist": _PROTOCOLS[scheme], "tls_verify": "1", "ca_file": certifi.where()}
+    options = {"protocol_whitelist": _PROTOCOLS[scheme], "tls_verify": "1", "ca_file": str(authorities)}
     if scheme == "rtsp":
         options["rtsp_transport"] = source.transport
     return OpenableSource(source.url, options)

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from model.checkpoint import CheckpointInvalid, CheckpointNotFound, available_models
 from model.config import BACKGROUND
 from model.detector import Detector
+from service.authorities import write_authorities
 from service.engine import Engine
 from service.errors import ServiceError
 from service.push.gate import PushGate, open_gate
@@ -181,6 +182,8 @@ async def work(settings: Settings, detectors: Mapping[str, Detector]) -> None:
     stop = _stop_on_signals_and_orphaning()
     metrics = WorkerMetrics(CollectorRegistry())
     settings.snapshots_dir.mkdir(parents=True, exist_ok=True)
+    if settings.source_ca is not None:
+        write_authorities(settings.source_ca, settings.authorities)
     store = open_store(settings.resolved_store_url, scores_keep_s=settings.scores_keep_s)
     try:
         async with Engine(detectors, metrics, torch_threads=settings.worker_threads) as engine, open_gate() as gate:

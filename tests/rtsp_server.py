@@ -12,17 +12,21 @@ PROGRAM = Path(__file__).with_name("rtsp_program.py")
 class RtspServer:
     """GStreamer's, see `rtsp_program.py`; it keeps its port from one start to the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
+        self._certificate = certificate
         self._port = 0
         self._process: subprocess.Popen[str] | None = None
 
     def url(self, path: str, *, user: str = "user:pass") -> str:
-        return f"rtsp://{user}@127.0.0.1:{self._port}/{path}"
+        scheme = "rtsp" if self._certificate is None else "rtsps"
+        return f"{scheme}://{user}@127.0.0.1:{self._port}/{path}"
 
     def start(self) -> None:
         """Returns when it listens."""
         # The bindings to GStreamer come with the system's Python.
         command = ["/usr/bin/python3", "-I", str(PROGRAM), str(self._port)]
+        if self._certificate is not None:
+            command.append(str(self._certificate))
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self._process.stdout is not None
         self._port = int(self._process.stdout.readline())
@@ -48,8 +52,9 @@ class RtspServer:
 
 
 @contextmanager
-def rtsp_server() -> Iterator[RtspServer]:
-    server = RtspServer()
+def rtsp_server(certificate: Path | None = None) -> Iterator[RtspServer]:
+    """Over TLS with a certificate, a PEM file that holds its key too."""
+    server = RtspServer(certificate)
     server.start()
     try:
         yield server

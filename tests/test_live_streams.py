@@ -10,6 +10,7 @@ import pytest
 from live_servers import RATE_HZ, broadcast, http_camera
 
 from model.video import VideoInfo
+from service.authorities import PUBLIC_AUTHORITIES
 from service.confinement.address_policy import AddressPolicy, read_nameservers
 from service.decode_messages import DecodeRequest
 from service.decoder_process import DecodedFrame, Ended, start_decoder
@@ -21,7 +22,7 @@ LOOPBACK = AddressPolicy((ip_network("127.0.0.0/8"),), read_nameservers())
 
 async def play(url: str, count: int = 25) -> tuple[VideoInfo, list[DecodedFrame], bool]:
     """What it is, its first frames, and whether it had ended by then."""
-    source = openable(UrlSource(url=url), Path(), LOOPBACK)
+    source = openable(UrlSource(url=url), Path(), LOOPBACK, PUBLIC_AUTHORITIES)
     asked = DecodeRequest(source.address, source.options, RATE_HZ, 32, "fast", None, 0.0, 5.0)
     frames: list[DecodedFrame] = []
     async with start_decoder(asked, LOOPBACK) as decoder:

@@ -1,7 +1,6 @@
 """A decoder reaches its source and nothing else, wherever a name, a redirect or a playlist leads."""
 
 import asyncio
-import subprocess
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -13,8 +12,7 @@ from model.video import VideoError
 from service.confinement.address_policy import PUBLIC_ONLY, AddressPolicy, read_nameservers
 from service.decode_messages import DecodeRequest
 from service.decoder_process import Ended, start_decoder
-from service.schemas import UrlSource
-from service.sources import SourceForbidden, openable
+from service.sources import SourceForbidden
 
 CAMERAS = AddressPolicy((ip_network("127.0.0.1/32"),), read_nameservers())
 """Servers under test listen on 127.0.0.1; 127.0.0.2 stands for what is inside."""
@@ -99,25 +97,6 @@ async def test_a_playlist_leads_to_no_file(target: str, uploaded: bool, tmp_path
         address = str(playlist) if uploaded else f"http://{host}/v.m3u8"
         with pytest.raises(VideoError):
             await decode(address, CAMERAS, {} if uploaded else PROTOCOLS)
-
-
-async def test_a_server_whose_certificate_is_not_trusted_is_not_read(tmp_path: Path) -> None:
-    certificate = _self_signed(tmp_path)
-    with serve_answer("127.0.0.1", certificate=certificate) as (server, visits):
-        source = openable(UrlSource(url=f"{server}/v.mp4"), tmp_path, CAMERAS)
-        with pytest.raises(VideoError) as caught:
-            await decode(source.address, CAMERAS, source.options)
-    assert caught.value.code == "source_unreachable"
-    assert visits == []
-
-
-def _self_signed(folder: Path) -> Path:
-    path = folder / "certificate.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-    arguments = [*command.split(), "-keyout", str(path), "-out", str(folder / "only.pem")]
-    subprocess.run(arguments, check=True, capture_output=True)
-    path.write_bytes(path.read_bytes() + (folder / "only.pem").read_bytes())
-    return path
 
 
 async def test_many_decoders_at_once_each_have_their_own_connections(video: bytes) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.authorities import PUBLIC_AUTHORITIES
 from service.confinement.address_policy import PUBLIC_ONLY, AddressPolicy, read_nameservers
 from service.requests import SOURCE_SCHEMES
 from service.schemas import UploadSource, UrlSource
@@ -63,13 +64,13 @@ TRICKS = [
 
 
 def test_an_upload_is_opened_from_where_it_lies_whatever_its_name_says(tmp_path: Path) -> None:
-    opened = openable(UploadSource(filename="../../etc/passwd"), tmp_path / "some-id", PUBLIC_ONLY)
+    opened = openable(UploadSource(filename="../../etc/passwd"), tmp_path / "some-id", PUBLIC_ONLY, PUBLIC_AUTHORITIES)
     assert opened.address == str(tmp_path / "some-id")
 
 
 def test_an_http_address_is_opened_as_it_is(tmp_path: Path) -> None:
     for url in ("http://user:pass@example.org:8080/v.mp4?token=x", "https://example.org/v.mp4", "http://1.1.1.1/v.mp4"):
-        opened = openable(UrlSource(url=url), tmp_path, PUBLIC_ONLY)
+        opened = openable(UrlSource(url=url), tmp_path, PUBLIC_ONLY, PUBLIC_AUTHORITIES)
         assert opened.address == url
         assert "file" not in opened.options["protocol_whitelist"].split(",")
 
@@ -77,7 +78,7 @@ def test_an_http_address_is_opened_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("url", TRICKS)
 def test_an_address_that_leads_inside_is_forbidden_however_it_is_written(tmp_path: Path, url: str) -> None:
     with pytest.raises(SourceForbidden) as caught:
-        openable(UrlSource(url=url), tmp_path, PUBLIC_ONLY)
+        openable(UrlSource(url=url), tmp_path, PUBLIC_ONLY, PUBLIC_AUTHORITIES)
     assert caught.value.code == "source_forbidden"
     assert caught.value.detail.endswith(".")
 
@@ -95,7 +96,9 @@ def test_an_operator_allows_networks_and_no_more_than_these() -> None:
 
 
 def test_an_openable_source_does_not_print_its_secrets(tmp_path: Path) -> None:
-    assert "hunter2" not in repr(openable(UrlSource(url="http://u:hunter2@example.org/"), tmp_path, PUBLIC_ONLY))
+    assert "hunter2" not in repr(
+        openable(UrlSource(url="http://u:hunter2@example.org/"), tmp_path, PUBLIC_ONLY, PUBLIC_AUTHORITIES)
+    )
 
 
 @given(st.sampled_from(PRIVATE_V4).flatmap(lambda network: st.ip_addresses(v=4, network=network)))
@@ -134,7 +137,9 @@ def test_name_servers_are_read_as_the_resolver_reads_them(tmp_path: Path) -> Non
 def test_a_camera_sends_over_tcp_unless_udp_is_asked_for() -> None:
     for asked, options in (({}, "tcp"), ({"transport": "udp"}, "udp")):
         source = UrlSource.model_validate({"url": "rtsp://93.184.215.14/v", **asked})
-        assert openable(source, Path(), PUBLIC_ONLY).options["rtsp_transport"] == options
+        assert openable(source, Path(), PUBLIC_ONLY, PUBLIC_AUTHORITIES).options["rtsp_transport"] == options
     for scheme in SOURCE_SCHEMES:
-        protocols = openable(UrlSource(url=f"{scheme}://93.184.215.14/v"), Path(), PUBLIC_ONLY).options
+        protocols = openable(
+            UrlSource(url=f"{scheme}://93.184.215.14/v"), Path(), PUBLIC_ONLY, PUBLIC_AUTHORITIES
+        ).options
         assert not {"file", "pipe", "concat", "data"} & set(protocols["protocol_whitelist"].split(","))
