@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AnyUrl, Field, UrlConstraints, field_validator, model_validator
 
 from service.schemas import Pace, Transport, Wire
-from service.webhooks.signature import secret_key
+from service.webhooks.signature import SECRET_PATTERN, secret_key
 
 SOURCE_SCHEMES = ["http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "srt"]
 SourceUrl = Annotated[AnyUrl, UrlConstraints(max_length=4096, allowed_schemes=SOURCE_SCHEMES, host_required=True)]
@@ -44,7 +44,7 @@ class WebhookRequest(Wire):
     url: WebhookUrl = Field(description="Gets each event by POST, in order, at least once, signed.")
     secret: str | None = Field(
         default=None,
-        max_length=120,
+        json_schema_extra={"pattern": SECRET_PATTERN},
         description="`whsec_` and 24 to 64 bytes in base64, by which you check the signature; made for you if absent.",
     )
 

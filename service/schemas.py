@@ -27,6 +27,8 @@ FailureCode = Literal[
 ]
 Pace = Literal["fast", "realtime"]
 EventId = Annotated[str, Field(pattern=r"^[0-9]{1,15}-[0-9]{1,9}$", examples=["12433-0"])]
+Cursor = Annotated[str, Field(pattern=r"^[0-9]{1,18}$", examples=["1024"])]
+"""A position in a list of the store."""
 Transport = Literal["tcp", "udp"]
 
 

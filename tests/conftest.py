@@ -27,6 +27,9 @@ settings.load_profile("suite")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-videos", type=int, default=48, help="how many damaged videos test_fuzz.py sends")
+    parser.addoption(
+        "--fuzz-requests", type=int, default=10, help="how many examples test_openapi.py makes of each kind"
+    )
 
 
 @pytest.fixture(scope="session")

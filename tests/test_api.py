@@ -106,6 +106,16 @@ async def test_paths_and_methods_that_do_not_exist_are_problems_too(server: Runn
     refused = await server.http.put("/v1/models")
     problem(refused, 405, "method_not_allowed")
     assert refused.headers["allow"] == "GET"
+    refused = await server.http.patch("/v1/sessions")
+    assert refused.headers["allow"] == "GET, POST"
+    assert problem(refused, 405, "method_not_allowed").detail == "Use another method: GET, POST."
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+async def test_a_page_has_a_head(server: Running, path: str) -> None:
+    page, head = await server.http.get(path), await server.http.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(page.content))
 
 
 async def test_every_answer_has_a_request_id_and_a_harmless_one_is_kept(server: Running) -> None:

@@ -3,13 +3,14 @@
 import base64
 import hashlib
 import hmac
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.webhooks.outbox import FIRST_RETRY_S, GIVE_UP_AFTER_S, LONGEST_RETRY_S, Webhook, retry_at
-from service.webhooks.signature import SECRET_PREFIX, new_secret, secret_key, signed_headers
+from service.webhooks.signature import SECRET_PATTERN, SECRET_PREFIX, new_secret, secret_key, signed_headers
 
 
 def test_the_signature_is_that_of_the_standards_own_example() -> None:
@@ -33,6 +34,16 @@ def test_a_receiver_that_knows_the_secret_can_check_it(body: bytes, sent_unix_s:
     key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
     expected = hmac.digest(key, f"a_1-0.{sent_unix_s}.".encode() + body, hashlib.sha256)
     assert base64.b64decode(headers["webhook-signature"].removeprefix("v1,")) == expected
+
+
+@given(st.binary(max_size=80))
+def test_the_pattern_tells_callers_what_a_secret_is(key: bytes) -> None:
+    secret = SECRET_PREFIX + base64.b64encode(key).decode()
+    if re.search(SECRET_PATTERN, secret):
+        assert secret_key(secret) == key
+    else:
+        with pytest.raises(ValueError, match="24 to 64 bytes"):
+            secret_key(secret)
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_c2hvcnQ=", "whsec_!", base64.b64encode(b"x" * 32).decode()])

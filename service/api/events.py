@@ -7,7 +7,6 @@ from typing import Annotated
 
 import structlog
 from fastapi import APIRouter, Header, Query, Request, WebSocket
-from pydantic import StringConstraints
 from starlette.responses import Response, StreamingResponse
 from starlette.websockets import WebSocketDisconnect
 
@@ -19,7 +18,7 @@ from service.api.problems import ASKS, problems
 from service.api.validity import KeyRevoked, while_valid
 from service.errors import ServiceError
 from service.first_of import first_of
-from service.schemas import ENDED_STATES, Event, EventId, EventPage
+from service.schemas import ENDED_STATES, Cursor, Event, EventId, EventPage
 
 HEARTBEAT_S = 15.0
 SEND_PATIENCE_S = 10.0
@@ -28,7 +27,6 @@ SEND_PATIENCE_S = 10.0
 _log = structlog.get_logger(__name__)
 router = APIRouter(tags=["events"], responses=problems(*ASKS))
 After = Annotated[EventId | None, Query(description="Only events after this id; from the beginning if absent.")]
-Cursor = Annotated[str, StringConstraints(pattern="^[0-9]{1,18}$")]
 
 
 @router.get(
@@ -144,7 +142,7 @@ async def follow_all(
     websocket: WebSocket,
     context: SharedContext,
     caller: EventsReader,
-    after: Annotated[Cursor | None, Query()] = None,
+    after: Cursor | None = None,
 ) -> None:
     """All sessions' events, each as a `LogEntry` with its cursor; without `after` only those that come from now on."""
     await _serve(websocket, context, caller, _follow_all(context, caller.owner, after))

@@ -52,7 +52,17 @@ def _completed(schema: dict[str, Any]) -> dict[str, Any]:
     schema["components"]["schemas"] = definitions["$defs"] | schema["components"]["schemas"]
     for path in schema["paths"].values():
         for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                _leave_out_null(parameter["schema"])
             for status, response in operation["responses"].items():
                 if int(status) >= 400:
                     response["content"] = {MEDIA_TYPE: next(iter(response["content"].values()))}
     return schema
+
+
+def _leave_out_null(schema: dict[str, Any]) -> None:
+    """A parameter may be absent, but no query or header can say null."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        del schema["anyOf"]
+        schema.update(kinds[0])

@@ -96,14 +96,22 @@ async def _on_invalid(connection: HTTPConnection, error: Exception) -> Response 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     """What the framework itself refuses: an unknown path or method."""
     assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
     if error.status_code == 405:
-        response = _response(request, MethodNotAllowed(f"Use another method: {(error.headers or {}).get('Allow')}."))
+        headers["Allow"] = _allowed(request, headers.get("Allow", ""))
+        response = _response(request, MethodNotAllowed(f"Use another method: {headers['Allow']}."))
     elif error.status_code == 404:
         response = _response(request, NotFound("There is nothing at this path; /docs lists all paths."))
     else:
         response = _response(request, InvalidRequest(f"{error.detail}."))
-    response.headers.update(error.headers or {})
+    response.headers.update(headers)
     return response
+
+
+def _allowed(request: Request, of_first_route: str) -> str:
+    """All methods of a path, of which the framework names those of the first route alone."""
+    operations = request.app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", None), {})
+    return ", ".join(sorted(method.upper() for method in operations)) or of_first_route
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:

@@ -65,9 +65,14 @@ _BODY = {
     },
     openapi_extra=_BODY,
 )
-@router.post("/v1/sessions/{session_id}/stream", status_code=202, include_in_schema=False)
+@router.post(
+    "/v1/sessions/{session_id}/stream",
+    summary="The same as PUT: FFmpeg sends POST",
+    status_code=202,
+    responses=problems(404, 409, 422, 503),
+    openapi_extra=_BODY,
+)
 async def push_stream(request: Request, context: SharedContext, caller: SessionsWriter, session_id: str) -> Session:
-    """POST is what FFmpeg sends."""
     request.state.answers_early = True
     async with aclosing(await _reach(context, caller, session_id)) as push:
         await _pass_on(context, caller, session_id, push, request.stream())

@@ -11,7 +11,17 @@ from service.api.caller import SessionsReader, SessionsWriter
 from service.api.context import SharedContext
 from service.api.problems import ASKS, problems
 from service.errors import NotFound
-from service.schemas import ENDED_STATES, Scores, Session, SessionLinks, SessionPage, SessionState, Source, WebhookInfo
+from service.schemas import (
+    ENDED_STATES,
+    Cursor,
+    Scores,
+    Session,
+    SessionLinks,
+    SessionPage,
+    SessionState,
+    Source,
+    WebhookInfo,
+)
 from service.sources import redact
 from service.store.base import SessionRecord, WebhookTarget
 
@@ -23,7 +33,7 @@ async def list_sessions(
     context: SharedContext,
     caller: SessionsReader,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: Annotated[str | None, Query(description="The `next` of the page before.")] = None,
+    before: Annotated[Cursor | None, Query(description="The `next` of the page before.")] = None,
     state: Annotated[SessionState | None, Query(description="Only sessions in this state.")] = None,
 ) -> SessionPage:
     records, following = await context.store.list_sessions(limit=limit, before=before, state=state, owner=caller.owner)

@@ -177,7 +177,7 @@ class Store(KeyStore, Outbox, Protocol):
         state: SessionState | None = None,
         owner: str | None = None,
     ) -> tuple[list[SessionRecord], str | None]:
-        """Newest first, and the cursor of the next page. Raises InvalidRequest for a cursor that it never gave."""
+        """Newest first, and the cursor of the next page."""
 
     async def request_stop(self, session_id: str) -> SessionRecord:
         """Ask the owner to stop it; without a live owner it is `stopped` at once. An ended session stays as it is."""

@@ -8,6 +8,11 @@ import secrets
 
 SECRET_PREFIX = "whsec_"
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
+_BASE64 = "[A-Za-z0-9+/]"
+SECRET_PATTERN = (
+    rf"^whsec_(?:{_BASE64}{{4}}){{8,20}}(?:{_BASE64}{{4}}(?:{_BASE64}{{2}}==)?|{_BASE64}{{3}}=|{_BASE64}{{2}}==)?$"
+)
+"""What `secret_key` takes, for callers who check before they ask."""
 
 
 def new_secret() -> str:
