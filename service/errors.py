@@ -75,6 +75,10 @@ class SourceNotAllowed(ServiceError):
     code, status, title = "source_forbidden", 403, "This source may not be opened"
 
 
+class RequestTimeout(ServiceError):
+    code, status, title = "request_timeout", 408, "The request did not come in time"
+
+
 class TooLarge(ServiceError):
     code, status, title = "too_large", 413, "The request is too large"
 

@@ -16,6 +16,7 @@ ProblemCode = Literal[
     "unknown_model",
     "unknown_label",
     "source_forbidden",
+    "request_timeout",
     "too_large",
     "unsupported_media_type",
     "idempotency_conflict",

@@ -167,6 +167,24 @@ async def test_an_unannounced_upload_over_the_limit_is_refused_before_all_is_sen
     writer.transport.abort()
 
 
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [("application/json", b'{"source": '), ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-da")],
+)
+async def test_a_client_that_stops_sending_is_given_up(
+    server: Running, kind: str, part: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.body.PATIENCE_S", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(server.url).port)
+    head = f"POST /v1/sessions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: 1000\r\n\r\n"
+    writer.write(head.encode() + part)
+    answer = await reader.readuntil(b"request_timeout")
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert stored_uploads(server) == []
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_an_ordinary_client_sees_why_its_upload_is_too_large(server: Running) -> None:
     problem(await upload(server, video=bytes(4_000_001)), 413, "too_large")
     problem(await upload(server, video=bytes(8_000_000)), 413, "too_large")

@@ -15,13 +15,22 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from service.errors import InvalidRequest, MissingScope, NotFound, OriginForbidden, ServiceError, TooLarge, Unauthorized
+from service.errors import (
+    InvalidRequest,
+    MissingScope,
+    NotFound,
+    OriginForbidden,
+    RequestTimeout,
+    ServiceError,
+    TooLarge,
+    Unauthorized,
+)
 from service.problem import FieldError, ProblemBody, ProblemCode
 
 MEDIA_TYPE = "application/problem+json"
 LINGER_S = 5.0
 LINGER_BYTES = 64 * 1024**2
-ProblemStatus = Literal[401, 403, 404, 405, 409, 413, 415, 422, 429, 500, 503, 507]
+ProblemStatus = Literal[401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 503, 507]
 ASKS: tuple[ProblemStatus, ...] = (401, 403, 429)
 """What every route may answer that needs an API key."""
 _DESCRIPTIONS: Mapping[ProblemStatus, str] = {
@@ -29,6 +38,7 @@ _DESCRIPTIONS: Mapping[ProblemStatus, str] = {
     403: "`missing_scope` of the key, `origin_forbidden` of the page, or `source_forbidden`: a scheme or address that "
     "this server does not open",
     404: "`not_found`",
+    408: "`request_timeout`: nothing of the body came for a minute",
     409: "`idempotency_conflict`: the key was used with another body; `not_a_push`, `push_conflict`, `push_ended`: the "
     "session takes no stream, or not now",
     413: "`too_large`",
@@ -38,7 +48,7 @@ _DESCRIPTIONS: Mapping[ProblemStatus, str] = {
     503: "`over_capacity`, `not_ready` or `store_unavailable`; see `Retry-After`",
     507: "`storage_full`",
 }
-_EARLY = (Unauthorized, MissingScope, OriginForbidden, TooLarge)
+_EARLY = (Unauthorized, MissingScope, OriginForbidden, RequestTimeout, TooLarge)
 """Raised before the body of a request has come to its end."""
 _log = structlog.get_logger(__name__)
 

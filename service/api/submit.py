@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
+from service.api.body import body_of
 from service.api.caller import Caller, SessionsWriter
 from service.api.context import Context, SharedContext
 from service.api.models import loaded_models
@@ -56,7 +57,7 @@ _LOCATION = {"Location": {"schema": {"type": "string"}, "description": "Path of 
     response_model=Session,
     responses={
         202: {"description": "The session is queued.", "headers": _LOCATION},
-        **problems(409, 413, 415, 422, 503, 507),
+        **problems(408, 409, 413, 415, 422, 503, 507),
     },
     openapi_extra=_BODY,
 )
@@ -89,7 +90,7 @@ async def _submit_json(
     idempotency_key: str | None,
 ) -> SessionRecord:
     body = bytearray()
-    async for chunk in request.stream():
+    async for chunk in body_of(request):
         body += chunk
         if len(body) > MAX_OPTIONS_BYTES:
             raise TooLarge(f"The JSON body may have {MAX_OPTIONS_BYTES} bytes.")
@@ -118,7 +119,7 @@ async def _submit_upload(
     path = settings.uploads_dir / session_id
     arriving = path.with_suffix(".part")
     upload = await receive_upload(
-        _counted(request.stream(), context, room_bytes),
+        _counted(body_of(request), context, room_bytes),
         request.headers["content-type"],
         arriving,
         max_bytes=settings.max_upload_bytes,
