@@ -17,6 +17,10 @@ class RtspServer:
         self._port = 0
         self._process: subprocess.Popen[str] | None = None
 
+    @property
+    def port(self) -> int:
+        return self._port
+
     def url(self, path: str, *, user: str = "user:pass") -> str:
         scheme = "rtsp" if self._certificate is None else "rtsps"
         return f"{scheme}://{user}@127.0.0.1:{self._port}/{path}"

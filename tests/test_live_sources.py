@@ -4,13 +4,14 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from ipaddress import ip_network
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from restamping_proxy import restamping_proxy
 from rtsp_server import RtspServer, rtsp_server
 
 from model.video import VideoError, VideoInfo
@@ -160,6 +161,39 @@ async def test_pictures_may_change_their_size_in_mid_stream() -> None:
     # The size stands in the frame header of the JPEG: height, then width.
     at = jpeg.index(b"\xff\xc0") + 5
     assert jpeg[at : at + 4] == (48).to_bytes(2, "big") + (96).to_bytes(2, "big")
+
+
+@pytest.mark.parametrize(
+    ("stamp", "timelines"),
+    [
+        pytest.param(lambda made_s, half_seconds: made_s + 100.0 * half_seconds, range(2, 6), id="leap ahead"),
+        pytest.param(lambda made_s, half_seconds: made_s - 100.0 * half_seconds, range(2, 6), id="go back"),
+        pytest.param(lambda made_s, _: made_s * 1000.0, range(10, 20), id="run away"),
+        pytest.param(lambda made_s, _: made_s - made_s % 0.2 * 2, [0], id="run backwards"),
+        pytest.param(lambda made_s, _: made_s - made_s % 1.0, [0], id="stand still"),
+        pytest.param(lambda made_s, _: 47_721.0 + made_s % 2.0, [0], id="wrap around"),
+    ],
+)
+async def test_media_time_is_that_on_the_wall_whatever_a_camera_stamps(
+    camera: RtspServer, stamp: Callable[[float, int], float], timelines: Sequence[int]
+) -> None:
+    began_s: list[float] = []
+
+    def restamp(made_s: float) -> float:
+        began_s.append(made_s)
+        return stamp(made_s, int((made_s - began_s[0]) * 2))
+
+    async with restamping_proxy(camera.port, restamp) as port:
+        url = camera.url("fast").replace(str(camera.port), str(port))
+        async with start_decoder(request(url), LOOPBACK) as decoder:
+            messages = decoder.messages()
+            _, [first] = await take(messages, 1)
+            first_s = time.monotonic()
+            _, frames = await take(messages, 18)
+            passed_s = time.monotonic() - first_s
+    assert frames[-1].pts_s - first.pts_s == pytest.approx(passed_s, abs=0.3)
+    assert all(0 < after.pts_s - before.pts_s < 0.4 for before, after in pairwise([first, *frames]))
+    assert sum(frame.is_new_timeline for frame in frames) in timelines
 
 
 async def test_a_reader_that_is_slow_gets_the_newest_frame_and_the_rest_is_counted(camera: RtspServer) -> None:
