@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +32,7 @@ from model.container import (
     probe,
 )
 from model.container import source_error as _source_error
+from model.jpeg import encode_jpeg
 from model.live import LiveTiming
 from model.preprocess import center_crop, scaled_size
 
@@ -45,6 +45,9 @@ SEEKABLE_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegt
 SAME_TIME_S = 1e-6
 NO_PICTURES = "The source sends no pictures any more. Check the camera."
 ENDED_AT_ONCE = "The source ended its stream before its first picture. Check that the camera is up and sends video."
+# Packets that give errors and no picture for so long: another codec than at first, and the stream is opened again.
+UNDECODABLE_S = 2.0
+UNDECODABLE = "The stream can no longer be decoded, as after a change of its codec. It has to begin anew."
 NOTHING_DECODED = (
     "No picture could be decoded: the video is damaged, cut short, or larger than 8192 x 4352. Send it whole."
 )
@@ -88,7 +91,7 @@ class Video:
         self._damaged = self._backward = 0
         self._cut_short: str | None = None
         self._timing: LiveTiming | None = None
-        self._picture_at_s = time.monotonic()
+        self._picture_at_s, self._has_pictures = time.monotonic(), False
         try:
             self._stream = choose_stream(self._container)
             self._live = self._stated_live or is_live(self._source, self._container)
@@ -169,15 +172,7 @@ class Video:
         """The picture that `frames()` gave last, whole and upright, as a JPEG with no side over `max_side` pixels."""
         scale = min(1.0, max_side / max(self._last.width, self._last.height))
         width, height = max(1, round(self._last.width * scale)), max(1, round(self._last.height * scale))
-        upright = VideoFrame.from_ndarray(self._upright(self._last, width, height), format="rgb24")
-        picture = upright.reformat(format="yuvj420p", dst_color_range="JPEG", threads=1)
-        picture.pts = 0
-        encoder = av.CodecContext.create("mjpeg", "w")
-        encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuvj420p"
-        encoder.time_base = Fraction(1, 25)
-        encoder.thread_count = 1
-        encoder.options = {"qmin": "3", "qmax": "5"}
-        return b"".join(bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)])
+        return encode_jpeg(self._upright(self._last, width, height))
 
     def _image(self, picture: VideoFrame, size: int | None) -> NDArray[np.uint8]:
         if size is None:
@@ -269,9 +264,11 @@ class Video:
                 pictures = self._stream.decode(packet)
             except FFmpegError:
                 self._damaged += 1
+                if self._live and self._has_pictures and time.monotonic() - self._picture_at_s > UNDECODABLE_S:
+                    raise VideoError("source_unreachable", UNDECODABLE) from None
                 continue
             if pictures:
-                self._picture_at_s = time.monotonic()
+                self._picture_at_s, self._has_pictures = time.monotonic(), True
             # Before its keyframe's time, a picture of an open group may lean on pictures that were not decoded.
             yield from (p for p in pictures if usable_pts is None or p.pts is None or p.pts >= usable_pts)
 

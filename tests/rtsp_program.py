@@ -1,6 +1,6 @@
-"""GStreamer's RTSP server, as a program for the system's Python: `rtsp_program.py PORT [CERTIFICATE]`; prints its port.
+"""GStreamer's RTSP server, as a program for the system's Python: `rtsp_program.py PORT CODEC [CERTIFICATE]`.
 
-With a certificate, a PEM file that holds its key too, it speaks TLS.
+Prints its port. CODEC is h264 or jpeg. With a certificate, a PEM file that holds its key too, it speaks TLS.
 
 `/slow` and `/fast` show a moving ball, `/rare` one picture a minute; `/sound` has no video, `/strange` no codec that
 anybody knows; the user is `user`, the password `pass` (digest). SIGUSR1 changes the size of all pictures.
@@ -18,18 +18,22 @@ from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 
 BALL = (
     "videotestsrc is-live=true pattern=ball ! capsfilter name=size caps=video/x-raw,format=I420,width=64,height=48,"
-    "framerate={rate_hz} ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=5 !"
-    " rtph264pay name=pay0 pt=96 config-interval=-1"
+    "framerate={rate_hz} ! {encoder}"
 )
+ENCODERS = {
+    "h264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=5 !"
+    " rtph264pay name=pay0 pt=96 config-interval=-1",
+    "jpeg": "jpegenc ! rtpjpegpay name=pay0 pt=96",
+}
 SOUND = "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay name=pay0 pt=0"
 STRANGE = "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=10/1 ! rtpgstpay name=pay0 pt=96"
-MOUNTS = {
-    "/slow": BALL.format(rate_hz="8/1"),
-    "/fast": BALL.format(rate_hz="25/1"),
-    "/rare": BALL.format(rate_hz="1/60"),
-    "/sound": SOUND,
-    "/strange": STRANGE,
-}
+
+
+def mounts(codec: str) -> dict[str, str]:
+    """The pipeline of each path."""
+    rates_hz = {"/slow": "8/1", "/fast": "25/1", "/rare": "1/60"}
+    balls = {path: BALL.format(rate_hz=rate_hz, encoder=ENCODERS[codec]) for path, rate_hz in rates_hz.items()}
+    return balls | {"/sound": SOUND, "/strange": STRANGE}
 
 
 def change_size(media: GstRtspServer.RTSPMedia) -> bool:
@@ -50,7 +54,7 @@ def main() -> None:
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(sys.argv[1])
-    for path, pipeline in MOUNTS.items():
+    for path, pipeline in mounts(sys.argv[2]).items():
         factory = GstRtspServer.RTSPMediaFactory()
         factory.set_launch(f"( {pipeline} )")
         factory.set_shared(True)
@@ -60,7 +64,7 @@ def main() -> None:
             permissions.add_permission_for_role("user", f"media.factory.{permission}", True)
         factory.set_permissions(permissions)
         server.get_mount_points().add_factory(path, factory)
-    server.set_auth(digest(*sys.argv[2:]))
+    server.set_auth(digest(*sys.argv[3:]))
     server.attach(None)
     sys.stdout.write(f"{server.get_bound_port()}\n")
     sys.stdout.flush()

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 PROGRAM = Path(__file__).with_name("rtsp_program.py")
 
@@ -25,10 +26,10 @@ class RtspServer:
         scheme = "rtsp" if self._certificate is None else "rtsps"
         return f"{scheme}://{user}@127.0.0.1:{self._port}/{path}"
 
-    def start(self) -> None:
+    def start(self, codec: Literal["h264", "jpeg"] = "h264") -> None:
         """Returns when it listens."""
         # The bindings to GStreamer come with the system's Python.
-        command = ["/usr/bin/python3", "-I", str(PROGRAM), str(self._port)]
+        command = ["/usr/bin/python3", "-I", str(PROGRAM), str(self._port), codec]
         if self._certificate is not None:
             command.append(str(self._certificate))
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -253,6 +253,17 @@ async def test_a_change_of_the_picture_size_is_seen_in_the_session(place: Place,
         assert states(await running.events()) == ["queued", "starting", "running"]
 
 
+async def test_a_camera_that_comes_back_with_another_codec_is_followed_on(place: Place, camera: RtspServer) -> None:
+    async with place.session(camera.url("slow")) as running:
+        before = await running.runs(beyond_s=0.1)
+        camera.stop()
+        camera.start("jpeg")
+        after = await running.reaches(lambda record: record.video is not None and record.video.codec == "mjpeg")
+        await running.runs(beyond_s=after.position_s + 0.3)
+        assert (before.video.codec, before.video.width) == ("h264", after.video.width)
+        assert states(await running.events()) == ["queued", "starting", "running", "reconnecting", "running"]
+
+
 async def test_a_detector_that_is_too_slow_sees_the_newest_frames(place: Place, camera: RtspServer) -> None:
     async with place.session(camera.url("fast")) as running:
         push = place.engine.push

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from api_kit import problem
-from made_videos import remuxed
+from made_videos import remuxed, write_video
 from push_kit import Pushing, assert_rising, in_chunks, pushing, send, slowly, ws_url
 from session_kit import actions, decoders_of, expected_actions, states
 from websockets.asyncio.client import connect
@@ -111,6 +111,26 @@ async def test_a_stream_that_broke_off_goes_on_with_the_next(pushed: Pushing, st
     [gap] = [event for event in events if event.type == "session.gap"]
     assert gap.gap_s == pytest.approx(gap.decided_s - lost.position_s, abs=0.01)
     assert record.frames == lost.frames + 40
+    await assert_rising(pushed, session)
+
+
+async def test_a_live_stream_may_change_its_codec(pushed: Pushing, stream: bytes, tmp_path: Path) -> None:
+    options = {"preset": "ultrafast", "x265-params": "log-level=none"}
+    other = write_video(tmp_path / "v.ts", codec="libx265", codec_options=options, count=300).read_bytes()
+    session = await pushed.submit(pace="realtime")
+
+    async def changing() -> AsyncIterator[bytes]:
+        async for chunk in in_chunks(stream + other):
+            yield chunk
+            await asyncio.sleep(0.07)
+
+    problem(await pushed.put(session, changing()), 503, "not_ready")
+    await pushed.reaches(session, lambda record: record.state == "reconnecting")
+    assert (await pushed.put(session, in_chunks(other))).status_code == 202
+    record = await pushed.ends(session)
+    assert record.state == "completed"
+    assert record.video is not None
+    assert record.video.codec == "hevc"
     await assert_rising(pushed, session)
 
 
