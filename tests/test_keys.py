@@ -110,6 +110,7 @@ ROUTES = {
     ("POST", "/v1/sessions"): "sessions:write",
     ("DELETE", "/v1/sessions/x"): "sessions:write",
     ("PUT", "/v1/sessions/x/stream"): "sessions:write",
+    ("POST", "/v1/sessions/x/stream"): "sessions:write",
     ("GET", "/v1/sessions/x/events"): "events:read",
     ("POST", "/v1/tickets"): "events:read",
     ("GET", "/metrics"): "metrics:read",
@@ -249,6 +250,18 @@ async def test_a_key_stores_only_so_many_bytes(server: Running) -> None:
     for _ in range(2):
         await server.http.delete(path, headers=bearer(key))
     assert (await upload(bytes(1_500_000))).status_code == 202
+
+
+async def test_an_open_stream_of_nobody_ends_when_keys_are_needed(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.events.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("service.api.validity.CHECK_EVERY_S", 0.05)
+    session = await server.running_session()
+    async with connect(f"{server.ws_url}{session.links.events}") as socket:
+        await make_key(server, "events:read")
+        await asyncio.wait_for(socket.wait_closed(), timeout=20)
+        assert socket.close_code == 1008
 
 
 async def test_an_open_stream_ends_when_its_key_is_revoked(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:

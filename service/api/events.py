@@ -169,7 +169,7 @@ async def _send(websocket: WebSocket, context: Context, messages: AsyncGenerator
         context.metrics.slow_clients.labels("websocket").inc()
         code, reason = TRY_AGAIN_LATER, "too slow; resume after the last event received"
     except KeyRevoked:
-        code, reason = POLICY_VIOLATION, "the API key was revoked"
+        code, reason = POLICY_VIOLATION, "the API key was revoked, or one is needed by now"
     except FeedClosed:
         code, reason = SERVICE_RESTART, "the server stops; resume after the last event received"
     except ServiceError as error:
