@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from service.access.keys import Limits, new_key
 from service.access.scopes import Scope
 from service.api.app import create_app
-from service.api.http_protocol import PatientProtocol
+from service.api.http_protocol import GuardedProtocol
 from service.settings import Settings
 
 GRACE_S = 2
@@ -61,7 +61,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 self._app,
-                http=PatientProtocol,
+                http=GuardedProtocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,
