@@ -106,15 +106,8 @@ class ODConv3d(nn.Module):
         frames_BTCHW = torch.cat([state.past_BTCHW, x_BCHW[:, None]], dim=1)
         columns_BTCPL = self._columns(frames_BTCHW.flatten(0, 1)).unflatten(0, (x_BCHW.shape[0], self.taps))
         mean_BC, window_BSC = window_mean_step(x_BCHW.mean(dim=(2, 3)), state.window_BSC, seen_B)
-        mix = self._mix if self.depthwise else self._mix_of_few
-        y_BCL = mix(columns_BTCPL.transpose(1, 2).flatten(2, 3), mean_BC)
-        return y_BCL.reshape(x_BCHW.shape[0], -1, *x_BCHW.shape[2:]), ODConvState(frames_BTCHW[:, 1:], window_BSC)
-
-    def _scales(self, mean_NC: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Weights of (input channels x positions), output channels or None, kernels or None."""
-        input_NC, output_NO, position_NP, kernel_NK = self.attention(mean_NC)
-        scale_NCP = input_NC[:, :, None] if position_NP is None else input_NC[:, :, None] * position_NP[:, None]
-        return scale_NCP, output_NO, kernel_NK
+        y_BCL = self._mix(columns_BTCPL.transpose(1, 2).flatten(2, 3), mean_BC)
+        return y_BCL.view(x_BCHW.shape[0], -1, *x_BCHW.shape[2:]), ODConvState(frames_BTCHW[:, 1:], window_BSC)
 
     def _columns(self, x_NCHW: Tensor) -> Tensor:
         """The kernel's spatial neighbourhood of each pixel: (N, C, kernel^2, L)."""
@@ -125,7 +118,8 @@ class ODConv3d(nn.Module):
 
     def _mix(self, columns_NCPL: Tensor, mean_NC: Tensor) -> Tensor:
         """The dynamic convolution of prepared columns: (N, out, L)."""
-        scale_NCP, output_NC, kernel_NK = self._scales(mean_NC)
+        input_NC, output_NC, position_NP, kernel_NK = self.attention(mean_NC)
+        scale_NCP = input_NC[:, :, None] if position_NP is None else input_NC[:, :, None] * position_NP[:, None]
         kernels, out_channels = self.weight.shape[:2]
         if self.depthwise:
             y_NCL = torch.einsum("ncp,ncpl->ncl", scale_NCP * self.weight[0, :, 0].flatten(1), columns_NCPL)
@@ -134,14 +128,3 @@ class ODConv3d(nn.Module):
             product = torch.matmul(self.weight.flatten(2).flatten(0, 1), scaled).unflatten(1, (kernels, out_channels))
             y_NCL = product[:, 0] if kernel_NK is None else torch.einsum("nk,nkcl->ncl", kernel_NK, product)
         return y_NCL if output_NC is None else y_NCL * output_NC[..., None]
-
-    def _mix_of_few(self, columns_BCPL: Tensor, mean_BC: Tensor) -> Tensor:
-        """`_mix` of so few frames that it pays to mix the kernels for each, before the costly product."""
-        scale_BCP, output_BO, kernel_BK = self._scales(mean_BC)
-        scaled_BQL = (columns_BCPL * scale_BCP[..., None]).flatten(1, 2)
-        if kernel_BK is None:
-            y_BOL = F.linear(scaled_BQL.transpose(1, 2), self.weight[0].flatten(1)).transpose(1, 2)
-        else:
-            mixed_BOQ = (kernel_BK @ self.weight.flatten(1)).unflatten(1, (self.weight.shape[1], -1))
-            y_BOL = torch.bmm(mixed_BOQ, scaled_BQL)
-        return y_BOL if output_BO is None else y_BOL * output_BO[..., None]

@@ -27,19 +27,8 @@ def unfold_time(x_NCHW: Tensor, batch: int) -> Tensor:
     return x_NCHW.reshape(batch, -1, *x_NCHW.shape[1:]).transpose(1, 2)
 
 
-class Pointwise(nn.Conv2d):
-    """A 1x1 convolution. Where the channels lie last in memory it is one matrix product, for which PyTorch has faster
-    kernels on a CPU than for the convolution.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
-        super().__init__(in_channels, out_channels, 1, stride=stride, bias=False)
-
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        if self.training or x_NCHW.device.type != "cpu" or not x_NCHW.is_contiguous(memory_format=torch.channels_last):
-            return super().forward(x_NCHW)
-        x_NHWC = x_NCHW[:, :, :: self.stride[0], :: self.stride[1]].permute(0, 2, 3, 1)
-        return F.linear(x_NHWC, self.weight[:, :, 0, 0], self.bias).permute(0, 3, 1, 2)
+def pointwise(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
 
 
 def squeeze_width(channels: int, ratio: float) -> int:
@@ -89,15 +78,15 @@ class Block(nn.Module):
         super().__init__()
         inner = int(out_channels * config.expansion)
         self.inner, self.stride = inner, stride
-        self.expand = Pointwise(in_channels, inner)
+        self.expand = pointwise(in_channels, inner)
         self.expand_norm: nn.Module = nn.BatchNorm2d(inner)
         self.depthwise = CausalDepthwise(inner, taps=3, kernel=3, stride=stride)
         self.depthwise_norm: nn.Module = nn.BatchNorm2d(inner)
         self.squeeze = SqueezeExcite(inner, config.squeeze_ratio, config.window_steps) if squeeze else None
-        self.project = Pointwise(inner, out_channels)
+        self.project = pointwise(inner, out_channels)
         self.project_norm: nn.Module = nn.BatchNorm2d(out_channels)
         changes_width = in_channels != out_channels
-        self.shortcut = Pointwise(in_channels, out_channels, stride) if changes_width or stride != 1 else None
+        self.shortcut = pointwise(in_channels, out_channels, stride) if changes_width or stride != 1 else None
         self.shortcut_norm: nn.Module | None = nn.BatchNorm2d(out_channels) if changes_width else None
 
     def before(self, x_NCHW: Tensor) -> Tensor:
@@ -263,7 +252,7 @@ class FeatureHead(nn.Module):
         super().__init__()
         self.pool_size, self.pool_steps = config.pool_size, config.pool_steps
         self.with_max = config.pool == "average_max"
-        self.widen = Pointwise(in_channels, config.projection_width)
+        self.widen = pointwise(in_channels, config.projection_width)
         self.norm: nn.Module = nn.BatchNorm2d(config.projection_width)
         self.project = nn.Linear(config.projection_width, config.feature_dim, bias=False)
 
