@@ -55,6 +55,17 @@ async def test_a_head_without_an_end_is_refused(server: Running, piece: bytes) -
         assert (await answer).startswith(b"HTTP/1.1 431")
 
 
+async def test_what_comes_of_a_body_after_its_answer_is_no_head(server: Running) -> None:
+    body = b"x" * 1_000_000
+    head = b"PUT /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(body)
+    async with connection(server) as (reader, writer):
+        writer.write(head)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 405")
+        writer.write(body + HEAD + b"\r\n")
+        await reader.readuntil(b"HTTP/1.1 200")
+
+
 async def test_requests_that_take_longer_than_their_heads_may_are_not_disturbed(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,9 @@ def write_h264(path: Path, pictures: Iterable[NDArray[np.uint8]], *, size: int, 
     part = path.with_suffix(".part")
     count = 0
     with av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("h264", rate=fps, options={"crf": str(crf), "preset": "veryfast"})
+        # x264 decides otherwise with each SIMD extension, and with AVX-512 sometimes from one run to the next.
+        options = {"crf": str(crf), "preset": "veryfast", "x264-params": "asm=0"}
+        stream = container.add_stream("h264", rate=fps, options=options)
         stream.width, stream.height, stream.pix_fmt = size, size, "yuv420p"
         stream.codec_context.thread_count = 1  # the bytes must not depend on the machine
         stream.codec_context.time_base = Fraction(1, fps)

@@ -19,6 +19,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _head_due: TimerHandle | None = None
     """While a head is awaited."""
     _head_bytes = 0
+    _takes_body = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -32,12 +33,22 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._forget_head()
+        self._takes_body = True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._takes_body = False
+        if not self.parser.should_upgrade():
+            self._await_next()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        # Unless the next request is here already.
-        if self.cycle.response_complete and not self.transport.is_closing():
+        self._await_next()
+
+    def _await_next(self) -> None:
+        """Once the answer is given and all of the request has come; the answer may be the earlier of both."""
+        if self.cycle.response_complete and not self._takes_body and not self.transport.is_closing():
             self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
