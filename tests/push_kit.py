@@ -59,11 +59,14 @@ class Pushing:
 
     @asynccontextmanager
     async def worker(self, worker_id: str = "real") -> AsyncIterator[None]:
-        """A worker; when the context ends it hands its sessions over."""
+        """A worker that is known to the server; when the context ends it hands its sessions over."""
         detector, metrics, stop = Detector.load(self.model), WorkerMetrics(CollectorRegistry()), asyncio.Event()
         async with Engine({"tiny": detector}, metrics) as engine, open_gate() as gate:
             worker = Worker(a_worker(detector, worker_id), self.store, engine, metrics, self.server.settings, gate)
             running = asyncio.create_task(worker.run(stop))
+            async with asyncio.timeout(20):
+                while worker_id not in {known.id for known in await self.store.workers()}:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
             yield
             stop.set()
             await running
