@@ -91,7 +91,7 @@ class Video:
         self._damaged = self._backward = 0
         self._cut_short: str | None = None
         self._timing: LiveTiming | None = None
-        self._picture_at_s, self._has_pictures = time.monotonic(), False
+        self._picture_at_s = time.monotonic()
         try:
             self._stream = choose_stream(self._container)
             self._live = self._stated_live or is_live(self._source, self._container)
@@ -264,11 +264,11 @@ class Video:
                 pictures = self._stream.decode(packet)
             except FFmpegError:
                 self._damaged += 1
-                if self._live and self._has_pictures and time.monotonic() - self._picture_at_s > UNDECODABLE_S:
+                if self._timing is not None and time.monotonic() - self._picture_at_s > UNDECODABLE_S:
                     raise VideoError("source_unreachable", UNDECODABLE) from None
                 continue
             if pictures:
-                self._picture_at_s, self._has_pictures = time.monotonic(), True
+                self._picture_at_s = time.monotonic()
             # Before its keyframe's time, a picture of an open group may lean on pictures that were not decoded.
             yield from (p for p in pictures if usable_pts is None or p.pts is None or p.pts >= usable_pts)
 
