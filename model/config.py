@@ -13,6 +13,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 BACKGROUND = "background"
 
+Precision = Literal["auto", "float32"]
+"""In which a network is run; `auto` is bfloat16 on a processor that computes with it, else float32."""
+
 _STRICT = ConfigDict(extra="forbid")
 
 

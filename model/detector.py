@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.cake import Cake, CakeState
+from model.cake import Cake
 from model.checkpoint import load_checkpoint
-from model.folding import fold_norms
+from model.compiled.runtime import BATCHES, StepRuntime, StepState
+from model.config import Precision
 from model.preprocess import normalise
 from model.state import concatenate, from_bytes, map_state, to_bytes
 
@@ -21,14 +22,14 @@ from model.state import concatenate, from_bytes, map_state, to_bytes
 class _Batch:
     """The states of streams that were pushed together, as the network left them."""
 
-    state: CakeState
+    state: StepState
     streams: int
 
 
 class Stream:
     """What a detector remembers of one stream. Opaque: made by `Detector.open_stream`, advanced by `Detector.push`."""
 
-    def __init__(self, state: CakeState) -> None:
+    def __init__(self, state: StepState) -> None:
         self._batch, self._index = _Batch(state, 1), 0
 
     @property
@@ -40,31 +41,42 @@ class Stream:
         """Everything that `Detector.open_stream` needs to go on from here as if nothing had happened."""
         return to_bytes(self._state())
 
-    def _state(self) -> CakeState:
+    def _state(self) -> StepState:
         return map_state(lambda tensor: tensor[self._index : self._index + 1], self._batch.state)
 
 
 class Detector:
     """One model on the CPU. Not thread-safe: one thread pushes at a time. The caller chooses torch's thread count."""
 
-    def __init__(self, model: Cake, version: str = "unsaved", name: str | None = None) -> None:
-        self._model = fold_norms(model)
+    def __init__(
+        self, model: Cake, version: str = "unsaved", name: str | None = None, *, precision: Precision = "float32"
+    ) -> None:
+        self._runtime = StepRuntime(model, precision)
         self.config = model.config
         self.name = name or model.config.name
         self.version = version
 
     @classmethod
-    def load(cls, name_or_path: str | Path) -> Detector:
+    def load(cls, name_or_path: str | Path, *, precision: Precision = "float32") -> Detector:
         """A shipped model by name, or a checkpoint folder, after which it is named.
 
         Raises `CheckpointNotFound` or `CheckpointInvalid`.
         """
         model, version = load_checkpoint(name_or_path)
-        return cls(model, version, Path(name_or_path).name)
+        return cls(model, version, Path(name_or_path).name, precision=precision)
+
+    def prepare(self) -> None:
+        """Do now what the first pushes would do: compile the network for each number of streams (seconds)."""
+        self._runtime.prepare()
+
+    @property
+    def precision(self) -> str:
+        """In which the network computes here: float32 or bfloat16."""
+        return "bfloat16" if self._runtime.bfloat16 else "float32"
 
     def open_stream(self, saved: bytes | None = None) -> Stream:
         """A stream that has seen nothing, or that of `Stream.save`; `StateInvalid` when another model saved it."""
-        fresh = self._model.fresh(1)
+        fresh = self._runtime.fresh()
         return Stream(fresh if saved is None else from_bytes(saved, fresh))
 
     @torch.inference_mode()
@@ -77,16 +89,19 @@ class Detector:
         size = self.config.image_size
         if images_BHWC.shape != (len(streams), size, size, 3):
             raise ValueError(f"expected {len(streams)} frames of {size} x {size} x 3, got {images_BHWC.shape}")
-        x_BCHW = torch.from_numpy(normalise(images_BHWC)).contiguous(memory_format=torch.channels_last)
-        scores_BK, state = self._model.step(x_BCHW, _gather(streams))
-        batch = _Batch(state, len(streams))
-        for index, stream in enumerate(streams):
-            stream._batch, stream._index = batch, index
-        scores: NDArray[np.float32] = scores_BK.numpy()
-        return scores
+        parts: list[tuple[Sequence[Stream], NDArray[np.float32], _Batch]] = []
+        while (done := sum(len(part[0]) for part in parts)) < len(streams):
+            count = next(batch for batch in BATCHES if batch <= len(streams) - done)
+            some, x_BCHW = streams[done : done + count], normalise(images_BHWC[done : done + count])
+            scores_BK, state = self._runtime.step(torch.from_numpy(x_BCHW), _gather(some))
+            parts.append((some, scores_BK, _Batch(state, count)))
+        for some, _, batch in parts:  # only now: a push that fails has moved no stream
+            for index, stream in enumerate(some):
+                stream._batch, stream._index = batch, index
+        return np.concatenate([scores_BK for _, scores_BK, _ in parts])
 
 
-def _gather(streams: Sequence[Stream]) -> CakeState:
+def _gather(streams: Sequence[Stream]) -> StepState:
     """Their states as one. Streams that are pushed together again, in the same order, are one already."""
     batch = streams[0]._batch
     together = batch.streams == len(streams)

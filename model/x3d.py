@@ -219,12 +219,16 @@ class Trunk(nn.Module):
             blocks.append(block.fresh(streams, side, side))
         return TrunkState(frame_BCHW, stem, tuple(blocks)), side
 
+    def with_difference(self, x_BCHW: Tensor, frame_BCHW: Tensor, seen_B: Tensor) -> tuple[Tensor, Tensor]:
+        """What the stem sees of a frame, given `TrunkState.frame_BCHW`, and the next one."""
+        if not self.config.frame_difference:
+            return x_BCHW, frame_BCHW
+        x_BCHW = _standardise(x_BCHW)
+        moved_B111 = (seen_B > 0)[:, None, None, None].to(x_BCHW.dtype)
+        return torch.cat([x_BCHW, (x_BCHW - frame_BCHW) * moved_B111], dim=1), x_BCHW
+
     def step(self, x_BCHW: Tensor, state: TrunkState, seen_B: Tensor) -> tuple[Tensor, TrunkState]:
-        frame_BCHW = state.frame_BCHW
-        if self.config.frame_difference:
-            x_BCHW = _standardise(x_BCHW)
-            moved_B111 = (seen_B > 0)[:, None, None, None].to(x_BCHW.dtype)
-            x_BCHW, frame_BCHW = torch.cat([x_BCHW, (x_BCHW - frame_BCHW) * moved_B111], dim=1), x_BCHW
+        x_BCHW, frame_BCHW = self.with_difference(x_BCHW, state.frame_BCHW, seen_B)
         x_BCHW, stem = self.stem.step(x_BCHW, state.stem)
         blocks: list[BlockState] = []
         for block, block_state in zip(self.blocks(), state.blocks, strict=True):
@@ -235,8 +239,12 @@ class Trunk(nn.Module):
 
 def _standardise(x_NCHW: Tensor) -> Tensor:
     """Each frame by its own mean and deviation: takes light and contrast away."""
-    deviation, mean = torch.std_mean(x_NCHW, dim=(1, 2, 3), keepdim=True)
-    return (x_NCHW - mean) / (deviation + 0.1)
+    x_NL = x_NCHW.flatten(1)
+    centred_NL = x_NL - x_NL.mean(dim=1, keepdim=True)
+    # Not `torch.std_mean`, which takes four times as long as all of this.
+    deviation_N1 = torch.linalg.vector_norm(centred_NL, dim=1, keepdim=True) / (x_NL.shape[1] - 1) ** 0.5
+    standardised_NL: Tensor = centred_NL / (deviation_N1 + 0.1)
+    return standardised_NL.view(x_NCHW.shape)
 
 
 def _append_difference(x_NCHW: Tensor, streams: int) -> Tensor:

@@ -43,6 +43,8 @@ class Part(StrEnum):
     MODELS = "models"
     DECODE = "decode"
     SERVICE = "service"
+    LOAD = "load"
+    CROWD = "crowd"
 
 
 def _fail(sentence: str, status: int) -> NoReturn:
@@ -244,7 +246,8 @@ def bench(
 ) -> None:
     """Measure models, decoding and the service on this machine, each on one thread. Leave it idle meanwhile.
 
-    Rates are per second of processor time, the median of several rounds. Takes about four minutes.
+    Rates are per second of processor time, the median of several rounds. Takes about fifteen minutes, of which
+    `load` ten.
     """
     from model.checkpoint import CheckpointInvalid, CheckpointNotFound
     from model.video import VideoError

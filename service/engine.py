@@ -18,10 +18,9 @@ from service.telemetry import WorkerMetrics
 
 # How long a frame waits for those of other sessions that run as fast as they can, and so are about to come.
 GATHER_S = 0.003
-MAX_BATCH = 16
+MAX_BATCH = 8
 # While live sessions run, each call takes only so many frames of fast ones: a live frame waits for at most one call.
 MAX_FAST_BESIDE_LIVE = 2
-MEASURE_BATCH = 8
 MEASURE_S = 1.0
 
 
@@ -75,6 +74,8 @@ class Engine:
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        for detector in self._detectors.values():
+            await self._in_thread(detector.prepare)
         self._running = asyncio.create_task(self._run())
         return self
 
@@ -211,12 +212,12 @@ def _resolve(request: _Request, outcome: Step | Exception) -> None:
 
 def _measure(detector: Detector, duration_s: float) -> float:
     size = detector.config.image_size
-    streams = [detector.open_stream() for _ in range(MEASURE_BATCH)]
-    images_BHWC = np.random.default_rng(0).integers(0, 256, (MEASURE_BATCH, size, size, 3), np.uint8)
+    streams = [detector.open_stream() for _ in range(MAX_BATCH)]
+    images_BHWC = np.random.default_rng(0).integers(0, 256, (MAX_BATCH, size, size, 3), np.uint8)
     for _ in range(3):
         detector.push(streams, images_BHWC)
     began_s, steps = time.perf_counter(), 0
     while time.perf_counter() - began_s < duration_s:
         detector.push(streams, images_BHWC)
-        steps += MEASURE_BATCH
+        steps += MAX_BATCH
     return steps / (time.perf_counter() - began_s)

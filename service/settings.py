@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, IPvAnyNetwork, field_serializer, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from model.config import Precision
 from service.access.keys import Limits
 from service.authorities import PUBLIC_AUTHORITIES, read_authorities
 from service.confinement.address_policy import AddressPolicy, read_nameservers
@@ -41,6 +42,11 @@ class Settings(BaseSettings):
     workers: int = Field(default=1, ge=0, le=64, description="Worker processes that `cake serve` starts.")
     worker_id: str | None = Field(default=None, description="Set by the supervisor for its children.")
     worker_threads: int = Field(default=1, ge=1, description="Threads of the detector in each worker.")
+    precision: Precision = Field(
+        default="auto",
+        description="`auto`: detectors compute in bfloat16 on a processor that has it, which changes scores a little;"
+        " `float32`: the same scores on every machine.",
+    )
     worker_capacity_steps_per_s: float | None = Field(
         default=None, gt=0, description="Instead of measuring at start-up."
     )

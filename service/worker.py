@@ -145,7 +145,7 @@ def load_detectors(settings: Settings) -> dict[str, Detector]:
     shipped = available_models()
     detectors: dict[str, Detector] = {}
     for name_or_path in settings.models or shipped:
-        detector = Detector.load(name_or_path)
+        detector = Detector.load(name_or_path, precision=settings.precision)
         detectors[name_or_path if name_or_path in shipped else detector.name] = detector
     if not detectors:
         raise CheckpointNotFound("no model is installed; name a checkpoint folder in CAKE_MODELS")

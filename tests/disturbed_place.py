@@ -19,6 +19,8 @@ from session_kit import (
     submit,
 )
 
+from model.cake import Cake
+from model.config import Precision
 from model.detector import Detector, Stream
 from service.engine import Engine
 from service.push.gate import PushGate, open_gate
@@ -34,8 +36,8 @@ class DisturbedDetector(Detector):
 
     steps = 0
 
-    def __init__(self, detector: Detector) -> None:
-        super().__init__(detector._model, detector.version)
+    def __init__(self, model: Cake, version: str, name: str, *, precision: Precision) -> None:
+        super().__init__(model, version, name, precision=precision)
         self.before_step: dict[int, Callable[[], object]] = {}
 
     def push(self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -79,7 +81,7 @@ class Place:
 @asynccontextmanager
 async def a_place(model: Path, data_dir: Path) -> AsyncIterator[Place]:
     settings = make_settings(data_dir, model)
-    detector = DisturbedDetector(Detector.load(model))
+    detector = DisturbedDetector.load(model)
     metrics = WorkerMetrics(CollectorRegistry())
     store = store_of(settings)
     async with Engine({"tiny": detector}, metrics) as engine, open_gate() as gate:

@@ -40,6 +40,7 @@ def make_settings(folder: Path, model: Path) -> Settings:
             "data_dir": folder,
             "models": [str(model)],
             "default_model": "tiny",
+            "precision": "float32",
             "worker_capacity_steps_per_s": 200.0,
             "source_timeout_s": 3.0,
             "source_allow": "127.0.0.0/8",

@@ -1,11 +1,16 @@
 """`cake bench`: what it prints. How fast the machine is, is no test's business."""
 
 import json
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from made_videos import numbered_picture, write_video
 from tiny_model import tiny_model
 from typer.testing import CliRunner
@@ -13,11 +18,20 @@ from typer.testing import CliRunner
 from model.checkpoint import available_models, save_checkpoint
 from model.video import open_video
 from service.bench.clips import GREY, write_moving, write_scaled
+from service.bench.footprint import footprint
+from service.bench.load import Load, search
 from service.bench.models import Effort, measure_model
 from service.bench.run import Report
 from service.cli import app
 
-SPEED_NAMES = {"image_size", "steps_per_core_second", "clip_decisions_per_core_second", "ratio", "paper_fps"}
+SPEED_NAMES = {
+    "image_size",
+    "precision",
+    "steps_per_core_second",
+    "clip_decisions_per_core_second",
+    "ratio",
+    "paper_fps",
+}
 MACHINE_NAMES = {"cpu", "cores", "threads", "load_1min", "torch", "python"}
 
 
@@ -67,7 +81,8 @@ def test_the_service_part_measures_events_and_livez_of_a_real_server(tmp_path: P
     sample = write_video(tmp_path / "v.mp4", width=64, height=48, count=60)
     save_checkpoint(tmp_path / "tiny", tiny_model())
     found = report("--only", "service", "--model", str(tmp_path / "tiny"), "--sample", str(sample))
-    assert set(found) == {"machine", "event_latency_ms", "livez_ms"}
+    assert set(found) == {"machine", "ready_after_s", "event_latency_ms", "livez_ms"}
+    assert found["ready_after_s"] > 0
     latency, livez = found["event_latency_ms"], found["livez_ms"]
     assert set(latency) == {"p50", "p95", "events"}
     assert latency["events"] > 0
@@ -75,6 +90,57 @@ def test_the_service_part_measures_events_and_livez_of_a_real_server(tmp_path: P
     assert set(livez) == {"p50", "p99", "requests", "sessions", "steps_per_s"}
     assert livez["requests"] > 0
     assert 0 < livez["p50"] <= livez["p99"]
+
+
+def test_the_load_part_runs_sessions_on_one_core_and_says_what_they_take(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "tiny", tiny_model())
+    found = report("--only", "load", "--model", str(tmp_path / "tiny"))
+    assert set(found["load"]) == {"720p", "360p"}
+    for capacity in found["load"].values():
+        (load,) = capacity["loads"]
+        assert load["sessions"] == 1
+        assert capacity["sessions"] == (1 if load["holds"] else 0)
+        assert load["events"] > 0
+        assert 0 < load["p50_ms"] <= load["p95_ms"] <= load["oldest_ms"]
+        assert 0 < load["core_share"] < 1.2
+        # Three processes with Python, of which one has torch.
+        assert 100 < load["memory_mb"] < 1000
+
+
+def test_the_crowd_part_measures_each_number_of_clients(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "tiny", tiny_model())
+    found = report("--only", "crowd", "--model", str(tmp_path / "tiny"))["crowd"]
+    assert [crowd["clients"] for crowd in found] == [1, 3]
+    for crowd in found:
+        assert crowd["events"] > 0
+        assert 0 < crowd["p50_ms"] <= crowd["p95_ms"]
+        assert 0 < crowd["core_share"] < 1.2
+    assert found[1]["events"] > found[0]["events"]
+
+
+@given(holds_up_to=st.integers(0, 40), first=st.integers(1, 8), most=st.integers(1, 32))
+async def test_the_search_ends_at_the_greatest_load_that_holds(holds_up_to: int, first: int, most: int) -> None:
+    async def measure(sessions: int) -> Load:
+        assert 1 <= sessions <= most
+        return Load(sessions, 1.0, 1.0, 1.0, 1, 1.0, 0.5, 100.0, holds=sessions <= holds_up_to)
+
+    found = await search(measure, first=first, most=most)
+    assert [load.sessions for load in found.loads] == sorted({load.sessions for load in found.loads})
+    true = min(holds_up_to, most)
+    assert true - max(1, true // 16) < found.sessions <= true
+
+
+def test_a_footprint_counts_the_children() -> None:
+    block = "import time; held = bytearray(200_000_000); print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", block], stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            with_child = footprint(os.getpid())
+        finally:
+            child.kill()
+    assert with_child.memory_mb - footprint(os.getpid()).memory_mb > 200
+    assert with_child.cpu_s > 0
 
 
 def test_without_json_people_get_tables() -> None:

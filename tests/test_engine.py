@@ -24,6 +24,9 @@ class WatchedDetector:
         self.config, self.version = detector.config, detector.version
         self.batches: list[int] = []
 
+    def prepare(self) -> None:
+        self._detector.prepare()
+
     def open_stream(self, saved: bytes | None = None) -> Stream:
         return self._detector.open_stream(saved)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.progress import Progress
@@ -34,6 +34,9 @@ def evaluate(
     flow: Annotated[str | None, typer.Option(help="Feature folder: which of several flow_* folders.")] = None,
     classes: Annotated[Path | None, typer.Option(help="List of clips: file with the classes' names.")] = None,
     root: Annotated[Path | None, typer.Option(help="List of clips: folder that its paths start from.")] = None,
+    precision: Annotated[
+        Literal["auto", "float32"], typer.Option(help="auto: as the server runs, in bfloat16 if the processor has it.")
+    ] = "float32",
     processes: Annotated[int, typer.Option(min=1, help="Decoding processes.")] = CORES,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
@@ -72,7 +75,7 @@ def evaluate(
         if layout is Layout.CLIPS:
             _refuse(data, layout, of_streams | of_features)
             result, failures = measure_clips(
-                Detector.load(model),
+                Detector.load(model, precision=precision),
                 data,
                 frames,
                 root=root,
@@ -94,7 +97,7 @@ def evaluate(
         else:
             _refuse(data, layout, of_features | of_clips)
             result, failures = measure_videos(
-                Detector.load(model),
+                Detector.load(model, precision=precision),
                 data,
                 frames,
                 subsets=subset or SUBSETS,

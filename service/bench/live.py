@@ -18,7 +18,7 @@ from model.config import BACKGROUND, StartRule
 from model.detector import Detector
 from model.video import open_video
 from service.bench.clips import write_moving, write_scaled
-from service.bench.server import ServerFailedError, running_server
+from service.bench.server import RunningServer, ServerFailedError, running_server
 from service.detect import analyse
 from service.schemas import EVENT, ActionEndEvent, ActionStartEvent, Session, SessionPage
 
@@ -62,7 +62,15 @@ class Livez:
     """What the worker did meanwhile."""
 
 
-async def measure_live(folder: Path, model: str, sample: Path | None, effort: LiveEffort) -> tuple[EventLatency, Livez]:
+@dataclass(frozen=True)
+class ServiceSpeed:
+    ready_after_s: float
+    """From the start of the server until it takes sessions."""
+    event_latency_ms: EventLatency
+    livez_ms: Livez
+
+
+async def measure_live(folder: Path, model: str, sample: Path | None, effort: LiveEffort) -> ServiceSpeed:
     """Start a server in `folder` with this model and measure it.
 
     `sample` is the video of the live session, scaled; without it a made one. The model's start rules are made so loose
@@ -81,8 +89,10 @@ async def measure_live(folder: Path, model: str, sample: Path | None, effort: Li
     data_dir.mkdir()
     environ = {"CAKE_MODELS": json.dumps([str(folder / MODEL)]), "CAKE_DEFAULT_MODEL": MODEL, "CAKE_WORKERS": "1"}
     try:
-        async with running_server(data_dir, environ) as client, asyncio.timeout(effort.live_s + PATIENCE_S):
-            return await _event_latency(client, live), await _livez(client, fast, effort)
+        async with running_server(data_dir, environ) as server, asyncio.timeout(effort.live_s + PATIENCE_S):
+            return ServiceSpeed(
+                server.ready_after_s, await _event_latency(server, live), await _livez(server.client, fast, effort)
+            )
     except TimeoutError as error:
         raise ServerFailedError("The sessions did not run to their end in time.") from error
 
@@ -103,24 +113,24 @@ def save_talkative(network: Cake, video: Path, folder: Path) -> None:
     save_checkpoint(folder, network, replace(network.config, name=MODEL, start_rules=rules))
 
 
-async def _event_latency(client: httpx.AsyncClient, video: Path) -> EventLatency:
-    session = await _submit(client, video, "realtime")
+async def _event_latency(server: RunningServer, video: Path) -> EventLatency:
+    session = await submit(server.client, video, "realtime")
     assert session is not None
     latencies_s: list[float] = []
-    async with connect(f"ws{str(client.base_url).removeprefix('http').rstrip('/')}{session.links.events}") as socket:
+    async with connect(server.websocket_url(session.links.events)) as socket:
         async for text in socket:
             received_unix_s = time.time()
             event = EVENT.validate_json(text)
             if isinstance(event, ActionStartEvent | ActionEndEvent):
-                latencies_s.append(received_unix_s - event.time.timestamp() + event.latency_s.total)
-    p50, p95 = _percentiles_ms(latencies_s, (50, 95))
+                latencies_s.append(age_s(event, received_unix_s))
+    p50, p95 = percentiles_ms(latencies_s, (50, 95))
     return EventLatency(p50, p95, len(latencies_s))
 
 
 async def _livez(client: httpx.AsyncClient, video: Path, effort: LiveEffort) -> Livez:
     """Ask again and again once every session that the server admitted has begun."""
     admitted: set[str] = set()
-    while len(admitted) < effort.fast_sessions and (session := await _submit(client, video, "fast")) is not None:
+    while len(admitted) < effort.fast_sessions and (session := await submit(client, video, "fast")) is not None:
         admitted.add(session.id)
     frames = await _frames(client)
     while any(frames[session_id] == 0 for session_id in admitted):
@@ -135,11 +145,11 @@ async def _livez(client: httpx.AsyncClient, video: Path, effort: LiveEffort) -> 
         await asyncio.sleep(LIVEZ_EVERY_S)
     steps = sum((await _frames(client)).values()) - sum(frames.values())
     steps_per_s = steps / (time.monotonic() - began_s)
-    p50, p99 = _percentiles_ms(took_s, (50, 99))
+    p50, p99 = percentiles_ms(took_s, (50, 99))
     return Livez(p50, p99, len(took_s), len(admitted), round(steps_per_s, 1))
 
 
-async def _submit(client: httpx.AsyncClient, video: Path, pace: str) -> Session | None:
+async def submit(client: httpx.AsyncClient, video: Path, pace: str) -> Session | None:
     """The new session; None when the server has no room for it."""
     options = json.dumps({"pace": pace}).encode()
     content = await asyncio.to_thread(video.read_bytes)
@@ -156,7 +166,12 @@ async def _frames(client: httpx.AsyncClient) -> dict[str, int]:
     return {session.id: session.frames for session in page.sessions}
 
 
-def _percentiles_ms(values_s: Sequence[float], percents: Sequence[int]) -> list[float]:
+def age_s(event: ActionStartEvent | ActionEndEvent, received_unix_s: float) -> float:
+    """From the arrival at the decoder of the frame that decided an event, to a client that got it at that time."""
+    return received_unix_s - event.time.timestamp() + event.latency_s.total
+
+
+def percentiles_ms(values_s: Sequence[float], percents: Sequence[int]) -> list[float]:
     if not values_s:
         return [float("nan")] * len(percents)
     found_s: NDArray[np.float64] = np.percentile(values_s, percents)

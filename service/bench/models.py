@@ -29,6 +29,8 @@ class Effort:
 @dataclass(frozen=True)
 class ModelSpeed:
     image_size: int
+    precision: str
+    """Of the steps; clips are computed in float32."""
     steps_per_core_second: dict[str, float]
     """One more frame of each of N streams, by N; a step is one frame of one stream."""
     clip_decisions_per_core_second: float
@@ -61,6 +63,7 @@ def measure_model(model: Cake, effort: Effort) -> ModelSpeed:
     decisions = 1 / float(np.median(seconds["clip"]))
     return ModelSpeed(
         image_size=model.config.image_size,
+        precision=Detector(model, precision="auto").precision,
         steps_per_core_second={name: round(value, 2) for name, value in per_second.items()},
         clip_decisions_per_core_second=round(decisions, 3),
         ratio=round(max(per_second.values()) / decisions, 2),
@@ -80,7 +83,7 @@ def _core_seconds(function: Callable[[], object], at_least_s: float) -> float:
 
 
 def _stepper(model: Cake, batch: int) -> Callable[[], object]:
-    detector = Detector(model)
+    detector = Detector(model, precision="auto")
     streams = [detector.open_stream() for _ in range(batch)]
     images_BHWC = _noise(batch, model.config.image_size)
     return lambda: detector.push(streams, images_BHWC)

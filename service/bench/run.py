@@ -10,13 +10,17 @@ from typing import Any
 import torch
 from rich.table import Table
 
+from service.bench.crowd import measure_crowds
 from service.bench.decode import decode_fps, decoder_rss_mb, make_clips
 from service.bench.live import LiveEffort, measure_live
+from service.bench.load import MOST_SESSIONS, LoadEffort, measure_capacity
 from service.bench.machine import machine
 from service.bench.models import Effort, measure_models
 from service.worker import MAX_FAST_SESSIONS
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "mocap.mp4"
+CROWDS = (1, 10, 100, 300, 1000)
+LOAD_SIZES = ("720p", "360p")
 Report = dict[str, Any]
 """What `cake bench --json` prints."""
 
@@ -24,10 +28,10 @@ Report = dict[str, Any]
 def run(
     parts: Collection[str], *, quick: bool, model: str, sample: Path | None, on_stage: Callable[[str], None]
 ) -> Report:
-    """Measure these parts (models, decode, service) on one thread. `quick` only shows that it works.
+    """Measure these parts (models, decode, service, load, crowd) on one thread. `quick` only shows that it works.
 
-    `model` and `sample` are for the part `service`; see `measure_live`, also for what it may raise. Without a `sample`
-    it takes the one of the repository.
+    `model` is the one that the service runs, `sample` the live session's video in the part `service`, by default that
+    of the repository. Raises as `measure_live` does.
     """
     torch.set_num_threads(1)
     report: Report = {"machine": asdict(machine())}
@@ -47,8 +51,17 @@ def run(
             if sample is None and SAMPLE.is_file():
                 sample = SAMPLE
             effort = LiveEffort(2.0, 0.5, 4.0, 2) if quick else LiveEffort(40.0, 10.0, 120.0, MAX_FAST_SESSIONS)
-            latency, livez = asyncio.run(measure_live(folder, model, sample, effort))
-            report["event_latency_ms"], report["livez_ms"] = asdict(latency), asdict(livez)
+            report |= asdict(asyncio.run(measure_live(folder, model, sample, effort)))
+        if "load" in parts:
+            load_effort = LoadEffort(12.0, 0.0, 4.0, 1) if quick else LoadEffort(150.0, 3.0, 15.0, MOST_SESSIONS)
+            report["load"] = {}
+            for size in LOAD_SIZES:
+                on_stage(f"sessions of {size} on one core")
+                report["load"][size] = asdict(asyncio.run(measure_capacity(folder, model, size, load_effort)))
+        if "crowd" in parts:
+            on_stage("many clients of one session")
+            clients, window_s = ((1, 3), 3.0) if quick else (CROWDS, 10.0)
+            report["crowd"] = [asdict(c) for c in asyncio.run(measure_crowds(folder, model, clients, window_s))]
     return report
 
 
@@ -56,13 +69,13 @@ def tables(report: Report) -> list[Table | str]:
     """The report for people."""
     shown: list[Table | str] = []
     if "models" in report:
-        columns = ("model", "pixels", "batch 1", "batch 8", "clips", "ratio", "as the paper counts")
+        columns = ("model", "pixels", "precision", "batch 1", "batch 8", "clips", "ratio", "as the paper counts")
         table = _table("Models: decisions per second on one core", *columns)
         for name, speed in report["models"].items():
             steps = speed["steps_per_core_second"]
             decisions = speed["clip_decisions_per_core_second"]
             paper = f"{speed['paper_fps']:.1f} fps"
-            values = (speed["image_size"], steps["1"], steps["8"], decisions, speed["ratio"], paper)
+            values = (speed["image_size"], speed["precision"], steps["1"], steps["8"], decisions, speed["ratio"], paper)
             table.add_row(name, *map(str, values))
         shown.append(table)
     if "decode_fps" in report:
@@ -77,6 +90,26 @@ def tables(report: Report) -> list[Table | str]:
         table.add_row("frame to event", f"{latency['p50']} ms", f"95 %: {latency['p95']} ms", live)
         full = f"{livez['requests']} requests beside {livez['sessions']} fast sessions, {livez['steps_per_s']} steps/s"
         table.add_row("GET /livez", f"{livez['p50']} ms", f"99 %: {livez['p99']} ms", full)
+        table.add_row("start to ready", f"{report['ready_after_s']} s", "", "")
+        shown.append(table)
+    for size, found in report.get("load", {}).items():
+        columns = ("sessions", "events, median", "95 %", "oldest", "frames", "of the core", "memory", "")
+        table = _table(f"Live sessions of {size}30 on one core: {found['sessions']} hold", *columns)
+        for load in found["loads"]:
+            table.add_row(
+                str(load["sessions"]),
+                *(f"{load[name]:.0f} ms" for name in ("p50_ms", "p95_ms", "oldest_ms")),
+                *(f"{100 * load[name]:.1f} %" for name in ("frames_share", "core_share")),
+                f"{load['memory_mb']:.0f} MB",
+                "holds" if load["holds"] else "too much",
+            )
+        shown.append(table)
+    if "crowd" in report:
+        table = _table("Clients of one live session", "clients", "events, median", "95 %", "of a core", "memory")
+        for crowd in report["crowd"]:
+            latencies = (f"{crowd['p50_ms']:.0f} ms", f"{crowd['p95_ms']:.0f} ms")
+            share, memory = f"{100 * crowd['core_share']:.1f} %", f"{crowd['memory_mb']:.0f} MB"
+            table.add_row(str(crowd["clients"]), *latencies, share, memory)
         shown.append(table)
     on = report["machine"]
     threads = f"{on['threads']} thread of {on['cores']} cores, load {on['load_1min']} before"

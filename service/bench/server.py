@@ -3,9 +3,11 @@
 import asyncio
 import os
 import sys
+import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -18,9 +20,23 @@ class ServerFailedError(Exception):
     """The server did not start; the message ends with what it logged."""
 
 
+@dataclass(frozen=True)
+class RunningServer:
+    client: httpx.AsyncClient
+    pid: int
+    ready_after_s: float
+    """From its start until it could take sessions."""
+
+    def websocket_url(self, path: str) -> str:
+        return f"ws{str(self.client.base_url).removeprefix('http').rstrip('/')}{path}"
+
+
 @asynccontextmanager
-async def running_server(data_dir: Path, environ: Mapping[str, str]) -> AsyncIterator[httpx.AsyncClient]:
-    """`cake serve` with its worker on a free port; gives a client for it once it is ready."""
+async def running_server(
+    data_dir: Path, environ: Mapping[str, str], *, core: int | None = None
+) -> AsyncIterator[RunningServer]:
+    """`cake serve` with its worker on a free port, once it is ready; all of it on one `core` if that is given."""
+    began_s = time.monotonic()
     log = data_dir / "serve.log"
     command = (
         sys.executable,
@@ -39,6 +55,8 @@ async def running_server(data_dir: Path, environ: Mapping[str, str]) -> AsyncIte
             *command, stdout=PIPE, stderr=stderr, env={**os.environ, "CAKE_AUTH": "off", **environ}
         )
     try:
+        if core is not None:
+            os.sched_setaffinity(process.pid, {core})  # what it starts inherits this
         assert process.stdout is not None
         # "CAKE is at URL (…)"
         line = (await process.stdout.readline()).decode().split()
@@ -46,7 +64,7 @@ async def running_server(data_dir: Path, environ: Mapping[str, str]) -> AsyncIte
             raise ServerFailedError(f"The server did not start. {_tail(log)}")
         async with httpx.AsyncClient(base_url=line[3], timeout=30, trust_env=False) as client:
             await _ready(client, log)
-            yield client
+            yield RunningServer(client, process.pid, round(time.monotonic() - began_s, 2))
     finally:
         if process.returncode is None:
             process.terminate()

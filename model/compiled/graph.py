@@ -1,0 +1,212 @@
+"""One step of the causal network as an OpenVINO graph: what `Cake.step` computes, in the form that runs fastest.
+
+Where `Cake.step` keeps what the past adds to later outputs, this graph keeps the past maps themselves: the taps of a
+temporal convolution then become one sum that OpenVINO fuses, and the state moves on by renaming, without a copy. Maps
+go in and out with channels last, the order in which the kernels work. The number of streams is fixed: with a free one
+OpenVINO prepares less, and takes twice the time.
+
+Shapes: B streams, C channels, H and W pixels, S window steps, P positions of a kernel, K labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import openvino.opset13 as op
+import torch
+from openvino import Model, Node, Type
+
+from model.cake import Cake
+from model.causal import CausalDepthwise
+from model.compiled import ops
+from model.folding import fold_norms
+from model.head import Head
+from model.motion import MotionAdapter
+from model.odconv import ODConv3d
+from model.x3d import Block, FeatureHead, SqueezeExcite, Stem
+
+
+@dataclass(frozen=True)
+class Past:
+    """An input of the graph that a stream remembers."""
+
+    shape: tuple[int, ...]
+    """Without the streams: (H, W, C) of a map, (S, C) of a window, (C,) of a vector."""
+    is_map: bool
+    """A map has the precision of the graph, all else is float32."""
+    source: int
+    """Its value in the next step: this output of the graph, the scores not counted; or that of the past `~source`."""
+
+
+@dataclass(frozen=True)
+class StepGraph:
+    """Inputs: frames (B, H, W, C), the steps seen before (B, 1), then all pasts. Outputs: scores (B, K), then what the
+    pasts take from them.
+    """
+
+    model: Model
+    pasts: tuple[Past, ...]
+
+
+@torch.no_grad()
+def build_step_graph(model: Cake, streams: int, map_type: Type) -> StepGraph:
+    """The step of `model` for so many streams, whose past maps are kept as `map_type` (float32 or bfloat16)."""
+    return _Builder(fold_norms(model), streams, map_type).build()
+
+
+class _Builder:
+    def __init__(self, model: Cake, streams: int, map_type: Type) -> None:
+        self._model, self._streams, self._map_type = model, streams, map_type
+        self._inputs: list[Node] = []
+        self._outputs: list[Node] = []
+        self._pasts: list[Past] = []
+        size = model.config.image_size
+        self._frames_BHWC = self._input((size, size, model.config.trunk.in_channels), Type.f32)
+        self._seen_B1 = self._input((1,), Type.f32)
+
+    def build(self) -> StepGraph:
+        model = self._model
+        x_BCHW = self._stem(ops.channels_first(self._frames_BHWC), model.trunk.stem)
+        for block in model.trunk.blocks():
+            x_BCHW = self._block(x_BCHW, block)
+        static_BD = self._feature(x_BCHW, model.static_head)
+        motion_BD = self._feature(self._motion(x_BCHW, model.motion), model.motion_head)
+        scores_BK = self._head(op.concat([static_BD, motion_BD], 1), model.head)
+        results = [op.result(node) for node in (scores_BK, *self._outputs)]
+        return StepGraph(Model(results, self._inputs, "step"), tuple(self._pasts))
+
+    def _input(self, shape: Sequence[int], kind: Type) -> Node:
+        made = op.parameter([self._streams, *shape], kind)
+        self._inputs.append(made)
+        return made
+
+    def _output(self, node: Node) -> int:
+        self._outputs.append(node)
+        return len(self._outputs) - 1
+
+    def _past(self, shape: tuple[int, ...], source: int, *, is_map: bool = False) -> Node:
+        self._pasts.append(Past(shape, is_map, source))
+        return self._input(shape, self._map_type if is_map else Type.f32)
+
+    def _with_past_maps(self, now_BHWC: Node, steps: int) -> list[Node]:
+        """The maps (B, H, W, C) of the last `steps` steps before this one, oldest first, and `now_BHWC`."""
+        sources = [~(len(self._pasts) + step) for step in range(1, steps)]
+        sources.append(self._output(op.convert(now_BHWC, self._map_type)))
+        pasts = [self._past(ops.shape_of(now_BHWC), source, is_map=True) for source in sources]
+        return [*(op.convert(past, Type.f32) for past in pasts), now_BHWC]
+
+    def _window_mean(self, now_BC: Node, steps: int) -> Node:
+        """The mean of the last `steps` vectors, this one included; of fewer in the beginning."""
+        if steps == 1:
+            return now_BC
+        past_BSC = self._past((steps - 1, *ops.shape_of(now_BC)), len(self._outputs))
+        window_BSC = op.concat([past_BSC, op.unsqueeze(now_BC, [1])], 1)
+        self._output(op.slice(window_BSC, [1], [steps], [1], [1]))
+        count_B1 = op.minimum(op.add(self._seen_B1, ops.constant(1.0)), ops.constant(float(steps)))
+        return op.divide(op.reduce_sum(window_BSC, 1), count_B1)
+
+    def _stem(self, x_BCHW: Node, stem: Stem) -> Node:
+        """With channels last: OpenVINO would reorder every past map for the sum of the products."""
+        now_BHWC = ops.channels_last(ops.convolution(x_BCHW, stem.spatial))
+        weight_KC = ops.to_array(stem.temporal.weight)[:, 0, :, 0, 0].T
+        maps_BHWC = self._with_past_maps(now_BHWC, stem.temporal.taps - 1)
+        terms = [op.multiply(one, ops.constant(weight_C)) for one, weight_C in zip(maps_BHWC, weight_KC, strict=True)]
+        assert stem.temporal.bias is not None
+        terms.append(ops.constant(ops.to_array(stem.temporal.bias)))
+        return ops.channels_first(op.relu(ops.total(terms)))
+
+    def _block(self, x_BCHW: Node, block: Block) -> Node:
+        inner_BCHW = self._depthwise(op.relu(ops.convolution(x_BCHW, block.expand)), block.depthwise)
+        if block.squeeze is not None:
+            inner_BCHW = op.multiply(inner_BCHW, self._squeeze(inner_BCHW, block.squeeze))
+        y_BCHW = ops.convolution(op.swish(inner_BCHW), block.project)
+        if block.shortcut is not None:
+            x_BCHW = ops.convolution(x_BCHW, block.shortcut)
+        return op.relu(op.add(y_BCHW, x_BCHW))
+
+    def _depthwise(self, x_BCHW: Node, layer: CausalDepthwise) -> Node:
+        maps = map(ops.channels_first, self._with_past_maps(ops.channels_last(x_BCHW), layer.taps - 1))
+        weights = ops.to_array(layer.weight).transpose(2, 0, 1, 3, 4)
+        taps = [ops.depthwise(x, w, layer.stride, layer.padding) for x, w in zip(maps, weights, strict=True)]
+        return ops.total([ops.add_bias(taps[-1], layer.bias), *taps[:-1]])
+
+    def _squeeze(self, inner_BCHW: Node, squeeze: SqueezeExcite) -> Node:
+        mean_BC = self._window_mean(ops.mean(inner_BCHW), squeeze.window_steps)
+        return ops.as_map(op.sigmoid(ops.linear(op.relu(ops.linear(mean_BC, squeeze.reduce)), squeeze.expand)))
+
+    def _motion(self, x_BCHW: Node, motion: MotionAdapter) -> Node:
+        def normed(x_BCHW: Node, layer: ODConv3d, norm: torch.nn.BatchNorm2d) -> Node:
+            return ops.batch_norm(self._dynamic(x_BCHW, layer), norm)
+
+        y_BCHW = op.relu(normed(x_BCHW, motion.adapt_depthwise, motion.adapt_depthwise_norm))
+        y_BCHW = op.relu(normed(y_BCHW, motion.adapt_pointwise, motion.adapt_pointwise_norm))
+        y_BCHW = op.swish(normed(y_BCHW, motion.temporal, motion.temporal_norm))
+        return op.swish(normed(y_BCHW, motion.spatial, motion.spatial_norm))
+
+    def _dynamic(self, x_BCHW: Node, layer: ODConv3d) -> Node:
+        """What the kernel sees of its neighbourhood lies side by side as channels; a pointwise convolution mixes it."""
+        attention = layer.attention
+        mean_BC = self._window_mean(ops.mean(x_BCHW), layer.window_steps)
+        hidden = op.relu(ops.batch_norm(ops.linear(mean_BC, attention.reduce), attention.norm))
+        maps_BCHW = [x_BCHW]
+        if layer.taps > 1:
+            maps_BHWC = self._with_past_maps(ops.channels_last(x_BCHW), layer.taps - 1)
+            maps_BCHW = list(map(ops.channels_first, maps_BHWC))
+        columns = [column for one in maps_BCHW for column in ops.neighbours(one, layer.kernel_size)]
+        scale_BPC = op.unsqueeze(op.sigmoid(ops.linear(hidden, attention.input_channel)), [1])
+        if attention.position is not None:
+            position_BP = op.sigmoid(ops.linear(hidden, attention.position))
+            scale_BPC = op.multiply(scale_BPC, op.unsqueeze(position_BP, [2]))
+        mix = _mix_depthwise if layer.depthwise else _mix
+        y_BCHW = mix(columns, scale_BPC, layer, hidden)
+        if attention.output_channel is not None:
+            y_BCHW = op.multiply(y_BCHW, ops.as_map(op.sigmoid(ops.linear(hidden, attention.output_channel))))
+        return y_BCHW
+
+    def _feature(self, x_BCHW: Node, head: FeatureHead) -> Node:
+        wide_BCHW = op.relu(ops.convolution(x_BCHW, head.widen))
+        size = min(head.pool_size, ops.shape_of(wide_BCHW)[-1])
+        pooled_BCHW = ops.average_pool(wide_BCHW, size)
+        if head.with_max:
+            pooled_BCHW = op.add(pooled_BCHW, ops.max_pool(wide_BCHW, size))
+        channels, height, width = ops.shape_of(pooled_BCHW)
+        pooled_BV = op.reshape(ops.channels_last(pooled_BCHW), [self._streams, height * width * channels], False)
+        mean_BV = self._window_mean(pooled_BV, head.pool_steps)
+        windows_BWC = op.reshape(mean_BV, [self._streams, height * width, channels], False)
+        return op.reduce_mean(op.relu(ops.linear(windows_BWC, head.project)), 1)
+
+    def _head(self, features_BF: Node, head: Head) -> Node:
+        fused_BE = op.relu(ops.layer_norm(ops.linear(features_BF, head.fuse), head.fuse_norm))
+        before_BH = self._past((head.config.hidden_dim,), len(self._outputs))
+        weight_ih, weight_hh, bias_ih, bias_hh = head.gru.parameters()
+        from_input = op.split(ops.affine(fused_BE, weight_ih, bias_ih), 1, 3)
+        from_past = op.split(ops.affine(before_BH, weight_hh, bias_hh), 1, 3)
+        reset, update = (op.sigmoid(op.add(from_input.output(i), from_past.output(i))) for i in (0, 1))
+        new_BH = op.tanh(op.add(from_input.output(2), op.multiply(reset, from_past.output(2))))
+        hidden_BH = op.add(new_BH, op.multiply(update, op.subtract(before_BH, new_BH)))
+        self._output(hidden_BH)
+        out_BH = op.add(hidden_BH, fused_BE) if head.config.residual else hidden_BH
+        logits_BK = ops.linear(op.relu(out_BH), head.classify)
+        return op.softmax(logits_BK, 1) if head.config.activation == "softmax" else op.sigmoid(logits_BK)
+
+
+def _mix(columns_BCHW: list[Node], scale_BPC: Node, layer: ODConv3d, hidden: Node) -> Node:
+    weight_KOCP = ops.to_array(layer.weight).reshape(*layer.weight.shape[:3], -1)
+    kernels, out_channels = weight_KOCP.shape[:2]
+    weight = weight_KOCP.transpose(0, 1, 3, 2).reshape(kernels * out_channels, -1)
+    scale = ops.as_map(op.reshape(scale_BPC, [0, weight.shape[1]], True))
+    wide = op.concat(columns_BCHW, 1) if len(columns_BCHW) > 1 else columns_BCHW[0]
+    y = ops.pointwise(op.multiply(wide, scale), weight)
+    if layer.attention.kernel is None:
+        return y
+    each = op.split(y, 1, kernels)
+    share_BK = op.split(op.softmax(ops.linear(hidden, layer.attention.kernel), 1), 1, kernels)
+    return ops.total([op.multiply(each.output(k), ops.as_map(share_BK.output(k))) for k in range(kernels)])
+
+
+def _mix_depthwise(columns_BCHW: list[Node], scale_BPC: Node, layer: ODConv3d, hidden: Node) -> Node:
+    weight_PC = ops.to_array(layer.weight)[0, :, 0].reshape(layer.in_channels, -1).T
+    weight_BPC = op.split(op.multiply(scale_BPC, ops.constant(weight_PC[None])), 1, len(columns_BCHW))
+    scales = [ops.as_map(op.squeeze(weight_BPC.output(p), [1])) for p in range(len(columns_BCHW))]
+    return ops.total([op.multiply(x, scale) for x, scale in zip(columns_BCHW, scales, strict=True)])

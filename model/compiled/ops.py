@@ -1,0 +1,117 @@
+"""Layers of the network as OpenVINO nodes. Shapes: B streams, C channels, H and W pixels; a map is (B, C, H, W)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import openvino.opset13 as op
+import torch
+from numpy.typing import NDArray
+from openvino import Node
+from torch import Tensor, nn
+
+Weights = NDArray[np.float32]
+
+
+def shape_of(node: Node) -> tuple[int, ...]:
+    """Without the streams."""
+    return tuple(node.output(0).get_shape())[1:]
+
+
+def to_array(tensor: Tensor) -> Weights:
+    array: Weights = tensor.detach().numpy()
+    return array
+
+
+def constant(value: float | Weights) -> Node:
+    return op.constant(np.asarray(value, np.float32))
+
+
+def channels_last(x_BCHW: Node) -> Node:
+    return op.transpose(x_BCHW, [0, 2, 3, 1])
+
+
+def channels_first(x_BHWC: Node) -> Node:
+    return op.transpose(x_BHWC, [0, 3, 1, 2])
+
+
+def as_map(x_BC: Node) -> Node:
+    """(B, C) -> (B, C, 1, 1)."""
+    return op.unsqueeze(x_BC, [2, 3])
+
+
+def linear(x: Node, layer: nn.Linear) -> Node:
+    return affine(x, layer.weight, layer.bias)
+
+
+def affine(x: Node, weight: Tensor, bias: Tensor | None) -> Node:
+    y = op.matmul(x, constant(to_array(weight)), False, True)
+    return y if bias is None else op.add(y, constant(to_array(bias)))
+
+
+def add_bias(x_BCHW: Node, bias: Tensor | None) -> Node:
+    return x_BCHW if bias is None else op.add(x_BCHW, constant(to_array(bias)[None, :, None, None]))
+
+
+def convolution(x_BCHW: Node, layer: nn.Conv2d) -> Node:
+    assert isinstance(layer.padding, tuple)
+    padding, stride = list(layer.padding), list(layer.stride)
+    y_BCHW = op.convolution(x_BCHW, constant(to_array(layer.weight)), stride, padding, padding, [1, 1])
+    return add_bias(y_BCHW, layer.bias)
+
+
+def pointwise(x_BCHW: Node, weight_OC: Weights) -> Node:
+    return op.convolution(x_BCHW, constant(weight_OC[:, :, None, None]), [1, 1], [0, 0], [0, 0], [1, 1])
+
+
+def depthwise(x_BCHW: Node, weight_C1hw: Weights, stride: int, padding: int) -> Node:
+    weight_C11hw = constant(weight_C1hw[:, :, None])
+    return op.group_convolution(x_BCHW, weight_C11hw, [stride] * 2, [padding] * 2, [padding] * 2, [1, 1])
+
+
+def batch_norm(x: Node, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Node:
+    assert isinstance(norm.running_mean, Tensor)
+    assert isinstance(norm.running_var, Tensor)
+    scale_C = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    shift_C = norm.bias - norm.running_mean * scale_C
+    axes = [1, -1] + [1] * (len(shape_of(x)) - 1)
+    scaled = op.multiply(x, constant(to_array(scale_C).reshape(axes)))
+    return op.add(scaled, constant(to_array(shift_C).reshape(axes)))
+
+
+def layer_norm(x_BE: Node, norm: nn.LayerNorm) -> Node:
+    y_BE = op.mvn(x_BE, [-1], True, norm.eps, "inside_sqrt")
+    return op.add(op.multiply(y_BE, constant(to_array(norm.weight))), constant(to_array(norm.bias)))
+
+
+def mean(x_BCHW: Node) -> Node:
+    """(B, C). A pooling: OpenVINO's reductions leave bfloat16."""
+    return op.squeeze(average_pool(x_BCHW, shape_of(x_BCHW)[-1]), [2, 3])
+
+
+def average_pool(x_BCHW: Node, size: int) -> Node:
+    return op.avg_pool(x_BCHW, [1, 1], [0, 0], [0, 0], [size, size], True)
+
+
+def max_pool(x_BCHW: Node, size: int) -> Node:
+    return op.max_pool(x_BCHW, [1, 1], [1, 1], [0, 0], [0, 0], [size, size]).output(0)
+
+
+def neighbours(x_BCHW: Node, kernel: int) -> Iterator[Node]:
+    """The map as each position of the kernel sees it, zeros from beyond its edges."""
+    if kernel == 1:
+        yield x_BCHW
+        return
+    pad, side = kernel // 2, shape_of(x_BCHW)[-1]
+    padded = op.pad(x_BCHW, [0, 0, pad, pad], [0, 0, pad, pad], "constant", constant(0.0))
+    for row in range(kernel):
+        for column in range(kernel):
+            yield op.slice(padded, [row, column], [row + side, column + side], [1, 1], [2, 3])
+
+
+def total(terms: list[Node]) -> Node:
+    first, *others = terms
+    for other in others:
+        first = op.add(first, other)
+    return first

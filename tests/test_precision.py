@@ -1,0 +1,51 @@
+"""The precision in which a network is computed hardly changes what it says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.detector import Detector
+from model.training.evaluation.measure import measure_videos
+from model.training.mocap.dataset import write_mocap_streams
+
+STREAM_FRAMES = 300
+
+
+@pytest.fixture(scope="module")
+def streams(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two minutes of MocapStreams that no network has seen."""
+    folder = tmp_path_factory.mktemp("streams")
+    write_mocap_streams(folder, minutes=2, seed=7041, size=112, fps=10, targets=True, workers=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bfloat16() -> Detector:
+    detector = Detector.load("mocap", precision="auto")
+    if detector.precision != "bfloat16":
+        pytest.skip("this processor does not compute in bfloat16")
+    return detector
+
+
+def test_bfloat16_changes_frame_map_by_less_than_half_a_point(
+    streams: Path, bfloat16: Detector, tmp_path: Path
+) -> None:
+    measured = [
+        measure_videos(detector, streams, tmp_path, processes=1, on_progress=lambda *_: None)[0].frame_map
+        for detector in (Detector.load("mocap"), bfloat16)
+    ]
+    assert measured[0] > 0.7, "the network must see something, or this compares noise"
+    assert abs(measured[0] - measured[1]) < 0.005
+
+
+def test_bfloat16_scores_drift_no_further_from_float32_over_a_long_stream(bfloat16: Detector) -> None:
+    size, rng = bfloat16.config.image_size, np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (STREAM_FRAMES, size // 8, size // 8, 3)).astype(np.uint8)
+    images_THWC = coarse.repeat(8, axis=1).repeat(8, axis=2)
+    exact = Detector.load("mocap")
+    streams = [(detector, detector.open_stream()) for detector in (exact, bfloat16)]
+    scores = np.stack([[detector.push([s], image[None])[0] for detector, s in streams] for image in images_THWC])
+    difference_T = np.abs(scores[:, 0] - scores[:, 1]).max(axis=1)
+    assert 0 < difference_T.max() < 0.1
+    assert difference_T[-100:].mean() < 2 * difference_T[:100].mean()
