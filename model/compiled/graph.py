@@ -89,12 +89,17 @@ class _Builder:
         self._pasts.append(Past(shape, is_map, source))
         return self._input(shape, self._map_type if is_map else Type.f32)
 
-    def _with_past_maps(self, now_BHWC: Node, steps: int) -> list[Node]:
-        """The maps (B, H, W, C) of the last `steps` steps before this one, oldest first, and `now_BHWC`."""
+    def _past_maps(self, now_BHWC: Node, steps: int) -> list[Node]:
+        """The maps (B, H, W, C) of the last `steps` steps before this one, oldest first."""
         sources = [~(len(self._pasts) + step) for step in range(1, steps)]
         sources.append(self._output(op.convert(now_BHWC, self._map_type)))
         pasts = [self._past(ops.shape_of(now_BHWC), source, is_map=True) for source in sources]
-        return [*(op.convert(past, Type.f32) for past in pasts), now_BHWC]
+        return [op.convert(past, Type.f32) for past in pasts]
+
+    def _maps(self, now_BCHW: Node, taps: int) -> list[Node]:
+        """The maps (B, C, H, W) of the last `taps` steps, this one included. It is not reordered forth and back."""
+        pasts_BHWC = self._past_maps(ops.channels_last(now_BCHW), taps - 1) if taps > 1 else []
+        return [*map(ops.channels_first, pasts_BHWC), now_BCHW]
 
     def _window_mean(self, now_BC: Node, steps: int) -> Node:
         """The mean of the last `steps` vectors, this one included; of fewer in the beginning."""
@@ -110,7 +115,7 @@ class _Builder:
         """With channels last: OpenVINO would reorder every past map for the sum of the products."""
         now_BHWC = ops.channels_last(ops.convolution(x_BCHW, stem.spatial))
         weight_KC = ops.to_array(stem.temporal.weight)[:, 0, :, 0, 0].T
-        maps_BHWC = self._with_past_maps(now_BHWC, stem.temporal.taps - 1)
+        maps_BHWC = [*self._past_maps(now_BHWC, stem.temporal.taps - 1), now_BHWC]
         terms = [op.multiply(one, ops.constant(weight_C)) for one, weight_C in zip(maps_BHWC, weight_KC, strict=True)]
         assert stem.temporal.bias is not None
         terms.append(ops.constant(ops.to_array(stem.temporal.bias)))
@@ -126,8 +131,8 @@ class _Builder:
         return op.relu(op.add(y_BCHW, x_BCHW))
 
     def _depthwise(self, x_BCHW: Node, layer: CausalDepthwise) -> Node:
-        maps = map(ops.channels_first, self._with_past_maps(ops.channels_last(x_BCHW), layer.taps - 1))
         weights = ops.to_array(layer.weight).transpose(2, 0, 1, 3, 4)
+        maps = self._maps(x_BCHW, layer.taps)
         taps = [ops.depthwise(x, w, layer.stride, layer.padding) for x, w in zip(maps, weights, strict=True)]
         return ops.total([ops.add_bias(taps[-1], layer.bias), *taps[:-1]])
 
@@ -149,10 +154,7 @@ class _Builder:
         attention = layer.attention
         mean_BC = self._window_mean(ops.mean(x_BCHW), layer.window_steps)
         hidden = op.relu(ops.batch_norm(ops.linear(mean_BC, attention.reduce), attention.norm))
-        maps_BCHW = [x_BCHW]
-        if layer.taps > 1:
-            maps_BHWC = self._with_past_maps(ops.channels_last(x_BCHW), layer.taps - 1)
-            maps_BCHW = list(map(ops.channels_first, maps_BHWC))
+        maps_BCHW = self._maps(x_BCHW, layer.taps)
         columns = [column for one in maps_BCHW for column in ops.neighbours(one, layer.kernel_size)]
         scale_BPC = op.unsqueeze(op.sigmoid(ops.linear(hidden, attention.input_channel)), [1])
         if attention.position is not None:

@@ -97,8 +97,7 @@ class _Compiled:
             self._request.set_input_tensor(index, _shared(tensor))
         for index, tensor in enumerate(outputs):
             self._request.set_output_tensor(index, _shared(tensor))
-        self._request.start_async()  # unlike `infer`, it does not copy the outputs
-        self._request.wait()
+        self._request.infer(share_outputs=True)  # else it copies them
         return outputs
 
 
