@@ -32,7 +32,7 @@ from model.container import (
     probe,
 )
 from model.container import source_error as _source_error
-from model.jpeg import encode_jpeg
+from model.jpeg import JpegEncoder
 from model.live import LiveTiming
 from model.preprocess import center_crop, scaled_size
 
@@ -83,7 +83,7 @@ class Video:
 
     def __init__(self, source: str | ByteStream, options: Mapping[str, str], timeout_s: float, *, live: bool) -> None:
         self._source, self._options, self._timeout_s, self._stated_live = source, options, timeout_s, live
-        self._reformatter = VideoReformatter()
+        self._reformatter, self._jpeg = VideoReformatter(), JpegEncoder()
         self._open()
 
     def _open(self) -> None:
@@ -172,7 +172,14 @@ class Video:
         """The picture that `frames()` gave last, whole and upright, as a JPEG with no side over `max_side` pixels."""
         scale = min(1.0, max_side / max(self._last.width, self._last.height))
         width, height = max(1, round(self._last.width * scale)), max(1, round(self._last.height * scale))
-        return encode_jpeg(self._upright(self._last, width, height))
+        picture = self._last
+        if picture.rotation:
+            picture = VideoFrame.from_ndarray(self._upright(picture, width, height), format="rgb24")
+            width, height = picture.width, picture.height
+        try:
+            return self._jpeg.encode(picture, width, height, _interpolation(picture, width))
+        except FFmpegError as error:
+            raise _unsupported_format(picture) from error
 
     def _image(self, picture: VideoFrame, size: int | None) -> NDArray[np.uint8]:
         if size is None:
@@ -183,13 +190,11 @@ class Video:
 
     def _upright(self, picture: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
         """RGB of width x height pixels in one pass of swscale, then turned as the display matrix says."""
-        method = Interpolation.AREA if width < picture.width else Interpolation.BILINEAR
-        method |= Interpolation.ACCURATE_RND
+        method = _interpolation(picture, width)
         try:
             rgb = self._reformatter.reformat(picture, width, height, "rgb24", interpolation=method, threads=1)
         except FFmpegError as error:
-            detail = f"Pictures in the pixel format {picture.format.name} are not supported. Send the video as H.264."
-            raise VideoError("source_unsupported", detail) from error
+            raise _unsupported_format(picture) from error
         return np.ascontiguousarray(np.rot90(rgb.to_ndarray(), round(picture.rotation / 90)))
 
     def _resume(self, after_s: float) -> Iterator[tuple[VideoFrame, float]]:
@@ -293,6 +298,15 @@ class Video:
         else:
             if end_s < length_s - 1.0:
                 self._cut_short = f"The video ends at {end_s:.1f} s of {length_s:.1f} s: the file is cut short."
+
+
+def _interpolation(picture: VideoFrame, width: int) -> Interpolation:
+    return (Interpolation.AREA if width < picture.width else Interpolation.BILINEAR) | Interpolation.ACCURATE_RND
+
+
+def _unsupported_format(picture: VideoFrame) -> VideoError:
+    detail = f"Pictures in the pixel format {picture.format.name} are not supported. Send the video as H.264."
+    return VideoError("source_unsupported", detail)
 
 
 def _slot(pts_s: float, sample_hz: float) -> int:

@@ -40,7 +40,7 @@ async def measure_crowds(folder: Path, model: str, clients: tuple[int, ...], win
     network, _ = load_checkpoint(model)
     video, data_dir = folder / "crowd.mp4", folder / "crowd-data"
     write_moving(video, *SIZES[SIZE], 30.0 + 3 * len(clients) * window_s)
-    save_talkative(network, video, folder / "crowd" / MODEL)
+    save_talkative(network, video, folder / "crowd" / MODEL, actions=1)
     data_dir.mkdir()
     _allow_connections()
     environ = {"CAKE_MODELS": json.dumps([str(folder / "crowd" / MODEL)]), "CAKE_DEFAULT_MODEL": MODEL}

@@ -97,8 +97,11 @@ async def measure_live(folder: Path, model: str, sample: Path | None, effort: Li
         raise ServerFailedError("The sessions did not run to their end in time.") from error
 
 
-def save_talkative(network: Cake, video: Path, folder: Path) -> None:
-    """A checkpoint of `network` with start rules under which it often announces something in this video."""
+def save_talkative(network: Cake, video: Path, folder: Path, *, actions: int | None = None) -> None:
+    """A checkpoint of `network` with start rules under which it often announces something in this video.
+
+    Of so many `actions`, by default all.
+    """
     with open_video(video) as opened:
         scores_TK = np.stack([analysed.scores_K for analysed in analyse(opened, Detector(network))])
     rules = {
@@ -108,7 +111,7 @@ def save_talkative(network: Cake, video: Path, folder: Path) -> None:
             refractory_s=0.0,
         )
         for i, label in enumerate(network.config.labels)
-        if label != BACKGROUND
+        if label != BACKGROUND and (actions is None or i <= actions)
     }
     save_checkpoint(folder, network, replace(network.config, name=MODEL, start_rules=rules))
 

@@ -71,7 +71,7 @@ async def measure_capacity(folder: Path, model: str, size: str, effort: LoadEffo
     network, _ = load_checkpoint(model)
     video = folder / f"load-{size}.mp4"
     write_moving(video, *SIZES[size], effort.video_s)
-    save_talkative(network, video, folder / f"load-{size}" / MODEL)
+    save_talkative(network, video, folder / f"load-{size}" / MODEL, actions=1)
     cores = os.sched_getaffinity(0)
     served = min(cores)
     os.sched_setaffinity(0, cores - {served} or cores)
