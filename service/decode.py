@@ -46,7 +46,8 @@ TOO_MANY = "The video has more than {:.0f} pictures a second. Send it with fewer
 # A burst of pictures at one moment is no rate yet.
 RATE_OVER_S = 10.0
 PR_SET_PDEATHSIG = 1
-FAST_NICENESS = 5
+# Detectors go first: what they do is short, and other sessions wait for it.
+NICENESS = {"realtime": 2, "fast": 5}
 
 
 class _Bounds:
@@ -177,8 +178,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     request = DecodeRequest(**json.loads(sys.stdin.readline()))
     _die_with_parent(request.parent_pid)
-    if request.pace == "fast":
-        os.nice(FAST_NICENESS)
+    os.nice(NICENESS[request.pace])
     # Nothing but messages may reach the pipe: what a library prints to stdout goes where stderr goes.
     pipe_fd = os.dup(1)
     os.dup2(2, 1)

@@ -20,7 +20,6 @@ from service.schemas import ActionEndEvent, ActionStartEvent, LogEntry, SessionP
 
 MOST_P95_MS = 300.0
 MOST_AGE_MS = 1000.0
-LEAST_FRAMES_SHARE = 0.99
 MOST_SESSIONS = 128
 _POLL_S = 0.25
 _START_S = 180.0
@@ -46,13 +45,15 @@ class Load:
     oldest_ms: float
     events: int
     frames_share: float
-    """Frames analysed, of those that were due."""
+    """Frames analysed, of those that were due; a few percent off, as sessions tell it once a second."""
     core_share: float
     """Of the core's time, used by all processes of the service together."""
     memory_mb: float
     """Of all its processes; what they share counts once."""
     holds: bool
-    """Whether 95 % of the events came within 300 ms, all within a second, and no frame was left out."""
+    """Whether 95 % of the events came within 300 ms and all within a second. What a core cannot hold falls behind more
+    and more: decoders leave nothing out.
+    """
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _load(
         frames_share=round(frames_share, 4),
         core_share=round((after.cpu_s - before.cpu_s) / took_s, 3),
         memory_mb=round(after.memory_mb, 1),
-        holds=p95_ms < MOST_P95_MS and oldest_ms < MOST_AGE_MS and frames_share >= LEAST_FRAMES_SHARE,
+        holds=p95_ms < MOST_P95_MS and oldest_ms < MOST_AGE_MS,
     )
 
 
