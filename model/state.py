@@ -64,9 +64,9 @@ def from_bytes(saved: bytes, like: StateT) -> StateT:
 
     def take(fresh: Tensor) -> Tensor:
         _, tensor = next(used, ("", None))
-        if tensor is None or tensor.shape != fresh.shape or tensor.dtype != fresh.dtype:
+        if tensor is None or tensor.shape != fresh.shape or tensor.is_floating_point() != fresh.is_floating_point():
             raise StateInvalid("the saved stream state is of another network")
-        return tensor
+        return tensor.to(fresh.dtype)  # a worker on another processor may have kept it in another precision
 
     state = map_state(take, like)
     if next(used, None) is not None:

@@ -39,6 +39,17 @@ def test_bfloat16_changes_frame_map_by_less_than_half_a_point(
     assert abs(measured[0] - measured[1]) < 0.005
 
 
+def test_a_stream_goes_on_where_another_precision_left_it(bfloat16: Detector) -> None:
+    size, exact = bfloat16.config.image_size, Detector.load("mocap")
+    image_BHWC = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
+    stream = exact.open_stream()
+    for _ in range(20):
+        exact.push([stream], image_BHWC)
+    moved = bfloat16.open_stream(stream.save())
+    assert moved.frames == 20
+    np.testing.assert_allclose(bfloat16.push([moved], image_BHWC), exact.push([stream], image_BHWC), atol=0.05)
+
+
 def test_bfloat16_scores_drift_no_further_from_float32_over_a_long_stream(bfloat16: Detector) -> None:
     size, rng = bfloat16.config.image_size, np.random.default_rng(0)
     coarse = rng.integers(0, 256, (STREAM_FRAMES, size // 8, size // 8, 3)).astype(np.uint8)
