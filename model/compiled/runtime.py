@@ -87,6 +87,7 @@ class _Compiled:
     def __init__(self, compiled: CompiledModel, pasts: tuple[Past, ...]) -> None:
         self.pasts = pasts
         self._request = compiled.create_infer_request()
+        self._held: list[Tensor] = []  # the request points to their memory until it is given others
         self._outputs = [(tuple(port.shape), port.element_type) for port in compiled.outputs]
 
     def run(self, given: list[Tensor], map_dtype: torch.dtype) -> list[Tensor]:
@@ -97,7 +98,9 @@ class _Compiled:
             self._request.set_input_tensor(index, _shared(tensor))
         for index, tensor in enumerate(outputs):
             self._request.set_output_tensor(index, _shared(tensor))
-        self._request.infer(share_outputs=True)  # else it copies them
+        self._request.start_async()  # unlike `infer`, it makes no arrays of the outputs
+        self._request.wait()
+        self._held = [*given, *outputs]
         return outputs
 
 
