@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,16 +89,24 @@ class Detector:
         size = self.config.image_size
         if images_BHWC.shape != (len(streams), size, size, 3):
             raise ValueError(f"expected {len(streams)} frames of {size} x {size} x 3, got {images_BHWC.shape}")
-        parts: list[tuple[Sequence[Stream], NDArray[np.float32], _Batch]] = []
-        while (done := sum(len(part[0]) for part in parts)) < len(streams):
-            count = next(batch for batch in BATCHES if batch <= len(streams) - done)
-            some, x_BCHW = streams[done : done + count], normalise(images_BHWC[done : done + count])
-            scores_BK, state = self._runtime.step(torch.from_numpy(x_BCHW), _gather(some))
-            parts.append((some, scores_BK, _Batch(state, count)))
-        for some, _, batch in parts:  # only now: a push that fails has moved no stream
-            for index, stream in enumerate(some):
+        pushed = [self._push(streams[part], images_BHWC[part]) for part in _parts(len(streams))]
+        for part, (_, batch) in zip(_parts(len(streams)), pushed, strict=True):
+            for index, stream in enumerate(streams[part]):  # only now: a push that fails has moved no stream
                 stream._batch, stream._index = batch, index
-        return np.concatenate([scores_BK for _, scores_BK, _ in parts])
+        return np.concatenate([scores_BK for scores_BK, _ in pushed])
+
+    def _push(self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8]) -> tuple[NDArray[np.float32], _Batch]:
+        scores_BK, state = self._runtime.step(torch.from_numpy(normalise(images_BHWC)), _gather(streams))
+        return scores_BK, _Batch(state, len(streams))
+
+
+def _parts(streams: int) -> Iterator[slice]:
+    """So many streams as the greatest of `BATCHES` that fit, one after another."""
+    begin = 0
+    for batch in BATCHES:
+        while streams - begin >= batch:
+            yield slice(begin, begin + batch)
+            begin += batch
 
 
 def _gather(streams: Sequence[Stream]) -> StepState:

@@ -208,16 +208,18 @@ class Trunk(nn.Module):
 
     def fresh(self, streams: int, size: int) -> tuple[TrunkState, int]:
         """A state that has seen nothing, for frames of `size` pixels, and the side of the last map."""
-        weight = self.stem.spatial.weight
-        kept_channels = self.config.input_channels if self.config.frame_difference else 0
-        frame_BCHW = weight.new_zeros(streams, kept_channels, size, size)
         side = -(-size // self.config.stem_stride)
         stem = self.stem.temporal.fresh(streams, side, side)
         blocks: list[BlockState] = []
         for block in self.blocks():
             side = -(-side // block.stride)
             blocks.append(block.fresh(streams, side, side))
-        return TrunkState(frame_BCHW, stem, tuple(blocks)), side
+        return TrunkState(self.fresh_frame(streams, size), stem, tuple(blocks)), side
+
+    def fresh_frame(self, streams: int, size: int) -> Tensor:
+        """The `TrunkState.frame_BCHW` of streams that have seen nothing."""
+        kept_channels = self.config.input_channels if self.config.frame_difference else 0
+        return self.stem.spatial.weight.new_zeros(streams, kept_channels, size, size)
 
     def with_difference(self, x_BCHW: Tensor, frame_BCHW: Tensor, seen_B: Tensor) -> tuple[Tensor, Tensor]:
         """What the stem sees of a frame, given `TrunkState.frame_BCHW`, and the next one."""

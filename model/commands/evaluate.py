@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress
 
 from model.commands.terminal import CORES, failing_clearly, progress_bars, report_failures
+from model.config import Precision
 
 if TYPE_CHECKING:
     from model.training.evaluation.clip_report import ClipReport
@@ -35,7 +36,7 @@ def evaluate(
     classes: Annotated[Path | None, typer.Option(help="List of clips: file with the classes' names.")] = None,
     root: Annotated[Path | None, typer.Option(help="List of clips: folder that its paths start from.")] = None,
     precision: Annotated[
-        Literal["auto", "float32"], typer.Option(help="auto: as the server runs, in bfloat16 if the processor has it.")
+        Precision, typer.Option(help="auto: as the server runs, in bfloat16 if the processor has it.")
     ] = "float32",
     processes: Annotated[int, typer.Option(min=1, help="Decoding processes.")] = CORES,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,

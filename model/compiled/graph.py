@@ -20,7 +20,6 @@ from openvino import Model, Node, Type
 from model.cake import Cake
 from model.causal import CausalDepthwise
 from model.compiled import ops
-from model.folding import fold_norms
 from model.head import Head
 from model.motion import MotionAdapter
 from model.odconv import ODConv3d
@@ -35,8 +34,8 @@ class Past:
     """Without the streams: (H, W, C) of a map, (S, C) of a window, (C,) of a vector."""
     is_map: bool
     """A map has the precision of the graph, all else is float32."""
-    source: int
-    """Its value in the next step: this output of the graph, the scores not counted; or that of the past `~source`."""
+    output: int | None
+    """Which output of the graph, the scores not counted, is its next value; None: the past after it, one step older."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,11 @@ class StepGraph:
 
 
 @torch.no_grad()
-def build_step_graph(model: Cake, streams: int, map_type: Type) -> StepGraph:
-    """The step of `model` for so many streams, whose past maps are kept as `map_type` (float32 or bfloat16)."""
-    return _Builder(fold_norms(model), streams, map_type).build()
+def build_step_graph(folded: Cake, streams: int, map_type: Type) -> StepGraph:
+    """The step of a network without norms (see `model.folding`) for so many streams, whose past maps are kept as
+    `map_type` (float32 or bfloat16).
+    """
+    return _Builder(folded, streams, map_type).build()
 
 
 class _Builder:
@@ -85,15 +86,14 @@ class _Builder:
         self._outputs.append(node)
         return len(self._outputs) - 1
 
-    def _past(self, shape: tuple[int, ...], source: int, *, is_map: bool = False) -> Node:
-        self._pasts.append(Past(shape, is_map, source))
+    def _past(self, shape: tuple[int, ...], output: int | None, *, is_map: bool = False) -> Node:
+        self._pasts.append(Past(shape, is_map, output))
         return self._input(shape, self._map_type if is_map else Type.f32)
 
     def _past_maps(self, now_BHWC: Node, steps: int) -> list[Node]:
         """The maps (B, H, W, C) of the last `steps` steps before this one, oldest first."""
-        sources = [~(len(self._pasts) + step) for step in range(1, steps)]
-        sources.append(self._output(op.convert(now_BHWC, self._map_type)))
-        pasts = [self._past(ops.shape_of(now_BHWC), source, is_map=True) for source in sources]
+        outputs = [*[None] * (steps - 1), self._output(op.convert(now_BHWC, self._map_type))]
+        pasts = [self._past(ops.shape_of(now_BHWC), output, is_map=True) for output in outputs]
         return [op.convert(past, Type.f32) for past in pasts]
 
     def _maps(self, now_BCHW: Node, taps: int) -> list[Node]:
@@ -118,7 +118,7 @@ class _Builder:
         maps_BHWC = [*self._past_maps(now_BHWC, stem.temporal.taps - 1), now_BHWC]
         terms = [op.multiply(one, ops.constant(weight_C)) for one, weight_C in zip(maps_BHWC, weight_KC, strict=True)]
         assert stem.temporal.bias is not None
-        terms.append(ops.constant(ops.to_array(stem.temporal.bias)))
+        terms.append(ops.constant(stem.temporal.bias))
         return ops.channels_first(op.relu(ops.total(terms)))
 
     def _block(self, x_BCHW: Node, block: Block) -> Node:

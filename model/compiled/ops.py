@@ -24,8 +24,8 @@ def to_array(tensor: Tensor) -> Weights:
     return array
 
 
-def constant(value: float | Weights) -> Node:
-    return op.constant(np.asarray(value, np.float32))
+def constant(value: float | Weights | Tensor) -> Node:
+    return op.constant(to_array(value) if isinstance(value, Tensor) else np.asarray(value, np.float32))
 
 
 def channels_last(x_BCHW: Node) -> Node:
@@ -46,18 +46,18 @@ def linear(x: Node, layer: nn.Linear) -> Node:
 
 
 def affine(x: Node, weight: Tensor, bias: Tensor | None) -> Node:
-    y = op.matmul(x, constant(to_array(weight)), False, True)
-    return y if bias is None else op.add(y, constant(to_array(bias)))
+    y = op.matmul(x, constant(weight), False, True)
+    return y if bias is None else op.add(y, constant(bias))
 
 
 def add_bias(x_BCHW: Node, bias: Tensor | None) -> Node:
-    return x_BCHW if bias is None else op.add(x_BCHW, constant(to_array(bias)[None, :, None, None]))
+    return x_BCHW if bias is None else op.add(x_BCHW, constant(bias[None, :, None, None]))
 
 
 def convolution(x_BCHW: Node, layer: nn.Conv2d) -> Node:
     assert isinstance(layer.padding, tuple)
     padding, stride = list(layer.padding), list(layer.stride)
-    y_BCHW = op.convolution(x_BCHW, constant(to_array(layer.weight)), stride, padding, padding, [1, 1])
+    y_BCHW = op.convolution(x_BCHW, constant(layer.weight), stride, padding, padding, [1, 1])
     return add_bias(y_BCHW, layer.bias)
 
 
@@ -76,13 +76,13 @@ def batch_norm(x: Node, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Node:
     scale_C = norm.weight / torch.sqrt(norm.running_var + norm.eps)
     shift_C = norm.bias - norm.running_mean * scale_C
     axes = [1, -1] + [1] * (len(shape_of(x)) - 1)
-    scaled = op.multiply(x, constant(to_array(scale_C).reshape(axes)))
-    return op.add(scaled, constant(to_array(shift_C).reshape(axes)))
+    scaled = op.multiply(x, constant(scale_C.reshape(axes)))
+    return op.add(scaled, constant(shift_C.reshape(axes)))
 
 
 def layer_norm(x_BE: Node, norm: nn.LayerNorm) -> Node:
     y_BE = op.mvn(x_BE, [-1], True, norm.eps, "inside_sqrt")
-    return op.add(op.multiply(y_BE, constant(to_array(norm.weight))), constant(to_array(norm.bias)))
+    return op.add(op.multiply(y_BE, constant(norm.weight)), constant(norm.bias))
 
 
 def mean(x_BCHW: Node) -> Node:

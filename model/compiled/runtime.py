@@ -17,6 +17,7 @@ from torch import Tensor
 from model.cake import Cake
 from model.compiled.graph import Past, build_step_graph
 from model.config import Precision
+from model.folding import fold_norms
 
 BATCHES = (8, 4, 2, 1)
 """Numbers of streams for which graphs are compiled. OpenVINO takes twice the time where the number is left open."""
@@ -40,7 +41,7 @@ class StepRuntime:
     """
 
     def __init__(self, model: Cake, precision: Precision) -> None:
-        self._model = model.eval()
+        self._model = fold_norms(model)
         self._core = openvino.Core()
         capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self.bfloat16 = precision == "auto" and "BF16" in capabilities
@@ -50,25 +51,31 @@ class StepRuntime:
     def prepare(self) -> None:
         """Compile for all of `BATCHES` now."""
         for streams in BATCHES:
-            self._for(streams)
+            self._compiled_for(streams)
 
     def fresh(self) -> StepState:
         """One stream that has seen nothing."""
-        trunk, _ = self._model.trunk.fresh(1, self._model.config.image_size)
-        pasts = tuple(torch.zeros(1, *past.shape, dtype=self._dtype(past)) for past in self._for(1).pasts)
-        return StepState(torch.zeros(1, dtype=torch.int64), trunk.frame_BCHW, pasts)
+        pasts = tuple(
+            torch.zeros(1, *past.shape, dtype=self._map_dtype if past.is_map else torch.float32)
+            for past in self._compiled_for(1).pasts
+        )
+        frame_BCHW = self._model.trunk.fresh_frame(1, self._model.config.image_size)
+        return StepState(torch.zeros(1, dtype=torch.int64), frame_BCHW, pasts)
 
     def step(self, x_BCHW: Tensor, state: StepState) -> tuple[NDArray[np.float32], StepState]:
         """Scores (B, K) in [0, 1] of one more frame of each stream, and the state after it. B is one of `BATCHES`."""
         x_BCHW, frame_BCHW = self._model.trunk.with_difference(x_BCHW, state.frame_BCHW, state.seen_B)
-        compiled = self._for(len(x_BCHW))
+        compiled = self._compiled_for(len(x_BCHW))
         frames_BHWC = x_BCHW.permute(0, 2, 3, 1).contiguous()
         given = [frames_BHWC, state.seen_B[:, None].float(), *state.pasts]
         scores_BK, *gained = compiled.run(given, self._map_dtype)
-        pasts = tuple(gained[p.source] if p.source >= 0 else state.pasts[~p.source] for p in compiled.pasts)
+        pasts = tuple(
+            state.pasts[index + 1] if past.output is None else gained[past.output]
+            for index, past in enumerate(compiled.pasts)
+        )
         return scores_BK.numpy(), StepState(state.seen_B + 1, frame_BCHW, pasts)
 
-    def _for(self, streams: int) -> _Compiled:
+    def _compiled_for(self, streams: int) -> _Compiled:
         if streams not in self._compiled:
             graph = build_step_graph(self._model, streams, self._map_type)
             options = {
@@ -78,9 +85,6 @@ class StepRuntime:
             }
             self._compiled[streams] = _Compiled(self._core.compile_model(graph.model, "CPU", options), graph.pasts)
         return self._compiled[streams]
-
-    def _dtype(self, past: Past) -> torch.dtype:
-        return self._map_dtype if past.is_map else torch.float32
 
 
 class _Compiled:

@@ -51,7 +51,8 @@ def measure_models(effort: Effort) -> dict[str, ModelSpeed]:
 
 
 def measure_model(model: Cake, effort: Effort) -> ModelSpeed:
-    steps = {str(batch): (_stepper(model, batch), batch) for batch in BATCHES}
+    detector = Detector(model, precision="auto")
+    steps = {str(batch): (_stepper(detector, batch), batch) for batch in BATCHES}
     clips = _clipper(model)
     seconds: dict[str, list[float]] = {name: [] for name in (*steps, "clip")}
     # In turns, so that what disturbs the machine for a while disturbs all of them.
@@ -63,7 +64,7 @@ def measure_model(model: Cake, effort: Effort) -> ModelSpeed:
     decisions = 1 / float(np.median(seconds["clip"]))
     return ModelSpeed(
         image_size=model.config.image_size,
-        precision=Detector(model, precision="auto").precision,
+        precision=detector.precision,
         steps_per_core_second={name: round(value, 2) for name, value in per_second.items()},
         clip_decisions_per_core_second=round(decisions, 3),
         ratio=round(max(per_second.values()) / decisions, 2),
@@ -82,10 +83,9 @@ def _core_seconds(function: Callable[[], object], at_least_s: float) -> float:
     return took_s / calls
 
 
-def _stepper(model: Cake, batch: int) -> Callable[[], object]:
-    detector = Detector(model, precision="auto")
+def _stepper(detector: Detector, batch: int) -> Callable[[], object]:
     streams = [detector.open_stream() for _ in range(batch)]
-    images_BHWC = _noise(batch, model.config.image_size)
+    images_BHWC = _noise(batch, detector.config.image_size)
     return lambda: detector.push(streams, images_BHWC)
 
 
