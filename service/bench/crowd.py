@@ -1,8 +1,6 @@
 """What it costs that many clients follow one session by WebSocket, and how late they hear of it."""
 
 import asyncio
-import json
-import os
 import resource
 import time
 from contextlib import AsyncExitStack
@@ -12,12 +10,14 @@ from pathlib import Path
 from websockets.asyncio.client import ClientConnection, connect
 
 from model.checkpoint import load_checkpoint
+from service.bench.ages import collect_ages, percentiles_ms
 from service.bench.clips import write_moving
 from service.bench.decode import SIZES
-from service.bench.footprint import footprint
-from service.bench.live import MODEL, age_s, percentiles_ms, save_talkative, submit
-from service.bench.server import RunningServer, ServerFailedError, running_server
-from service.schemas import EVENT, ActionEndEvent, ActionStartEvent
+from service.bench.footprint import measure_usage
+from service.bench.live import MODEL, save_talkative, submit
+from service.bench.one_core import served_on_one_core
+from service.bench.server import RunningServer, ServerFailedError
+from service.schemas import EVENT
 
 CONNECT_AT_ONCE = 50
 SIZE = "360p"
@@ -38,23 +38,16 @@ class Crowd:
 async def measure_crowds(folder: Path, model: str, clients: tuple[int, ...], window_s: float) -> list[Crowd]:
     """Each number of clients in turn, on one session of pace `realtime`. Raises as `measure_live` does."""
     network, _ = load_checkpoint(model)
-    video, data_dir = folder / "crowd.mp4", folder / "crowd-data"
+    video, checkpoint = folder / "crowd.mp4", folder / "crowd" / MODEL
     write_moving(video, *SIZES[SIZE], 30.0 + 3 * len(clients) * window_s)
-    save_talkative(network, video, folder / "crowd" / MODEL, actions=1)
-    data_dir.mkdir()
+    save_talkative(network, video, checkpoint, actions=1)
     _allow_connections()
-    environ = {"CAKE_MODELS": json.dumps([str(folder / "crowd" / MODEL)]), "CAKE_DEFAULT_MODEL": MODEL}
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores - {min(cores)} or cores)
-    try:
-        async with running_server(data_dir, environ | {"CAKE_WORKERS": "1"}, core=min(cores)) as server:
-            session = await submit(server.client, video, "realtime")
-            if session is None:
-                raise ServerFailedError("The server did not take a session.")
-            url = server.websocket_url(session.links.events)
-            return [await _measure(server, url, count, window_s) for count in clients]
-    finally:
-        os.sched_setaffinity(0, cores)
+    async with served_on_one_core(folder / "crowd-data", checkpoint, {}) as server:
+        session = await submit(server.client, video, "realtime")
+        if session is None:
+            raise ServerFailedError("The server did not take a session.")
+        url = server.websocket_url(session.links.events)
+        return [await _measure(server, url, count, window_s) for count in clients]
 
 
 async def _measure(server: RunningServer, url: str, clients: int, window_s: float) -> Crowd:
@@ -63,26 +56,17 @@ async def _measure(server: RunningServer, url: str, clients: int, window_s: floa
         while len(sockets) < clients:
             some = [connect(url) for _ in range(min(CONNECT_AT_ONCE, clients - len(sockets)))]
             sockets += await asyncio.gather(*map(stack.enter_async_context, some))
+        # Before what happens from now on comes the session's history.
         began_unix_s, ages_s = time.time(), list[float]()
         async with asyncio.TaskGroup() as group:
-            collecting = [group.create_task(_collect(socket, began_unix_s, ages_s)) for socket in sockets]
-            before, began_s = footprint(server.pid), time.monotonic()
-            await asyncio.sleep(window_s)
-            after, took_s = footprint(server.pid), time.monotonic() - began_s
+            collecting = [
+                group.create_task(collect_ages(socket, EVENT.validate_json, ages_s, began_unix_s)) for socket in sockets
+            ]
+            usage = await measure_usage(server.pid, window_s)
             for task in collecting:
                 task.cancel()
     p50_ms, p95_ms = percentiles_ms(ages_s, (50, 95))
-    share = (after.cpu_s - before.cpu_s) / took_s
-    return Crowd(clients, p50_ms, p95_ms, len(ages_s), round(share, 3), round(after.memory_mb, 1))
-
-
-async def _collect(socket: ClientConnection, began_unix_s: float, ages_s: list[float]) -> None:
-    """Of what happens from now on; before it the session's history comes."""
-    async for text in socket:
-        received_unix_s = time.time()
-        event = EVENT.validate_json(text)
-        if isinstance(event, ActionStartEvent | ActionEndEvent) and event.time.timestamp() > began_unix_s:
-            ages_s.append(age_s(event, received_unix_s))
+    return Crowd(clients, p50_ms, p95_ms, len(ages_s), usage.core_share, usage.memory_mb)
 
 
 def _allow_connections() -> None:

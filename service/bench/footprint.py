@@ -1,6 +1,8 @@
 """What a process and all its descendants take of the machine, read from /proc."""
 
+import asyncio
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,22 @@ class Footprint:
     """Processor time of those that live, and of those that ended and were reaped."""
     memory_mb: float
     """Proportional set size in 10^6 bytes: memory that processes share counts once."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    core_share: float
+    """Processor time over time: 1 is one whole core."""
+    memory_mb: float
+    """At the end."""
+
+
+async def measure_usage(root_pid: int, window_s: float) -> Usage:
+    """Of the process and its descendants, during the next `window_s`."""
+    before, began_s = await asyncio.to_thread(footprint, root_pid), time.monotonic()
+    await asyncio.sleep(window_s)
+    after, took_s = await asyncio.to_thread(footprint, root_pid), time.monotonic() - began_s
+    return Usage(round((after.cpu_s - before.cpu_s) / took_s, 3), round(after.memory_mb, 1))
 
 
 def footprint(root_pid: int) -> Footprint:

@@ -3,13 +3,11 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import numpy as np
-from numpy.typing import NDArray
 from websockets.asyncio.client import connect
 
 from model.cake import Cake
@@ -17,10 +15,11 @@ from model.checkpoint import load_checkpoint, save_checkpoint
 from model.config import BACKGROUND, StartRule
 from model.detector import Detector
 from model.video import open_video
+from service.bench.ages import collect_ages, percentiles_ms
 from service.bench.clips import write_moving, write_scaled
 from service.bench.server import RunningServer, ServerFailedError, running_server
 from service.detect import analyse
-from service.schemas import EVENT, ActionEndEvent, ActionStartEvent, Session, SessionPage
+from service.schemas import EVENT, Session, SessionPage
 
 MODEL = "bench"
 LIVEZ_EVERY_S = 0.02
@@ -121,11 +120,7 @@ async def _event_latency(server: RunningServer, video: Path) -> EventLatency:
     assert session is not None
     latencies_s: list[float] = []
     async with connect(server.websocket_url(session.links.events)) as socket:
-        async for text in socket:
-            received_unix_s = time.time()
-            event = EVENT.validate_json(text)
-            if isinstance(event, ActionStartEvent | ActionEndEvent):
-                latencies_s.append(age_s(event, received_unix_s))
+        await collect_ages(socket, EVENT.validate_json, latencies_s)
     p50, p95 = percentiles_ms(latencies_s, (50, 95))
     return EventLatency(p50, p95, len(latencies_s))
 
@@ -167,15 +162,3 @@ async def _frames(client: httpx.AsyncClient) -> dict[str, int]:
     """Frames analysed so far in each session, by its id."""
     page = SessionPage.model_validate_json((await client.get("/v1/sessions?limit=200")).content)
     return {session.id: session.frames for session in page.sessions}
-
-
-def age_s(event: ActionStartEvent | ActionEndEvent, received_unix_s: float) -> float:
-    """From the arrival at the decoder of the frame that decided an event, to a client that got it at that time."""
-    return received_unix_s - event.time.timestamp() + event.latency_s.total
-
-
-def percentiles_ms(values_s: Sequence[float], percents: Sequence[int]) -> list[float]:
-    if not values_s:
-        return [float("nan")] * len(percents)
-    found_s: NDArray[np.float64] = np.percentile(values_s, percents)
-    return [round(1000 * float(value), 2) for value in found_s]

@@ -1,22 +1,22 @@
 """How many live sessions one core holds, decode to event, and what each costs."""
 
 import asyncio
-import json
-import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 
 from model.checkpoint import load_checkpoint
+from service.bench.ages import collect_ages, percentiles_ms
 from service.bench.clips import write_moving
 from service.bench.decode import SIZES
-from service.bench.footprint import Footprint, footprint
-from service.bench.live import MODEL, age_s, percentiles_ms, save_talkative, submit
-from service.bench.server import RunningServer, ServerFailedError, running_server
-from service.schemas import ActionEndEvent, ActionStartEvent, LogEntry, SessionPage
+from service.bench.footprint import measure_usage
+from service.bench.live import MODEL, save_talkative, submit
+from service.bench.one_core import served_on_one_core
+from service.bench.server import RunningServer, ServerFailedError
+from service.schemas import Event, LogEntry, SessionPage
 
 MOST_P95_MS = 300.0
 MOST_AGE_MS = 1000.0
@@ -70,30 +70,21 @@ async def measure_capacity(folder: Path, model: str, size: str, effort: LoadEffo
     The client runs on another core, if there is one. Raises as `measure_live` does.
     """
     network, _ = load_checkpoint(model)
-    video = folder / f"load-{size}.mp4"
+    stage = folder / f"load-{size}"
+    video, checkpoint = folder / f"load-{size}.mp4", stage / MODEL
     write_moving(video, *SIZES[size], effort.video_s)
-    save_talkative(network, video, folder / f"load-{size}" / MODEL, actions=1)
-    cores = os.sched_getaffinity(0)
-    served = min(cores)
-    os.sched_setaffinity(0, cores - {served} or cores)
-    try:
+    save_talkative(network, video, checkpoint, actions=1)
+    sample_hz = network.config.sample_hz
+    environ = {
+        "CAKE_WORKER_MAX_SESSIONS": str(MOST_SESSIONS),
+        "CAKE_WORKER_CAPACITY_STEPS_PER_S": str(MOST_SESSIONS * sample_hz),
+    }
 
-        async def measure(sessions: int) -> Load:
-            data_dir = folder / f"load-{size}" / f"data-{sessions}"
-            data_dir.mkdir()
-            environ = {
-                "CAKE_MODELS": json.dumps([str(folder / f"load-{size}" / MODEL)]),
-                "CAKE_DEFAULT_MODEL": MODEL,
-                "CAKE_WORKERS": "1",
-                "CAKE_WORKER_MAX_SESSIONS": str(MOST_SESSIONS),
-                "CAKE_WORKER_CAPACITY_STEPS_PER_S": str(MOST_SESSIONS * network.config.sample_hz),
-            }
-            async with running_server(data_dir, environ, core=served) as server:
-                return await measure_load(server, video, sessions, network.config.sample_hz, effort)
+    async def measure(sessions: int) -> Load:
+        async with served_on_one_core(stage / f"data-{sessions}", checkpoint, environ) as server:
+            return await measure_load(server, video, sessions, sample_hz, effort)
 
-        return await search(measure, first=4, most=effort.most_sessions)
-    finally:
-        os.sched_setaffinity(0, cores)
+    return await search(measure, first=4, most=effort.most_sessions)
 
 
 async def search(measure: Callable[[int], Awaitable[Load]], *, first: int, most: int) -> Capacity:
@@ -119,41 +110,31 @@ async def measure_load(server: RunningServer, video: Path, sessions: int, sample
     await asyncio.sleep(effort.settle_s)
     ages_s: list[float] = []
     async with connect(server.websocket_url("/v1/events")) as socket:
-        collecting = asyncio.create_task(_collect(socket, ages_s))
-        before, frames_before, began_s = footprint(server.pid), await _frames(server), time.monotonic()
-        await asyncio.sleep(effort.window_s)
-        after, frames, took_s = footprint(server.pid), await _frames(server), time.monotonic() - began_s
+        collecting = asyncio.create_task(collect_ages(socket, _logged_event, ages_s))
+        frames_before, began_s = await _frames(server), time.monotonic()
+        usage = await measure_usage(server.pid, effort.window_s)
+        frames, took_s = await _frames(server), time.monotonic() - began_s
         collecting.cancel()
         await asyncio.gather(collecting, return_exceptions=True)
     if len(frames) < sessions:
         raise ServerFailedError(f"Only {len(frames)} of {sessions} sessions still ran when they were measured.")
-    share = (sum(frames.values()) - sum(frames_before.values())) / (sessions * sample_hz * took_s)
-    return _load(sessions, ages_s, share, before, after, took_s)
-
-
-def _load(
-    sessions: int, ages_s: list[float], frames_share: float, before: Footprint, after: Footprint, took_s: float
-) -> Load:
     p50_ms, p95_ms, oldest_ms = percentiles_ms(ages_s, (50, 95, 100))
+    analysed = sum(frames.values()) - sum(frames_before.values())
     return Load(
         sessions,
         p50_ms,
         p95_ms,
         oldest_ms,
-        len(ages_s),
-        frames_share=round(frames_share, 4),
-        core_share=round((after.cpu_s - before.cpu_s) / took_s, 3),
-        memory_mb=round(after.memory_mb, 1),
+        events=len(ages_s),
+        frames_share=round(analysed / (sessions * sample_hz * took_s), 4),
+        core_share=usage.core_share,
+        memory_mb=usage.memory_mb,
         holds=p95_ms < MOST_P95_MS and oldest_ms < MOST_AGE_MS,
     )
 
 
-async def _collect(socket: ClientConnection, ages_s: list[float]) -> None:
-    async for text in socket:
-        received_unix_s = time.time()
-        event = LogEntry.model_validate_json(text).event
-        if isinstance(event, ActionStartEvent | ActionEndEvent):
-            ages_s.append(age_s(event, received_unix_s))
+def _logged_event(text: str | bytes) -> Event:
+    return LogEntry.model_validate_json(text).event
 
 
 async def _until_all_run(server: RunningServer, sessions: int) -> None:
