@@ -5,23 +5,27 @@ from fractions import Fraction
 import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
+
+from model.scaling import Scaler
 
 
 class JpegEncoder:
-    """Scales and encodes one picture after another. It keeps what it set up for the size of the last one."""
+    """Encodes one picture after another, and keeps what it set up for the size of the last one."""
 
     def __init__(self) -> None:
-        # Of its own: a reformatter that is asked for two sizes in turn sets up anew each time.
-        self._reformatter = VideoReformatter()
+        self._scaler, self._turned_scaler = Scaler(), Scaler()
         self._context: VideoCodecContext | None = None
         self._encoded = 0
 
-    def encode(self, picture: VideoFrame, width: int, height: int, interpolation: Interpolation) -> bytes:
-        """A JPEG of `width` x `height` pixels. Raises FFmpegError for a pixel format that it does not know."""
-        scaled = self._reformatter.reformat(
-            picture, width, height, "yuvj420p", dst_color_range="JPEG", interpolation=interpolation, threads=1
-        )
+    def encode(self, picture: VideoFrame, max_side: int) -> bytes:
+        """The whole picture, upright, with no side over `max_side` pixels. Raises VideoError."""
+        scale = min(1.0, max_side / max(picture.width, picture.height))
+        width, height = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        if picture.rotation:
+            turned = self._turned_scaler.upright_rgb(picture, width, height)
+            picture = VideoFrame.from_ndarray(turned, format="rgb24")
+            width, height = picture.width, picture.height
+        scaled = self._scaler.scale(picture, width, height, "yuvj420p")
         if self._context is None or (self._context.width, self._context.height) != (width, height):
             self._context = _context(width, height)
         pts, time_base = scaled.pts, scaled.time_base

@@ -17,7 +17,6 @@ import numpy as np
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from model.container import (
@@ -35,6 +34,7 @@ from model.container import source_error as _source_error
 from model.jpeg import JpegEncoder
 from model.live import LiveTiming
 from model.preprocess import center_crop, scaled_size
+from model.scaling import Scaler
 
 __all__ = ["Frame", "Video", "VideoError", "VideoInfo", "open_video"]
 
@@ -83,7 +83,7 @@ class Video:
 
     def __init__(self, source: str | ByteStream, options: Mapping[str, str], timeout_s: float, *, live: bool) -> None:
         self._source, self._options, self._timeout_s, self._stated_live = source, options, timeout_s, live
-        self._reformatter, self._jpeg = VideoReformatter(), JpegEncoder()
+        self._scaler, self._jpeg = Scaler(), JpegEncoder()
         self._open()
 
     def _open(self) -> None:
@@ -170,32 +170,14 @@ class Video:
 
     def snapshot_jpeg(self, max_side: int = 640) -> bytes:
         """The picture that `frames()` gave last, whole and upright, as a JPEG with no side over `max_side` pixels."""
-        scale = min(1.0, max_side / max(self._last.width, self._last.height))
-        width, height = max(1, round(self._last.width * scale)), max(1, round(self._last.height * scale))
-        picture = self._last
-        if picture.rotation:
-            picture = VideoFrame.from_ndarray(self._upright(picture, width, height), format="rgb24")
-            width, height = picture.width, picture.height
-        try:
-            return self._jpeg.encode(picture, width, height, _interpolation(picture, width))
-        except FFmpegError as error:
-            raise _unsupported_format(picture) from error
+        return self._jpeg.encode(self._last, max_side)
 
     def _image(self, picture: VideoFrame, size: int | None) -> NDArray[np.uint8]:
         if size is None:
-            return self._upright(picture, picture.width, picture.height)
+            return self._scaler.upright_rgb(picture, picture.width, picture.height)
         pixel_aspect = self._stream.sample_aspect_ratio or 1
         width, height = scaled_size(max(1, round(picture.width * pixel_aspect)), picture.height, size)
-        return np.ascontiguousarray(center_crop(self._upright(picture, width, height), size))
-
-    def _upright(self, picture: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
-        """RGB of width x height pixels in one pass of swscale, then turned as the display matrix says."""
-        method = _interpolation(picture, width)
-        try:
-            rgb = self._reformatter.reformat(picture, width, height, "rgb24", interpolation=method, threads=1)
-        except FFmpegError as error:
-            raise _unsupported_format(picture) from error
-        return np.ascontiguousarray(np.rot90(rgb.to_ndarray(), round(picture.rotation / 90)))
+        return np.ascontiguousarray(center_crop(self._scaler.upright_rgb(picture, width, height), size))
 
     def _resume(self, after_s: float) -> Iterator[tuple[VideoFrame, float]]:
         """Pictures from `after_s` on: by seeking where that provably gives the same ones, else from the start."""
@@ -298,15 +280,6 @@ class Video:
         else:
             if end_s < length_s - 1.0:
                 self._cut_short = f"The video ends at {end_s:.1f} s of {length_s:.1f} s: the file is cut short."
-
-
-def _interpolation(picture: VideoFrame, width: int) -> Interpolation:
-    return (Interpolation.AREA if width < picture.width else Interpolation.BILINEAR) | Interpolation.ACCURATE_RND
-
-
-def _unsupported_format(picture: VideoFrame) -> VideoError:
-    detail = f"Pictures in the pixel format {picture.format.name} are not supported. Send the video as H.264."
-    return VideoError("source_unsupported", detail)
 
 
 def _slot(pts_s: float, sample_hz: float) -> int:

@@ -5,7 +5,6 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -152,36 +151,6 @@ def test_a_turned_phone_video_comes_upright(
         red, green, _ = image[corner[0], corner[1]]
         assert red > 200
         assert green < 60
-
-
-def test_a_snapshot_is_the_last_picture_whole_upright_and_small(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "v.mp4", count=6, width=1280, height=720, counter_clockwise_deg=90)
-    with open_video(path) as video:
-        for frame in video.frames(size=32):
-            if number_of(frame.image) == 4:
-                (tmp_path / "s.mjpeg").write_bytes(video.snapshot_jpeg())
-                break
-    snapshot = decode_jpeg(tmp_path / "s.mjpeg")
-    assert snapshot.shape == (640, 360, 3)
-    assert number_of(snapshot[: 640 // 2]) == 4
-    assert snapshot[-20, 20, 0] > 200
-
-
-def test_a_snapshot_of_each_picture_leaves_pictures_and_times_as_they_are(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "v.mkv", count=6, codec="mjpeg", pixel_format="yuvj420p")
-    with open_video(path) as video:
-        plain = [frame.pts_s for frame in video.frames()]
-    with open_video(path) as video:
-        for number, frame in enumerate(video.frames()):
-            for _ in range(2):
-                (tmp_path / "s.mjpeg").write_bytes(video.snapshot_jpeg())
-                assert number_of(decode_jpeg(tmp_path / "s.mjpeg")) == number_of(frame.image) == number
-            assert frame.pts_s == plain[number]
-
-
-def decode_jpeg(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    with av.open(str(path), format="mjpeg") as container:
-        return next(container.decode(video=0)).to_ndarray(format="rgb24")  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

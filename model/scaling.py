@@ -1,0 +1,42 @@
+"""Decoded pictures in another size and pixel format."""
+
+from typing import Literal
+
+import numpy as np
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from model.container import VideoError
+
+
+class Scaler:
+    """Sets up anew whenever it is asked for another size or format than the last time: have one for each."""
+
+    def __init__(self) -> None:
+        self._reformatter = VideoReformatter()
+
+    def scale(
+        self, picture: VideoFrame, width: int, height: int, pixel_format: Literal["rgb24", "yuvj420p"]
+    ) -> VideoFrame:
+        """In one pass of swscale; the picture itself when there is nothing to do. Raises VideoError."""
+        method = Interpolation.AREA if width < picture.width else Interpolation.BILINEAR
+        try:
+            return self._reformatter.reformat(
+                picture,
+                width,
+                height,
+                pixel_format,
+                dst_color_range="JPEG" if pixel_format == "yuvj420p" else None,
+                interpolation=method | Interpolation.ACCURATE_RND,
+                threads=1,
+            )
+        except FFmpegError as error:
+            detail = f"Pictures in the pixel format {picture.format.name} are not supported. Send the video as H.264."
+            raise VideoError("source_unsupported", detail) from error
+
+    def upright_rgb(self, picture: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
+        """Scaled to width x height pixels, then turned as the display matrix says. Raises VideoError."""
+        rgb = self.scale(picture, width, height, "rgb24").to_ndarray()
+        return np.ascontiguousarray(np.rot90(rgb, round(picture.rotation / 90)))
