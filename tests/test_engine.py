@@ -1,6 +1,7 @@
 """The engine batches the steps of many sessions without any of them noticing the others."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class WatchedDetector:
         self._detector = detector
         self.config, self.version = detector.config, detector.version
         self.batches: list[int] = []
+        self.takes_s = 0.0
 
     def prepare(self) -> None:
         self._detector.prepare()
@@ -34,6 +36,7 @@ class WatchedDetector:
         if (images_BHWC.reshape(len(streams), -1).max(1) == 0).any():
             raise ArithmeticError("a black frame")
         self.batches.append(len(streams))
+        time.sleep(self.takes_s)
         return self._detector.push(streams, images_BHWC)
 
 
@@ -77,6 +80,17 @@ async def test_a_lone_stream_never_waits_for_company(engine: Engine, detector: W
     stream = await engine.open_stream("tiny", live=True)
     await push_all(engine, stream, pictures(5, 0))
     assert detector.batches == [1] * 5
+
+
+async def test_frames_of_live_streams_gather_while_the_engine_rests(engine: Engine, detector: WatchedDetector) -> None:
+    streams = [await engine.open_stream("tiny", live=True) for _ in range(3)]
+    frame = pictures(1, 0)[0]
+    detector.takes_s = 0.1
+    await engine.push(streams[0], frame)
+    first = asyncio.create_task(engine.push(streams[1], frame))
+    await asyncio.sleep(0.002)
+    await asyncio.gather(first, engine.push(streams[2], frame))
+    assert detector.batches == [1, 2]
 
 
 async def test_a_stream_goes_on_from_its_saved_state(engine: Engine) -> None:
