@@ -1,5 +1,7 @@
 """The causal network: one frame at a time equals the whole sequence, and the future changes nothing before it."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +112,26 @@ def test_the_state_of_another_model_is_refused() -> None:
         Detector(random_network("cake-s", 64)).open_stream(saved)
     with pytest.raises(StateInvalid, match="cannot be read"):
         Detector(random_network("cake-s", 64)).open_stream(b"not a state")
+
+
+def test_a_signal_is_survived_after_another_thread_dropped_a_detector() -> None:
+    program = """
+import gc, os, signal, threading
+from model.detector import Detector
+signal.signal(signal.SIGUSR1, lambda *_: print("handled", flush=True))
+detectors = [Detector.load("mocap")]
+detectors[0].open_stream()
+def drop():
+    detectors.clear()
+    gc.collect()
+thread = threading.Thread(target=drop)
+thread.start()
+thread.join()
+os.kill(os.getpid(), signal.SIGUSR1)
+print("alive", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["handled", "alive"]), done.stderr
 
 
 def test_frames_of_the_wrong_size_are_refused() -> None:

@@ -6,6 +6,7 @@ Shapes: B streams, H = W pixels, C channels, K labels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import openvino
@@ -42,8 +43,7 @@ class StepRuntime:
 
     def __init__(self, model: Cake, precision: Precision) -> None:
         self._model = fold_norms(model)
-        self._core = openvino.Core()
-        capabilities = self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self.bfloat16 = precision == "auto" and "BF16" in capabilities
         self._map_type, self._map_dtype = (Type.bf16, torch.bfloat16) if self.bfloat16 else (Type.f32, torch.float32)
         self._compiled: dict[int, _Compiled] = {}
@@ -83,15 +83,24 @@ class StepRuntime:
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),
                 "PERFORMANCE_HINT": "LATENCY",
             }
-            self._compiled[streams] = _Compiled(self._core.compile_model(graph.model, "CPU", options), graph.pasts)
+            self._compiled[streams] = _Compiled(_core().compile_model(graph.model, "CPU", options), graph.pasts)
         return self._compiled[streams]
+
+
+@cache
+def _core() -> openvino.Core:
+    """One for the process, never destroyed.
+
+    Its CPU plugin gives the thread that makes it an alternative signal stack, and frees that in whichever thread
+    destroys it: the first thread's next signal would end the process.
+    """
+    return openvino.Core()
 
 
 class _Compiled:
     def __init__(self, compiled: CompiledModel, pasts: tuple[Past, ...]) -> None:
         self.pasts = pasts
         self._request = compiled.create_infer_request()
-        self._held: list[Tensor] = []  # the request points to their memory until it is given others
         self._outputs = [(tuple(port.shape), port.element_type) for port in compiled.outputs]
 
     def run(self, given: list[Tensor], map_dtype: torch.dtype) -> list[Tensor]:
@@ -102,9 +111,7 @@ class _Compiled:
             self._request.set_input_tensor(index, _shared(tensor))
         for index, tensor in enumerate(outputs):
             self._request.set_output_tensor(index, _shared(tensor))
-        self._request.start_async()  # unlike `infer`, it makes no arrays of the outputs
-        self._request.wait()
-        self._held = [*given, *outputs]
+        self._request.infer(share_outputs=True)  # else it copies them
         return outputs
 
 
