@@ -1,7 +1,7 @@
 """Settings and fixtures that tests share."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,9 @@ from disturbed_place import Place, a_place
 from hypothesis import settings
 from made_videos import remuxed
 from push_kit import Pushing, pushing
+from redis_server import RedisServer, redis_server
 from session_kit import Told, decoders_of, expected_actions, write_lively_video
-from store_kit import STORES, Clock, opened_store
+from store_kit import BACKENDS, Clock, open_redis, open_sqlite, with_worker
 from tiny_model import checkpoint_for
 
 from model.detector import Detector
@@ -77,8 +78,25 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest_asyncio.fixture(params=STORES)
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(shared_redis: RedisServer) -> str:
+    """An empty Redis."""
+    shared_redis.empty()
+    return shared_redis.url
+
+
+@pytest_asyncio.fixture(params=BACKENDS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
     """Every store in turn."""
-    async with opened_store(request.param, tmp_path, clock) as opened:
+    if request.param == "redis":
+        opened = open_redis(request.getfixturevalue("redis_url"), clock)
+    else:
+        opened = open_sqlite(tmp_path, clock)
+    async with with_worker(opened):
         yield opened

@@ -1,7 +1,7 @@
-"""What the contract tests of a store share. A second backend joins by adding its factory to STORES."""
+"""What the contract tests of a store share."""
 
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from service.store.base import (
     Store,
     WorkerInfo,
 )
+from service.store.redis import RedisStore
 from service.store.sqlite import SqliteStore
 
 MODEL = ModelInfo(name="mocap", version="abc", labels=["kick", "jump"], sample_hz=10, image_size=96)
@@ -37,16 +38,21 @@ def open_sqlite(folder: Path, clock: Clock) -> Store:
     return SqliteStore(folder / "cake.db", scores_keep_s=100, clock=clock)
 
 
-STORES: dict[str, Callable[[Path, Clock], Store]] = {"sqlite": open_sqlite}
+def open_redis(url: str, clock: Clock) -> Store:
+    return RedisStore(url, scores_keep_s=100, clock=clock)
+
+
+BACKENDS = ("sqlite", "redis")
 
 
 @asynccontextmanager
-async def opened_store(backend: str, folder: Path, clock: Clock) -> AsyncIterator[Store]:
-    """A new store with one worker."""
-    store = STORES[backend](folder, clock)
-    await store.register_worker(WorkerInfo("w1", 100.0, (MODEL,)))
-    yield store
-    await store.close()
+async def with_worker(store: Store) -> AsyncIterator[Store]:
+    """A new store, with one worker."""
+    try:
+        await store.register_worker(WorkerInfo("w1", 100.0, (MODEL,)))
+        yield store
+    finally:
+        await store.close()
 
 
 def record(*, cost: float = 2.0, pace: str = "fast", model: str = "mocap") -> SessionRecord:

@@ -1,12 +1,12 @@
 """Over TLS a source shows a certificate for its name, of an authority that is public or that the operator named."""
 
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from certificates import certificate_for
 from made_videos import write_video
 from rtsp_server import rtsp_server
 from video_server import serve_answer
@@ -21,16 +21,6 @@ from service.sources import openable
 
 LOOPBACK = AddressPolicy((ip_network("127.0.0.0/8"),), read_nameservers())
 Serve = Callable[[Path], AbstractContextManager[str]]
-
-
-def certificate_for(name: str, folder: Path) -> Path:
-    """A PEM file with a key and the certificate that it signed itself."""
-    path, key = folder / f"{name[:3]}.pem", folder / "key.pem"
-    command = f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=camera -addext subjectAltName={name} "
-    command += "-addext basicConstraints=critical,CA:FALSE"
-    subprocess.run([*command.split(), "-keyout", str(key), "-out", str(path)], check=True, capture_output=True)
-    path.write_text(key.read_text() + path.read_text())
-    return path
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from store_kit import (
     claimed,
     event_ids,
     open_sqlite,
-    opened_store,
     queue,
     record,
     start,
+    with_worker,
 )
 
 from service.errors import StorageFull, StoreUnavailable
@@ -29,7 +29,7 @@ from service.store.sqlite import SqliteStore
 
 @pytest_asyncio.fixture
 async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
-    async with opened_store("sqlite", tmp_path, clock) as opened:
+    async with with_worker(open_sqlite(tmp_path, clock)) as opened:
         yield opened
 
 
@@ -94,7 +94,7 @@ async def test_a_database_from_before_keys_is_brought_up_to_date(tmp_path: Path,
     db.commit()
     db.close()
     for _ in range(2):
-        async with opened_store("sqlite", tmp_path, clock) as store:
+        async with with_worker(open_sqlite(tmp_path, clock)) as store:
             assert (await store.get_session("old")).owner is None
             assert not await store.has_keys()
             await queue(store, record().model_copy(update={"owner": "a"}))

@@ -3,12 +3,28 @@
 from pathlib import Path
 
 from service.store.base import Store
+from service.store.redis import RedisStore
+from service.store.redis_connect import SCHEMES
 from service.store.sqlite import SqliteStore
 
 
+class StoreUrlInvalid(ValueError):
+    """CAKE_STORE_URL names no store."""
+
+
 def open_store(url: str, *, scores_keep_s: float = 3600.0) -> Store:
-    """Open the store that `url` names: `sqlite:///absolute/path`. Raises ValueError for any other scheme."""
+    """Open the store that `url` names: `sqlite:///absolute/path`, or Redis as `redis_connect.connect` says.
+
+    Raises StoreUrlInvalid.
+    """
     scheme, _, path = url.partition("://")
+    if scheme in SCHEMES:
+        try:
+            return RedisStore(url, scores_keep_s=scores_keep_s)
+        except ValueError as error:
+            raise StoreUrlInvalid(f"CAKE_STORE_URL: {error}.") from error
     if scheme != "sqlite" or not path:
-        raise ValueError(f"CAKE_STORE_URL must look like sqlite:///absolute/path, not {scheme}://…")
+        raise StoreUrlInvalid(
+            f"CAKE_STORE_URL must look like sqlite:///absolute/path or redis://host, not {scheme}://…"
+        )
     return SqliteStore(Path(path), scores_keep_s=scores_keep_s)

@@ -1,4 +1,4 @@
-"""What a store keeps and promises; the two backends are `sqlite` here and redis later."""
+"""What a store keeps and promises; the two backends are `sqlite` and `redis`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -155,6 +155,7 @@ class Store(KeyStore, Outbox, Protocol):
         record: SessionRecord,
         *,
         max_queued: int,
+        may_wait: bool = False,
         idempotency_key: str | None = None,
         digest: str = "",
         limits: Limits | None = None,
@@ -163,8 +164,8 @@ class Store(KeyStore, Outbox, Protocol):
 
         Returns the session that the same owner made earlier with the same idempotency key and the same `digest` of the
         body; raises IdempotencyConflict for the same key and another digest, SessionLimit or StorageLimit when the
-        owner would go beyond `limits`, OverCapacity when the live workers cannot take `record.cost_steps_per_s` more
-        or `max_queued` sessions wait already.
+        owner would go beyond `limits`, OverCapacity when the live workers cannot take `record.cost_steps_per_s` more,
+        unless it `may_wait` for them, or when `max_queued` sessions wait already.
         """
 
     async def get_session(self, session_id: str, *, owner: str | None = None) -> SessionRecord: ...

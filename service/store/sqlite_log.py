@@ -6,7 +6,8 @@ from array import array
 from collections.abc import Sequence
 
 from service.schemas import ENDED_STATES, EVENT, Event, event_key
-from service.store.base import Checkpoint, LeaseLost, LoggedEvent, ScoreRow, SessionRecord, SessionUpdate
+from service.store import refusals
+from service.store.base import Checkpoint, LoggedEvent, ScoreRow, SessionRecord, SessionUpdate
 from service.store.sqlite_sessions import append, row_of
 
 
@@ -23,16 +24,14 @@ def commit(
 ) -> None:
     row = row_of(db, session_id)
     if row["ended"] or row["worker_id"] is None or row["token"] != token:
-        raise LeaseLost(f"Session {session_id} is no longer this worker's.")
+        raise refusals.lease_lost(session_id)
     record = SessionRecord.model_validate_json(row["record"])
     if update is not None:
         record = record.model_copy(update={name: getattr(update, name) for name in update.model_fields_set})
-    ends = record.state in ENDED_STATES
-    if ends and not any(event.type == "session.state" and event.state == record.state for event in events):
-        raise ValueError(f"An update to {record.state} must come with its session.state event.")
+    refusals.require_end_event(record.state, list(events))
     append(db, record, list(events))
     _append_scores(db, session_id, scores, scores_keep_s)
-    if ends:
+    if record.state in ENDED_STATES:
         db.execute("DELETE FROM checkpoints WHERE session_id = ?", (session_id,))
     elif checkpoint is not None:
         db.execute(

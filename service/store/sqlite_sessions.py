@@ -4,13 +4,11 @@ import sqlite3
 from datetime import datetime
 
 from service.access.keys import Limits
-from service.errors import IdempotencyConflict, InvalidRequest, NotFound, OverCapacity, SessionLimit, StorageLimit
 from service.schemas import ENDED_STATES, EVENT, Event, SessionState, event_key
+from service.store import refusals
 from service.store.base import LEASE_S, SessionRecord, state_event
-from service.store.keys import STORAGE_RETRY_AFTER_S
 from service.store.sqlite_keys import usage
 
-RETRY_AFTER_S = 5
 LIVE_LEASE = f"(lease_until > :now AND lease_until <= :now + {LEASE_S})"
 """A lease further ahead than one can be given was written before the machine, and so its clock, started again."""
 
@@ -20,22 +18,21 @@ def create(
     record: SessionRecord,
     *,
     max_queued: int,
+    may_wait: bool,
     idempotency_key: str | None,
     digest: str,
     limits: Limits | None,
     now: float,
 ) -> SessionRecord:
-    if idempotency_key is not None and record.owner is not None:
-        # Callers choose these keys without knowing each other; no header can contain the newline.
-        idempotency_key = f"{record.owner}\n{idempotency_key}"
+    idempotency_key = refusals.scoped_idempotency_key(idempotency_key, record.owner)
     earlier = db.execute("SELECT digest, record FROM sessions WHERE idempotency_key = ?", (idempotency_key,)).fetchone()
     if earlier is not None:
         if earlier["digest"] != digest:
-            raise IdempotencyConflict("This Idempotency-Key came with another body before; use a new key.")
+            raise refusals.idempotency_conflict()
         return SessionRecord.model_validate_json(earlier["record"])
     if limits is not None and record.owner is not None:
         _keep_limits(db, record.owner, limits, record.upload_bytes)
-    _admit(db, record.cost_steps_per_s, max_queued, now)
+    _admit(db, record.cost_steps_per_s, max_queued, may_wait, now)
     db.execute(
         "INSERT INTO sessions (id, state, pace, model, cost, owner, upload_bytes, idempotency_key, digest, record)"
         " VALUES (:id, :state, :pace, :model, :cost_steps_per_s, :owner, :upload_bytes, :key, :digest, '')",
@@ -52,29 +49,18 @@ def create(
 def _keep_limits(db: sqlite3.Connection, owner: str, limits: Limits, upload_bytes: int) -> None:
     used = usage(db, owner)
     if used.sessions >= limits.max_sessions:
-        raise SessionLimit(
-            f"This key may have {limits.max_sessions} sessions at a time; try again when one has ended.",
-            retry_after_s=RETRY_AFTER_S,
-        )
+        raise refusals.session_limit(limits)
     if used.stored_bytes + upload_bytes > limits.max_stored_bytes:
-        raise StorageLimit(
-            f"This key may store {limits.max_stored_bytes} bytes of uploads and stores {used.stored_bytes};"
-            " delete sessions that have ended.",
-            retry_after_s=STORAGE_RETRY_AFTER_S,
-        )
+        raise refusals.storage_limit(limits, used.stored_bytes)
 
 
-def _admit(db: sqlite3.Connection, cost_steps_per_s: float, max_queued: int, now: float) -> None:
+def _admit(db: sqlite3.Connection, cost_steps_per_s: float, max_queued: int, may_wait: bool, now: float) -> None:
     capacity, reserved = capacity_and_reserved(db, now)
-    if reserved + cost_steps_per_s > capacity:
-        raise OverCapacity(
-            f"The workers can do {capacity:.0f} steps/s, {reserved:.0f} are set aside and this session needs"
-            f" {cost_steps_per_s:.0f} more; try again when another has ended.",
-            retry_after_s=RETRY_AFTER_S,
-        )
+    if not may_wait and reserved + cost_steps_per_s > capacity:
+        raise refusals.over_capacity(capacity, reserved, cost_steps_per_s)
     (queued,) = db.execute("SELECT count(*) FROM sessions WHERE state = 'queued'").fetchone()
     if queued >= max_queued:
-        raise OverCapacity(f"{queued} sessions wait already; try again later.", retry_after_s=RETRY_AFTER_S)
+        raise refusals.too_many_wait(queued)
 
 
 def capacity_and_reserved(db: sqlite3.Connection, now: float) -> tuple[float, float]:
@@ -93,7 +79,7 @@ def get(db: sqlite3.Connection, session_id: str, owner: str | None = None) -> Se
 def row_of(db: sqlite3.Connection, session_id: str, owner: str | None = None) -> sqlite3.Row:
     row: sqlite3.Row | None = db.execute("SELECT * FROM sessions WHERE id = ?", (session_id,)).fetchone()
     if row is None or owner not in (None, row["owner"]):
-        raise NotFound("There is no session with this id; it may have been deleted.")
+        raise refusals.unknown_session()
     return row
 
 
@@ -127,7 +113,7 @@ def stop(db: sqlite3.Connection, session_id: str, *, now: float, time: datetime)
 
 def delete(db: sqlite3.Connection, session_id: str) -> None:
     if not row_of(db, session_id)["ended"]:
-        raise InvalidRequest("The session has not ended; stop it first.")
+        raise refusals.not_ended()
     db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
 
 

@@ -6,7 +6,8 @@ from pydantic import TypeAdapter
 
 from service.push.wire import PushAddress
 from service.schemas import ModelInfo, Pace
-from service.store.base import LEASE_S, LeaseLost, Load, SessionRecord, WorkerInfo
+from service.store import refusals
+from service.store.base import LEASE_S, Load, SessionRecord, WorkerInfo
 from service.store.sqlite_sessions import LIVE_LEASE, append, capacity_and_reserved
 
 _MODELS = TypeAdapter(tuple[ModelInfo, ...])
@@ -77,7 +78,7 @@ def claim(
 def renew(db: sqlite3.Connection, worker_id: str, *, now: float) -> set[str]:
     known = db.execute("UPDATE workers SET lease_until = ? WHERE id = ?", (now + LEASE_S, worker_id))
     if not known.rowcount:
-        raise LeaseLost(f"Worker {worker_id} was released: register again.")
+        raise refusals.worker_released(worker_id)
     db.execute("UPDATE sessions SET lease_until = ? WHERE worker_id = ? AND NOT ended", (now + LEASE_S, worker_id))
     rows = db.execute("SELECT id FROM sessions WHERE worker_id = ? AND stop_requested AND NOT ended", (worker_id,))
     return {row["id"] for row in rows}

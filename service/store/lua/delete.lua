@@ -1,0 +1,23 @@
+-- Remove an ended session with all that belongs to it. Answers 'unknown', 'going_on' or 'done'.
+local id = take()
+if redis.call('EXISTS', session_key(id)) == 0 then
+  return 'unknown'
+end
+if not field(id, '_ended') then
+  return 'going_on'
+end
+for _, entry in ipairs(redis.call('XRANGE', P .. 'events:' .. id, '-', '+')) do
+  redis.call('XDEL', P .. 'log', entry[2][4] .. '-0')
+end
+local owner, state = field(id, '_owner'), field(id, '_state')
+if owner ~= '' then
+  redis.call('ZREM', P .. 'sessions:owner:' .. owner, id)
+  redis.call('HINCRBY', P .. 'usage:bytes', owner, -tonumber(field(id, '_bytes')))
+end
+redis.call('ZREM', P .. 'sessions', id)
+redis.call('ZREM', P .. 'sessions:state:' .. state, id)
+redis.call('HINCRBY', P .. 'states', state, -1)
+redis.call('HDEL', P .. 'idempotency', field(id, '_idempotency'))
+redis.call('ZREM', P .. 'webhooks', id)
+redis.call('DEL', session_key(id), P .. 'events:' .. id, P .. 'scores:' .. id, P .. 'webhook:' .. id)
+return 'done'

@@ -1,0 +1,19 @@
+-- Try a webhook again later, or never. A session without a webhook was deleted.
+local deliverer, patience_s, id, now, retry_at = take(), take_number(), take(), take(), take()
+if redis.call('GET', P .. 'deliverer') == deliverer then
+  redis.call('PEXPIRE', P .. 'deliverer', patience_s * 1000)
+end
+local key = P .. 'webhook:' .. id
+if redis.call('EXISTS', key) == 0 then
+  return 'unknown'
+end
+redis.call('HINCRBY', key, 'attempts', 1)
+redis.call('HSETNX', key, 'failing_since', now)
+if retry_at == '' then
+  redis.call('HDEL', key, 'try_at')
+  redis.call('ZREM', P .. 'webhooks', id)
+else
+  redis.call('HSET', key, 'try_at', retry_at)
+  redis.call('ZADD', P .. 'webhooks', retry_at, id)
+end
+return 'done'

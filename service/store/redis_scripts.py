@@ -1,0 +1,67 @@
+"""Runs the Lua scripts beside this file, each of which does one step of the store whole or not at all."""
+
+from collections.abc import Awaitable
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from redis.exceptions import (
+    ConnectionError,  # noqa: A004 - the names that redis gives them
+    NoScriptError,
+    OutOfMemoryError,
+    RedisError,
+    TimeoutError,  # noqa: A004
+)
+
+from service.errors import ServiceError, StorageFull, StoreUnavailable
+from service.store.redis_connect import Client
+from service.store.redis_records import Argument
+
+PREFIX = "{cake}"
+"""Before every key; the braces keep all of them on one node of a cluster, as scripts need."""
+
+
+def key(*parts: str) -> str:
+    return ":".join((PREFIX, *parts))
+
+
+@cache
+def _text(name: str) -> str:
+    folder = files("service.store") / "lua"
+    return (folder / "common.lua").read_text() + (folder / f"{name}.lua").read_text()
+
+
+class Scripts:
+    """The scripts on one client."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._scripts: dict[str, Any] = {}
+
+    async def run(self, name: str, *arguments: Argument) -> Any:
+        """What the script `name` answers. Raises StoreUnavailable, StorageFull."""
+        script = self._scripts.setdefault(name, self._client.register_script(_text(name)))
+        return await translated(script(keys=[PREFIX], args=arguments))
+
+
+async def translated(answer: Awaitable[Any]) -> Any:
+    """The answer of Redis, untyped as redis-py's types cannot tell bytes from text.
+
+    Raises StoreUnavailable, StorageFull.
+    """
+    try:
+        return await answer
+    except RedisError as error:
+        raise _translated(error) from error
+    except OSError as error:
+        raise StoreUnavailable("Redis cannot be reached; see to it, and to CAKE_STORE_URL.") from error
+
+
+def _translated(error: RedisError) -> ServiceError:
+    if isinstance(error, OutOfMemoryError) or "OOM" in str(error):
+        return StorageFull("Redis has no memory left; delete sessions, or give it more.")
+    if isinstance(error, TimeoutError):
+        return StoreUnavailable("Redis did not answer in time; try again.")
+    if isinstance(error, ConnectionError) and not isinstance(error, NoScriptError):
+        return StoreUnavailable("Redis cannot be reached; see to it, and to CAKE_STORE_URL.")
+    return StoreUnavailable(f"Redis refuses to work ({error}); see to it.")
