@@ -10,7 +10,9 @@ from pathlib import Path
 
 from certificates import certificate_for
 from redis import Redis
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ConnectionError  # noqa: A004 - the names that redis gives them
+from redis.retry import Retry
 
 
 class RedisServer:
@@ -31,9 +33,10 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def client(self) -> Redis:
+        once = Retry(NoBackoff(), 0)
         if self._certificate is None:
-            return Redis(port=self.port, socket_timeout=10)
-        return Redis(host="127.0.0.1", port=self.port, ssl=True, ssl_ca_certs=str(self._certificate))
+            return Redis(host="127.0.0.1", port=self.port, socket_timeout=10, retry=once)
+        return Redis(host="127.0.0.1", port=self.port, ssl=True, ssl_ca_certs=str(self._certificate), retry=once)
 
     def start(self) -> None:
         log = self._folder / "redis.log"
