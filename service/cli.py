@@ -76,12 +76,18 @@ def serve(
 
     from service.api.exposure import Exposed, refuse_if_exposed
     from service.api.server import Server, listen
+    from service.errors import ServiceError
     from service.serve import serve as run
+    from service.store import StoreUrlInvalid, check_store_url
     from service.supervisor import FolderInUse, lock_folder
     from service.telemetry import configure_logging
 
     settings = _settings(host=host, port=port, data_dir=data_dir, workers=workers)
     configure_logging(settings.log_level, as_json=settings.log_json)
+    try:
+        check_store_url(settings.resolved_store_url)
+    except StoreUrlInvalid as error:
+        _fail(str(error), MISUSED)
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
@@ -93,7 +99,7 @@ def serve(
             # The server itself holds the lock, and would end with a traceback.
             with lock_folder(settings.data_dir):
                 asyncio.run(refuse_if_exposed(settings, listener))
-        except (FolderInUse, Exposed) as error:
+        except (FolderInUse, Exposed, ServiceError) as error:
             _fail(str(error), FAILED)
         except OSError as error:
             _fail(f"cannot use the data folder {settings.data_dir}: {error.strerror}. Choose another.", FAILED)

@@ -1,7 +1,8 @@
-"""What a session has to tell: numbers its events, gathers scores, and commits both with the checkpoint that follows."""
+"""What a session has to tell: numbers its events, gathers scores, and writes both with the checkpoint that follows."""
 
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypedDict
 
@@ -21,6 +22,9 @@ from service.schemas import (
 from service.store.base import Checkpoint, ScoreRow, SessionRecord, SessionUpdate, Store, state_event
 from service.telemetry import WorkerMetrics
 
+# What waits while the store is away: more than ten minutes of a camera at 10 frames a second.
+MAX_EVENTS, MAX_SCORES = 10_000, 10_000
+
 
 class _Common(TypedDict):
     id: str
@@ -31,11 +35,21 @@ class _Common(TypedDict):
     model_version: str
 
 
-class Journal:
-    """The log of one session, as its owner writes it. Nothing is visible to anyone before `commit`.
+@dataclass(frozen=True)
+class Unsaved:
+    """What is not in the store yet."""
 
-    `record` is the session as it will stand after the next commit. Ids follow from media time and from the newest id,
-    which the store gives back after a crash: what is said again then gets the same id.
+    events: list[Event]
+    scores: list[ScoreRow]
+    update: SessionUpdate
+
+
+class Journal:
+    """The log of one session, as its owner writes it. Nothing is visible to anyone before `write`.
+
+    `record` is the session as it will stand after the next commit. What was not written waits in memory. Ids follow
+    from media time and from the newest id, which the store gives back after a crash: what is said again then gets the
+    same id.
     """
 
     def __init__(self, record: SessionRecord, store: Store, metrics: WorkerMetrics) -> None:
@@ -102,25 +116,41 @@ class Journal:
         self.update(state=state, code=code, detail=detail)
         self._append(event)
 
-    async def commit(self, checkpoint: Checkpoint | None) -> None:
-        """Write all that was told since the last commit, in one transaction; if that fails it all still waits.
+    @property
+    def is_full(self) -> bool:
+        """Whether more waits than the session should go on with."""
+        return len(self._events) >= MAX_EVENTS or len(self._scores) >= MAX_SCORES
+
+    def take(self) -> Unsaved:
+        """All that was told since the last time, to be written or put back."""
+        update = SessionUpdate.model_validate({name: getattr(self.record, name) for name in self._changed})
+        unsaved = Unsaved(self._events, self._scores, update)
+        self._changed, self._events, self._scores = set(), [], []
+        return unsaved
+
+    def put_back(self, unsaved: Unsaved) -> None:
+        """It could not be written: it goes with what was told since."""
+        self._changed |= unsaved.update.model_fields_set
+        self._events = unsaved.events + self._events
+        self._scores = unsaved.scores + self._scores
+
+    async def write(self, unsaved: Unsaved, checkpoint: Checkpoint | None) -> None:
+        """Commit it with the checkpoint that follows, in one transaction.
 
         Raises LeaseLost, StoreUnavailable, StorageFull, NotFound.
         """
-        update = SessionUpdate.model_validate({name: getattr(self.record, name) for name in self._changed})
         with self._metrics.commit_seconds.time():
             await self._store.commit(
                 self.record.id,
                 self.record.token,
-                events=self._events,
+                events=unsaved.events,
                 checkpoint=checkpoint,
-                update=update,
-                scores=self._scores,
+                update=unsaved.update,
+                scores=unsaved.scores,
             )
-        for event in self._events:
+        for event in unsaved.events:
             self._metrics.events.labels(event.type).inc()
-        self._metrics.frames.labels(self.record.model).inc(len(self._scores))
-        self._changed, self._events, self._scores = set(), [], []
+        self._metrics.frames.labels(self.record.model).inc(len(unsaved.scores))
 
     def _append(self, event: Event) -> None:
         self._events.append(event)

@@ -11,6 +11,7 @@ import structlog
 
 from model.container import VideoError, VideoInfo
 from model.state import StateInvalid
+from service.commits import STORE_RETRY_S, Commits
 from service.decoder_process import DecodedFrame, DecoderDied, Dropped, Ended, Snapshot
 from service.detection import Detection
 from service.engine import Engine
@@ -24,16 +25,11 @@ from service.schemas import Video
 from service.settings import Settings
 from service.snapshots import keep_snapshot
 from service.sources import SourceForbidden
-from service.store.base import Checkpoint, LeaseLost, SessionRecord, Store
+from service.store.base import LeaseLost, SessionRecord, Store
 from service.telemetry import WorkerMetrics
 
 T = TypeVar("T")
 
-CHECKPOINT_EVERY_S = 5.0
-# Events of live sessions are committed at once; all else is gathered for so long.
-COMMIT_EVERY_S = 0.5
-COMMIT_FAST_EVENTS_EVERY_S = 0.25
-STORE_RETRY_S = 0.5
 _log = structlog.get_logger(__name__)
 
 
@@ -64,7 +60,7 @@ class Session:
         self._opener = SourceOpener(record, engine.config(record.model), settings, gate)
         self._halting: Literal["stop", "hand_over"] | None = None
         self._halted = asyncio.Event()
-        self._committed_s = self._checkpointed_s = time.monotonic()
+        self._commits = Commits(self._journal, lambda: self._halting == "hand_over")
 
     @property
     def lag_s(self) -> float:
@@ -108,7 +104,7 @@ class Session:
         try:
             outcome = await self._outcome()
             if self._halting == "hand_over" and outcome is None:
-                await self._commit(with_checkpoint=True)
+                await self._commits.settle(self._detection)
             else:
                 await self._end(outcome or Outcome("stopped"))
         except (LeaseLost, NotFound):
@@ -116,6 +112,7 @@ class Session:
         except ServiceError as error:
             _log.warning("session handed over from an older checkpoint", session=self.record.id, error=error.detail)
         finally:
+            await self._commits.close()
             if self._detection is not None:
                 self._detection.close()
 
@@ -123,7 +120,7 @@ class Session:
         """How the source ended; None when the session was told to stop or to hand over before."""
         try:
             self._detection = await self._resumed()
-            await self._commit()
+            await self._commits.settle(None)
             return await self._follow(self._detection)
         except (LeaseLost, ServiceError):
             raise
@@ -189,7 +186,9 @@ class Session:
                     case DecodedFrame():
                         self._opener.note(message, is_live=self._is_live)
                         self._journal.frame(message, await detection.push(message))
-                        await self._commit_if_due()
+                        # Nobody knows when a passing source sends the next frame.
+                        at_once = self._is_in_real_time or self._is_passing
+                        await self._commits.if_due(detection, at_once=at_once)
                     case VideoInfo():
                         await self._opened(message, detection)
                     case Dropped():
@@ -214,7 +213,7 @@ class Session:
             self._journal.update(started_at=datetime.now(UTC))
         if self._journal.record.state != "running":
             self._journal.state("running")
-        await self._commit(with_checkpoint=True)
+        await self._commits.soon(detection)
 
     async def _note_retry(self, error: SourceFailure, detection: Detection) -> None:
         _log.warning("decoder starts again", session=self.record.id, error=str(error))
@@ -227,34 +226,15 @@ class Session:
             detection.interrupt()
         if self._journal.record.state != "reconnecting":
             self._journal.state("reconnecting")
-            await self._commit(with_checkpoint=True)
+            await self._commits.soon(detection)
 
     async def _end(self, outcome: Outcome) -> None:
         if self._detection is not None:
             self._journal.actions(self._detection.finish())
         self._journal.state(outcome.state, code=outcome.code, detail=outcome.detail)
         self._journal.update(ended_at=datetime.now(UTC), warnings=outcome.warnings)
-        await self._commit()
+        await self._commits.settle(None)
         self._metrics.ended.labels(outcome.state, outcome.code or "").inc()
-
-    async def _commit_if_due(self) -> None:
-        now_s = time.monotonic()
-        waited_s = now_s - self._committed_s
-        # Nobody knows when a passing source sends the next frame.
-        at_once = self._is_in_real_time or self._is_passing
-        events_due = self._journal.has_events and (at_once or waited_s >= COMMIT_FAST_EVENTS_EVERY_S)
-        if events_due or waited_s >= COMMIT_EVERY_S:
-            checkpoint_due = now_s - self._checkpointed_s >= CHECKPOINT_EVERY_S
-            await self._commit(with_checkpoint=self._journal.has_events or checkpoint_due)
-
-    async def _commit(self, *, with_checkpoint: bool = False) -> None:
-        checkpoint: Checkpoint | None = None
-        if with_checkpoint and self._detection is not None:
-            checkpoint = await self._detection.checkpoint()
-        await self._patiently(lambda: self._journal.commit(checkpoint))
-        self._committed_s = time.monotonic()
-        if checkpoint is not None:
-            self._checkpointed_s = self._committed_s
 
     async def _patiently(self, use_store: Callable[[], Awaitable[T]]) -> T:
         """Use the store; when it is locked or full the session waits, unless another worker is to have it."""

@@ -2,8 +2,10 @@
 
 import asyncio
 import fcntl
+import hashlib
 import os
 import signal
+import socket
 import sys
 import time
 import uuid
@@ -21,7 +23,6 @@ from service.settings import Settings
 from service.store.base import Store
 
 WORKER_COMMAND = (sys.executable, "-m", "service.worker")
-ID_PREFIX = "embedded-"
 STOP_PATIENCE_S = 5.0
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.2, 30.0
 STABLE_S = 30.0
@@ -43,6 +44,12 @@ def lock_folder(data_dir: Path) -> Iterator[None]:
         yield
 
 
+def embedded_prefix(data_dir: Path) -> str:
+    """How the ids of workers begin that a server of this folder starts; others may share its store."""
+    place = f"{socket.gethostname()}:{data_dir.resolve()}"
+    return f"embedded-{hashlib.sha256(place.encode()).hexdigest()[:8]}-"
+
+
 def next_delay_s(delay_s: float, lived_s: float) -> float:
     """How long to wait before the next start of a worker that lived for `lived_s` and was started after `delay_s`."""
     return FIRST_DELAY_S if lived_s >= STABLE_S else min(LONGEST_DELAY_S, max(FIRST_DELAY_S, delay_s * 2))
@@ -62,23 +69,31 @@ class Supervisor:
         self._store = store
         self._restarts = restarts
         self._command = command or WORKER_COMMAND
+        self._id_prefix = embedded_prefix(settings.data_dir)
 
     async def run(self) -> None:
         """Until cancelled; then all children are stopped and reaped before this returns."""
-        # Workers of a server that was killed: their sessions go on now and not when the leases end.
-        for worker in await self._store.workers():
-            if worker.id.startswith(ID_PREFIX):
-                await self._release(worker.id)
+        await self._release_leftovers()
         async with asyncio.TaskGroup() as group:
             for slot in range(self._settings.workers):
                 group.create_task(self._keep(slot))
+
+    async def _release_leftovers(self) -> None:
+        """Of a server of this folder that was killed: their sessions go on now and not when the leases end."""
+        try:
+            leftovers = [worker.id for worker in await self._store.workers() if worker.id.startswith(self._id_prefix)]
+        except ServiceError as error:
+            _log.warning("workers of an earlier server not looked for", error=error.detail)
+            return
+        for worker_id in leftovers:
+            await self._release(worker_id)
 
     async def _keep(self, slot: int) -> None:
         """Run one worker after the other."""
         delay_s = 0.0
         while True:
             await asyncio.sleep(delay_s)
-            worker_id = f"{ID_PREFIX}{slot}-{uuid.uuid4().hex[:8]}"
+            worker_id = f"{self._id_prefix}{slot}-{uuid.uuid4().hex[:8]}"
             started_s = time.monotonic()
             try:
                 status = f"exit status {await self._run(worker_id)}"

@@ -11,6 +11,7 @@ import stat
 import sys
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -26,13 +27,14 @@ from service.push.gate import PushGate, open_gate
 from service.schemas import ModelInfo
 from service.session import Session
 from service.settings import Settings
-from service.store import open_store
+from service.store import StoreUrlInvalid, check_store_url, open_store
 from service.store.base import LeaseLost, SessionRecord, Store, WorkerInfo
 from service.telemetry import WorkerMetrics, configure_logging
 
 CLAIM_EVERY_S = 0.1
 # A stop request is seen at a renewal: often enough for it to take effect within 2 s.
 RENEW_EVERY_S = 0.5
+REGISTER_AGAIN_S = 1.0
 # More at once would not be faster, as the gain of larger batches ends there; the others wait.
 MAX_FAST_SESSIONS = 8
 # Of the measured steps per second: the rest is for decoders, commits and bursts.
@@ -66,7 +68,8 @@ class Worker:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then let every session commit where it stands and release them all."""
-        await self._store.register_worker(self._info)
+        if not await self._register_unless(stop):
+            return
         _log.info("worker ready", worker=self._info.id, capacity_steps_per_s=self._info.capacity_steps_per_s)
         async with asyncio.TaskGroup() as group:
             renewing = group.create_task(self._renew_for_ever())
@@ -76,8 +79,23 @@ class Worker:
                 claiming.cancel()
                 self._hand_over_all()
             renewing.cancel()
-        await self._store.release_worker(self._info.id)
+        try:
+            await self._store.release_worker(self._info.id)
+        except ServiceError as error:
+            _log.warning("worker not released", worker=self._info.id, error=error.detail)
         _log.info("worker ended", worker=self._info.id)
+
+    async def _register_unless(self, stop: asyncio.Event) -> bool:
+        """Whether the store knows this worker now; it may take its time, but not longer than until `stop`."""
+        while not stop.is_set():
+            try:
+                await self._store.register_worker(self._info)
+                return True
+            except ServiceError as error:
+                _log.warning("worker not registered", worker=self._info.id, error=error.detail)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), REGISTER_AGAIN_S)
+        return False
 
     async def _claim_for_ever(self, sessions: asyncio.TaskGroup) -> None:
         while True:
@@ -119,18 +137,22 @@ class Worker:
     async def _renew_for_ever(self) -> None:
         while True:
             try:
-                for session_id in await self._store.renew_leases(self._info.id):
-                    if session_id in self._sessions:
-                        self._sessions[session_id].stop()
-            except LeaseLost:
-                # Somebody took this worker for dead: its sessions are others' now.
-                _log.warning("worker was released, registers again", worker=self._info.id)
-                self._hand_over_all()
-                await self._store.register_worker(self._info)
+                await self._renew()
             except ServiceError as error:
                 _log.warning("leases not renewed", error=error.detail)
             self._metrics.frame_age.set(max((session.lag_s for session in self._sessions.values()), default=0.0))
             await asyncio.sleep(RENEW_EVERY_S)
+
+    async def _renew(self) -> None:
+        try:
+            for session_id in await self._store.renew_leases(self._info.id):
+                if session_id in self._sessions:
+                    self._sessions[session_id].stop()
+        except LeaseLost:
+            # Somebody took this worker for dead: its sessions are others' now.
+            _log.warning("worker was released, registers again", worker=self._info.id)
+            self._hand_over_all()
+            await self._store.register_worker(self._info)
 
     def _hand_over_all(self) -> None:
         for session in self._sessions.values():
@@ -219,13 +241,14 @@ def _stop_on_signals_and_orphaning() -> asyncio.Event:
 
 
 def main() -> None:
-    """Entry of the worker process. Exit status 2: the models cannot be loaded."""
+    """Entry of the worker process. Exit status 2: the models cannot be loaded, or the settings name no store."""
     settings = Settings.model_validate({})
     configure_logging(settings.log_level, as_json=settings.log_json)
     try:
+        check_store_url(settings.resolved_store_url)
         detectors = load_detectors(settings)
-    except (CheckpointNotFound, CheckpointInvalid) as error:
-        _log.error("models not loaded", error=str(error))
+    except (CheckpointNotFound, CheckpointInvalid, StoreUrlInvalid) as error:
+        _log.error("worker not started", error=str(error))
         sys.exit(2)
     asyncio.run(work(settings, detectors))
 

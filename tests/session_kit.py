@@ -34,7 +34,7 @@ def write_lively_video(path: Path, *, count: int = 180, pts: list[int] | None = 
     return write_video(path, count=count, pts=pts, picture=lively_picture, format_options={"movflags": "+faststart"})
 
 
-def make_settings(folder: Path, model: Path) -> Settings:
+def make_settings(folder: Path, model: Path, **chosen: object) -> Settings:
     settings = Settings.model_validate(
         {
             "data_dir": folder,
@@ -45,6 +45,7 @@ def make_settings(folder: Path, model: Path) -> Settings:
             "source_timeout_s": 3.0,
             "source_allow": "127.0.0.0/8",
             "snapshot_hz": 5.0,
+            **chosen,
         }
     )
     settings.uploads_dir.mkdir(parents=True)

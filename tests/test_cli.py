@@ -81,9 +81,10 @@ def test_help_and_the_server_do_without_torch() -> None:
         ([], {"CAKE_MAX_UPLOAD_BYTES": "much"}, 2),
         ([], {"CAKE_MODELS": "mocap"}, 2),
         ([], {"CAKE_SOURCE_CA": "README.md"}, 2),
+        ([], {"CAKE_STORE_URL": "redis+sentinel://host"}, 2),
         (["--host", "192.0.2.1"], {}, 1),
     ],
-    ids=["port", "workers", "environment", "list", "no certificates", "another machine's address"],
+    ids=["port", "workers", "environment", "list", "no certificates", "store", "another machine's address"],
 )
 def test_a_setting_that_cannot_be_gives_one_line(
     options: list[str], environ: dict[str, str], status: int, tmp_path: Path

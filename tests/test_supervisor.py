@@ -24,6 +24,7 @@ from service.supervisor import (
     STABLE_S,
     FolderInUse,
     Supervisor,
+    embedded_prefix,
     lock_folder,
     next_delay_s,
 )
@@ -89,7 +90,7 @@ async def test_all_workers_run_with_an_id_of_their_own_and_are_reaped_at_the_end
     async with supervisor(settings, store, OBEDIENT):
         workers = await reports(settings.data_dir, 2)
         pids = [pid for (pid,) in workers.values()]
-        assert {name.split("-")[1] for name in workers} == {"0", "1"}
+        assert {name.split("-")[2] for name in workers} == {"0", "1"}
         assert all(alive(pid) for pid in pids)
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
@@ -106,7 +107,7 @@ async def test_a_worker_that_dies_is_released_at_once_and_replaced(settings: Set
         after = await reports(settings.data_dir, 3)
         assert await store.workers() == []
         (new,) = set(after) - set(before)
-        assert new.startswith("embedded-0-")
+        assert new.startswith(f"{embedded_prefix(settings.data_dir)}0-")
         assert alive(after[new][0])
 
 
@@ -130,7 +131,7 @@ async def test_what_a_worker_had_started_goes_with_it(settings: Settings, store:
 
 
 async def test_workers_of_a_server_that_was_killed_are_released_at_the_start(settings: Settings, store: Store) -> None:
-    await store.register_worker(WorkerInfo("embedded-0-old", 10.0, (MODEL,)))
+    await store.register_worker(WorkerInfo(f"{embedded_prefix(settings.data_dir)}0-old", 10.0, (MODEL,)))
     await store.register_worker(WorkerInfo("a worker of its own", 10.0, (MODEL,)))
     async with supervisor(settings, store, OBEDIENT):
         await reports(settings.data_dir, 2)

@@ -1,5 +1,6 @@
 """What the routes of one application share."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -25,6 +26,8 @@ class Context:
     own_key: ApiKey
     """Of this process alone, in no store: what it submits itself, through its own API."""
     limiter: RateLimiter = field(default_factory=RateLimiter)
+    metrics_readers: deque[str] = field(default_factory=lambda: deque(maxlen=16))
+    """Digests of the keys that read metrics of late."""
 
 
 def get_context(connection: HTTPConnection) -> Context:

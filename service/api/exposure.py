@@ -12,7 +12,10 @@ class Exposed(Exception):
 
 
 async def refuse_if_exposed(settings: Settings, listener: socket.socket) -> None:
-    """Raises Exposed when CAKE_AUTH is `auto`, there is no key, and the address is not a loopback one."""
+    """Raises Exposed when CAKE_AUTH is `auto`, there is no key, and the address is not a loopback one.
+
+    And StoreUnavailable when the store cannot say whether there is one.
+    """
     address = listener.getsockname()[0]
     if settings.auth != "auto" or ipaddress.ip_address(address).is_loopback:
         return

@@ -1,0 +1,73 @@
+"""Workers in this process and beside it, and how tests wait for what becomes of their sessions."""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from session_kit import a_worker
+
+from model.detector import Detector
+from service.engine import Engine
+from service.push.gate import open_gate
+from service.settings import Settings
+from service.store.base import Store, WorkerInfo
+from service.telemetry import WorkerMetrics
+from service.worker import Worker
+
+
+@asynccontextmanager
+async def worker_process(settings: Settings, worker_id: str) -> AsyncIterator[Process]:
+    """A real worker; killed at the end if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "service.worker",
+        stdin=PIPE,
+        stderr=DEVNULL,
+        env={**os.environ, **settings.environ(), "CAKE_WORKER_ID": worker_id},
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def worker_here(
+    settings: Settings, store: Store, model: Path, info: Callable[[Detector], WorkerInfo] = a_worker
+) -> AsyncIterator[None]:
+    """A worker in this process."""
+    detector, metrics, stop = Detector.load(model), WorkerMetrics(CollectorRegistry()), asyncio.Event()
+    async with Engine({"tiny": detector}, metrics) as engine, open_gate() as gate:
+        running = asyncio.create_task(Worker(info(detector), store, engine, metrics, settings, gate).run(stop))
+        await until(store, lambda: has_workers(store))
+        try:
+            yield
+        finally:
+            stop.set()
+            await running
+
+
+async def has_workers(store: Store) -> bool:
+    return bool(await store.workers())
+
+
+async def until(store: Store, is_so: Callable[[], object], timeout_s: float = 100.0) -> None:
+    """Wait for a condition that is asked for again after each commit, and now and then."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            outcome = is_so()
+            if await outcome if asyncio.iscoroutine(outcome) else outcome:
+                return
+            await store.wait_log(await store.log_end(), timeout_s=0.05)
+
+
+async def in_state(store: Store, session_id: str, *wanted: str) -> bool:
+    return (await store.get_session(session_id)).state in wanted
