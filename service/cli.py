@@ -76,6 +76,7 @@ def serve(
 
     from service.api.exposure import Exposed, refuse_if_exposed
     from service.api.server import Server, listen
+    from service.blobs import BlobUrlInvalid, check_blob_url
     from service.errors import ServiceError
     from service.serve import serve as run
     from service.store import StoreUrlInvalid, check_store_url
@@ -86,7 +87,8 @@ def serve(
     configure_logging(settings.log_level, as_json=settings.log_json)
     try:
         check_store_url(settings.resolved_store_url)
-    except StoreUrlInvalid as error:
+        check_blob_url(settings.blob_url)
+    except (StoreUrlInvalid, BlobUrlInvalid) as error:
         _fail(str(error), MISUSED)
     try:
         listener = listen(settings.host, settings.port)

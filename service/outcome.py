@@ -12,6 +12,7 @@ SourceFailure = VideoError | SourceForbidden | DecoderDied
 
 DECODER_DIED = "The decoder ended several times at the same place. The video may be damaged there; send it re-encoded."
 INTERNAL = "The server failed in an unexpected way; its log says more. Try again, and report it if it happens again."
+UPLOAD_GONE = "The uploaded video is not there any more. Submit it again."
 STREAM_ENDED = "The source ended its stream. Check that the camera is up."
 
 

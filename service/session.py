@@ -11,6 +11,7 @@ import structlog
 
 from model.container import VideoError, VideoInfo
 from model.state import StateInvalid
+from service.blobs import Blobs
 from service.commits import STORE_RETRY_S, Commits
 from service.decoder_process import DecodedFrame, DecoderDied, Dropped, Ended, Snapshot
 from service.detection import Detection
@@ -18,12 +19,12 @@ from service.engine import Engine
 from service.errors import NotFound, ServiceError
 from service.journal import Journal
 from service.opener import SourceOpener
-from service.outcome import INTERNAL_FAILURE, STREAM_ENDED, Outcome, SourceFailure, failed
+from service.outcome import INTERNAL_FAILURE, STREAM_ENDED, UPLOAD_GONE, Outcome, SourceFailure, failed
 from service.push.gate import PushGate
 from service.reconnect import STABLE_S
 from service.schemas import Video
 from service.settings import Settings
-from service.snapshots import keep_snapshot
+from service.snapshots import SnapshotKeeper
 from service.sources import SourceForbidden
 from service.store.base import LeaseLost, SessionRecord, Store
 from service.telemetry import WorkerMetrics
@@ -48,6 +49,7 @@ class Session:
         metrics: WorkerMetrics,
         settings: Settings,
         gate: PushGate,
+        blobs: Blobs,
     ) -> None:
         self.record = record
         self._store = store
@@ -58,6 +60,8 @@ class Session:
         self._journal = Journal(record.model_copy(update={"model_version": version}), store, metrics)
         self._detection: Detection | None = None
         self._opener = SourceOpener(record, engine.config(record.model), settings, gate)
+        self._blobs = blobs
+        self._snapshots = SnapshotKeeper(blobs, record.id)
         self._halting: Literal["stop", "hand_over"] | None = None
         self._halted = asyncio.Event()
         self._commits = Commits(self._journal, lambda: self._halting == "hand_over")
@@ -113,6 +117,8 @@ class Session:
             _log.warning("session handed over from an older checkpoint", session=self.record.id, error=error.detail)
         finally:
             await self._commits.close()
+            await self._snapshots.close()
+            self._blobs.forget_upload(self.record.id)
             if self._detection is not None:
                 self._detection.close()
 
@@ -121,9 +127,13 @@ class Session:
         try:
             self._detection = await self._resumed()
             await self._commits.settle(None)
+            if self.record.source.kind == "upload":
+                await self._patiently(lambda: self._blobs.fetch_upload(self.record.id))
             return await self._follow(self._detection)
         except (LeaseLost, ServiceError):
             raise
+        except FileNotFoundError:
+            return Outcome("failed", "source_unreachable", UPLOAD_GONE)
         except Exception:
             # A defect of ours, or of a model: it ends this session and no other.
             _log.exception("session failed", session=self.record.id)
@@ -195,8 +205,7 @@ class Session:
                         for reason, count in message.frames.items():
                             self._metrics.dropped.labels(reason).inc(count)
                     case Snapshot():
-                        path = self._settings.snapshots_dir / f"{self.record.id}.jpg"
-                        await keep_snapshot(path, message.jpeg, token=self.record.token)
+                        self._snapshots.keep(message.jpeg)
                     case Ended() if self._is_live and not self._is_pushed:
                         raise VideoError("source_unreachable", STREAM_ENDED)
                     case Ended():

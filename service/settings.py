@@ -20,6 +20,11 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default=Path("data"), description="Folder of the database, uploads and snapshots.")
     store_url: str | None = Field(default=None, description="sqlite:///PATH; by default cake.db in the data folder.")
+    blob_url: str | None = Field(
+        default=None,
+        description="s3://BUCKET/PREFIX for uploads and snapshots, which several machines share; endpoint and"
+        " credentials as AWS_ variables. By default the data folder.",
+    )
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     log_json: bool | None = Field(default=None, description="JSON log lines; by default when stderr is not a terminal.")
@@ -127,13 +132,8 @@ class Settings(BaseSettings):
 
     @property
     def uploads_dir(self) -> Path:
-        """Holds one file per uploaded video, named by the session's id."""
+        """Holds one file per uploaded video, named by the session's id; of a bucket, those that are in use here."""
         return self.data_dir / "uploads"
-
-    @property
-    def snapshots_dir(self) -> Path:
-        """Holds `{session id}.jpg`, replaced atomically."""
-        return self.data_dir / "snapshots"
 
     @property
     def metrics_dir(self) -> Path:

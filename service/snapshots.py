@@ -1,22 +1,34 @@
-"""The latest picture of each session, a file that is replaced whole."""
+"""The latest picture of a session, kept beside its analysis, which never waits for it."""
 
 import asyncio
-from pathlib import Path
 
 import structlog
+
+from service.blobs import Blobs
+from service.errors import ServiceError
 
 _log = structlog.get_logger(__name__)
 
 
-async def keep_snapshot(path: Path, jpeg: bytes, *, token: int) -> None:
-    """Replace the picture. `token` sets two workers apart that believe to own the session. A full disk is logged."""
-    try:
-        await asyncio.to_thread(_replace, path, jpeg, f".{token}.part")
-    except OSError as error:
-        _log.warning("snapshot not kept", file=path.name, error=str(error))
+class SnapshotKeeper:
+    """Of one session. A picture that comes while the one before is being written is left out."""
 
+    def __init__(self, blobs: Blobs, session_id: str) -> None:
+        self._blobs = blobs
+        self._session_id = session_id
+        self._writing: asyncio.Task[None] | None = None
 
-def _replace(path: Path, content: bytes, suffix: str) -> None:
-    partial = path.with_suffix(suffix)
-    partial.write_bytes(content)
-    partial.replace(path)
+    def keep(self, jpeg: bytes) -> None:
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write(jpeg))
+
+    async def close(self) -> None:
+        """Return when the last picture is written, or could not be. Idempotent."""
+        if self._writing is not None:
+            await self._writing
+
+    async def _write(self, jpeg: bytes) -> None:
+        try:
+            await self._blobs.put_snapshot(self._session_id, jpeg)
+        except ServiceError as error:
+            _log.warning("snapshot not kept", session=self._session_id, error=error.detail)

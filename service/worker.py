@@ -21,6 +21,7 @@ from model.checkpoint import CheckpointInvalid, CheckpointNotFound, available_mo
 from model.config import BACKGROUND
 from model.detector import Detector
 from service.authorities import write_authorities
+from service.blobs import Blobs, BlobUrlInvalid, check_blob_url
 from service.engine import Engine
 from service.errors import ServiceError
 from service.push.gate import PushGate, open_gate
@@ -57,6 +58,7 @@ class Worker:
         metrics: WorkerMetrics,
         settings: Settings,
         gate: PushGate,
+        blobs: Blobs,
     ) -> None:
         self._info = replace(info, push=gate.address)
         self._store = store
@@ -64,6 +66,7 @@ class Worker:
         self._metrics = metrics
         self._settings = settings
         self._gate = gate
+        self._blobs = blobs
         self._sessions: dict[str, Session] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -103,7 +106,9 @@ class Worker:
             if record is None:
                 await asyncio.sleep(CLAIM_EVERY_S)
             else:
-                session = Session(record, self._store, self._engine, self._metrics, self._settings, self._gate)
+                session = Session(
+                    record, self._store, self._engine, self._metrics, self._settings, self._gate, self._blobs
+                )
                 self._sessions[record.id] = session
                 sessions.create_task(self._run_session(session))
 
@@ -203,7 +208,8 @@ async def work(settings: Settings, detectors: Mapping[str, Detector]) -> None:
     """Be a worker until SIGTERM, SIGINT or the end of the parent."""
     stop = _stop_on_signals_and_orphaning()
     metrics = WorkerMetrics(CollectorRegistry())
-    settings.snapshots_dir.mkdir(parents=True, exist_ok=True)
+    settings.uploads_dir.mkdir(parents=True, exist_ok=True)
+    blobs = Blobs(settings.blob_url, settings.data_dir)
     if settings.source_ca is not None:
         write_authorities(settings.source_ca, settings.authorities)
     store = open_store(settings.resolved_store_url, scores_keep_s=settings.scores_keep_s)
@@ -213,7 +219,7 @@ async def work(settings: Settings, detectors: Mapping[str, Detector]) -> None:
             capacity = await measure_capacity(engine, detectors, settings)
             models = tuple(describe(name, detector) for name, detector in detectors.items())
             info = WorkerInfo(worker_id, capacity, models)
-            await Worker(info, store, engine, metrics, settings, gate).run(stop)
+            await Worker(info, store, engine, metrics, settings, gate, blobs).run(stop)
     finally:
         await store.close()
         signal.alarm(0)
@@ -246,8 +252,9 @@ def main() -> None:
     configure_logging(settings.log_level, as_json=settings.log_json)
     try:
         check_store_url(settings.resolved_store_url)
+        check_blob_url(settings.blob_url)
         detectors = load_detectors(settings)
-    except (CheckpointNotFound, CheckpointInvalid, StoreUrlInvalid) as error:
+    except (CheckpointNotFound, CheckpointInvalid, StoreUrlInvalid, BlobUrlInvalid) as error:
         _log.error("worker not started", error=str(error))
         sys.exit(2)
     asyncio.run(work(settings, detectors))

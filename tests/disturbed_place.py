@@ -22,6 +22,7 @@ from session_kit import (
 from model.cake import Cake
 from model.config import Precision
 from model.detector import Detector, Stream
+from service.blobs import Blobs
 from service.engine import Engine
 from service.push.gate import PushGate, open_gate
 from service.schemas import Event, event_key
@@ -60,12 +61,13 @@ class Place:
     ) -> None:
         self.settings, self.store, self.detector, self.engine = settings, store, detector, engine
         self.metrics, self.gate = metrics, gate
+        self.blobs = Blobs(settings.blob_url, settings.data_dir)
 
     async def claim(self) -> Session:
         await self.store.register_worker(a_worker(self.detector))
         record = await self.store.claim_session("w1")
         assert record is not None
-        return Session(record, self.store, self.engine, self.metrics, self.settings, self.gate)
+        return Session(record, self.store, self.engine, self.metrics, self.settings, self.gate, self.blobs)
 
     async def run(self, **what: object) -> tuple[SessionRecord, list[Event]]:
         """Submit, run to the end, and give the session and its events."""

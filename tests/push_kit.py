@@ -13,6 +13,7 @@ from session_kit import a_worker
 from websockets.asyncio.client import ClientConnection
 
 from model.detector import Detector
+from service.blobs import Blobs
 from service.engine import Engine
 from service.push.gate import open_gate
 from service.schemas import Event, Session, event_key
@@ -62,7 +63,10 @@ class Pushing:
         """A worker that is known to the server; when the context ends it hands its sessions over."""
         detector, metrics, stop = Detector.load(self.model), WorkerMetrics(CollectorRegistry()), asyncio.Event()
         async with Engine({"tiny": detector}, metrics) as engine, open_gate() as gate:
-            worker = Worker(a_worker(detector, worker_id), self.store, engine, metrics, self.server.settings, gate)
+            blobs = Blobs(None, self.server.settings.data_dir)
+            worker = Worker(
+                a_worker(detector, worker_id), self.store, engine, metrics, self.server.settings, gate, blobs
+            )
             running = asyncio.create_task(worker.run(stop))
             async with asyncio.timeout(20):
                 while worker_id not in {known.id for known in await self.store.workers()}:  # noqa: ASYNC110
@@ -78,7 +82,6 @@ async def pushing(folder: Path, model: Path, **options: object) -> AsyncIterator
     async with running_server(
         folder / "data", models=[str(model)], default_model="tiny", source_timeout_s=3.0, **options
     ) as server:
-        server.settings.snapshots_dir.mkdir(exist_ok=True)
         yield Pushing(server, model)
 
 

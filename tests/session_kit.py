@@ -49,7 +49,6 @@ def make_settings(folder: Path, model: Path, **chosen: object) -> Settings:
         }
     )
     settings.uploads_dir.mkdir(parents=True)
-    settings.snapshots_dir.mkdir()
     return settings
 
 

@@ -12,6 +12,7 @@ from api_kit import problem, stored_uploads, upload
 from running_server import MODEL, Running, running_server
 
 from service.api.server import listen
+from service.blobs import Blobs
 from service.requests import SessionRequest
 from service.store.base import ScoreRow
 
@@ -67,7 +68,7 @@ async def test_scores_come_in_pages_with_their_labels(server: Running) -> None:
 async def test_the_snapshot_is_the_latest_picture(server: Running) -> None:
     session = await server.submit()
     problem(await server.http.get(session.links.snapshot), 404, "not_found")
-    (server.settings.snapshots_dir / f"{session.id}.jpg").write_bytes(b"jpeg")
+    await Blobs(None, server.settings.data_dir).put_snapshot(session.id, b"jpeg")
     picture = await server.http.get(session.links.snapshot)
     assert (picture.content, picture.headers["content-type"]) == (b"jpeg", "image/jpeg")
     problem(await server.http.get("/v1/sessions/..%2Fcake/snapshot.jpg"), 404, "not_found")

@@ -17,6 +17,7 @@ from session_kit import a_worker, decoders_of, make_settings, states, store_of, 
 from tiny_model import checkpoint_for
 
 from model.detector import Detector
+from service.blobs import Blobs
 from service.engine import Engine
 from service.push.gate import PushGate, open_gate
 from service.schemas import Event, SessionGapEvent, UrlSource, event_key
@@ -76,6 +77,7 @@ class Place:
     ) -> None:
         self.settings, self.store, self.engine, self.metrics, self.gate = settings, store, engine, metrics, gate
         self._detector = detector
+        self.blobs = Blobs(settings.blob_url, settings.data_dir)
 
     @asynccontextmanager
     async def session(self, url: str = "", **options: object) -> AsyncIterator[Running]:
@@ -85,7 +87,7 @@ class Place:
             await submit(self.store, self.settings, source=UrlSource.model_validate({"url": url, **options}))
         record = await self.store.claim_session("w1")
         assert record is not None
-        session = Session(record, self.store, self.engine, self.metrics, self.settings, self.gate)
+        session = Session(record, self.store, self.engine, self.metrics, self.settings, self.gate, self.blobs)
         running = Running(session, self.store, asyncio.create_task(session.run()))
         yield running
         session.stop()

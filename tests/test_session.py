@@ -47,7 +47,7 @@ async def test_events_carry_the_model_and_the_latency_and_a_snapshot_is_kept(pla
             assert event.model_version == place.detector.version
             assert event.latency_s.total >= 0
             assert event.latency_s.infer > 0
-    files = contents(place.settings.snapshots_dir)
+    files = contents(place.settings.data_dir / "snapshots")
     assert list(files) == [f"{record.id}.jpg"]
     assert files[f"{record.id}.jpg"].startswith(b"\xff\xd8")
 

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from session_kit import a_worker
 
 from model.detector import Detector
+from service.blobs import Blobs
 from service.engine import Engine
 from service.push.gate import open_gate
 from service.settings import Settings
@@ -46,7 +47,9 @@ async def worker_here(
     """A worker in this process."""
     detector, metrics, stop = Detector.load(model), WorkerMetrics(CollectorRegistry()), asyncio.Event()
     async with Engine({"tiny": detector}, metrics) as engine, open_gate() as gate:
-        running = asyncio.create_task(Worker(info(detector), store, engine, metrics, settings, gate).run(stop))
+        blobs = Blobs(settings.blob_url, settings.data_dir)
+        worker = Worker(info(detector), store, engine, metrics, settings, gate, blobs)
+        running = asyncio.create_task(worker.run(stop))
         await until(store, lambda: has_workers(store))
         try:
             yield

@@ -22,6 +22,7 @@ from service.api.feed import Feed
 from service.api.middleware import Observe
 from service.api.openapi import DESCRIPTION, describe
 from service.api.problems import add_handlers
+from service.blobs import Blobs
 from service.settings import Settings
 from service.store import open_store
 from service.supervisor import Supervisor, lock_folder
@@ -51,8 +52,9 @@ def create_app(settings: Settings, own_key: ApiKey) -> FastAPI:
             _prepare_folders(settings)
             store = open_store(settings.resolved_store_url, scores_keep_s=settings.scores_keep_s)
             stack.push_async_callback(store.close)
+            blobs = Blobs(settings.blob_url, settings.data_dir)
             feed = Feed(store, metrics.delivery_seconds)
-            app.state.context = Context(settings, store, feed, metrics, registry, own_key)
+            app.state.context = Context(settings, store, feed, blobs, metrics, registry, own_key)
             await stack.enter_async_context(_running(feed.run()))
             if settings.deliver_webhooks:
                 pool = await stack.enter_async_context(open_pool(settings.address_policy))
@@ -103,8 +105,7 @@ def _end_server_after_failure(task: asyncio.Task[None]) -> None:
 
 
 def _prepare_folders(settings: Settings) -> None:
-    for folder in (settings.uploads_dir, settings.snapshots_dir):
-        folder.mkdir(exist_ok=True)
+    settings.uploads_dir.mkdir(exist_ok=True)
     # Uploads that were under way and numbers of workers that ran when the last server died.
     for leftover in (*settings.uploads_dir.glob("*.part"), *settings.metrics_dir.glob("*.db")):
         leftover.unlink()

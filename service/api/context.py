@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from service.access.keys import ApiKey
 from service.access.rate import RateLimiter
 from service.api.feed import Feed
+from service.blobs import Blobs
 from service.settings import Settings
 from service.store.base import Store
 from service.telemetry import ApiMetrics
@@ -21,6 +22,7 @@ class Context:
     settings: Settings
     store: Store
     feed: Feed
+    blobs: Blobs
     metrics: ApiMetrics
     registry: CollectorRegistry
     own_key: ApiKey

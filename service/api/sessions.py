@@ -1,6 +1,5 @@
 """See, stop and delete sessions; their scores and their latest picture."""
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -61,8 +60,7 @@ async def stop_or_delete_session(context: SharedContext, caller: SessionsWriter,
         record = await context.store.request_stop(session_id)
         return JSONResponse(session_answer(record).model_dump(mode="json"), 202)
     await context.store.delete_session(session_id)
-    for path in (context.settings.uploads_dir / session_id, context.settings.snapshots_dir / f"{session_id}.jpg"):
-        await asyncio.to_thread(path.unlink, missing_ok=True)
+    await context.blobs.delete(session_id)
     return Response(status_code=204)
 
 
@@ -90,11 +88,9 @@ async def get_scores(
 async def get_snapshot(context: SharedContext, caller: SessionsReader, session_id: str) -> Response:
     # The id is that of a session here, hence no path that a client made up.
     record = await context.store.get_session(session_id, owner=caller.owner)
-    path = context.settings.snapshots_dir / f"{record.id}.jpg"
-    try:
-        picture = await asyncio.to_thread(path.read_bytes)
-    except FileNotFoundError as error:
-        raise NotFound("There is no picture of this session yet; ask again when it runs.") from error
+    picture = await context.blobs.snapshot(record.id)
+    if picture is None:
+        raise NotFound("There is no picture of this session yet; ask again when it runs.")
     return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 

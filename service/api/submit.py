@@ -3,6 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -16,7 +17,15 @@ from service.api.context import Context, SharedContext
 from service.api.models import loaded_models
 from service.api.problems import ASKS, invalid, problems
 from service.api.sessions import session_answer
-from service.errors import SourceNotAllowed, StorageLimit, TooLarge, UnknownLabel, UnknownModel, UnsupportedMediaType
+from service.errors import (
+    SourceNotAllowed,
+    StorageLimit,
+    StoreUnavailable,
+    TooLarge,
+    UnknownLabel,
+    UnknownModel,
+    UnsupportedMediaType,
+)
 from service.requests import SessionOptions, SessionRequest, SourceRequest, WebhookRequest
 from service.schemas import ModelInfo, PushSource, Session, Source, UploadSource, UrlSource
 from service.settings import Settings
@@ -116,8 +125,7 @@ async def _submit_upload(
         raise too_large(settings.max_upload_bytes)
     room_bytes = await _room_bytes(context, caller)
     session_id = str(uuid.uuid4())
-    path = settings.uploads_dir / session_id
-    arriving = path.with_suffix(".part")
+    arriving = settings.uploads_dir / f"{session_id}.part"
     upload = await receive_upload(
         _counted(body_of(request), context, room_bytes),
         request.headers["content-type"],
@@ -129,16 +137,17 @@ async def _submit_upload(
         record = _new_record(session_id, UploadSource(filename=upload.filename), asked, models, settings)
         record = record.model_copy(update={"upload_bytes": arriving.stat().st_size})
         # The file comes first: a worker may claim the session at once.
-        arriving.rename(path)
+        await context.blobs.keep_upload(session_id, arriving)
         queued = await _queue(context, caller, record, idempotency_key, upload.digest)
     except Exception as error:
         arriving.unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        with suppress(StoreUnavailable):
+            await context.blobs.delete(session_id)
         if isinstance(error, ValidationError):
             raise invalid(error) from error
         raise
     if queued.id != session_id:
-        path.unlink()
+        await context.blobs.delete(session_id)
     return queued
 
 
