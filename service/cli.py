@@ -75,9 +75,10 @@ def serve(
     import uvloop
 
     from service.api.exposure import Exposed, refuse_if_exposed
-    from service.api.server import Server, listen
+    from service.api.server import Server
     from service.blobs import BlobUrlInvalid, check_blob_url
     from service.errors import ServiceError
+    from service.listening import listen
     from service.serve import serve as run
     from service.store import StoreUrlInvalid, check_store_url
     from service.supervisor import FolderInUse, lock_folder

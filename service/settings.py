@@ -46,6 +46,19 @@ class Settings(BaseSettings):
 
     workers: int = Field(default=1, ge=0, le=64, description="Worker processes that `cake serve` starts.")
     worker_id: str | None = Field(default=None, description="Set by the supervisor for its children.")
+    worker_host: str = Field(
+        default="127.0.0.1", description="Where a worker takes pushed streams from servers, and listens for operators."
+    )
+    worker_address: str | None = Field(
+        default=None, description="Under which servers of other machines reach the worker; by default its host."
+    )
+    worker_push_port: int = Field(default=0, ge=0, le=65535, description="For pushed streams; 0 takes a free one.")
+    worker_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="For /livez, /readyz and /metrics of `cake worker`.",
+    )
     worker_threads: int = Field(default=1, ge=1, description="Threads of the detector in each worker.")
     precision: Precision = Field(
         default="auto",
@@ -60,6 +73,10 @@ class Settings(BaseSettings):
     default_model: str = "mocap"
 
     max_upload_bytes: int = Field(default=2 * 1024**3, gt=0)
+    queue_beyond_capacity: bool = Field(
+        default=False,
+        description="Let sessions wait that the workers cannot take now, where more workers can come.",
+    )
     max_queued_sessions: int = Field(default=64, ge=0, description="Sessions that wait for a worker.")
     fast_session_steps_per_s: float = Field(
         default=2.0,

@@ -121,7 +121,13 @@ class Supervisor:
             await self._release(worker_id)
 
     def _own_environ(self, worker_id: str) -> dict[str, str]:
-        return {"CAKE_WORKER_ID": worker_id, "PROMETHEUS_MULTIPROC_DIR": str(self._settings.metrics_dir.resolve())}
+        return {
+            "CAKE_WORKER_ID": worker_id,
+            # Ports are for a worker that runs alone; this server tells the metrics of its children.
+            "CAKE_WORKER_PORT": "",
+            "CAKE_WORKER_PUSH_PORT": "",
+            "PROMETHEUS_MULTIPROC_DIR": str(self._settings.metrics_dir.resolve()),
+        }
 
     async def _release(self, worker_id: str) -> None:
         """Without this the sessions wait until the lease ends: worth a log line, no more."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from model.checkpoint import CheckpointInvalid, CheckpointNotFound, available_models
 from model.config import BACKGROUND
@@ -31,6 +31,7 @@ from service.settings import Settings
 from service.store import StoreUrlInvalid, check_store_url, open_store
 from service.store.base import LeaseLost, SessionRecord, Store, WorkerInfo
 from service.telemetry import WorkerMetrics, configure_logging
+from service.worker_http import open_worker_http
 
 CLAIM_EVERY_S = 0.1
 # A stop request is seen at a renewal: often enough for it to take effect within 2 s.
@@ -68,6 +69,11 @@ class Worker:
         self._gate = gate
         self._blobs = blobs
         self._sessions: dict[str, Session] = {}
+        self._not_ready: str | None = "It has not announced itself to the store yet."
+
+    def why_not_ready(self) -> str | None:
+        """A sentence while it takes no sessions, else None."""
+        return self._not_ready
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then let every session commit where it stands and release them all."""
@@ -143,7 +149,9 @@ class Worker:
         while True:
             try:
                 await self._renew()
+                self._not_ready = None
             except ServiceError as error:
+                self._not_ready = error.detail
                 _log.warning("leases not renewed", error=error.detail)
             self._metrics.frame_age.set(max((session.lag_s for session in self._sessions.values()), default=0.0))
             await asyncio.sleep(RENEW_EVERY_S)
@@ -207,19 +215,26 @@ def describe(name: str, detector: Detector) -> ModelInfo:
 async def work(settings: Settings, detectors: Mapping[str, Detector]) -> None:
     """Be a worker until SIGTERM, SIGINT or the end of the parent."""
     stop = _stop_on_signals_and_orphaning()
-    metrics = WorkerMetrics(CollectorRegistry())
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    metrics = WorkerMetrics(registry)
     settings.uploads_dir.mkdir(parents=True, exist_ok=True)
     blobs = Blobs(settings.blob_url, settings.data_dir)
     if settings.source_ca is not None:
         write_authorities(settings.source_ca, settings.authorities)
     store = open_store(settings.resolved_store_url, scores_keep_s=settings.scores_keep_s)
     try:
-        async with Engine(detectors, metrics, torch_threads=settings.worker_threads) as engine, open_gate() as gate:
+        async with (
+            Engine(detectors, metrics, torch_threads=settings.worker_threads) as engine,
+            open_gate(settings.worker_host, settings.worker_push_port, address=settings.worker_address) as gate,
+        ):
             worker_id = settings.worker_id or f"worker-{uuid.uuid4().hex[:8]}"
             capacity = await measure_capacity(engine, detectors, settings)
             models = tuple(describe(name, detector) for name, detector in detectors.items())
             info = WorkerInfo(worker_id, capacity, models)
-            await Worker(info, store, engine, metrics, settings, gate, blobs).run(stop)
+            worker = Worker(info, store, engine, metrics, settings, gate, blobs)
+            async with open_worker_http(settings.worker_host, settings.worker_port, registry, worker.why_not_ready):
+                await worker.run(stop)
     finally:
         await store.close()
         signal.alarm(0)

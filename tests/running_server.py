@@ -15,7 +15,8 @@ from pathlib import Path
 
 import httpx
 
-from service.api.server import Server, listen
+from service.api.server import Server
+from service.listening import listen
 from service.schemas import ActionStartEvent, Event, Latency, ModelInfo, Session, SessionState, next_event_id
 from service.settings import Settings
 from service.store import open_store
@@ -129,7 +130,8 @@ async def running_server(data_dir: Path, **options: object) -> AsyncIterator[Run
 SERVE = """
 import resource, sys, uvloop
 import service.supervisor
-from service.api.server import Server, listen
+from service.api.server import Server
+from service.listening import listen
 from service.settings import Settings
 from service.telemetry import configure_logging
 if int(sys.argv[2]):

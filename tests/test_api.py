@@ -11,8 +11,8 @@ import pytest_asyncio
 from api_kit import problem, stored_uploads, upload
 from running_server import MODEL, Running, running_server
 
-from service.api.server import listen
 from service.blobs import Blobs
+from service.listening import listen
 from service.requests import SessionRequest
 from service.store.base import ScoreRow
 

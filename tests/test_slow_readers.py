@@ -15,7 +15,7 @@ from running_server import Running, running_server
 from websockets.asyncio.client import connect
 
 from service.api.events import SEND_PATIENCE_S
-from service.api.server import UNREAD_MS
+from service.listening import UNREAD_MS
 
 SPEED = 10
 """How much faster than in life all is here, so that a byte each tenth of a second stands for one a second."""
@@ -63,7 +63,7 @@ async def followers_become(server: Running, transport: str, count: int) -> None:
 async def test_a_client_that_reads_byte_by_byte_is_cut_off_and_slows_no_other(
     transport: str, headers: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.api.server.UNREAD_MS", UNREAD_MS // SPEED)
+    monkeypatch.setattr("service.listening.UNREAD_MS", UNREAD_MS // SPEED)
     monkeypatch.setattr("service.api.events.SEND_PATIENCE_S", SEND_PATIENCE_S / SPEED)
     async with running_server(tmp_path / "data") as server:
         session = await server.running_session()

@@ -10,7 +10,7 @@ import structlog
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.responses import FileResponse
 
@@ -43,6 +43,7 @@ def create_app(settings: Settings, own_key: ApiKey) -> FastAPI:
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.metrics_dir.mkdir(exist_ok=True)
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
     metrics = ApiMetrics(registry)
 
     @asynccontextmanager

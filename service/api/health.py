@@ -28,7 +28,18 @@ async def readyz(context: SharedContext) -> Health:
         async with asyncio.timeout(STORE_PATIENCE_S):
             await loaded_models(context.store)
     except TimeoutError as error:
-        raise NotReady(f"The store did not answer within {STORE_PATIENCE_S:.0f} s.", retry_after_s=2) from error
+        raise _silent_store() from error
+    return Health()
+
+
+@router.get("/readyz/store", summary="The store is reachable", responses=problems(503))
+async def store_readyz(context: SharedContext) -> Health:
+    """For a server behind a balancer: it has its use, to read events for one, while no worker is there."""
+    try:
+        async with asyncio.timeout(STORE_PATIENCE_S):
+            await context.store.has_keys()
+    except TimeoutError as error:
+        raise _silent_store() from error
     return Health()
 
 
@@ -43,6 +54,10 @@ async def metrics(context: SharedContext, _caller: MetricsReader) -> Response:
     # Reads the workers' files, hence not in the loop.
     text = await asyncio.to_thread(generate_latest, context.registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def _silent_store() -> NotReady:
+    return NotReady(f"The store did not answer within {STORE_PATIENCE_S:.0f} s.", retry_after_s=2)
 
 
 async def _observe_load(context: Context) -> None:

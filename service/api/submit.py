@@ -182,6 +182,7 @@ async def _queue(
         record,
         limits=None if caller.key is None else caller.key.limits,
         max_queued=context.settings.max_queued_sessions,
+        may_wait=context.settings.queue_beyond_capacity,
         idempotency_key=idempotency_key,
         digest=digest,
     )

@@ -21,11 +21,15 @@ _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def open_gate() -> AsyncIterator["PushGate"]:
-    """A gate on the loopback address, for the servers of this machine, for as long as the context lasts."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+async def open_gate(host: str = "127.0.0.1", port: int = 0, *, address: str | None = None) -> AsyncIterator["PushGate"]:
+    """A gate for the servers, for as long as the context lasts; they reach it under `address`, by default its host.
+
+    Raises OSError when the address is taken or not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family) as listener:
         listener.setblocking(False)
-        gate = PushGate(listener)
+        gate = PushGate(listener, address or host)
         admitting = asyncio.create_task(gate.admit_for_ever())
         try:
             yield gate
@@ -38,10 +42,9 @@ async def open_gate() -> AsyncIterator["PushGate"]:
 class PushGate:
     """Made by `open_gate`."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, host: str) -> None:
         self._listener = listener
-        host, port = listener.getsockname()
-        self.address = PushAddress(host, port, secrets.token_hex(16))
+        self.address = PushAddress(host, listener.getsockname()[1], secrets.token_hex(16))
         self._waiting: dict[str, asyncio.Future[socket.socket | None]] = {}
         self._room = asyncio.Semaphore(MAX_STRANGERS)
 

@@ -1,0 +1,150 @@
+"""Servers and workers of many machines around one Redis and one bucket."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+from deployment import Deployment, deployment
+from session_kit import Told, actions, expected_actions, states, write_lively_video
+
+from model.detector import Detector
+from service.schemas import Event, event_key
+from service.store.base import LEASE_S
+
+
+@pytest_asyncio.fixture
+async def deployed(tmp_path: Path, model: Path) -> AsyncIterator[Deployment]:
+    async with deployment(tmp_path, model, workers=2) as ready:
+        yield ready
+
+
+@pytest.fixture(scope="session")
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_lively_video(tmp_path_factory.mktemp("long") / "v.mp4", count=360)
+
+
+@pytest.fixture(scope="session")
+def long_expected(long_video: Path, model: Path) -> list[Told]:
+    return expected_actions(long_video, Detector.load(model))
+
+
+def assert_each_once(events: list[Event]) -> None:
+    keys = [event_key(event.id) for event in events]
+    assert keys == sorted(set(keys))
+
+
+async def followed(deployed: Deployment, session_id: str, *, server: int) -> list[Event]:
+    return [event async for event in deployed.follow(session_id, server=server)]
+
+
+async def test_any_server_serves_what_another_took_and_any_worker_ran(
+    deployed: Deployment, video: Path, expected: list[Told]
+) -> None:
+    session = await deployed.upload(video, server=0)
+    events = await followed(deployed, session.id, server=1)
+    assert_each_once(events)
+    assert actions(events) == expected
+    assert states(events) == ["queued", "starting", "running", "completed"]
+    async with httpx.AsyncClient(base_url=deployed.servers[1].url) as http:
+        picture = await http.get(session.links.snapshot)
+        assert picture.content.startswith(b"\xff\xd8")
+        assert (await http.delete(session.links.self)).status_code == 204
+    async with httpx.AsyncClient(base_url=deployed.servers[0].url) as http:
+        assert (await http.get(session.links.self)).status_code == 404
+        assert (await http.get(session.links.snapshot)).status_code == 404
+
+
+async def test_a_killed_workers_sessions_go_on_at_another_and_say_nothing_twice(
+    deployed: Deployment, long_video: Path, long_expected: list[Told]
+) -> None:
+    session = await deployed.upload(long_video, pace="realtime")
+    events: list[Event] = []
+    killed_s = 0.0
+    async for event in deployed.follow(session.id, server=1):
+        events.append(event)
+        if event.type == "action.start" and not killed_s:
+            killed_s = time.monotonic()
+            for worker in deployed.workers:
+                if "cake_worker_sessions 1.0" in await worker.metrics():
+                    worker.kill()
+        elif killed_s and len(events) > 5:
+            break
+    assert time.monotonic() - killed_s < LEASE_S + 5
+    events += [event async for event in deployed.follow(session.id, server=0, after=events[-1].id)]
+    assert_each_once(events)
+    assert actions(events) == long_expected
+    assert sum(worker.process.returncode is None for worker in deployed.workers) == 1
+
+
+async def test_a_worker_that_is_told_to_end_hands_its_sessions_over_at_once(
+    deployed: Deployment, long_video: Path, long_expected: list[Told]
+) -> None:
+    session = await deployed.upload(long_video, pace="realtime")
+    events: list[Event] = []
+    drained_s = 0.0
+    async for event in deployed.follow(session.id):
+        events.append(event)
+        if event.type == "action.start" and not drained_s:
+            drained_s = time.monotonic()
+            (busy,) = [worker for worker in deployed.workers if "sessions 1.0" in await worker.metrics()]
+            assert await busy.drain() == 0
+            assert time.monotonic() - drained_s < 5
+    assert_each_once(events)
+    assert actions(events) == long_expected
+    times = [event.time.timestamp() for event in events]
+    assert max(after - before for before, after in itertools.pairwise(times)) < LEASE_S / 2
+
+
+async def test_a_stop_reaches_the_worker_within_a_second(deployed: Deployment, long_video: Path) -> None:
+    session = await deployed.upload(long_video, pace="realtime")
+    async for event in deployed.follow(session.id, server=1):
+        if event.type == "session.state" and event.state == "running":
+            async with httpx.AsyncClient(base_url=deployed.servers[1].url) as http:
+                await http.delete(session.links.self)
+            asked_s = time.monotonic()
+    assert event.type == "session.state"
+    assert event.state == "stopped"
+    assert time.monotonic() - asked_s < 1
+
+
+async def test_a_stream_that_is_pushed_to_any_server_reaches_the_worker(
+    deployed: Deployment, stream: bytes, expected: list[Told]
+) -> None:
+    async with httpx.AsyncClient(base_url=deployed.servers[0].url, timeout=30) as http:
+        answer = await http.post("/v1/sessions", json={"source": {"push": True}})
+        session_id = answer.json()["id"]
+    following = asyncio.create_task(followed(deployed, session_id, server=0))
+    async with httpx.AsyncClient(base_url=deployed.servers[1].url, timeout=30) as http:
+        assert (await http.put(f"/v1/sessions/{session_id}/stream", content=stream)).status_code == 202
+    assert actions(await following) == expected
+
+
+async def test_servers_are_ready_without_workers_for_those_who_read_and_say_so_to_others(
+    tmp_path: Path, model: Path
+) -> None:
+    async with (
+        deployment(tmp_path, model, servers=1, workers=0) as deployed,
+        httpx.AsyncClient(base_url=deployed.servers[0].url) as http,
+    ):
+        assert (await http.get("/readyz/store")).status_code == 200
+        assert (await http.get("/readyz")).json()["code"] == "not_ready"
+        deployed.redis.stop()
+        assert (await http.get("/readyz/store")).json()["code"] == "store_unavailable"
+
+
+async def test_sessions_beyond_the_capacity_wait_where_more_workers_can_come(
+    tmp_path: Path, model: Path, video: Path
+) -> None:
+    settings = {"QUEUE_BEYOND_CAPACITY": "true", "WORKER_CAPACITY_STEPS_PER_S": "12"}
+    async with deployment(tmp_path, model, servers=1, workers=1, settings=settings) as deployed:
+        first, second = [await deployed.upload(video, pace="realtime") for _ in range(2)]
+        await deployed.start_worker()
+        await deployed.ready()
+        async for _ in deployed.follow(first.id):
+            pass
+        assert (await deployed.session(second.id)).state in ("running", "completed")
