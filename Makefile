@@ -6,22 +6,31 @@ SAMPLE := samples/mocap.mp4
 # Where pip finds a CPU build of PyTorch; see "Install" in README.md.
 CAKE_TORCH_INDEX ?=
 PIP_INDEX := $(if $(CAKE_TORCH_INDEX),--extra-index-url $(CAKE_TORCH_INDEX))
-APT := chromium redis-server ffmpeg \
+APT := chromium redis-server ffmpeg prometheus \
 	python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
 
-.PHONY: run test lint format bench fuzz soak clean system-packages
+.PHONY: run test lint format bench fuzz soak clean helm system-packages
 
 run: $(VENV)/installed ## Serve on port 8000 and feed the sample video as a live camera would
 	$(BIN)/cake serve --port $(PORT) --sample $(SAMPLE)
 
-test: $(VENV)/installed-dev system-packages lint ## Everything: linters, types, layers, tests
+test: $(VENV)/installed-dev lint ## Everything: linters, types, layers, tests
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-lint: $(VENV)/installed-dev
+lint: $(VENV)/installed-dev system-packages helm ## Style, types, layers, and what is deployed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	promtool check config deploy/prometheus/prometheus.yml
+	$(BIN)/helm lint --strict deploy/helm/cake
+
+helm: $(BIN)/helm ## Helm, for the chart's tests
+
+$(BIN)/helm: tests/fetch_helm.py | $(VENV)/installed-dev
+	$(BIN)/python tests/fetch_helm.py $@
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
@@ -36,7 +45,7 @@ fuzz: $(VENV)/installed-dev system-packages ## 2,400 damaged videos through a ru
 soak: $(VENV)/installed-dev system-packages ## Half an hour of cameras that come and go; memory, threads and files must stay
 	$(BIN)/python tests/soak.py
 
-system-packages: ## Chromium, Redis, FFmpeg and GStreamer for the tests, through apt where this user may install
+system-packages: ## Chromium, Redis, FFmpeg, GStreamer and promtool for the tests, through apt where this user may install
 	@missing=""; for package in $(APT); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
