@@ -1,5 +1,6 @@
 """The causal network: one frame at a time equals the whole sequence, and the future changes nothing before it."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -132,6 +133,15 @@ print("alive", flush=True)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (0, ["handled", "alive"]), done.stderr
+
+
+def test_the_runtime_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
+    """OpenVINO's telemetry begins with a file in the home folder."""
+    program = "from model.compiled.runtime import StepRuntime"
+    home = {**os.environ, "HOME": str(tmp_path), "CI": ""}
+    done = subprocess.run([sys.executable, "-c", program], env=home, check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_frames_of_the_wrong_size_are_refused() -> None:
