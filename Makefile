@@ -9,7 +9,7 @@ PIP_INDEX := $(if $(CAKE_TORCH_INDEX),--extra-index-url $(CAKE_TORCH_INDEX))
 APT := chromium redis-server ffmpeg prometheus \
 	python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
 
-.PHONY: run test lint format bench fuzz soak clean helm system-packages
+.PHONY: run test lint format bench fuzz soak chaos clean helm system-packages
 
 run: $(VENV)/installed ## Serve on port 8000 and feed the sample video as a live camera would
 	$(BIN)/cake serve --port $(PORT) --sample $(SAMPLE)
@@ -44,6 +44,9 @@ fuzz: $(VENV)/installed-dev system-packages ## 2,400 damaged videos through a ru
 
 soak: $(VENV)/installed-dev system-packages ## Half an hour of cameras that come and go; memory, threads and files must stay
 	$(BIN)/python tests/soak.py
+
+chaos: $(VENV)/installed-dev system-packages ## Five minutes in which workers are killed and clients roam
+	$(BIN)/python tests/chaos.py
 
 system-packages: ## Chromium, Redis, FFmpeg, GStreamer and promtool for the tests, through apt where this user may install
 	@missing=""; for package in $(APT); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \

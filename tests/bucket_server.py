@@ -1,5 +1,6 @@
 """A bucket of a real S3 server on a free port of 127.0.0.1, that of moto."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Bucket:
 
 @contextmanager
 def bucket_server() -> Iterator[Bucket]:
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -1,9 +1,9 @@
 """Workers that are killed over and over while sessions run and clients come and go: `make chaos`.
 
-Redis, a bucket, two servers and three workers of the shipped model, in processes of their own; 24 sessions of files, 6 of
-a camera, 300 clients that leave and go on at the other server. Every 20 s one worker gets SIGKILL and another is started.
-Exit status 1: a file's events are not those of an undisturbed run, a client missed one or got it twice or out of order,
-or a camera was away for 20 s.
+Redis, a bucket, two servers and three workers of the shipped model, in processes of their own; 24 sessions of files, 6
+of a camera, 300 clients that leave and go on at the other server. Every 20 s one worker gets SIGKILL and another is
+started. Exit status 1: a file's events are not those of an undisturbed run, a client missed one or got it twice or out
+of order, or a camera was away for 20 s.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from websockets.exceptions import WebSocketException
 from model.detector import Detector
 from model.starts import StartDecoder
 from model.video import open_video
-from service.schemas import ENDED_STATES, Event, event_key
+from service.schemas import ENDED_STATES, Event, EventPage, event_key
 
 FILES, CAMERAS, CLIENTS = 24, 6, 300
 KILL_EVERY_S = 20.0
@@ -91,14 +91,12 @@ async def kill_for(deployed: Deployment, duration_s: float) -> int:
         random.choice(alive).kill()
         killed += 1
         await deployed.start_worker()
-        print(f"{time.monotonic() - began_s:5.0f} s: killed {killed}", file=sys.stderr)
+        sys.stderr.write(f"{time.monotonic() - began_s:5.0f} s: killed {killed}\n")
     return killed
 
 
 async def events_of(http: httpx.AsyncClient, session_id: str) -> list[Event]:
     """As the server has them."""
-    from service.schemas import EventPage
-
     events: list[Event] = []
     while True:
         after = f"&after={events[-1].id}" if events else ""
@@ -110,26 +108,32 @@ async def events_of(http: httpx.AsyncClient, session_id: str) -> list[Event]:
 
 
 async def run(duration_s: float, video_s: float) -> dict[str, object]:
-    settings = {"MODELS": '["mocap"]', "DEFAULT_MODEL": "mocap", "WORKER_CAPACITY_STEPS_PER_S": "150"}
+    settings = {
+        "MODELS": '["mocap"]',
+        "DEFAULT_MODEL": "mocap",
+        "WORKER_CAPACITY_STEPS_PER_S": "150",
+        "SNAPSHOT_HZ": "0.2",
+    }
     with tempfile.TemporaryDirectory() as name, rtsp_server() as cameras:
         folder = Path(name)
         (folder / "videos").mkdir()
         videos = [long_video(folder / "videos", number, video_s) for number in range(4)]
-        async with deployment(folder / "deployment", Path("mocap"), settings=settings) as deployed:
-            async with httpx.AsyncClient(base_url=deployed.servers[0].url, timeout=30) as http:
-                files = [(await deployed.upload(videos[n % 4], server=n % 2)).id for n in range(FILES)]
-                source = {"url": cameras.url("fast")}
-                live = [(await http.post("/v1/sessions", json={"source": source})).json()["id"] for _ in range(CAMERAS)]
-                clients = [Client((files + live)[n % (FILES + CAMERAS)]) for n in range(CLIENTS)]
-                following = [asyncio.create_task(client.run(deployed)) for client in clients]
-                began_s = time.monotonic()
-                killed = await kill_for(deployed, duration_s)
-                states = [await _ended(deployed, session_id) for session_id in files]
-                took_s = time.monotonic() - began_s
-                for session_id in live:
-                    await http.delete(f"/v1/sessions/{session_id}")
-                await asyncio.gather(*following)
-                told = {session_id: await events_of(http, session_id) for session_id in files + live}
+        async with AsyncExitStack() as stack:
+            deployed = await stack.enter_async_context(deployment(folder / "d", Path("mocap"), settings=settings))
+            http = await stack.enter_async_context(httpx.AsyncClient(base_url=deployed.servers[0].url, timeout=30))
+            files = [(await deployed.upload(videos[n % 4], server=n % 2)).id for n in range(FILES)]
+            source = {"url": cameras.url("fast")}
+            live = [(await http.post("/v1/sessions", json={"source": source})).json()["id"] for _ in range(CAMERAS)]
+            clients = [Client((files + live)[n % (FILES + CAMERAS)]) for n in range(CLIENTS)]
+            following = [asyncio.create_task(client.run(deployed)) for client in clients]
+            began_s = time.monotonic()
+            killed = await kill_for(deployed, duration_s)
+            states = [await _ended(deployed, session_id) for session_id in files]
+            took_s = time.monotonic() - began_s
+            for session_id in live:
+                await http.delete(f"/v1/sessions/{session_id}")
+            await asyncio.gather(*following)
+            told = {session_id: await events_of(http, session_id) for session_id in files + live}
         detector = Detector.load("mocap")
         wanted = [undisturbed(video, detector) for video in videos]
     gaps = [event.gap_s for session_id in live for event in told[session_id] if event.type == "session.gap"]
@@ -153,9 +157,10 @@ async def run(duration_s: float, video_s: float) -> dict[str, object]:
 
 
 async def _ended(deployed: Deployment, session_id: str) -> str:
-    while (session := await deployed.session(session_id)).state not in ENDED_STATES:
-        await asyncio.sleep(1)
-    return session.state
+    async for event in deployed.follow(session_id):
+        if event.type == "session.state":
+            state = event.state
+    return state
 
 
 def main() -> None:
@@ -164,7 +169,7 @@ def main() -> None:
     parser.add_argument("--video-s", type=float, default=200.0, help="length of each file")
     chosen = parser.parse_args()
     report = asyncio.run(run(chosen.minutes * 60, chosen.video_s))
-    print(json.dumps(report, indent=2))
+    sys.stdout.write(json.dumps(report, indent=2) + "\n")
     well = (
         report["files whose events are those of an undisturbed run"] == FILES
         and report["clients with every event once, in order"] == CLIENTS
