@@ -45,6 +45,7 @@ class Part(StrEnum):
     SERVICE = "service"
     LOAD = "load"
     CROWD = "crowd"
+    STORE = "store"
 
 
 def _fail(sentence: str, status: int) -> NoReturn:
@@ -256,12 +257,13 @@ def bench(
     """Measure models, decoding and the service on this machine, each on one thread. Leave it idle meanwhile.
 
     Rates are per second of processor time, the median of several rounds. Takes about fifteen minutes, of which
-    `load` ten.
+    `load` ten. `store` measures the store that CAKE_STORE_URL names, else a new SQLite file.
     """
     from model.checkpoint import CheckpointInvalid, CheckpointNotFound
     from model.video import VideoError
     from service.bench.run import run, tables
     from service.bench.server import ServerFailedError
+    from service.errors import ServiceError
 
     # Unlike its default, an exception lets the server that is being measured be stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -269,14 +271,19 @@ def bench(
     def on_stage(text: str) -> None:
         typer.echo(f"measuring {text} …", err=True)
 
+    store_url = _settings().store_url
     try:
-        report = run(only or list(Part), quick=quick, model=model, sample=sample, on_stage=on_stage)
+        report = run(
+            only or list(Part), quick=quick, model=model, sample=sample, store_url=store_url, on_stage=on_stage
+        )
     except (CheckpointNotFound, CheckpointInvalid) as error:
         _fail(str(error), MISUSED)
     except VideoError as error:
         _fail(error.detail, FAILED)
     except ServerFailedError as error:
         _fail(str(error), FAILED)
+    except ServiceError as error:
+        _fail(error.detail, FAILED)
     if as_json:
         typer.echo(json.dumps(report))
         return

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_videos import numbered_picture, write_video
+from redis_server import RedisServer
 from tiny_model import tiny_model
 from typer.testing import CliRunner
 
@@ -192,3 +193,37 @@ def test_a_scaled_clip_keeps_aspect_and_times_and_is_cut_to_its_length(tmp_path:
     assert np.abs(image[:, [20, 236]] - GREY).max() < 12
     red, green, blue = image[20, 64 + 20]
     assert red > 200 > 80 > max(green, blue)
+
+
+STORE_NAMES = {
+    "store",
+    "committers",
+    "commits_per_s",
+    "commit_p50_ms",
+    "commit_p95_ms",
+    "commit_p99_ms",
+    "heard_p50_ms",
+    "heard_p95_ms",
+    "with_checkpoint_per_s",
+}
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_the_store_is_measured_and_left_as_it_was(
+    store: str, redis_url: str, shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if store == "redis":
+        monkeypatch.setenv("CAKE_STORE_URL", redis_url)
+    measured = report("--only", "store")["store"]
+    assert [rates["committers"] for rates in measured] == [1, 2]
+    for rates in measured:
+        assert rates.keys() == STORE_NAMES
+        assert rates["store"] == store
+        assert rates["commits_per_s"] > 0
+        assert rates["commit_p50_ms"] <= rates["commit_p95_ms"] <= rates["commit_p99_ms"]
+    with shared_redis.client() as client:
+        left = {key.decode() for key in client.keys("*")}
+    assert not {key for key in left if "session:" in key or "events:" in key or "checkpoint:" in key}
+    status, out, _ = bench("--only", "store")
+    assert status == 0
+    assert "commits/s" in out

@@ -16,22 +16,31 @@ from service.bench.live import LiveEffort, measure_live
 from service.bench.load import MOST_SESSIONS, LoadEffort, measure_capacity
 from service.bench.machine import machine
 from service.bench.models import Effort, measure_models
+from service.bench.store import measure_store
 from service.worker import MAX_FAST_SESSIONS
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "mocap.mp4"
 CROWDS = (1, 10, 100, 300, 1000)
+COMMITTERS = (1, 16, 64)
 LOAD_SIZES = ("720p", "360p")
 Report = dict[str, Any]
 """What `cake bench --json` prints."""
 
 
 def run(
-    parts: Collection[str], *, quick: bool, model: str, sample: Path | None, on_stage: Callable[[str], None]
+    parts: Collection[str],
+    *,
+    quick: bool,
+    model: str,
+    sample: Path | None,
+    store_url: str | None,
+    on_stage: Callable[[str], None],
 ) -> Report:
-    """Measure these parts (models, decode, service, load, crowd) on one thread. `quick` only shows that it works.
+    """Measure these parts (models, decode, service, load, crowd, store) on one thread. `quick`: show that it works.
 
-    `model` is the one that the service runs, `sample` the live session's video in the part `service`, by default that
-    of the repository. Raises as `measure_live` does.
+    `model` is the one that the service runs, `store_url` the store that is measured, by default a new file, `sample`
+    the live session's video in the part `service`, by default that of the repository. Raises as `measure_live` and
+    `measure_store` do.
     """
     torch.set_num_threads(1)
     report: Report = {"machine": asdict(machine())}
@@ -62,6 +71,12 @@ def run(
             on_stage("many clients of one session")
             clients, window_s = ((1, 3), 3.0) if quick else (CROWDS, 10.0)
             report["crowd"] = [asdict(c) for c in asyncio.run(measure_crowds(folder, model, clients, window_s))]
+        if "store" in parts:
+            on_stage("the store")
+            committers, duration_s = ((1, 2), 0.5) if quick else (COMMITTERS, 8.0)
+            report["store"] = [
+                asdict(asyncio.run(measure_store(store_url, folder, count, duration_s))) for count in committers
+            ]
     return report
 
 
@@ -110,6 +125,14 @@ def tables(report: Report) -> list[Table | str]:
             latencies = (f"{crowd['p50_ms']:.0f} ms", f"{crowd['p95_ms']:.0f} ms")
             share, memory = f"{100 * crowd['core_share']:.1f} %", f"{crowd['memory_mb']:.0f} MB"
             table.add_row(str(crowd["clients"]), *latencies, share, memory)
+        shown.append(table)
+    if "store" in report:
+        columns = ("store", "sessions at once", "commits/s", "median", "95 %", "99 %", "heard, median", "95 %")
+        table = _table("Commits of half a second's scores and an event", *columns, "commits/s with a state")
+        for rates in report["store"]:
+            times = [f"{rates[name]:.1f} ms" for name in rates if name.endswith("_ms")]
+            rate, heavy = rates["commits_per_s"], rates["with_checkpoint_per_s"]
+            table.add_row(rates["store"], str(rates["committers"]), f"{rate:.0f}", *times, f"{heavy:.0f}")
         shown.append(table)
     on = report["machine"]
     threads = f"{on['threads']} thread of {on['cores']} cores, load {on['load_1min']} before"
