@@ -60,6 +60,22 @@ async def test_redis_that_is_down_is_reported_and_used_again_when_it_is_back(own
     await store.close()
 
 
+async def test_whoever_is_cancelled_ends_wherever_it_waits(store: Store) -> None:
+    async def read_for_ever() -> None:
+        while True:
+            await store.wait_log("0", timeout_s=1.0)
+            await store.read_log(after="0")
+
+    await queue(store)
+    for round_number in range(200):
+        reading = asyncio.create_task(read_for_ever())
+        await asyncio.sleep(0.0002 * (round_number % 40))
+        reading.cancel()
+        done, _ = await asyncio.wait([reading], timeout=5)
+        assert done
+        assert reading.cancelled()
+
+
 async def test_redis_that_hangs_is_given_up_in_time(own_redis: RedisServer) -> None:
     store = RedisStore(own_redis.url)
     assert not await store.has_keys()

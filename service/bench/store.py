@@ -3,7 +3,8 @@
 import asyncio
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,11 +49,11 @@ async def measure_store(url: str | None, folder: Path, committers: int, duration
         await store.register_worker(WorkerInfo(worker_id, 1e6, (info,)))
         sessions = [await _claimed(store, worker_id) for _ in range(committers)]
         commits_s, heard_s = list[float](), list[float]()
-        listening = asyncio.create_task(_listen(reader, heard_s))
-        rate = await _commit_all(store, worker_id, sessions, duration_s, commits_s)
-        listening.cancel()
-        checkpoint = Checkpoint(0.0, bytes(CHECKPOINT_BYTES), {}, 0)
-        heavy = await _commit_all(store, worker_id, sessions, duration_s / 4, [], checkpoint)
+        async with _meanwhile(_renew(store, worker_id)):
+            async with _meanwhile(_listen(reader, heard_s)):
+                rate = await _commit_all(store, sessions, duration_s, commits_s)
+            checkpoint = Checkpoint(0.0, bytes(CHECKPOINT_BYTES), {}, 0)
+            heavy = await _commit_all(store, sessions, duration_s / 4, [], checkpoint)
         for session in sessions:
             await _remove(store, session)
         await store.release_worker(worker_id)
@@ -84,7 +85,6 @@ async def _claimed(store: Store, worker_id: str) -> SessionRecord:
 
 async def _commit_all(
     store: Store,
-    worker_id: str,
     sessions: list[SessionRecord],
     duration_s: float,
     commits_s: list[float],
@@ -93,11 +93,6 @@ async def _commit_all(
     """Commits a second of all sessions together."""
     began_s, before = time.perf_counter(), len(commits_s)
     until_s = began_s + duration_s
-
-    async def renew() -> None:
-        while True:
-            await store.renew_leases(worker_id)
-            await asyncio.sleep(1.0)
 
     async def commit(session: SessionRecord) -> None:
         # Media time goes on from the last call.
@@ -115,9 +110,7 @@ async def _commit_all(
             )
             commits_s.append(time.perf_counter() - commit_began_s)
 
-    renewing = asyncio.create_task(renew())
     await asyncio.gather(*map(commit, sessions))
-    renewing.cancel()
     return (len(commits_s) - before) / (time.perf_counter() - began_s)
 
 
@@ -140,6 +133,23 @@ def _start(session: SessionRecord, media_s: float) -> ActionStartEvent:
         start_s=media_s,
         latency_s=Latency(decode=0.0, queue=0.0, infer=0.0, total=0.0),
     )
+
+
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _renew(store: Store, worker_id: str) -> None:
+    while True:
+        await store.renew_leases(worker_id)
+        await asyncio.sleep(1.0)
 
 
 async def _listen(reader: Store, heard_s: list[float]) -> None:

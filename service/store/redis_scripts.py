@@ -1,5 +1,6 @@
 """Runs the Lua scripts beside this file, each of which does one step of the store whole or not at all."""
 
+import asyncio
 from collections.abc import Awaitable
 from functools import cache
 from importlib.resources import files
@@ -49,12 +50,19 @@ async def translated(answer: Awaitable[Any]) -> Any:
 
     Raises StoreUnavailable, StorageFull.
     """
+    task = asyncio.current_task()
+    assert task is not None
+    cancellations = task.cancelling()
     try:
         return await answer
     except RedisError as error:
         raise _translated(error) from error
     except OSError as error:
         raise StoreUnavailable("Redis cannot be reached; see to it, and to CAKE_STORE_URL.") from error
+    finally:
+        # redis-py sends through `asyncio.wait_for`, which before Python 3.12 loses a cancellation now and then.
+        if task.cancelling() > cancellations:
+            raise asyncio.CancelledError
 
 
 def _translated(error: RedisError) -> ServiceError:
