@@ -24,12 +24,14 @@ _log = structlog.get_logger(__name__)
 
 class Commits:
     """Of one session, one commit at a time. What the store does not take waits in the journal, and when that is full
-    the session waits. `gives_up` says whether waiting has become pointless.
+    the session waits. `gives_up` says whether waiting has become pointless, `saves_state` whether the detector's state
+    goes into each checkpoint: of a camera, none is young enough to go on from when a worker has died.
     """
 
-    def __init__(self, journal: Journal, gives_up: Callable[[], bool]) -> None:
+    def __init__(self, journal: Journal, gives_up: Callable[[], bool], saves_state: Callable[[], bool]) -> None:
         self._journal = journal
         self._gives_up = gives_up
+        self._saves_state = saves_state
         self._writing: asyncio.Task[ServiceError | None] | None = None
         self._error: ServiceError | None = None
         self._began_s = self._checkpointed_s = time.monotonic()
@@ -58,13 +60,13 @@ class Commits:
             await self._begin(detection)
 
     async def settle(self, detection: Detection | None) -> None:
-        """Return when all that was told is committed, with a checkpoint of `detection`; the store may take its time.
+        """Return when all that was told is committed, with a whole checkpoint; the store may take its time.
 
         Raises LeaseLost, NotFound, and ServiceError when waiting is pointless.
         """
         await self._finished()
         while True:
-            await self._begin(detection)
+            await self._begin(detection, with_state=True)
             error = await self._finished()
             if error is None:
                 return
@@ -86,8 +88,10 @@ class Commits:
             await self._finished()
         return True
 
-    async def _begin(self, detection: Detection | None) -> None:
-        checkpoint = None if detection is None else await detection.checkpoint()
+    async def _begin(self, detection: Detection | None, *, with_state: bool = False) -> None:
+        checkpoint: Checkpoint | None = None
+        if detection is not None:
+            checkpoint = await detection.checkpoint(with_state=with_state or self._saves_state())
         # What is told from now on belongs to the next checkpoint.
         unsaved = self._journal.take()
         self._began_s = time.monotonic()

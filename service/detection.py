@@ -61,7 +61,8 @@ class Detection:
             detection._starts = StartDecoder.restore(detection._labels, detection._rules, saved.starts)
         except ValueError as error:
             raise StateInvalid(str(error)) from error
-        detection._stream = await engine.open_stream(record.model, live=detection._live, saved=saved.detector)
+        detection._interrupted = not saved.detector
+        detection._stream = await engine.open_stream(record.model, live=detection._live, saved=saved.detector or None)
         return detection
 
     def found_live(self) -> None:
@@ -99,11 +100,14 @@ class Detection:
         """The stream is over: what ends with it."""
         return [] if self.position_s is None else self._starts.finish(self.position_s)
 
-    async def checkpoint(self) -> Checkpoint | None:
-        """Everything that `resume` needs; None before the first frame."""
+    async def checkpoint(self, *, with_state: bool = True) -> Checkpoint | None:
+        """Everything that `resume` needs; None before the first frame.
+
+        Without the detector's state, which is a megabyte, detection starts anew behind what was open.
+        """
         if self.position_s is None or self._stream is None:
             return None
-        saved = await self._engine.save(self._stream)
+        saved = await self._engine.save(self._stream) if with_state else b""
         return Checkpoint(self.position_s, saved, self._starts.snapshot(), self.frames)
 
     def close(self) -> None:

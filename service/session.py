@@ -64,7 +64,9 @@ class Session:
         self._snapshots = SnapshotKeeper(blobs, record.id)
         self._halting: Literal["stop", "hand_over"] | None = None
         self._halted = asyncio.Event()
-        self._commits = Commits(self._journal, lambda: self._halting == "hand_over")
+        self._commits = Commits(
+            self._journal, lambda: self._halting == "hand_over", saves_state=lambda: not self._is_passing
+        )
 
     @property
     def lag_s(self) -> float:
@@ -159,7 +161,7 @@ class Session:
             detection = await Detection.begin(self._engine, self.record)
             detection.position_s, detection.frames = checkpoint.position_s, checkpoint.frames
             return detection
-        if self._is_passing:
+        if self._is_pushed:
             resumed.interrupt()
         return resumed
 

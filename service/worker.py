@@ -124,6 +124,8 @@ class Worker:
         if len(running) >= self._settings.worker_max_sessions:
             return None
         room_steps_per_s = self._info.capacity_steps_per_s - sum(record.cost_steps_per_s for record in running)
+        if room_steps_per_s < self._settings.fast_session_steps_per_s:
+            return None
         no_more_fast = sum(record.pace == "fast" for record in running) >= MAX_FAST_SESSIONS
         try:
             return await self._store.claim_session(

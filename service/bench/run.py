@@ -21,7 +21,7 @@ from service.worker import MAX_FAST_SESSIONS
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "mocap.mp4"
 CROWDS = (1, 10, 100, 300, 1000)
-COMMITTERS = (1, 16, 64)
+COMMITTERS = (1, 16, 48)
 LOAD_SIZES = ("720p", "360p")
 Report = dict[str, Any]
 """What `cake bench --json` prints."""

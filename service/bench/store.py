@@ -18,7 +18,7 @@ MODEL = "bench"
 """A name that no worker has: nobody else takes these sessions."""
 LABELS = tuple(f"action-{n}" for n in range(14))
 SAMPLE_HZ, COMMIT_EVERY_S = 10, 0.5
-CHECKPOINT_BYTES = 1_100_000
+CHECKPOINT_BYTES, CHECKPOINTERS = 1_100_000, 4
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class StoreRates:
     """From the call of a commit to its event at another client of the store."""
     heard_p95_ms: float
     with_checkpoint_per_s: float
-    """Commits that bring a detector's state of `mocap` as well."""
+    """Commits that bring a detector's state of `mocap` as well, of up to CHECKPOINTERS sessions at a time."""
 
 
 async def measure_store(url: str | None, folder: Path, committers: int, duration_s: float) -> StoreRates:
@@ -53,7 +53,7 @@ async def measure_store(url: str | None, folder: Path, committers: int, duration
             async with _meanwhile(_listen(reader, heard_s)):
                 rate = await _commit_all(store, sessions, duration_s, commits_s)
             checkpoint = Checkpoint(0.0, bytes(CHECKPOINT_BYTES), {}, 0)
-            heavy = await _commit_all(store, sessions, duration_s / 4, [], checkpoint)
+            heavy = await _commit_all(store, sessions[:CHECKPOINTERS], duration_s / 4, [], checkpoint)
         for session in sessions:
             await _remove(store, session)
         await store.release_worker(worker_id)
