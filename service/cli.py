@@ -84,6 +84,7 @@ def serve(
     from service.store import StoreUrlInvalid, check_store_url
     from service.supervisor import FolderInUse, lock_folder
     from service.telemetry import configure_logging
+    from service.tracing import TracingUnavailable
 
     settings = _settings(host=host, port=port, data_dir=data_dir, workers=workers)
     configure_logging(settings.log_level, as_json=settings.log_json)
@@ -103,7 +104,7 @@ def serve(
             # The server itself holds the lock, and would end with a traceback.
             with lock_folder(settings.data_dir):
                 asyncio.run(refuse_if_exposed(settings, listener))
-        except (FolderInUse, Exposed, ServiceError) as error:
+        except (FolderInUse, Exposed, ServiceError, TracingUnavailable) as error:
             _fail(str(error), FAILED)
         except OSError as error:
             _fail(f"cannot use the data folder {settings.data_dir}: {error.strerror}. Choose another.", FAILED)

@@ -21,6 +21,7 @@ from service.schemas import (
 )
 from service.store.base import Checkpoint, ScoreRow, SessionRecord, SessionUpdate, Store, state_event
 from service.telemetry import WorkerMetrics
+from service.tracing import EventSpan
 
 # What waits while the store is away: more than ten minutes of a camera at 10 frames a second.
 MAX_EVENTS, MAX_SCORES = 10_000, 10_000
@@ -33,6 +34,7 @@ class _Common(TypedDict):
     time: datetime
     model: str
     model_version: str
+    traceparent: str | None
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Journal:
         self._arrived_unix_s = 0.0
         self.lag_s = 0.0
         self._latency = Latency(decode=0.0, queue=0.0, infer=0.0, total=0.0)
+        self._spans: dict[str, EventSpan] = {}
+        """Of events that are not in the store yet."""
 
     @property
     def has_events(self) -> bool:
@@ -93,7 +97,14 @@ class Journal:
             latency = Latency(
                 **{part: round(s, 6) for part, s in {**self._latency.model_dump(), "total": total_s}.items()}
             )
+            span = EventSpan(
+                self.record.traceparent,
+                self._arrived_unix_s,
+                self._latency.model_dump(include={"decode", "queue", "infer"}),
+                {"cake.session": self.record.id, "cake.model": self.record.model, "cake.label": action.label},
+            )
             score, start_s, common = round(action.score, 4), round(action.start_s, 3), self._common(action.decided_s)
+            common["traceparent"] = span.traceparent
             if isinstance(action, ActionStart):
                 event: Event = ActionStartEvent(
                     **common, label=action.label, score=score, start_s=start_s, latency_s=latency
@@ -104,6 +115,7 @@ class Journal:
                     **common, label=action.label, score=score, start_s=start_s, end_s=end_s, latency_s=latency
                 )
             self._append(event)
+            self._spans[event.id] = span
             self._metrics.event_seconds.observe(total_s)
 
     def gap(self, decided_s: float, gap_s: float) -> None:
@@ -139,6 +151,7 @@ class Journal:
 
         Raises LeaseLost, StoreUnavailable, StorageFull, NotFound.
         """
+        began_unix_s = time.time()
         with self._metrics.commit_seconds.time():
             await self._store.commit(
                 self.record.id,
@@ -150,6 +163,8 @@ class Journal:
             )
         for event in unsaved.events:
             self._metrics.events.labels(event.type).inc()
+            if event.id in self._spans:
+                self._spans.pop(event.id).committed(began_unix_s)
         self._metrics.frames.labels(self.record.model).inc(len(unsaved.scores))
 
     def _append(self, event: Event) -> None:
@@ -164,4 +179,5 @@ class Journal:
             "time": datetime.now(UTC),
             "model": self.record.model,
             "model_version": self.record.model_version,
+            "traceparent": None,
         }

@@ -131,6 +131,7 @@ class EventBase(Wire):
     time: datetime = Field(description="UTC moment of the decision.")
     model: str
     model_version: str
+    traceparent: str | None = Field(default=None, description="W3C trace context of the event, where traces are on.")
 
 
 class ActionStartEvent(EventBase):

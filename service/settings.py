@@ -30,6 +30,11 @@ class Settings(BaseSettings):
     log_json: bool | None = Field(default=None, description="JSON log lines; by default when stderr is not a terminal.")
     log_level: str = "INFO"
 
+    traces: bool = Field(
+        default=False,
+        description="Send OpenTelemetry traces where the OTEL_EXPORTER_OTLP_ variables say; needs the extra `otel`.",
+    )
+
     auth: Literal["auto", "required", "off"] = Field(
         default="auto",
         description="`auto`: API keys are required once there is one, and without any only loopback addresses are"

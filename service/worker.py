@@ -31,6 +31,7 @@ from service.settings import Settings
 from service.store import StoreUrlInvalid, check_store_url, open_store
 from service.store.base import LeaseLost, SessionRecord, Store, WorkerInfo
 from service.telemetry import WorkerMetrics, configure_logging
+from service.tracing import TracingUnavailable, configure_tracing
 from service.worker_http import open_worker_http
 
 CLAIM_EVERY_S = 0.1
@@ -270,8 +271,10 @@ def main() -> None:
     try:
         check_store_url(settings.resolved_store_url)
         check_blob_url(settings.blob_url)
+        if settings.traces:
+            configure_tracing("cake-worker")
         detectors = load_detectors(settings)
-    except (CheckpointNotFound, CheckpointInvalid, StoreUrlInvalid, BlobUrlInvalid) as error:
+    except (CheckpointNotFound, CheckpointInvalid, StoreUrlInvalid, BlobUrlInvalid, TracingUnavailable) as error:
         _log.error("worker not started", error=str(error))
         sys.exit(2)
     asyncio.run(work(settings, detectors))

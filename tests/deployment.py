@@ -103,9 +103,15 @@ class Deployment:
 
 @asynccontextmanager
 async def deployment(
-    folder: Path, model: Path, *, servers: int = 2, workers: int = 3, settings: Mapping[str, str] | None = None
+    folder: Path,
+    model: Path,
+    *,
+    servers: int = 2,
+    workers: int = 3,
+    settings: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Deployment]:
-    """Ready; `settings` are environment variables without their prefix."""
+    """Ready; `settings` are environment variables without their prefix, `environ` further ones."""
     (folder / "redis").mkdir(parents=True)
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(redis_server(folder / "redis"))
@@ -120,7 +126,7 @@ async def deployment(
             "SOURCE_ALLOW": "127.0.0.0/8",
             **(settings or {}),
         }
-        environ = {f"CAKE_{name}": value for name, value in chosen.items()} | bucket.environ
+        environ = {f"CAKE_{name}": value for name, value in chosen.items()} | bucket.environ | dict(environ or {})
         deployed = Deployment(redis, environ, folder)
         try:
             for number in range(servers):

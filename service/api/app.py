@@ -65,7 +65,13 @@ def create_app(settings: Settings, own_key: ApiKey) -> FastAPI:
 
     MultiProcessCollector(registry, path=str(settings.metrics_dir))  # type: ignore[no-untyped-call]
     app = FastAPIOffline(
-        title="CAKE", description=DESCRIPTION, version="1", docs_url=None, redoc_url=None, lifespan=lifespan
+        title="CAKE",
+        description=DESCRIPTION,
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        telemetry={"tracing": settings.traces, "metrics": False, "logs": False, "operation_spans": False},
     )
     for module in (submit, sessions, push, events, tickets, models, capabilities, health):
         app.include_router(module.router)

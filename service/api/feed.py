@@ -13,6 +13,7 @@ from prometheus_client import Histogram
 from service.errors import ServiceError
 from service.schemas import ENDED_STATES, EVENT, Event, LogEntry
 from service.store.base import LoggedEvent, Store
+from service.tracing import note_delivery
 
 BUFFER = 1000
 """Messages that wait for one client; a live client that is further behind is too slow."""
@@ -136,17 +137,18 @@ class Feed:
                 cursor = entry.cursor
 
     def _dispatch(self, entry: LoggedEvent) -> None:
-        followers = self._by_session.get(entry.event.session_id)
-        if followers:
+        of_session = self._by_session.get(entry.event.session_id, set())
+        if of_session:
             message = session_message(entry.event)
-            for follower in followers:
+            for follower in of_session:
                 follower.put(message)
-        followers = self._by_owner[None] | self._by_owner.get(entry.owner, set())
-        if followers:
+        of_owner = self._by_owner[None] | self._by_owner.get(entry.owner, set())
+        if of_owner:
             message = log_message(entry)
-            for follower in followers:
+            for follower in of_owner:
                 follower.put(message)
         self._delivery_seconds.observe(max(0.0, (datetime.now(UTC) - entry.event.time).total_seconds()))
+        note_delivery(entry.event.traceparent, entry.event.time.timestamp(), len(of_session) + len(of_owner))
 
     @contextmanager
     def subscribe(self, session_id: str) -> Iterator[Subscription]:

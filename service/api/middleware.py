@@ -11,6 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.telemetry import ApiMetrics
+from service.tracing import current_traceparent, hide_query
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = structlog.get_logger(__name__)
@@ -38,12 +39,16 @@ class Observe:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
+                if (traceparent := current_traceparent()) is not None:
+                    headers["traceparent"] = traceparent
                 status = message["status"]
                 streamed = headers.get("content-type", "").startswith("text/event-stream")
             elif message["type"] == "websocket.accept":
                 status, streamed = 101, True
             await send(message)
 
+        if scope.get("query_string"):
+            hide_query()
         started_s = time.perf_counter()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:

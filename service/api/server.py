@@ -12,6 +12,7 @@ from service.access.scopes import Scope
 from service.api.app import create_app
 from service.api.http_protocol import GuardedProtocol
 from service.settings import Settings
+from service.tracing import configure_tracing
 
 GRACE_S = 2
 OWN_KEY_ID = "0" * 16
@@ -26,6 +27,9 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, settings: Settings) -> None:
+        """Raises TracingUnavailable."""
+        if settings.traces:
+            configure_tracing("cake-server")
         self.own_key, known = new_key(
             "this server",
             [Scope.SESSIONS_READ, Scope.SESSIONS_WRITE],

@@ -32,6 +32,7 @@ from service.settings import Settings
 from service.sources import SourceForbidden, check_url
 from service.store.base import SessionRecord, WebhookTarget
 from service.store.keys import STORAGE_RETRY_AFTER_S
+from service.tracing import current_traceparent
 from service.uploads import MAX_OPTIONS_BYTES, receive_upload, too_large
 from service.webhooks.signature import new_secret
 
@@ -218,6 +219,7 @@ def _new_record(
         cost_steps_per_s=model.sample_hz if asked.pace == "realtime" else settings.fast_session_steps_per_s,
         created_at=datetime.now(UTC),
         name=asked.name,
+        traceparent=current_traceparent(),
         webhook=None if asked.webhook is None else _webhook(asked.webhook, settings),
     )
 

@@ -60,6 +60,8 @@ class SessionRecord(BaseModel):
     upload_bytes: int = 0
     """Size of the uploaded video, 0 for other sources."""
     name: str | None = None
+    traceparent: str | None = None
+    """W3C trace context of the request that submitted it."""
     webhook: WebhookTarget | None = None
     state: SessionState = "queued"
     code: FailureCode | None = None
