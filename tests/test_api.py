@@ -174,6 +174,7 @@ async def test_the_openapi_description_is_complete(server: Running) -> None:
         "/v1/models",
         "/livez",
         "/readyz",
+        "/readyz/store",
         "/metrics",
     }
     for operation in operations.values():
