@@ -1,7 +1,6 @@
 """Uploaded videos and snapshots: in the data folder, or in a bucket that servers and workers of many machines share."""
 
 import asyncio
-import uuid
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -41,22 +40,24 @@ class Blobs:
             raise _unavailable(error) from error
         await asyncio.to_thread(arrived.unlink)
 
-    async def fetch_upload(self, session_id: str) -> Path:
-        """Where a decoder finds the video: in a folder it lies there, from a bucket it is fetched once.
+    def upload_path(self, session_id: str, token: int) -> Path:
+        """Where a decoder finds the video once it is fetched. `token` sets two claims of one session apart."""
+        return self._uploads / (f"{session_id}.{token}" if self._is_remote else session_id)
+
+    async def fetch_upload(self, session_id: str, token: int) -> None:
+        """Let the video be at `upload_path`, until it is forgotten: in a folder it lies there anyhow.
 
         Raises FileNotFoundError, StoreUnavailable, StorageFull.
         """
-        path = self._uploads / session_id
-        if not self._is_remote or path.exists():
-            return path
-        arriving = path.with_suffix(f".{uuid.uuid4().hex}.part")
+        if not self._is_remote:
+            return
+        path = self.upload_path(session_id, token)
         try:
-            with await asyncio.to_thread(arriving.open, "xb") as file:
+            with await asyncio.to_thread(path.open, "wb") as file:
                 await self._read_into(file, session_id)
-            arriving.rename(path)
-        finally:
-            arriving.unlink(missing_ok=True)
-        return path
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     async def _read_into(self, file: BinaryIO, session_id: str) -> None:
         try:
@@ -68,10 +69,10 @@ class Blobs:
         except (BaseError, OSError) as error:
             raise _unavailable(error) from error
 
-    def forget_upload(self, session_id: str) -> None:
+    def forget_upload(self, session_id: str, token: int) -> None:
         """Remove what `fetch_upload` had to fetch. Idempotent."""
         if self._is_remote:
-            (self._uploads / session_id).unlink(missing_ok=True)
+            self.upload_path(session_id, token).unlink(missing_ok=True)
 
     async def put_snapshot(self, session_id: str, jpeg: bytes) -> None:
         """Replace the latest picture, whole. Raises StoreUnavailable."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from model.config import ModelConfig
+from service.blobs import Blobs
 from service.decode_messages import DecodeRequest
 from service.decoder_process import DecodedFrame, Decoder, start_decoder
 from service.outcome import SourceFailure
@@ -21,11 +22,14 @@ from service.store.base import SessionRecord
 class SourceOpener:
     """Of one session, as its worker sees it."""
 
-    def __init__(self, record: SessionRecord, config: ModelConfig, settings: Settings, gate: PushGate) -> None:
+    def __init__(
+        self, record: SessionRecord, config: ModelConfig, settings: Settings, gate: PushGate, blobs: Blobs
+    ) -> None:
         self._record = record
         self._config = config
         self._settings = settings
         self._gate = gate
+        self._blobs = blobs
         self._decoder: Decoder | None = None
         self._is_halted = False
         # The moment that is media time 0 of a live source, and that of the newest frame of any.
@@ -87,7 +91,7 @@ class SourceOpener:
         return time.monotonic() - self._newest_s
 
     def _request(self, after_s: float | None) -> DecodeRequest:
-        upload = self._settings.uploads_dir / self._record.id
+        upload = self._blobs.upload_path(self._record.id, self._record.token)
         source = openable(self._record.source, upload, self._settings.address_policy, self._settings.authorities)
         starts_at_s = 0.0
         if source.address is None and self._record.pace == "fast" and after_s is not None:

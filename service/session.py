@@ -59,7 +59,7 @@ class Session:
         version = engine.version(record.model)
         self._journal = Journal(record.model_copy(update={"model_version": version}), store, metrics)
         self._detection: Detection | None = None
-        self._opener = SourceOpener(record, engine.config(record.model), settings, gate)
+        self._opener = SourceOpener(record, engine.config(record.model), settings, gate, blobs)
         self._blobs = blobs
         self._snapshots = SnapshotKeeper(blobs, record.id)
         self._halting: Literal["stop", "hand_over"] | None = None
@@ -120,7 +120,7 @@ class Session:
         finally:
             await self._commits.close()
             await self._snapshots.close()
-            self._blobs.forget_upload(self.record.id)
+            self._blobs.forget_upload(self.record.id, self.record.token)
             if self._detection is not None:
                 self._detection.close()
 
@@ -130,7 +130,7 @@ class Session:
             self._detection = await self._resumed()
             await self._commits.settle(None)
             if self.record.source.kind == "upload":
-                await self._patiently(lambda: self._blobs.fetch_upload(self.record.id))
+                await self._patiently(lambda: self._blobs.fetch_upload(self.record.id, self.record.token))
             return await self._follow(self._detection)
         except (LeaseLost, ServiceError):
             raise

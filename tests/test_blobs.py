@@ -32,6 +32,10 @@ def blobs_at(folder: Path, url: str | None) -> Blobs:
     return Blobs(url, folder)
 
 
+def is_empty(folder: Path) -> bool:
+    return not any((folder / "uploads").iterdir())
+
+
 async def arrived(blobs: Blobs, folder: Path, content: bytes) -> None:
     path = folder / "uploads" / "a.part"
     path.write_bytes(content)
@@ -42,15 +46,16 @@ async def arrived(blobs: Blobs, folder: Path, content: bytes) -> None:
 async def test_an_upload_is_found_by_whoever_shares_the_place(url: str | None, tmp_path: Path) -> None:
     server = blobs_at(tmp_path / "server", url)
     await arrived(server, tmp_path / "server", LARGE)
-    here = tmp_path / ("server" if url is None else "worker")
-    worker = server if url is None else blobs_at(here, url)
-    assert (await worker.fetch_upload("a")).read_bytes() == LARGE
-    assert (await worker.fetch_upload("a")).read_bytes() == LARGE
-    worker.forget_upload("a")
-    assert (await worker.fetch_upload("a")).read_bytes() == LARGE
+    worker = server if url is None else blobs_at(tmp_path / "worker", url)
+    for token in (1, 2):
+        await worker.fetch_upload("a", token)
+        assert worker.upload_path("a", token).read_bytes() == LARGE
+    worker.forget_upload("a", 1)
+    assert worker.upload_path("a", 2).read_bytes() == LARGE
+    worker.forget_upload("a", 2)
     await server.delete("a")
-    worker.forget_upload("a")
-    assert list((here / "uploads").iterdir()) == []
+    assert is_empty(tmp_path / "server")
+    assert url is None or is_empty(tmp_path / "worker")
 
 
 async def test_a_snapshot_is_replaced_and_goes_with_its_session(url: str | None, tmp_path: Path) -> None:
@@ -70,18 +75,18 @@ async def test_a_bucket_holds_what_it_should_under_its_prefix(bucket: Bucket, tm
     await blobs.put_snapshot("a", b"jpeg")
     assert bucket.names() == ["cake/snapshots/a.jpg", "cake/uploads/a"]
     with pytest.raises(FileNotFoundError):
-        await blobs.fetch_upload("b")
-    assert list((tmp_path / "uploads").iterdir()) == []
+        await blobs.fetch_upload("b", 1)
+    assert is_empty(tmp_path)
 
 
 async def test_a_bucket_that_is_away_is_reported_in_time(bucket: Bucket, tmp_path: Path) -> None:
     blobs = blobs_at(tmp_path, bucket.url)
     await arrived(blobs, tmp_path, b"video")
     bucket.stop()
-    for call in (blobs.fetch_upload("a"), blobs.put_snapshot("a", b""), blobs.snapshot("a"), blobs.delete("a")):
+    for call in (blobs.fetch_upload("a", 1), blobs.put_snapshot("a", b""), blobs.snapshot("a"), blobs.delete("a")):
         with pytest.raises(StoreUnavailable):
             await asyncio.wait_for(call, timeout=20)
-    assert list((tmp_path / "uploads").iterdir()) == []
+    assert is_empty(tmp_path)
 
 
 @pytest.mark.parametrize("url", ["videos", "s4://videos", "ftp://host/videos", ""])

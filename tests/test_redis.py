@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -191,4 +192,9 @@ async def test_a_session_goes_its_way_whatever_redis_it_is(kind: str, tmp_path: 
         await store.wait_log("0", timeout_s=1)
         assert len(await store.read_log(after="0")) == 2
         assert (await store.load()).workers == 1
+        now = datetime.now(UTC)
+        await store.add_ticket("digest", "key", now=now, expires_at=now + timedelta(seconds=30))
+        assert await store.redeem_ticket("digest", now=now) == "key"
+        assert await store.list_keys() == []
+        assert await store.due_webhooks(now_unix_s=1.0, limit=1) == []
         await store.close()

@@ -41,8 +41,9 @@ class Scripts:
 
     async def run(self, name: str, *arguments: Argument) -> Any:
         """What the script `name` answers. Raises StoreUnavailable, StorageFull."""
-        script = self._scripts.setdefault(name, self._client.register_script(_text(name)))
-        return await translated(script(keys=[PREFIX], args=arguments))
+        if name not in self._scripts:
+            self._scripts[name] = self._client.register_script(_text(name))
+        return await translated(self._scripts[name](keys=[PREFIX], args=arguments))
 
 
 async def translated(answer: Awaitable[Any]) -> Any:
