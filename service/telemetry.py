@@ -145,6 +145,12 @@ class WorkerMetrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self.capacity = Gauge(
+            "cake_worker_capacity_steps_per_second",
+            "Detector steps per second that workers promise.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.running = Gauge(
             "cake_worker_sessions", "Sessions that workers run.", registry=registry, multiprocess_mode="livesum"
         )

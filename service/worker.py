@@ -80,6 +80,7 @@ class Worker:
         """Work until `stop`, then let every session commit where it stands and release them all."""
         if not await self._register_unless(stop):
             return
+        self._metrics.capacity.set(self._info.capacity_steps_per_s)
         _log.info("worker ready", worker=self._info.id, capacity_steps_per_s=self._info.capacity_steps_per_s)
         async with asyncio.TaskGroup() as group:
             renewing = group.create_task(self._renew_for_ever())
