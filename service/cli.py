@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from contextlib import ExitStack
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, NoReturn, Self
@@ -17,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from model import cli as model_cli
+from service.bench_cli import bench
 from service.keys_cli import keys_app
 
 if TYPE_CHECKING:
@@ -35,17 +34,6 @@ app = typer.Typer(
 )
 SERVE = "Serve"
 app.add_typer(keys_app, name="keys", rich_help_panel=SERVE)
-
-
-class Part(StrEnum):
-    """What `cake bench` measures."""
-
-    MODELS = "models"
-    DECODE = "decode"
-    SERVICE = "service"
-    LOAD = "load"
-    CROWD = "crowd"
-    STORE = "store"
 
 
 def _fail(sentence: str, status: int) -> NoReturn:
@@ -245,54 +233,7 @@ class _Progress:
         self._bars.update(self._task, completed=done_s)
 
 
-@app.command(rich_help_panel=model_cli.HERE)
-def bench(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
-    only: Annotated[list[Part] | None, typer.Option(help="Measure this part; may be repeated. Else all.")] = None,
-    model: Annotated[str, typer.Option(help="Name or folder of the model that the service runs.")] = "mocap",
-    sample: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="Video of the live session. Else a made one.")
-    ] = None,
-    quick: Annotated[bool, typer.Option(help="Only show that it works: the figures mean nothing.")] = False,
-) -> None:
-    """Measure models, decoding and the service on this machine, each on one thread. Leave it idle meanwhile.
-
-    Rates are per second of processor time, the median of several rounds. Takes about fifteen minutes, of which
-    `load` ten. `store` measures the store that CAKE_STORE_URL names, else a new SQLite file.
-    """
-    from model.checkpoint import CheckpointInvalid, CheckpointNotFound
-    from model.video import VideoError
-    from service.bench.run import run, tables
-    from service.bench.server import ServerFailedError
-    from service.errors import ServiceError
-
-    # Unlike its default, an exception lets the server that is being measured be stopped.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-
-    def on_stage(text: str) -> None:
-        typer.echo(f"measuring {text} …", err=True)
-
-    store_url = _settings().store_url
-    try:
-        report = run(
-            only or list(Part), quick=quick, model=model, sample=sample, store_url=store_url, on_stage=on_stage
-        )
-    except (CheckpointNotFound, CheckpointInvalid) as error:
-        _fail(str(error), MISUSED)
-    except VideoError as error:
-        _fail(error.detail, FAILED)
-    except ServerFailedError as error:
-        _fail(str(error), FAILED)
-    except ServiceError as error:
-        _fail(error.detail, FAILED)
-    if as_json:
-        typer.echo(json.dumps(report))
-        return
-    console = Console()
-    for table in tables(report):
-        console.print(table)
-
-
+app.command(rich_help_panel=model_cli.HERE)(bench)
 model_cli.mount(app)
 
 if __name__ == "__main__":

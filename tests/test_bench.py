@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_videos import numbered_picture, write_video
+from PIL import Image
 from redis_server import RedisServer
 from tiny_model import tiny_model
 from typer.testing import CliRunner
@@ -22,6 +24,7 @@ from service.bench.clips import GREY, write_moving, write_scaled
 from service.bench.footprint import footprint
 from service.bench.load import Load, search
 from service.bench.models import Effort, measure_model
+from service.bench.plot import write_plot
 from service.bench.run import Report
 from service.cli import app
 
@@ -224,6 +227,22 @@ def test_the_store_is_measured_and_left_as_it_was(
     with shared_redis.client() as client:
         left = {key.decode() for key in client.keys("*")}
     assert not {key for key in left if "session:" in key or "events:" in key or "checkpoint:" in key}
-    status, out, _ = bench("--only", "store")
+
+
+def size_of(picture: Path) -> tuple[int, int]:
+    with Image.open(picture) as image:
+        return image.size
+
+
+def test_what_was_found_is_shown_and_drawn(tmp_path: Path) -> None:
+    picture = tmp_path / "new" / "bench.png"
+    status, out, _ = bench("--only", "store", "--plot", str(picture))
     assert status == 0
     assert "commits/s" in out
+    width, height = size_of(picture)
+    assert width > 2 * height
+    loads = [asdict(Load(n, 20.0 * n, 60.0 * n, 90.0 * n, 100, 1.0, 0.1 * n, 600.0, n < 8)) for n in (2, 4, 8)]
+    crowd = [{"clients": n, "p50_ms": 1.0, "p95_ms": 2.0, "memory_mb": 600.0} for n in (1, 10)]
+    found = {"load": {"720p": {"loads": loads}, "360p": {"loads": loads}}, "crowd": crowd, "machine": {"cpu": "a cpu"}}
+    write_plot(found, tmp_path / "all.png")
+    assert size_of(tmp_path / "all.png") == (width, 3 * height)
