@@ -37,7 +37,7 @@ from service.worker_http import open_worker_http
 CLAIM_EVERY_S = 0.1
 # A stop request is seen at a renewal: often enough for it to take effect within 2 s.
 RENEW_EVERY_S = 0.5
-REGISTER_AGAIN_S = 1.0
+STORE_AGAIN_S = 1.0
 # More at once would not be faster, as the gain of larger batches ends there; the others wait.
 MAX_FAST_SESSIONS = 8
 # Of the measured steps per second: the rest is for decoders, commits and bursts.
@@ -105,12 +105,17 @@ class Worker:
             except ServiceError as error:
                 _log.warning("worker not registered", worker=self._info.id, error=error.detail)
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), REGISTER_AGAIN_S)
+                await asyncio.wait_for(stop.wait(), STORE_AGAIN_S)
         return False
 
     async def _claim_for_ever(self, sessions: asyncio.TaskGroup) -> None:
         while True:
-            record = await self._claim()
+            try:
+                record = await self._claim()
+            except ServiceError as error:
+                _log.warning("no session claimed", error=error.detail)
+                await asyncio.sleep(STORE_AGAIN_S)
+                continue
             if record is None:
                 await asyncio.sleep(CLAIM_EVERY_S)
             else:
@@ -121,7 +126,7 @@ class Worker:
                 sessions.create_task(self._run_session(session))
 
     async def _claim(self) -> SessionRecord | None:
-        """The next session that fits, if any."""
+        """The next session that fits, if any. Raises ServiceError."""
         running = [session.record for session in self._sessions.values()]
         if len(running) >= self._settings.worker_max_sessions:
             return None
@@ -129,13 +134,9 @@ class Worker:
         if room_steps_per_s < self._settings.fast_session_steps_per_s:
             return None
         no_more_fast = sum(record.pace == "fast" for record in running) >= MAX_FAST_SESSIONS
-        try:
-            return await self._store.claim_session(
-                self._info.id, room_steps_per_s=room_steps_per_s, pace="realtime" if no_more_fast else None
-            )
-        except ServiceError as error:
-            _log.warning("no session claimed", error=error.detail)
-            return None
+        return await self._store.claim_session(
+            self._info.id, room_steps_per_s=room_steps_per_s, pace="realtime" if no_more_fast else None
+        )
 
     async def _run_session(self, session: Session) -> None:
         self._metrics.running.set(len(self._sessions))

@@ -17,6 +17,7 @@ from service.webhooks.outbox import Webhook, retry_at
 from service.webhooks.signature import signed_headers
 
 LOOK_EVERY_S = 0.25
+STORE_AGAIN_S = 1.0
 AT_ONCE = 8
 EVENTS_AT_ONCE = 50
 WITHIN_S = 15.0
@@ -43,16 +44,18 @@ class Deliverer:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            if not await self.deliver_due():
+            try:
+                posted = await self.deliver_due()
+            except ServiceError as error:
+                _log.warning("webhooks wait for the store", error=error.detail)
+                await asyncio.sleep(STORE_AGAIN_S)
+                continue
+            if not posted:
                 await asyncio.sleep(LOOK_EVERY_S)
 
     async def deliver_due(self) -> bool:
-        """One round for up to AT_ONCE sessions; whether anything was posted."""
-        try:
-            due = await self._store.due_webhooks(now_unix_s=self._clock(), limit=AT_ONCE)
-        except ServiceError as error:
-            _log.warning("webhooks wait for the store", error=error.detail)
-            return False
+        """One round for up to AT_ONCE sessions; whether anything was posted. Raises ServiceError."""
+        due = await self._store.due_webhooks(now_unix_s=self._clock(), limit=AT_ONCE)
         async with asyncio.TaskGroup() as group:
             rounds = [group.create_task(self._deliver(webhook)) for webhook in due]
         return any(done.result() for done in rounds)
