@@ -1,7 +1,6 @@
 """A real Redis on a free port of 127.0.0.1."""
 
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ConnectionError  # noqa: A004 - the names that redis gives them
 from redis.retry import Retry
+from running_server import free_port
 
 
 class RedisServer:
@@ -23,9 +23,7 @@ class RedisServer:
         self._options = options
         self._sentinel = sentinel
         self._certificate = certificate
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -90,8 +88,8 @@ def redis_server(
 ) -> Iterator[RedisServer]:
     """Running; `options` are of the command redis-server. A certificate's file holds its key, too."""
     server = RedisServer(folder, *options, sentinel=sentinel, certificate=certificate)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.stop()
@@ -104,7 +102,7 @@ def redis_of(kind: str, folder: Path) -> Iterator[str]:
         with redis_server(folder, "--requirepass", "p@ss") as server:
             yield f"redis://default:p%40ss@127.0.0.1:{server.port}/0"
     elif kind == "cluster":
-        with redis_server(folder, "--cluster-enabled", "yes") as server:
+        with redis_server(folder, "--cluster-enabled", "yes", "--cluster-port", str(free_port())) as server:
             with server.client() as client:
                 client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
                 while b"cluster_state:ok" not in client.execute_command("CLUSTER", "INFO"):
