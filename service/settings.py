@@ -109,6 +109,12 @@ class Settings(BaseSettings):
     decoder_max_cpu_s: int = Field(
         default=6 * 3600, gt=0, description="Processor time of a decoder; it then starts again where it was."
     )
+    keep_ended_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Delete sessions that ended so long ago, with all that belongs to them; by default never."
+        " Less than a day cuts webhooks short that are still tried.",
+    )
     deliver_webhooks: bool = Field(default=True, description="Whether this server posts events to webhooks.")
     snapshot_hz: float = Field(default=2.0, ge=0, le=5, description="Snapshots written per second and session.")
     scores_keep_s: float = Field(default=3600.0, gt=0, description="Media time of scores kept for each session.")

@@ -1,6 +1,7 @@
 """The contract of a store: sessions, their events, scores and the common log."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from store_kit import (
@@ -124,6 +125,19 @@ async def test_only_ended_sessions_can_be_deleted_and_take_everything_with_them(
     with pytest.raises(NotFound):
         await store.get_session(session.id)
     assert await store.read_log(after="0") == []
+
+
+async def test_sessions_that_ended_before_a_moment_are_found(store: Store) -> None:
+    first, second, running = await queue(store), await queue(store), await queue(store)
+    for session in (first, second):
+        await store.request_stop(session.id)
+    later, earlier = (datetime.now(UTC) + timedelta(seconds=sign * 5) for sign in (1, -1))
+    assert await store.ended_before(earlier, limit=10) == []
+    assert set(await store.ended_before(later, limit=10)) == {first.id, second.id}
+    assert len(await store.ended_before(later, limit=1)) == 1
+    await store.delete_session(first.id)
+    assert await store.ended_before(later, limit=10) == [second.id]
+    assert (await store.get_session(running.id)).state == "queued"
 
 
 async def test_the_common_log_holds_all_sessions_in_order_and_its_cursor_only_grows(store: Store) -> None:

@@ -23,6 +23,7 @@ from service.api.middleware import Observe
 from service.api.openapi import DESCRIPTION, describe
 from service.api.problems import add_handlers
 from service.blobs import Blobs
+from service.retention import Retention
 from service.settings import Settings
 from service.store import open_store
 from service.supervisor import Supervisor, lock_folder
@@ -60,6 +61,8 @@ def create_app(settings: Settings, own_key: ApiKey) -> FastAPI:
             if settings.deliver_webhooks:
                 pool = await stack.enter_async_context(open_pool(settings.address_policy))
                 await stack.enter_async_context(_running(Deliverer(store, pool, metrics.webhook_deliveries).run()))
+            if settings.keep_ended_s is not None:
+                await stack.enter_async_context(_running(Retention(store, blobs, settings.keep_ended_s).run()))
             await stack.enter_async_context(_running(Supervisor(settings, store, metrics.worker_restarts).run()))
             yield
 

@@ -185,6 +185,9 @@ class Store(KeyStore, Outbox, Protocol):
     async def request_stop(self, session_id: str) -> SessionRecord:
         """Ask the owner to stop it; without a live owner it is `stopped` at once. An ended session stays as it is."""
 
+    async def ended_before(self, moment: datetime, *, limit: int) -> list[str]:
+        """Ids of sessions that ended before, the longest ago first; good to a second."""
+
     async def delete_session(self, session_id: str) -> None:
         """Remove an ended session with all that belongs to it. Raises InvalidRequest when it has not ended."""
 

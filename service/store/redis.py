@@ -91,6 +91,9 @@ class RedisStore:
     async def request_stop(self, session_id: str) -> SessionRecord:
         return await self._sessions.stop(session_id, now=self._now)
 
+    async def ended_before(self, moment: datetime, *, limit: int) -> list[str]:
+        return await self._sessions.ended_before(moment, limit)
+
     async def delete_session(self, session_id: str) -> None:
         await self._sessions.delete(session_id)
 

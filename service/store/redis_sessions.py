@@ -110,6 +110,10 @@ class RedisSessions:
             raise refusals.unknown_session()
         return await self.get(session_id)
 
+    async def ended_before(self, moment: datetime, limit: int) -> list[str]:
+        due = self._client.zrangebyscore(key("ended"), "-inf", f"({moment.timestamp()}", start=0, num=limit)
+        return [session_id.decode() for session_id in await translated(due)]
+
     async def delete(self, session_id: str) -> None:
         status = await self._scripts.run("delete", session_id)
         if status == b"unknown":

@@ -76,6 +76,9 @@ class SqliteStore:
             lambda db: sqlite_sessions.stop(db, session_id, now=self._clock(), time=datetime.now(UTC))
         )
 
+    async def ended_before(self, moment: datetime, *, limit: int) -> list[str]:
+        return await self._reader.read(lambda db: sqlite_sessions.ended_before(db, moment, limit))
+
     async def delete_session(self, session_id: str) -> None:
         await self._writer.write(lambda db: sqlite_sessions.delete(db, session_id))
 

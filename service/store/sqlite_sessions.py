@@ -111,6 +111,15 @@ def stop(db: sqlite3.Connection, session_id: str, *, now: float, time: datetime)
     return append(db, stopped, [state_event(record, "stopped", time=time)])
 
 
+def ended_before(db: sqlite3.Connection, moment: datetime, limit: int) -> list[str]:
+    rows = db.execute(
+        "SELECT id, julianday(json_extract(record, '$.ended_at')) day FROM sessions"
+        " WHERE ended AND day < julianday(?) ORDER BY day LIMIT ?",
+        (moment.isoformat(), limit),
+    )
+    return [row["id"] for row in rows]
+
+
 def delete(db: sqlite3.Connection, session_id: str) -> None:
     if not row_of(db, session_id)["ended"]:
         raise refusals.not_ended()

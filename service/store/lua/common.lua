@@ -102,6 +102,7 @@ local function finish(id)
   redis.call('SREM', P .. 'stops', id)
   redis.call('DEL', P .. 'checkpoint:' .. id)
   redis.call('HSET', session_key(id), '_ended', '1', '_worker', '')
+  redis.call('ZADD', P .. 'ended', redis.call('TIME')[1], id)
 end
 
 -- The worker is gone: whoever has room may take its sessions. They stay pending in their queues.

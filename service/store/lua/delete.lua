@@ -15,6 +15,7 @@ if owner ~= '' then
   redis.call('HINCRBY', P .. 'usage:bytes', owner, -tonumber(field(id, '_bytes')))
 end
 redis.call('ZREM', P .. 'sessions', id)
+redis.call('ZREM', P .. 'ended', id)
 redis.call('ZREM', P .. 'sessions:state:' .. state, id)
 redis.call('HINCRBY', P .. 'states', state, -1)
 redis.call('HDEL', P .. 'idempotency', field(id, '_idempotency'))
