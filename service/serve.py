@@ -4,13 +4,13 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import httpx
 import structlog
 
 from service.api.server import Server
+from service.beside import beside
 from service.requests import SessionOptions
 from service.schemas import ENDED_STATES, Session, SessionPage
 
@@ -34,13 +34,8 @@ async def serve(
     server: Server, listener: socket.socket, *, sample: Path | None, on_started: Callable[[str], None]
 ) -> None:
     """Serve until SIGTERM or SIGINT. `on_started` gets the page's address; `sample` then plays as a camera would."""
-    following = asyncio.create_task(_after_start(server, page_url(listener), sample, on_started))
-    try:
+    async with beside(_after_start(server, page_url(listener), sample, on_started)):
         await server.serve(sockets=[listener])
-    finally:
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
 
 
 async def _after_start(server: Server, url: str, sample: Path | None, on_started: Callable[[str], None]) -> None:

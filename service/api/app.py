@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import structlog
@@ -22,6 +22,7 @@ from service.api.feed import Feed
 from service.api.middleware import Observe
 from service.api.openapi import DESCRIPTION, describe
 from service.api.problems import add_handlers
+from service.beside import beside
 from service.blobs import Blobs
 from service.retention import Retention
 from service.settings import Settings
@@ -98,14 +99,9 @@ def create_app(settings: Settings, own_key: ApiKey) -> FastAPI:
 @asynccontextmanager
 async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """Work that goes on for ever beside the requests. Should it fail, the server ends: half of it is no use."""
-    task = asyncio.create_task(work)
-    task.add_done_callback(_end_server_after_failure)
-    try:
+    async with beside(work) as task:
+        task.add_done_callback(_end_server_after_failure)
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def _end_server_after_failure(task: asyncio.Task[None]) -> None:

@@ -3,13 +3,13 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from service.bench.ages import percentiles_ms
+from service.beside import beside
 from service.schemas import ActionStartEvent, Latency, ModelInfo, PushSource
 from service.store import open_store
 from service.store.base import Checkpoint, ScoreRow, SessionRecord, SessionUpdate, Store, WorkerInfo, state_event
@@ -49,8 +49,8 @@ async def measure_store(url: str | None, folder: Path, committers: int, duration
         await store.register_worker(WorkerInfo(worker_id, 1e6, (info,)))
         sessions = [await _claimed(store, worker_id) for _ in range(committers)]
         commits_s, heard_s = list[float](), list[float]()
-        async with _meanwhile(_renew(store, worker_id)):
-            async with _meanwhile(_listen(reader, heard_s)):
+        async with beside(_renew(store, worker_id)):
+            async with beside(_listen(reader, heard_s)):
                 rate = await _commit_all(store, sessions, duration_s, commits_s)
             checkpoint = Checkpoint(0.0, bytes(CHECKPOINT_BYTES), {}, 0)
             heavy = await _commit_all(store, sessions[:CHECKPOINTERS], duration_s / 4, [], checkpoint)
@@ -133,17 +133,6 @@ def _start(session: SessionRecord, media_s: float) -> ActionStartEvent:
         start_s=media_s,
         latency_s=Latency(decode=0.0, queue=0.0, infer=0.0, total=0.0),
     )
-
-
-@asynccontextmanager
-async def _meanwhile(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _renew(store: Store, worker_id: str) -> None:

@@ -5,11 +5,12 @@ import hmac
 import secrets
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import structlog
 
 from model.container import VideoError
+from service.beside import beside
 from service.push.wire import ACCEPTED, MAX_HELLO_BYTES, NOT_WAITING, Hello, PushAddress
 
 HELLO_WITHIN_S = 5.0
@@ -30,13 +31,8 @@ async def open_gate(host: str = "127.0.0.1", port: int = 0, *, address: str | No
     with socket.create_server((host, port), family=family) as listener:
         listener.setblocking(False)
         gate = PushGate(listener, address or host)
-        admitting = asyncio.create_task(gate.admit_for_ever())
-        try:
+        async with beside(gate.admit_for_ever()):
             yield gate
-        finally:
-            admitting.cancel()
-            with suppress(asyncio.CancelledError):
-                await admitting
 
 
 class PushGate:
