@@ -42,7 +42,7 @@ class RedisLog:
         scores: Sequence[ScoreRow],
     ) -> None:
         state = None if update is None else update.state
-        refusals.require_end_event(state, list(events))
+        refusals.require_end_event(state, events)
         events_max, log_max = self._retention
         oldest_s = events[-1].decided_s - self._events_keep_s if events else 0.0
         status = await self._scripts.run(

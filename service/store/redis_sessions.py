@@ -5,12 +5,11 @@ from datetime import UTC, datetime
 from service.access.keys import Limits
 from service.schemas import EVENT, SessionState
 from service.store import refusals
-from service.store.base import LEASE_S, SessionRecord, state_event
+from service.store.base import LEASE_S, SessionRecord, SessionUpdate, state_event
 from service.store.redis_connect import Client
 from service.store.redis_records import Argument, fields_of, record_of, stream_id
 from service.store.redis_scripts import Scripts, key, translated
 
-PAGE = 200
 # Capacity is counted in whole thousandths of a step per second: sums of them are exact.
 MILLI = 1000
 
@@ -77,7 +76,7 @@ class RedisSessions:
         newest = "+inf" if before is None else f"({int(before)}"
         while len(found) <= limit:
             rows = await translated(
-                self._client.zrevrangebyscore(index, newest, "-inf", start=0, num=PAGE, withscores=True)
+                self._client.zrevrangebyscore(index, newest, "-inf", start=0, num=limit + 1, withscores=True)
             )
             if not rows:
                 break
@@ -100,11 +99,11 @@ class RedisSessions:
         while status == b"moved":
             record, time = await self.get(session_id), datetime.now(UTC)
             event = state_event(record, "stopped", time=time)
-            ended_at = record.model_copy(update={"ended_at": time}).model_dump_json(include={"ended_at"})
             status = await self._scripts.run(
                 "stop",
-                *(now, LEASE_S, session_id, f'"{record.last_event_id}"', ended_at.partition(":")[2][:-1]),
+                *(now, LEASE_S, session_id, f'"{record.last_event_id}"'),
                 *(stream_id(event.id), event.id, EVENT.dump_json(event), *self._retention),
+                *fields_of(SessionUpdate(state="stopped", ended_at=time)),
             )
         if status == b"unknown":
             raise refusals.unknown_session()

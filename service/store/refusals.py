@@ -1,5 +1,7 @@
 """Why a store refuses a session, in the same words whichever store it is."""
 
+from collections.abc import Sequence
+
 from service.access.keys import Limits
 from service.errors import IdempotencyConflict, InvalidRequest, NotFound, OverCapacity, SessionLimit, StorageLimit
 from service.schemas import ENDED_STATES, Event, SessionState
@@ -56,7 +58,7 @@ def too_many_wait(queued: int) -> OverCapacity:
     return OverCapacity(f"{queued} sessions wait already; try again later.", retry_after_s=RETRY_AFTER_S)
 
 
-def require_end_event(state: SessionState | None, events: list[Event]) -> None:
+def require_end_event(state: SessionState | None, events: Sequence[Event]) -> None:
     """Raises ValueError when an update ends a session and does not say so."""
     said = (event.type == "session.state" and event.state == state for event in events)
     if state in ENDED_STATES and not any(said):

@@ -28,7 +28,7 @@ def commit(
     record = SessionRecord.model_validate_json(row["record"])
     if update is not None:
         record = record.model_copy(update={name: getattr(update, name) for name in update.model_fields_set})
-    refusals.require_end_event(record.state, list(events))
+    refusals.require_end_event(record.state, events)
     append(db, record, list(events))
     _append_scores(db, session_id, scores, scores_keep_s)
     if record.state in ENDED_STATES:

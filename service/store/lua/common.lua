@@ -44,7 +44,7 @@ local function live_workers(now, lease_s)
   return redis.call('ZRANGEBYSCORE', P .. 'leases', '(' .. now, now + lease_s)
 end
 
--- What was waiting for a worker or is at one: its entry in the queue and its owner.
+-- Of a session's hash; nil if it is not there. Those with an underscore are the store's own.
 local function field(id, name)
   return redis.call('HGET', session_key(id), name) or nil
 end
@@ -114,6 +114,13 @@ local function orphan_sessions(worker)
     redis.call('ZADD', P .. ORPHANS, field(id, '_n'), id)
   end
   redis.call('DEL', worker_key(worker) .. ':sessions')
+end
+
+-- Whoever delivers webhooks is heard of: nobody else takes over for a while.
+local function keep_delivering(deliverer, patience_s)
+  if redis.call('GET', P .. 'deliverer') == deliverer then
+    redis.call('PEXPIRE', P .. 'deliverer', patience_s * 1000)
+  end
 end
 
 local function forget_worker(worker)

@@ -1,8 +1,6 @@
 -- The receiver has taken an event. A session without a webhook was deleted.
-local deliverer, patience_s, id, event_id, is_last = take(), take_number(), take(), take(), take()
-if redis.call('GET', P .. 'deliverer') == deliverer then
-  redis.call('PEXPIRE', P .. 'deliverer', patience_s * 1000)
-end
+keep_delivering(take(), take_number())
+local id, event_id, is_last = take(), take(), take()
 local key = P .. 'webhook:' .. id
 if redis.call('EXISTS', key) == 0 then
   return 'unknown'

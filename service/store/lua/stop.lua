@@ -1,7 +1,7 @@
 -- Leave the stop to the live owner, or end the session here. Answers 'unknown', 'ended', 'asked', 'stopped', or
 -- 'moved' when the session has gone on since its last event was read.
 local now, lease_s = take_now(), take_number()
-local id, last_event_id, ended_at = take(), take(), take()
+local id, last_event_id = take(), take()
 local stream_id, event_id, event, events_max, log_max = take(), take(), take(), take(), take()
 if redis.call('EXISTS', session_key(id)) == 0 then
   return 'unknown'
@@ -18,7 +18,9 @@ if field(id, 'last_event_id') ~= last_event_id then
   return 'moved'
 end
 redis.call('HINCRBY', session_key(id), 'token', 1)
-redis.call('HSET', session_key(id), 'state', '"stopped"', 'ended_at', ended_at)
+while at < #ARGV do
+  redis.call('HSET', session_key(id), take(), take())
+end
 set_state(id, 'stopped')
 append_event(id, stream_id, event_id, event, events_max, log_max)
 finish(id)
