@@ -6,14 +6,14 @@ import json
 import signal
 import sys
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-FAILED, MISUSED = 1, 2
+from model.commands.terminal import require
+from service.terminal import FAILED, MISUSED, fail, read_settings
 
 
 class Part(StrEnum):
@@ -49,29 +49,28 @@ def bench(
     from service.bench.run import run, tables
     from service.bench.server import ServerFailedError
     from service.errors import ServiceError
-    from service.settings import Settings
 
-    if plot is not None and find_spec("matplotlib") is None:
-        _fail("--plot needs the extra `train`: pip install 'cake-served[train]'.", MISUSED)
+    if plot is not None:
+        require("cake bench --plot", "matplotlib", "matplotlib")
     # Unlike its default, an exception lets the server that is being measured be stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     def on_stage(text: str) -> None:
         typer.echo(f"measuring {text} …", err=True)
 
-    store_url = Settings().store_url
+    store_url = read_settings().store_url
     try:
         report = run(
             only or list(Part), quick=quick, model=model, sample=sample, store_url=store_url, on_stage=on_stage
         )
     except (CheckpointNotFound, CheckpointInvalid) as error:
-        _fail(str(error), MISUSED)
+        fail(str(error), MISUSED)
     except VideoError as error:
-        _fail(error.detail, FAILED)
+        fail(error.detail, FAILED)
     except ServerFailedError as error:
-        _fail(str(error), FAILED)
+        fail(str(error), FAILED)
     except ServiceError as error:
-        _fail(error.detail, FAILED)
+        fail(error.detail, FAILED)
     if plot is not None:
         from service.bench.plot import write_plot
 
@@ -82,9 +81,3 @@ def bench(
     console = Console()
     for table in tables(report):
         console.print(table)
-
-
-def _fail(sentence: str, status: int) -> NoReturn:
-    """End with one line on stderr."""
-    typer.echo(f"cake: {sentence}", err=True)
-    raise typer.Exit(status)

@@ -56,6 +56,7 @@ class Blobs:
             with await asyncio.to_thread(path.open, "wb") as file:
                 await self._read_into(file, session_id)
         except BaseException:
+            # Also when cancelled, so it must not await.
             path.unlink(missing_ok=True)
             raise
 

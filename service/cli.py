@@ -8,7 +8,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 from rich.console import Console
@@ -17,13 +17,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from model import cli as model_cli
 from service.bench_cli import bench
 from service.keys_cli import keys_app
+from service.terminal import FAILED, MISUSED, fail, read_settings
 
 if TYPE_CHECKING:
     from model.detector import Detector
     from model.video import Video
-    from service.settings import Settings
-
-FAILED, MISUSED = 1, 2
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,12 +32,6 @@ app = typer.Typer(
 )
 SERVE = "Serve"
 app.add_typer(keys_app, name="keys", rich_help_panel=SERVE)
-
-
-def _fail(sentence: str, status: int) -> NoReturn:
-    """End with one line on stderr."""
-    typer.echo(f"cake: {sentence}", err=True)
-    raise typer.Exit(status)
 
 
 @app.command(rich_help_panel=SERVE)
@@ -74,18 +66,18 @@ def serve(
     from service.telemetry import configure_logging
     from service.tracing import TracingUnavailable
 
-    settings = _settings(host=host, port=port, data_dir=data_dir, workers=workers)
+    settings = read_settings(host=host, port=port, data_dir=data_dir, workers=workers)
     configure_logging(settings.log_level, as_json=settings.log_json)
     try:
         check_store_url(settings.resolved_store_url)
         check_blob_url(settings.blob_url)
     except (StoreUrlInvalid, BlobUrlInvalid) as error:
-        _fail(str(error), MISUSED)
+        fail(str(error), MISUSED)
     try:
         listener = listen(settings.host, settings.port)
     except OSError as error:
         where = f"port {settings.port} of {settings.host}"
-        _fail(f"cannot listen on {where}: {error.strerror or error}. Choose another with --port.", FAILED)
+        fail(f"cannot listen on {where}: {error.strerror or error}. Choose another with --port.", FAILED)
     with listener:
         try:
             server = Server(settings)
@@ -93,9 +85,9 @@ def serve(
             with lock_folder(settings.data_dir):
                 asyncio.run(refuse_if_exposed(settings, listener))
         except (FolderInUse, Exposed, ServiceError, TracingUnavailable) as error:
-            _fail(str(error), FAILED)
+            fail(str(error), FAILED)
         except OSError as error:
-            _fail(f"cannot use the data folder {settings.data_dir}: {error.strerror}. Choose another.", FAILED)
+            fail(f"cannot use the data folder {settings.data_dir}: {error.strerror}. Choose another.", FAILED)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(server, listener, sample=sample, on_started=_say_where))
 
@@ -105,26 +97,10 @@ def _say_where(url: str) -> None:
     sys.stdout.flush()
 
 
-def _settings(**chosen: object) -> Settings:
-    """The environment's settings, with the options that were given in their place."""
-    from pydantic import ValidationError
-
-    from service.settings import Settings
-
-    given = {name: value for name, value in chosen.items() if value is not None}
-    try:
-        return Settings.model_validate(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        # A list that is no JSON has no place yet.
-        where = "".join(f"{part}: " for part in first["loc"])
-        _fail(f"{where}{first['msg']}", MISUSED)
-
-
 @app.command(rich_help_panel=SERVE)
 def worker() -> None:
     """Run one worker of a larger deployment, set up by CAKE_ variables. SIGTERM hands its sessions over and ends it."""
-    _settings()
+    read_settings()
     from service.worker import main
 
     main()
@@ -148,7 +124,7 @@ def detect(
     from service.video_writer import VideoWriteError
 
     if overlay is not None and overlay.resolve() == Path(source).resolve():
-        _fail("--overlay must not replace the video itself", MISUSED)
+        fail("--overlay must not replace the video itself", MISUSED)
     began_s = time.monotonic()
     try:
         with open_video(source) as video:
@@ -157,9 +133,9 @@ def detect(
                 starts, end_s = _detect(video, detector, source, overlay, as_json, progress)
             warnings = video.warnings
     except VideoError as error:
-        _fail(error.detail, FAILED)
+        fail(error.detail, FAILED)
     except VideoWriteError as error:
-        _fail(str(error), FAILED)
+        fail(str(error), FAILED)
     for warning in warnings:
         typer.echo(f"warning: {warning}", err=True)
     took_s = time.monotonic() - began_s
@@ -177,7 +153,7 @@ def _load(model: str) -> Detector:
     try:
         return Detector.load(model)
     except (CheckpointNotFound, CheckpointInvalid) as error:
-        _fail(str(error), MISUSED)
+        fail(str(error), MISUSED)
 
 
 def _detect(

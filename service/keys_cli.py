@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
 
 from service.access.scopes import Scope
+from service.terminal import FAILED, fail, read_settings
 
 if TYPE_CHECKING:
     from service.access.keys import ApiKey
     from service.store.base import Store
 
 T = TypeVar("T")
-FAILED = 1
 
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: make, list and revoke them.")
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the database.", show_default="data")]
@@ -57,7 +57,7 @@ def create(
         shown, key = new_key(name, scope, limits, created_at=datetime.now(UTC))
     except ValidationError as error:
         first = error.errors()[0]
-        _fail(f"{first['loc'][0]}: {first['msg']}")
+        fail(f"{first['loc'][0]}: {first['msg']}", FAILED)
     _in_store(data_dir, lambda store: store.create_key(key))
     typer.echo(f"Key {key.id}, named {key.name}. Keep it safe: it is not shown again.", err=True)
     typer.echo(shown)
@@ -95,10 +95,9 @@ def _row(key: ApiKey) -> tuple[str, ...]:
 def _in_store(data_dir: Path | None, use: Callable[[Store], Awaitable[T]]) -> T:
     """What `use` returns; its failure ends the command with one line."""
     from service.errors import ServiceError
-    from service.settings import Settings
     from service.store import open_store
 
-    settings = Settings() if data_dir is None else Settings(data_dir=data_dir)
+    settings = read_settings(data_dir=data_dir)
 
     async def work() -> T:
         store = open_store(settings.resolved_store_url)
@@ -110,11 +109,6 @@ def _in_store(data_dir: Path | None, use: Callable[[Store], Awaitable[T]]) -> T:
     try:
         return asyncio.run(work())
     except (ServiceError, ValueError) as error:
-        _fail(str(error))
+        fail(str(error), FAILED)
     except OSError as error:
-        _fail(f"cannot use the data folder {settings.data_dir}: {error.strerror}. Choose another.")
-
-
-def _fail(sentence: str) -> NoReturn:
-    typer.echo(f"cake: {sentence}", err=True)
-    raise typer.Exit(FAILED)
+        fail(f"cannot use the data folder {settings.data_dir}: {error.strerror}. Choose another.", FAILED)

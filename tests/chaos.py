@@ -21,12 +21,10 @@ from pathlib import Path
 import httpx
 from deployment import Deployment, deployment
 from rtsp_server import rtsp_server
-from session_kit import Told, actions
+from session_kit import actions, expected_actions
 from websockets.exceptions import WebSocketException
 
 from model.detector import Detector
-from model.starts import StartDecoder
-from model.video import open_video
 from service.schemas import ENDED_STATES, Event, EventPage, event_key
 
 FILES, CAMERAS, CLIENTS = 24, 6, 300
@@ -65,21 +63,6 @@ def long_video(folder: Path, number: int, duration_s: float) -> Path:
     command = ["ffmpeg", "-v", "error", "-stream_loop", "-1", "-i", str(SAMPLE), "-ss", str(3 * number)]
     subprocess.run([*command, "-t", str(duration_s), "-c", "copy", str(path)], check=True)
     return path
-
-
-def undisturbed(video: Path, detector: Detector) -> list[Told]:
-    config, told, pts_s = detector.config, [], 0.0
-    starts, stream = StartDecoder(config.labels, config.start_rules), detector.open_stream()
-    with open_video(video) as opened:
-        for frame in opened.frames(config.sample_hz, config.image_size):
-            pts_s = frame.pts_s
-            scores_K = detector.push([stream], frame.image[None])[0]
-            told += starts.push(pts_s, [float(score) for score in scores_K])
-    told += starts.finish(pts_s)
-    return [
-        (f"action.{type(one).__name__[6:].lower()}", one.label, round(one.start_s, 3), round(one.decided_s, 3))
-        for one in told
-    ]
 
 
 async def kill_for(deployed: Deployment, duration_s: float) -> int:
@@ -135,7 +118,7 @@ async def run(duration_s: float, video_s: float) -> dict[str, object]:
             await asyncio.gather(*following)
             told = {session_id: await events_of(http, session_id) for session_id in files + live}
         detector = Detector.load("mocap")
-        wanted = [undisturbed(video, detector) for video in videos]
+        wanted = [expected_actions(video, detector) for video in videos]
     gaps = [event.gap_s for session_id in live for event in told[session_id] if event.type == "session.gap"]
     keys = {session_id: [event_key(event.id) for event in events] for session_id, events in told.items()}
     return {

@@ -96,11 +96,12 @@ async def submit(
 
 def expected_actions(video: Path, detector: Detector) -> list[Told]:
     """What the detector and the start decoder say of a whole video, without any service around them."""
-    starts, stream = StartDecoder(LABELS, detector.config.start_rules), detector.open_stream()
+    config = detector.config
+    starts, stream = StartDecoder(config.labels, config.start_rules), detector.open_stream()
     told: list[Told] = []
     pts_s = 0.0
     with open_video(video) as opened:
-        for frame in opened.frames(SAMPLE_HZ, SIZE):
+        for frame in opened.frames(config.sample_hz, config.image_size):
             pts_s = frame.pts_s
             scores = [float(score) for score in detector.push([stream], frame.image[None])[0]]
             told += [_told(action) for action in starts.push(pts_s, scores)]

@@ -1,6 +1,7 @@
 """Health as in Kubernetes, and metrics."""
 
 import asyncio
+from collections.abc import Awaitable
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -24,23 +25,13 @@ async def livez() -> Health:
 
 @router.get("/readyz", summary="The store is reachable and a worker has its models loaded", responses=problems(503))
 async def readyz(context: SharedContext) -> Health:
-    try:
-        async with asyncio.timeout(STORE_PATIENCE_S):
-            await loaded_models(context.store)
-    except TimeoutError as error:
-        raise _silent_store() from error
-    return Health()
+    return await _once_answered(loaded_models(context.store))
 
 
 @router.get("/readyz/store", summary="The store is reachable", responses=problems(503))
 async def store_readyz(context: SharedContext) -> Health:
     """For a server behind a balancer: it has its use, to read events for one, while no worker is there."""
-    try:
-        async with asyncio.timeout(STORE_PATIENCE_S):
-            await context.store.has_keys()
-    except TimeoutError as error:
-        raise _silent_store() from error
-    return Health()
+    return await _once_answered(context.store.has_keys())
 
 
 @router.get(
@@ -56,8 +47,14 @@ async def metrics(context: SharedContext, _caller: MetricsReader) -> Response:
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-def _silent_store() -> NotReady:
-    return NotReady(f"The store did not answer within {STORE_PATIENCE_S:.0f} s.", retry_after_s=2)
+async def _once_answered(question: Awaitable[object]) -> Health:
+    """Raises NotReady when the store keeps silent, and what `question` raises."""
+    try:
+        async with asyncio.timeout(STORE_PATIENCE_S):
+            await question
+    except TimeoutError as error:
+        raise NotReady(f"The store did not answer within {STORE_PATIENCE_S:.0f} s.", retry_after_s=2) from error
+    return Health()
 
 
 async def _observe_load(context: Context) -> None:

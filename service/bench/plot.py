@@ -14,6 +14,7 @@ from model.training.figure_style import BLUE, GREY, ORANGE, RED, WIDTH_IN, tidy
 from service.bench.load import MOST_AGE_MS, MOST_P95_MS
 
 _ROW_IN = 3.0
+_COLOURS = (BLUE, ORANGE, RED)
 
 
 def write_plot(report: dict[str, Any], out: Path) -> None:
@@ -22,7 +23,7 @@ def write_plot(report: dict[str, Any], out: Path) -> None:
     count = len(rows) + ("crowd" in report) + ("store" in report)
     figure = Figure(figsize=(WIDTH_IN, _ROW_IN * max(1, count)), layout="constrained")
     axes_RC = figure.subplots(max(1, count), 2, squeeze=False)
-    for axes_C, (title, loads) in zip(axes_RC, rows, strict=False):
+    for axes_C, (title, loads) in zip(axes_RC[: len(rows)], rows, strict=True):
         _load(axes_C[0], title, loads)
         _memory(axes_C[1], title, [(load["sessions"], load["memory_mb"]) for load in loads])
     row = len(rows)
@@ -35,7 +36,7 @@ def write_plot(report: dict[str, Any], out: Path) -> None:
         names = {"commit_p50_ms": "commit, median", "commit_p95_ms": "95 %", "heard_p95_ms": "heard elsewhere, 95 %"}
         _times(axes_RC[row][0], "sessions that commit at once", report["store"], "committers", names)
         _line(axes_RC[row][1], report["store"], "committers", "commits_per_s", BLUE, "commits a second")
-        axes_RC[row][1].set_xlabel("sessions that commit at once")
+        axes_RC[row][1].set(xlabel="sessions that commit at once", ylabel="commits a second")
         axes_RC[row][1].set_ylim(bottom=0)
     for axes in axes_RC.flat:
         tidy(axes)
@@ -56,7 +57,7 @@ def _load(axes: Axes, title: str, loads: Sequence[dict[str, Any]]) -> None:
 
 
 def _times(axes: Axes, title: str, points: Sequence[dict[str, Any]], along: str, names: dict[str, str]) -> None:
-    for (name, label), colour in zip(names.items(), (BLUE, ORANGE, RED), strict=False):
+    for (name, label), colour in zip(names.items(), _COLOURS[: len(names)], strict=True):
         _line(axes, points, along, name, colour, label)
     axes.set_yscale("log")
     axes.set_xlabel(title)
@@ -66,8 +67,6 @@ def _times(axes: Axes, title: str, points: Sequence[dict[str, Any]], along: str,
 
 def _line(axes: Axes, points: Sequence[dict[str, Any]], along: str, name: str, colour: str, label: str) -> None:
     axes.plot([p[along] for p in points], [p[name] for p in points], marker="o", color=colour, label=label)
-    if name == "commits_per_s":
-        axes.set_ylabel(label)
 
 
 def _memory(axes: Axes, title: str, points: Sequence[tuple[int, float]]) -> None:
