@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 from disturbed_place import assert_well_told
 from redis_server import RedisServer, redis_server
-from running_server import running_server
+from running_server import child_server, free_port, running_server
 from session_kit import expected_actions, make_settings, store_of, submit, write_lively_video
-from worker_kit import in_state, until, worker_here
+from worker_kit import in_state, until, worker_here, worker_process
 
 from model.detector import Detector
 from service.errors import StoreUnavailable
@@ -79,3 +81,28 @@ async def test_the_api_says_that_redis_is_away_and_goes_on_when_it_is_back(redis
         assert "cake_store_up 0.0" in (await server.http.get("/metrics")).text
         redis.start()
         assert (await server.http.get(f"/v1/sessions/{session.id}")).status_code == 200
+
+
+async def test_a_server_and_a_worker_wait_for_redis_to_come(redis: RedisServer, tmp_path: Path, model: Path) -> None:
+    redis.stop()
+    port = free_port()
+    settings = make_settings(tmp_path / "data", model, store_url=redis.url, worker_port=port)
+    environ = {"CAKE_STORE_URL": redis.url}
+    async with (
+        child_server(tmp_path / "server", environ=environ) as server,
+        worker_process(settings, "w1") as worker,
+        httpx.AsyncClient(base_url=server.url) as http,
+    ):
+        assert (await http.get("/readyz")).json()["code"] == "store_unavailable"
+        assert await _answer_once_there(http, f"http://127.0.0.1:{port}/readyz") == 503
+        redis.start()
+        await server.ready("/readyz")
+        assert (await http.get("/v1/models")).json()["models"][0]["name"] == "tiny"
+        assert worker.returncode is None
+
+
+async def _answer_once_there(http: httpx.AsyncClient, url: str) -> int:
+    while True:
+        with suppress(httpx.TransportError):
+            return (await http.get(url)).status_code
+        await asyncio.sleep(0.05)

@@ -1,13 +1,10 @@
-"""What a process and all its descendants take of the machine, read from /proc."""
+"""What a process and all its descendants take of the machine, by psutil."""
 
 import asyncio
-import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+import psutil
 
 
 @dataclass(frozen=True)
@@ -36,25 +33,13 @@ async def measure_usage(root_pid: int, window_s: float) -> Usage:
 
 def footprint(root_pid: int) -> Footprint:
     """Of the process `root_pid` and its descendants; what ends meanwhile does not count."""
+    root = psutil.Process(root_pid)
     cpu_s, memory_bytes = 0.0, 0
-    for pid in _tree(root_pid):
+    for process in (root, *root.children(recursive=True)):
         try:
-            # After the name, which may hold anything: utime, stime, cutime and cstime are fields 14 to 17 of 52.
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        except (FileNotFoundError, ProcessLookupError):
+            times, memory = process.cpu_times(), process.memory_full_info()
+        except psutil.NoSuchProcess:
             continue
-        cpu_s += sum(map(int, fields[11:15])) / _TICKS_PER_S
-        memory_bytes += next((int(row.split()[1]) * 1024 for row in rollup.splitlines() if row.startswith("Pss:")), 0)
+        cpu_s += times.user + times.system + times.children_user + times.children_system
+        memory_bytes += memory.pss
     return Footprint(cpu_s, memory_bytes / 1e6)
-
-
-def _tree(pid: int) -> Iterator[int]:
-    yield pid
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            pids = children.read_text().split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        for child in pids:
-            yield from _tree(int(child))
