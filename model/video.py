@@ -33,8 +33,10 @@ from model.container import (
 from model.container import source_error as _source_error
 from model.jpeg import JpegEncoder
 from model.live import LiveTiming
+from model.media_time import SAME_TIME_S, MediaClock, slot
 from model.preprocess import center_crop, scaled_size
 from model.scaling import Scaler
+from model.skipping import Skipper, may_skip
 
 __all__ = ["Frame", "Video", "VideoError", "VideoInfo", "open_video"]
 
@@ -42,7 +44,6 @@ __all__ = ["Frame", "Video", "VideoError", "VideoInfo", "open_video"]
 ASSUMED_RATE_HZ = 25.0
 # Timestamps of these containers survive a seek. Elsewhere a resumed decode starts over, which is slow but exact.
 SEEKABLE_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts"})
-SAME_TIME_S = 1e-6
 NO_PICTURES = "The source sends no pictures any more. Check the camera."
 ENDED_AT_ONCE = "The source ended its stream before its first picture. Check that the camera is up and sends video."
 # Packets that give errors and no picture for so long: another codec than at first, and the stream is opened again.
@@ -91,6 +92,7 @@ class Video:
         self._damaged = self._backward = 0
         self._cut_short: str | None = None
         self._timing: LiveTiming | None = None
+        self._skipper: Skipper | None = None
         self._picture_at_s = time.monotonic()
         try:
             self._stream = choose_stream(self._container)
@@ -107,6 +109,7 @@ class Video:
             self._container.close()
             raise
         self._first, self._last = first, first
+        self._clock = MediaClock.of(first.pts, self._stream.time_base)
 
     def __enter__(self) -> Self:
         return self
@@ -133,7 +136,7 @@ class Video:
         sample_hz: float | None = None,
         size: int | None = None,
         after_s: float | None = None,
-        on_picture: Callable[[float], None] | None = None,
+        on_picture: Callable[[float, bool], None] | None = None,
         timing: LiveTiming | None = None,
     ) -> Iterator[Frame]:
         """Pictures in order of growing time.
@@ -142,30 +145,27 @@ class Video:
         `size`: scaled and centre-cropped to (size, size, 3); otherwise the full picture.
         `after_s`: only pictures later than that, in a later slot; exactly those that an uninterrupted run gives (a
         damaged stretch may look otherwise).
-        `on_picture`: called with the time of each decoded picture, taken or not, before it is scaled.
+        `on_picture`: called for each decoded picture with its time, and whether it is taken, before it is scaled.
         `timing`: for a live source, what gives its pictures their times, in place of `after_s`.
 
         A damaged or cut file ends early, with a warning. Raises VideoError when a network source fails.
         """
-        last_slot = None if after_s is None or sample_hz is None else _slot(after_s, sample_hz)
+        last_slot = None if after_s is None or sample_hz is None else slot(after_s, sample_hz)
         pictures = chain([self._first], self._pictures)
         if timing is not None:
             timed = self._timed_live(pictures, timing)
         else:
-            timed = self._timed(pictures) if after_s is None else self._resume(after_s)
+            timed = self._timed(pictures, sample_hz) if after_s is None else self._resume(after_s, sample_hz)
         for picture, pts_s in timed:
             if (picture.width, picture.height) != (self._last.width, self._last.height):
                 self.info = probe(self._source, self._container, self._stream, picture, live=self._live)
+            at = None if sample_hz is None else slot(pts_s, sample_hz)
+            is_taken = (at is None or at != last_slot) and (after_s is None or pts_s > after_s + SAME_TIME_S)
             if on_picture is not None:
-                on_picture(pts_s)
-            if after_s is not None and pts_s <= after_s + SAME_TIME_S:
+                on_picture(pts_s, is_taken)
+            if not is_taken:
                 continue
-            if sample_hz is not None:
-                slot = _slot(pts_s, sample_hz)
-                if slot == last_slot:
-                    continue
-                last_slot = slot
-            self._last = picture
+            self._last, last_slot = picture, at
             yield Frame(self._image(picture, size), pts_s)
 
     def snapshot_jpeg(self, max_side: int = 640) -> bytes:
@@ -179,43 +179,48 @@ class Video:
         width, height = scaled_size(max(1, round(picture.width * pixel_aspect)), picture.height, size)
         return np.ascontiguousarray(center_crop(self._scaler.upright_rgb(picture, width, height), size))
 
-    def _resume(self, after_s: float) -> Iterator[tuple[VideoFrame, float]]:
+    def _resume(self, after_s: float, sample_hz: float | None) -> Iterator[tuple[VideoFrame, float]]:
         """Pictures from `after_s` on: by seeking where that provably gives the same ones, else from the start."""
         for earlier_s in (0.0, 10.0):
             if self._seek(after_s, earlier_s):
-                yield from self._timed(self._pictures, after_s)
+                yield from self._timed(self._pictures, sample_hz, after_s)
                 return
         self.close()
         self._open()
-        yield from self._timed(chain([self._first], self._pictures))
+        yield from self._timed(chain([self._first], self._pictures), sample_hz)
 
     def _seek(self, after_s: float, earlier_s: float) -> bool:
         """Stand right behind the picture at `after_s`; False if that very picture was not met: the seek is inexact."""
-        base_pts, time_base = self._first.pts, self._stream.time_base
-        if base_pts is None or time_base is None or self._container.format.name not in SEEKABLE_FORMATS:
+        if self._clock is None or self._container.format.name not in SEEKABLE_FORMATS:
             return False
         try:
-            self._container.seek(base_pts + int((after_s - earlier_s) / time_base), stream=self._stream)
+            self._container.seek(self._clock.pts(after_s - earlier_s), stream=self._stream)
         except FFmpegError:
             return False
         self._pictures = self._decode(from_keyframe=True)
         for picture in self._pictures:
             if picture.pts is None:
                 return False
-            pts_s = float((picture.pts - base_pts) * time_base)
+            pts_s = self._clock.media_s(picture.pts)
             if pts_s >= after_s - SAME_TIME_S:
                 return pts_s <= after_s + SAME_TIME_S
         return False
 
-    def _timed(self, pictures: Iterator[VideoFrame], last_s: float = -math.inf) -> Iterator[tuple[VideoFrame, float]]:
-        """Each picture with its time. Those whose time does not grow are dropped and counted."""
+    def _timed(
+        self, pictures: Iterator[VideoFrame], sample_hz: float | None, last_s: float = -math.inf
+    ) -> Iterator[tuple[VideoFrame, float]]:
+        """Each picture with its time. Those whose time does not grow are dropped and counted.
+
+        From here on, pictures that are nobody's first of a slot may stay undecoded.
+        """
+        if sample_hz is not None and self._clock is not None and may_skip(self._stream, self._first):
+            self._skipper = Skipper(self._stream, self._clock, sample_hz)
         rate_hz = plausible_rate_hz(self._stream.guessed_rate) or self.info.rate_hz or ASSUMED_RATE_HZ
-        base_pts, time_base = self._first.pts, self._stream.time_base
         for picture in pictures:
-            if picture.pts is None or base_pts is None or time_base is None:
+            if picture.pts is None or self._clock is None:
                 pts_s = max(0.0, last_s + 1.0 / rate_hz)
             else:
-                pts_s = float((picture.pts - base_pts) * time_base)
+                pts_s = self._clock.media_s(picture.pts)
             if pts_s <= last_s:
                 self._backward += 1
                 continue
@@ -247,6 +252,8 @@ class Video:
                     self._timing.dropped["decoder_behind"] += 1
                     continue
                 self._timing.waits_for_keyframe = False
+            if self._skipper is not None and packet is not None:
+                self._skipper.see(packet)
             try:
                 pictures = self._stream.decode(packet)
             except FFmpegError:
@@ -280,7 +287,3 @@ class Video:
         else:
             if end_s < length_s - 1.0:
                 self._cut_short = f"The video ends at {end_s:.1f} s of {length_s:.1f} s: the file is cut short."
-
-
-def _slot(pts_s: float, sample_hz: float) -> int:
-    return math.floor(pts_s * sample_hz + 1e-6)

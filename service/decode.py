@@ -139,9 +139,12 @@ def _send_frames(request: DecodeRequest, video: Video, output: Output) -> None:
     snapshot_at_s = 0.0
     began_s = time.monotonic()
 
-    def on_picture(pts_s: float) -> None:
+    def on_picture(pts_s: float, is_taken: bool) -> None:
         bounds.count(pts_s)
-        pace.wait(pts_s)
+        if is_taken:
+            pace.wait(pts_s)
+        else:
+            output.tell_alive(time.monotonic())
 
     frames = video.frames(request.sample_hz, request.size, request.after_s, on_picture)
     for frame in frames:

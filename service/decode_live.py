@@ -57,7 +57,7 @@ def send_live(request: DecodeRequest, video: Video, output: Output) -> None:
     newest = _Newest(output, timing)
     sent_info, snapshot_at_s = video.info, 0.0
 
-    def on_picture(_pts_s: float) -> None:
+    def on_picture(_pts_s: float, _is_taken: bool) -> None:
         newest.send_if_asked()
         output.tell_alive(time.monotonic())
 
