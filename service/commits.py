@@ -10,9 +10,9 @@ import structlog
 from service.detection import Detection
 from service.errors import NotFound, ServiceError
 from service.journal import Journal, Unsaved
-from service.store.base import Checkpoint, LeaseLost
+from service.store.base import NOTHING, Checkpoint, LeaseLost
 
-CHECKPOINT_EVERY_S = 5.0
+REMEMBER_EVERY_S = 5.0
 # Events of live sessions are committed at once; all else is gathered for so long.
 COMMIT_EVERY_S = 0.5
 COMMIT_FAST_EVENTS_EVERY_S = 0.25
@@ -24,17 +24,21 @@ _log = structlog.get_logger(__name__)
 
 class Commits:
     """Of one session, one commit at a time. What the store does not take waits in the journal, and when that is full
-    the session waits. `gives_up` says whether waiting has become pointless, `saves_state` whether the detector's state
-    goes into each checkpoint: of a camera, none is young enough to go on from when a worker has died.
+    the session waits. `gives_up` says whether waiting has become pointless, `is_passing` whether the source plays on
+    without us.
+
+    Each commit has a checkpoint. The detector's state is a megabyte: it goes into one of many, and whoever goes on from
+    an older one has the detector see a few seconds again. Of what passes nothing can be seen again, so its state is
+    kept only when the session moves.
     """
 
-    def __init__(self, journal: Journal, gives_up: Callable[[], bool], saves_state: Callable[[], bool]) -> None:
+    def __init__(self, journal: Journal, gives_up: Callable[[], bool], is_passing: Callable[[], bool]) -> None:
         self._journal = journal
         self._gives_up = gives_up
-        self._saves_state = saves_state
+        self._is_passing = is_passing
         self._writing: asyncio.Task[ServiceError | None] | None = None
         self._error: ServiceError | None = None
-        self._began_s = self._checkpointed_s = time.monotonic()
+        self._began_s = self._remembered_s = time.monotonic()
 
     async def if_due(self, detection: Detection, *, at_once: bool) -> None:
         """Begin a commit if it is time for one; `at_once`: it is whenever there are events.
@@ -51,22 +55,21 @@ class Commits:
             return
         events_due = self._journal.has_events and (at_once or waited_s >= COMMIT_FAST_EVENTS_EVERY_S)
         if events_due or waited_s >= COMMIT_EVERY_S:
-            checkpoint_due = now_s - self._checkpointed_s >= CHECKPOINT_EVERY_S
-            await self._begin(detection if self._journal.has_events or checkpoint_due else None)
+            await self._begin(detection, with_state=now_s - self._remembered_s >= REMEMBER_EVERY_S)
 
     async def soon(self, detection: Detection) -> None:
-        """Begin a commit, with a checkpoint, unless one is under way: then the next frame's takes it."""
+        """Begin a commit unless one is under way: then the next frame's takes what there is."""
         if await self._is_free(at_once=True):
-            await self._begin(detection)
+            await self._begin(detection, with_state=False)
 
     async def settle(self, detection: Detection | None) -> None:
-        """Return when all that was told is committed, with a whole checkpoint; the store may take its time.
+        """Return when all that was told is committed, with the detector's state; the store may take its time.
 
         Raises LeaseLost, NotFound, and ServiceError when waiting is pointless.
         """
         await self._finished()
         while True:
-            await self._begin(detection, with_state=True)
+            await self._begin(detection, with_state=True, moves=True)
             error = await self._finished()
             if error is None:
                 return
@@ -88,15 +91,17 @@ class Commits:
             await self._finished()
         return True
 
-    async def _begin(self, detection: Detection | None, *, with_state: bool = False) -> None:
+    async def _begin(self, detection: Detection | None, *, with_state: bool, moves: bool = False) -> None:
         checkpoint: Checkpoint | None = None
         if detection is not None:
-            checkpoint = await detection.checkpoint(with_state=with_state or self._saves_state())
+            remembered = NOTHING if self._is_passing() and not moves else None
+            if remembered is None and with_state:
+                remembered = await detection.remembered()
+                self._remembered_s = time.monotonic()
+            checkpoint = detection.checkpoint(remembered)
         # What is told from now on belongs to the next checkpoint.
         unsaved = self._journal.take()
         self._began_s = time.monotonic()
-        if checkpoint is not None:
-            self._checkpointed_s = self._began_s
         self._writing = asyncio.create_task(self._write(unsaved, checkpoint))
 
     async def _write(self, unsaved: Unsaved, checkpoint: Checkpoint | None) -> ServiceError | None:

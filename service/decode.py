@@ -75,7 +75,7 @@ class _Pace:
 
     def __init__(self, request: DecodeRequest, output: Output) -> None:
         self._realtime = request.pace == "realtime"
-        self._after_s = -1.0 if request.after_s is None else request.after_s
+        self._told_s = -1.0 if request.told_s is None else request.told_s
         self._output = output
         self._zero_s: float | None = None
         self.arrived_unix_s = 0.0
@@ -85,7 +85,7 @@ class _Pace:
         """Return when the picture at `pts_s` is due. Tells the parent meanwhile that all is well."""
         now_s = time.monotonic()
         late_s = 0.0
-        if self._realtime and pts_s > self._after_s:
+        if self._realtime and pts_s > self._told_s:
             self._zero_s = now_s - pts_s if self._zero_s is None else self._zero_s
             due_s = self._zero_s + pts_s
             started_s = now_s

@@ -21,7 +21,9 @@ ALIVE_EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class DecodeRequest:
-    """What to decode, and how. `after_s` is the media time of the last frame that was analysed already.
+    """What to decode, and how. `after_s` is the media time of the last frame that the detector has seen already.
+
+    Up to `told_s`, frames are not paced: what they show was told before.
 
     A decoder may use `max_bytes` of address space and `max_cpu_s` of processor time before it is ended.
     `zero_s`: the moment, on the monotonic clock, that is media time 0 of a live source; its first picture if None.
@@ -39,6 +41,7 @@ class DecodeRequest:
     after_s: float | None
     snapshot_hz: float
     timeout_s: float
+    told_s: float | None = None
     max_bytes: int = 2 * 1024**3
     max_cpu_s: int = 6 * 3600
     max_duration_s: float = 24 * 3600.0

@@ -7,7 +7,7 @@ from model.starts import ActionEnd, ActionStart, StartDecoder
 from model.state import StateInvalid
 from service.decoder_process import DecodedFrame
 from service.engine import Engine, EngineStream
-from service.store.base import Checkpoint, SessionRecord
+from service.store.base import Checkpoint, Remembered, SessionRecord
 
 # A hole in the stream longer than this ends what is open, and detection starts anew behind it.
 GAP_S = 2.0
@@ -43,26 +43,39 @@ class Detection:
         self._starts = StartDecoder(self._labels, self._rules)
         self._stream: EngineStream | None = None
         self.position_s: float | None = None
+        """Of the newest frame that counts."""
+        self.detector_s: float | None = None
+        """Of the newest frame that the detector has seen; frames from here to `position_s` were told before."""
         self.frames = 0
 
     @classmethod
-    async def begin(cls, engine: Engine, record: SessionRecord) -> Self:
-        """Nothing seen yet."""
+    async def begin(cls, engine: Engine, record: SessionRecord, after: Checkpoint | None = None) -> Self:
+        """Nothing seen yet; or nothing that is known of what was seen, where a checkpoint is `after`."""
         detection = cls(engine, record)
+        if after is not None:
+            detection.position_s = detection.detector_s = after.position_s
+            detection.frames = after.frames
         detection._stream = await engine.open_stream(record.model, live=detection._live)
         return detection
 
     @classmethod
     async def resume(cls, engine: Engine, record: SessionRecord, saved: Checkpoint) -> Self:
-        """Go on from a checkpoint. Raises StateInvalid when it is of other weights, labels or rules."""
+        """Go on from a checkpoint, with the frames behind `detector_s`. Raises StateInvalid when it is of other
+        weights, labels or rules.
+        """
         detection = cls(engine, record)
         detection.position_s, detection.frames = saved.position_s, saved.frames
+        state: bytes | None = None
+        match saved.detector:
+            case Remembered(state=b""):
+                detection.detector_s, detection._interrupted = saved.position_s, True
+            case Remembered(position_s, state):
+                detection.detector_s = position_s
         try:
             detection._starts = StartDecoder.restore(detection._labels, detection._rules, saved.starts)
         except ValueError as error:
             raise StateInvalid(str(error)) from error
-        detection._interrupted = not saved.detector
-        detection._stream = await engine.open_stream(record.model, live=detection._live, saved=saved.detector or None)
+        detection._stream = await engine.open_stream(record.model, live=detection._live, saved=state)
         return detection
 
     def found_live(self) -> None:
@@ -75,18 +88,22 @@ class Detection:
         """The source was away: however short that was, detection starts anew with the next frame."""
         self._interrupted = True
 
-    async def push(self, frame: DecodedFrame) -> Seen:
-        """Analyse the next frame."""
+    async def push(self, frame: DecodedFrame) -> Seen | None:
+        """Analyse the next frame. None for one that was told before and that the detector had to see again."""
         assert self._stream is not None
+        was_told = self.position_s is not None and frame.pts_s <= self.position_s
         gap_s: float | None = None
         ended_by_gap: tuple[ActionEnd, ...] = ()
-        if self.position_s is not None and self._is_gap(frame, self.position_s):
-            gap_s = frame.pts_s - self.position_s
-            ended_by_gap = tuple(self._starts.gap(frame.pts_s))
+        if self.detector_s is not None and self._is_gap(frame, self.detector_s):
+            gap_s = frame.pts_s - self.detector_s
+            ended_by_gap = () if was_told else tuple(self._starts.gap(frame.pts_s))
             self.close()
             self._stream = await self._engine.open_stream(self._model, live=self._live)
         self._interrupted = False
         step = await self._engine.push(self._stream, frame.image)
+        self.detector_s = frame.pts_s
+        if was_told:
+            return None
         scores = [float(score) for score in step.scores]
         self.position_s, self.frames = frame.pts_s, self.frames + 1
         decided = self._starts.push(frame.pts_s, scores)
@@ -100,15 +117,17 @@ class Detection:
         """The stream is over: what ends with it."""
         return [] if self.position_s is None else self._starts.finish(self.position_s)
 
-    async def checkpoint(self, *, with_state: bool = True) -> Checkpoint | None:
-        """Everything that `resume` needs; None before the first frame.
-
-        Without the detector's state, which is a megabyte, detection starts anew behind what was open.
-        """
-        if self.position_s is None or self._stream is None:
+    async def remembered(self) -> Remembered | None:
+        """The detector's state, about a megabyte; None before the first frame."""
+        if self.detector_s is None or self._stream is None:
             return None
-        saved = await self._engine.save(self._stream) if with_state else b""
-        return Checkpoint(self.position_s, saved, self._starts.snapshot(), self.frames)
+        return Remembered(self.detector_s, await self._engine.save(self._stream))
+
+    def checkpoint(self, detector: Remembered | None) -> Checkpoint | None:
+        """Everything that `resume` needs, with that state or the one committed before; None before the first frame."""
+        if self.position_s is None:
+            return None
+        return Checkpoint(self.position_s, self._starts.snapshot(), self.frames, detector)
 
     def close(self) -> None:
         """Free its place in the engine. Idempotent."""

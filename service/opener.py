@@ -37,14 +37,16 @@ class SourceOpener:
         self._newest_s = time.monotonic()
 
     @asynccontextmanager
-    async def open(self, after_s: float | None) -> AsyncIterator[Decoder]:
+    async def open(self, after_s: float | None, *, told_s: float | None) -> AsyncIterator[Decoder]:
         """A decoder of the source, which goes on behind `after_s` if it can; a pushed one is waited for.
+
+        What comes up to `told_s` is for the detector alone: it comes as fast as it can.
 
         Raises VideoError, SourceForbidden.
         """
         pushed = await self._next_push() if self._record.source.kind == "push" else None
         policy = self._settings.address_policy
-        async with start_decoder(self._request(after_s), policy, pushed) as self._decoder:
+        async with start_decoder(self._request(after_s, told_s), policy, pushed) as self._decoder:
             if self._is_halted:
                 self._decoder.kill()
             yield self._decoder
@@ -90,7 +92,7 @@ class SourceOpener:
         """How long no frame has come."""
         return time.monotonic() - self._newest_s
 
-    def _request(self, after_s: float | None) -> DecodeRequest:
+    def _request(self, after_s: float | None, told_s: float | None) -> DecodeRequest:
         upload = self._blobs.upload_path(self._record.id, self._record.token)
         source = openable(self._record.source, upload, self._settings.address_policy, self._settings.authorities)
         starts_at_s = 0.0
@@ -104,6 +106,7 @@ class SourceOpener:
             size=self._config.image_size,
             pace=self._record.pace,
             after_s=after_s,
+            told_s=told_s,
             snapshot_hz=self._settings.snapshot_hz,
             timeout_s=self._settings.source_timeout_s,
             max_bytes=self._settings.decoder_max_bytes,

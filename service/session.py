@@ -64,9 +64,7 @@ class Session:
         self._snapshots = SnapshotKeeper(blobs, record.id)
         self._halting: Literal["stop", "hand_over"] | None = None
         self._halted = asyncio.Event()
-        self._commits = Commits(
-            self._journal, lambda: self._halting == "hand_over", saves_state=lambda: not self._is_passing
-        )
+        self._commits = Commits(self._journal, lambda: self._halting == "hand_over", lambda: self._is_passing)
 
     @property
     def lag_s(self) -> float:
@@ -158,9 +156,7 @@ class Session:
             resumed = await Detection.resume(self._engine, self.record, checkpoint)
         except StateInvalid:
             self._journal.gap(checkpoint.position_s, 0.0)
-            detection = await Detection.begin(self._engine, self.record)
-            detection.position_s, detection.frames = checkpoint.position_s, checkpoint.frames
-            return detection
+            return await Detection.begin(self._engine, self.record, after=checkpoint)
         if self._is_pushed:
             resumed.interrupt()
         return resumed
@@ -192,12 +188,13 @@ class Session:
 
     async def _analyse(self, detection: Detection) -> Outcome | None:
         """One decoder's life: its frames go to the detector, the scores to the start decoder, the events to the log."""
-        async with self._opener.open(detection.position_s) as decoder:
+        async with self._opener.open(detection.detector_s, told_s=detection.position_s) as decoder:
             async for message in decoder.messages():
                 match message:
                     case DecodedFrame():
                         self._opener.note(message, is_live=self._is_live)
-                        self._journal.frame(message, await detection.push(message))
+                        if (seen := await detection.push(message)) is not None:
+                            self._journal.frame(message, seen)
                         # Nobody knows when a passing source sends the next frame.
                         at_once = self._is_in_real_time or self._is_passing
                         await self._commits.if_due(detection, at_once=at_once)

@@ -15,6 +15,7 @@ from service.schemas import (
 )
 from service.store.base import (
     Checkpoint,
+    Remembered,
     SessionRecord,
     Store,
     WorkerInfo,
@@ -23,7 +24,7 @@ from service.store.redis import RedisStore
 from service.store.sqlite import SqliteStore
 
 MODEL = ModelInfo(name="mocap", version="abc", labels=["kick", "jump"], sample_hz=10, image_size=96)
-CHECKPOINT = Checkpoint(position_s=1.5, detector=b"\x00state", starts={"kick": {"open": True}}, frames=15)
+CHECKPOINT = Checkpoint(1.5, starts={"kick": {"open": True}}, frames=15, detector=Remembered(1.2, b"\x00state"))
 ids = itertools.count()
 
 

@@ -28,9 +28,15 @@ Message = VideoInfo | DecodedFrame | Snapshot | Ended
 
 
 def request(
-    address: str | Path, *, pace: str = "fast", after_s: float | None = None, size: int = 32, timeout_s: float = 5.0
+    address: str | Path,
+    *,
+    pace: str = "fast",
+    after_s: float | None = None,
+    told_s: float | None = None,
+    size: int = 32,
+    timeout_s: float = 5.0,
 ) -> DecodeRequest:
-    return DecodeRequest(str(address), {}, 10.0, size, pace, after_s, 5.0, timeout_s)  # type: ignore[arg-type]
+    return DecodeRequest(str(address), {}, 10.0, size, pace, after_s, 5.0, timeout_s, told_s)  # type: ignore[arg-type]
 
 
 async def everything(asked: DecodeRequest) -> list[Message]:
@@ -127,11 +133,14 @@ async def test_the_live_pace_gives_each_frame_when_a_camera_would(tmp_path: Path
     np.testing.assert_allclose(lag, lag[0], atol=0.02)
 
 
-async def test_a_resumed_live_pace_does_not_wait_for_what_was_seen_already(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("after_s", "frames_left"), [(13.0, 3), (10.0, 33), (None, 134)])
+async def test_a_resumed_live_pace_does_not_wait_for_what_was_told_already(
+    tmp_path: Path, after_s: float | None, frames_left: int
+) -> None:
     path = write_video(tmp_path / "v.mp4", count=400)
     started_s = time.monotonic()
-    frames = frames_of(await everything(request(path, pace="realtime", after_s=13.0)))
-    assert len(frames) == 3
+    frames = frames_of(await everything(request(path, pace="realtime", after_s=after_s, told_s=13.0)))
+    assert len(frames) == frames_left
     assert time.monotonic() - started_s < 8
 
 

@@ -39,10 +39,13 @@ async def test_a_decoder_that_always_dies_fails_the_session(place: Place, video:
     assert states(events)[-1] == "failed"
 
 
+@pytest.mark.parametrize("remember_every_s", [0.0, 5.0])
 @pytest.mark.parametrize("step", [1, 17, 36])
 async def test_a_session_whose_worker_vanishes_is_told_to_the_end_by_the_next_with_the_same_ids(
-    place: Place, video: Path, expected: list[Told], step: int
+    place: Place, video: Path, expected: list[Told], step: int, remember_every_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("service.commits.REMEMBER_EVERY_S", remember_every_s)
+    monkeypatch.setattr("service.commits.COMMIT_FAST_EVENTS_EVERY_S", 0.0)
     await place.store.register_worker(a_worker(place.detector))
     queued = await submit(place.store, place.settings, upload=video)
     first = asyncio.create_task((await place.claim()).run())
@@ -51,10 +54,15 @@ async def test_a_session_whose_worker_vanishes_is_told_to_the_end_by_the_next_wi
     with pytest.raises(asyncio.CancelledError):
         await first
     await place.store.release_worker("w1")
+    checkpoint = await place.store.load_checkpoint(queued.id)
+    seen = place.detector.steps
     await (await place.claim()).run()
     record, events = await place.told(queued.id)
     assert_well_told(record, events, expected)
     assert record.frames == 40
+    assert [round(row.pts_s * 10) for row in await place.store.read_scores(record.id)] == list(range(40))
+    remembered_s = -0.1 if checkpoint is None or checkpoint.detector is None else checkpoint.detector.position_s
+    assert place.detector.steps - seen == 39 - round(remembered_s * 10)
 
 
 async def test_a_session_that_is_handed_over_goes_on_from_its_very_last_frame(

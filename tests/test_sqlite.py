@@ -1,6 +1,7 @@
 """What is particular to the SQLite store: other processes, locks, a full disk, versions."""
 
 import asyncio
+import itertools
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,10 +21,7 @@ from store_kit import (
 
 from service.errors import StorageFull, StoreUnavailable
 from service.store import open_store, sqlite_schema
-from service.store.base import (
-    Checkpoint,
-    Store,
-)
+from service.store.base import Checkpoint, Remembered, Store
 from service.store.sqlite import SqliteStore
 
 
@@ -61,7 +59,7 @@ async def test_a_full_disk_is_reported_and_nothing_is_half_written(store: Store,
     session = await claimed(store)
     assert isinstance(store, SqliteStore)
     await store._writer.read(lambda db: db.execute("PRAGMA max_page_count=100").fetchall())
-    big = Checkpoint(position_s=1.0, detector=b"x" * 5_000_000, starts={}, frames=1)
+    big = Checkpoint(1.0, starts={}, frames=1, detector=Remembered(1.0, b"x" * 5_000_000))
     with pytest.raises(StorageFull):
         await store.commit(session.id, session.token, events=[start(session.id, "5-0")], checkpoint=big)
     assert await event_ids(store, session.id) == ["0-0"]
@@ -98,3 +96,21 @@ async def test_a_database_from_before_keys_is_brought_up_to_date(tmp_path: Path,
             assert (await store.get_session("old")).owner is None
             assert not await store.has_keys()
             await queue(store, record().model_copy(update={"owner": "a"}))
+
+
+async def test_a_checkpoint_from_when_it_always_had_the_detectors_state_is_kept(tmp_path: Path, clock: Clock) -> None:
+    db = sqlite3.connect(tmp_path / "cake.db")
+    for statement in itertools.chain(*sqlite_schema._STEPS[:4]):
+        db.execute(statement)
+    db.execute(
+        "INSERT INTO sessions (id, state, pace, model, cost, digest, record)"
+        " VALUES ('old', 'running', 'fast', 'mocap', 2.0, '', ?)",
+        (record().model_dump_json(),),
+    )
+    db.execute("INSERT INTO checkpoints VALUES ('old', 1.5, x'07', '{}', 15)")
+    db.execute("PRAGMA user_version=4")
+    db.commit()
+    db.close()
+    async with with_worker(open_sqlite(tmp_path, clock)) as store:
+        kept = Checkpoint(1.5, starts={}, frames=15, detector=Remembered(1.5, b"\x07"))
+        assert await store.load_checkpoint("old") == kept

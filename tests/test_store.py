@@ -1,6 +1,7 @@
 """The contract of a store: sessions, their events, scores and the common log."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,6 +19,7 @@ from service.schemas import (
     SessionStateEvent,
 )
 from service.store.base import (
+    NOTHING,
     ScoreRow,
     SessionUpdate,
     Store,
@@ -105,6 +107,18 @@ async def test_what_is_committed_together_is_read_back(store: Store) -> None:
     assert now.source == session.source
     assert await store.read_scores(session.id) == [ScoreRow(1.4, [0.25, 0.5]), ScoreRow(1.5, [0.75, 1.0])]
     assert await store.read_scores(session.id, after_s=1.4) == [ScoreRow(1.5, [0.75, 1.0])]
+
+
+async def test_a_checkpoint_without_the_detectors_state_leaves_the_one_before(store: Store) -> None:
+    session = await claimed(store)
+    light = replace(CHECKPOINT, position_s=2.5, frames=25, detector=None)
+    await store.commit(session.id, session.token, checkpoint=light)
+    assert await store.load_checkpoint(session.id) == light
+    await store.commit(session.id, session.token, checkpoint=CHECKPOINT)
+    await store.commit(session.id, session.token, checkpoint=light)
+    assert await store.load_checkpoint(session.id) == replace(light, detector=CHECKPOINT.detector)
+    await store.commit(session.id, session.token, checkpoint=replace(light, detector=NOTHING))
+    assert await store.load_checkpoint(session.id) == replace(light, detector=NOTHING)
 
 
 async def test_an_end_must_come_with_its_event(store: Store) -> None:

@@ -12,7 +12,16 @@ from service.bench.ages import percentiles_ms
 from service.beside import beside
 from service.schemas import ActionStartEvent, Latency, ModelInfo, PushSource
 from service.store import open_store
-from service.store.base import Checkpoint, ScoreRow, SessionRecord, SessionUpdate, Store, WorkerInfo, state_event
+from service.store.base import (
+    Checkpoint,
+    Remembered,
+    ScoreRow,
+    SessionRecord,
+    SessionUpdate,
+    Store,
+    WorkerInfo,
+    state_event,
+)
 
 MODEL = "bench"
 """A name that no worker has: nobody else takes these sessions."""
@@ -52,8 +61,8 @@ async def measure_store(url: str | None, folder: Path, committers: int, duration
         async with beside(_renew(store, worker_id)):
             async with beside(_listen(reader, heard_s)):
                 rate = await _commit_all(store, sessions, duration_s, commits_s)
-            checkpoint = Checkpoint(0.0, bytes(CHECKPOINT_BYTES), {}, 0)
-            heavy = await _commit_all(store, sessions[:CHECKPOINTERS], duration_s / 4, [], checkpoint)
+            remembered = Remembered(0.0, bytes(CHECKPOINT_BYTES))
+            heavy = await _commit_all(store, sessions[:CHECKPOINTERS], duration_s / 4, [], remembered)
         for session in sessions:
             await _remove(store, session)
         await store.release_worker(worker_id)
@@ -88,7 +97,7 @@ async def _commit_all(
     sessions: list[SessionRecord],
     duration_s: float,
     commits_s: list[float],
-    checkpoint: Checkpoint | None = None,
+    remembered: Remembered | None = None,
 ) -> float:
     """Commits a second of all sessions together."""
     began_s, before = time.perf_counter(), len(commits_s)
@@ -106,7 +115,7 @@ async def _commit_all(
                 events=[_start(session, media_s)],
                 update=SessionUpdate(position_s=media_s),
                 scores=[ScoreRow(media_s + n / SAMPLE_HZ, [0.5] * len(LABELS)) for n in range(5)],
-                checkpoint=checkpoint,
+                checkpoint=Checkpoint(media_s, {}, round(media_s * SAMPLE_HZ), remembered),
             )
             commits_s.append(time.perf_counter() - commit_began_s)
 

@@ -95,13 +95,29 @@ class SessionUpdate(BaseModel):
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """Where a session goes on after a crash: right after its last committed event."""
+class Remembered:
+    """What the detector remembered when it had seen the frame at `position_s`."""
 
     position_s: float
-    detector: bytes
+    state: bytes
+
+
+NOTHING = Remembered(0.0, b"")
+"""Detection has to start anew."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a session goes on after a crash: right after its last committed event.
+
+    The detector's state, which is large, may be older: whoever goes on sees the frames since then once more and says
+    nothing of them. None: the one committed before stays; of a session's checkpoint, that it has seen no frame yet.
+    """
+
+    position_s: float
     starts: dict[str, object]
     frames: int
+    detector: Remembered | None
 
 
 @dataclass(frozen=True)
@@ -236,7 +252,7 @@ class Store(KeyStore, Outbox, Protocol):
         update: SessionUpdate | None = None,
         scores: Sequence[ScoreRow] = (),
     ) -> None:
-        """Append events, replace the checkpoint, update the session and append scores: all of it or nothing.
+        """Append events, move the checkpoint on, update the session and append scores: all of it or nothing.
 
         An event whose id is not greater than the session's newest is a replay and is left out. An update to an ended
         state must come with its `session.state` event (ValueError); it frees the session and drops its checkpoint.

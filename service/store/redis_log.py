@@ -1,6 +1,5 @@
 """What workers say of sessions in Redis, and how it is read: events, scores, checkpoints, the common log."""
 
-import json
 from collections.abc import Sequence
 
 from service.schemas import ENDED_STATES, EVENT, Event
@@ -9,6 +8,7 @@ from service.store.base import Checkpoint, LoggedEvent, ScoreRow, SessionUpdate
 from service.store.redis_connect import ANSWER_WITHIN_S, Client
 from service.store.redis_records import (
     checkpoint_arguments,
+    checkpoint_of,
     event_arguments,
     score_arguments,
     score_id,
@@ -62,10 +62,7 @@ class RedisLog:
 
     async def load_checkpoint(self, session_id: str) -> Checkpoint | None:
         saved = await translated(self._client.hgetall(key("checkpoint", session_id)))
-        if not saved:
-            return None
-        starts = json.loads(saved[b"starts"])
-        return Checkpoint(float(saved[b"position_s"]), saved[b"detector"], starts, int(saved[b"frames"]))
+        return checkpoint_of(saved) if saved else None
 
     async def read_events(self, session_id: str, after: str | None, limit: int) -> list[Event]:
         newer_than = "-" if after is None else f"({stream_id(after)}"

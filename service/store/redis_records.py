@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable, Mapping
 
 from service.schemas import EVENT, Event, event_key
-from service.store.base import Checkpoint, ScoreRow, SessionRecord, SessionUpdate
+from service.store.base import Checkpoint, Remembered, ScoreRow, SessionRecord, SessionUpdate
 
 Argument = str | bytes | int | float
 """Of a script."""
@@ -54,7 +54,17 @@ def checkpoint_arguments(checkpoint: Checkpoint | None) -> list[Argument]:
     """For the script `commit`: whether there is one, then its parts."""
     if checkpoint is None:
         return [0]
-    return [1, checkpoint.position_s, checkpoint.detector, json.dumps(checkpoint.starts), checkpoint.frames]
+    detector = checkpoint.detector
+    remembered: list[Argument] = [0] if detector is None else [1, detector.position_s, detector.state]
+    return [1, checkpoint.position_s, json.dumps(checkpoint.starts), checkpoint.frames, *remembered]
+
+
+def checkpoint_of(fields: Mapping[bytes, bytes]) -> Checkpoint:
+    """A checkpoint as its hash holds it."""
+    position_s, state = float(fields[b"position_s"]), fields.get(b"detector")
+    # Those of older versions always had a state, of their own position.
+    remembered = None if state is None else Remembered(float(fields.get(b"detector_position_s", position_s)), state)
+    return Checkpoint(position_s, json.loads(fields[b"starts"]), int(fields[b"frames"]), remembered)
 
 
 def score_id(pts_s: float) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from service.schemas import ENDED_STATES, EVENT, Event, event_key
 from service.store import refusals
-from service.store.base import Checkpoint, LoggedEvent, ScoreRow, SessionRecord, SessionUpdate
-from service.store.sqlite_sessions import append, row_of
+from service.store.base import Checkpoint, LoggedEvent, Remembered, ScoreRow, SessionRecord, SessionUpdate
+from service.store.sqlite_sessions import append, delete_checkpoint, row_of
 
 
 def commit(
@@ -32,17 +32,20 @@ def commit(
     append(db, record, list(events))
     _append_scores(db, session_id, scores, scores_keep_s)
     if record.state in ENDED_STATES:
-        db.execute("DELETE FROM checkpoints WHERE session_id = ?", (session_id,))
+        delete_checkpoint(db, session_id)
     elif checkpoint is not None:
+        _save_checkpoint(db, session_id, checkpoint)
+
+
+def _save_checkpoint(db: sqlite3.Connection, session_id: str, checkpoint: Checkpoint) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?)",
+        (session_id, checkpoint.position_s, json.dumps(checkpoint.starts), checkpoint.frames),
+    )
+    if checkpoint.detector is not None:
         db.execute(
-            "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?)",
-            (
-                session_id,
-                checkpoint.position_s,
-                checkpoint.detector,
-                json.dumps(checkpoint.starts),
-                checkpoint.frames,
-            ),
+            "INSERT OR REPLACE INTO detectors VALUES (?, ?, ?)",
+            (session_id, checkpoint.detector.position_s, checkpoint.detector.state),
         )
 
 
@@ -60,7 +63,9 @@ def load_checkpoint(db: sqlite3.Connection, session_id: str) -> Checkpoint | Non
     row = db.execute("SELECT * FROM checkpoints WHERE session_id = ?", (session_id,)).fetchone()
     if row is None:
         return None
-    return Checkpoint(row["position_s"], row["detector"], json.loads(row["starts"]), row["frames"])
+    kept = db.execute("SELECT position_s, state FROM detectors WHERE session_id = ?", (session_id,)).fetchone()
+    remembered = None if kept is None else Remembered(kept["position_s"], kept["state"])
+    return Checkpoint(row["position_s"], json.loads(row["starts"]), row["frames"], remembered)
 
 
 def read_events(db: sqlite3.Connection, session_id: str, after: str | None, limit: int) -> list[Event]:

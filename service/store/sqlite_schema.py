@@ -75,7 +75,22 @@ _WEBHOOKS = (
     "CREATE INDEX webhooks_open ON webhooks (try_at) WHERE NOT done",
 )
 _PUSH = ("ALTER TABLE workers ADD COLUMN push TEXT",)
-_STEPS = (_FIRST, _KEYS, _WEBHOOKS, _PUSH)
+_LIGHT_CHECKPOINTS = (
+    """CREATE TABLE detectors (
+        session_id TEXT PRIMARY KEY REFERENCES sessions (id) ON DELETE CASCADE,
+        position_s REAL NOT NULL,
+        state BLOB NOT NULL)""",
+    "INSERT INTO detectors SELECT session_id, position_s, detector FROM checkpoints",
+    "ALTER TABLE checkpoints RENAME TO heavy_checkpoints",
+    """CREATE TABLE checkpoints (
+        session_id TEXT PRIMARY KEY REFERENCES sessions (id) ON DELETE CASCADE,
+        position_s REAL NOT NULL,
+        starts TEXT NOT NULL,
+        frames INTEGER NOT NULL)""",
+    "INSERT INTO checkpoints SELECT session_id, position_s, starts, frames FROM heavy_checkpoints",
+    "DROP TABLE heavy_checkpoints",
+)
+_STEPS = (_FIRST, _KEYS, _WEBHOOKS, _PUSH, _LIGHT_CHECKPOINTS)
 """What makes each version of the one before it; never changed once released."""
 VERSION = len(_STEPS)
 

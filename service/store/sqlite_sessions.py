@@ -107,8 +107,13 @@ def stop(db: sqlite3.Connection, session_id: str, *, now: float, time: datetime)
     if owned.rowcount:
         return record
     stopped = record.model_copy(update={"state": "stopped", "ended_at": time, "token": record.token + 1})
-    db.execute("DELETE FROM checkpoints WHERE session_id = ?", (session_id,))
+    delete_checkpoint(db, session_id)
     return append(db, stopped, [state_event(record, "stopped", time=time)])
+
+
+def delete_checkpoint(db: sqlite3.Connection, session_id: str) -> None:
+    for table in ("checkpoints", "detectors"):
+        db.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))
 
 
 def ended_before(db: sqlite3.Connection, moment: datetime, limit: int) -> list[str]:

@@ -31,7 +31,10 @@ if scores_min ~= '' then
 end
 if take_number() == 1 then
   local key = P .. 'checkpoint:' .. id
-  redis.call('HSET', key, 'position_s', take(), 'detector', take(), 'starts', take(), 'frames', take())
+  redis.call('HSET', key, 'position_s', take(), 'starts', take(), 'frames', take())
+  if take_number() == 1 then
+    redis.call('HSET', key, 'detector_position_s', take(), 'detector', take())
+  end
 end
 if ends_as ~= '' then
   finish(id)
