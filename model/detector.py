@@ -3,46 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from model.cake import Cake
 from model.checkpoint import load_checkpoint
-from model.compiled.runtime import BATCHES, StepRuntime, StepState
+from model.compiled.cohorts import Cohort, Cohorts, Stream
+from model.compiled.runtime import BATCHES, StepRuntime
 from model.config import Precision
-from model.preprocess import normalise
-from model.state import concatenate, from_bytes, map_state, to_bytes
 
-
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    """The states of streams that were pushed together, as the network left them."""
-
-    state: StepState
-    streams: int
-
-
-class Stream:
-    """What a detector remembers of one stream. Opaque: made by `Detector.open_stream`, advanced by `Detector.push`."""
-
-    def __init__(self, state: StepState) -> None:
-        self._batch, self._index = _Batch(state, 1), 0
-
-    @property
-    def frames(self) -> int:
-        """Frames pushed so far."""
-        return int(self._batch.state.seen_B[self._index])
-
-    def save(self) -> bytes:
-        """Everything that `Detector.open_stream` needs to go on from here as if nothing had happened."""
-        return to_bytes(self._state())
-
-    def _state(self) -> StepState:
-        return map_state(lambda tensor: tensor[self._index : self._index + 1], self._batch.state)
+__all__ = ["Detector", "Stream"]
 
 
 class Detector:
@@ -52,6 +24,7 @@ class Detector:
         self, model: Cake, version: str = "unsaved", name: str | None = None, *, precision: Precision = "float32"
     ) -> None:
         self._runtime = StepRuntime(model, precision)
+        self._cohorts = Cohorts(self._runtime.lanes)
         self.config = model.config
         self.name = name or model.config.name
         self.version = version
@@ -76,10 +49,11 @@ class Detector:
 
     def open_stream(self, saved: bytes | None = None) -> Stream:
         """A stream that has seen nothing, or that of `Stream.save`; `StateInvalid` when another model saved it."""
-        fresh = self._runtime.fresh()
-        return Stream(fresh if saved is None else from_bytes(saved, fresh))
+        stream = self._cohorts.open()
+        if saved is not None:
+            stream.restore(saved)
+        return stream
 
-    @torch.inference_mode()
     def push(self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Advance each stream by one frame.
 
@@ -89,15 +63,24 @@ class Detector:
         size = self.config.image_size
         if images_BHWC.shape != (len(streams), size, size, 3):
             raise ValueError(f"expected {len(streams)} frames of {size} x {size} x 3, got {images_BHWC.shape}")
-        pushed = [self._push(streams[part], images_BHWC[part]) for part in _parts(len(streams))]
-        for part, (_, batch) in zip(_parts(len(streams)), pushed, strict=True):
-            for index, stream in enumerate(streams[part]):  # only now: a push that fails has moved no stream
-                stream._batch, stream._index = batch, index
-        return np.concatenate([scores_BK for scores_BK, _ in pushed])
+        order = sorted(range(len(streams)), key=lambda index: _seat(streams[index]))
+        scores_BK = np.empty((len(streams), len(self.config.labels)), np.float32)
+        stepped: list[Cohort] = []
+        for part in _parts(len(streams)):
+            cohort = self._cohorts.gather([streams[index] for index in order[part]], busy=stepped)
+            np.take(images_BHWC, order[part], axis=0, out=cohort.lanes.frames_BHWC)
+            scores_BK[order[part]] = self._runtime.step(cohort.lanes)
+            stepped.append(cohort)
+        for cohort in stepped:  # only now: a push that fails has moved no stream on
+            cohort.lanes.advance()
+        for stream in streams:
+            stream.frames += 1
+        return scores_BK
 
-    def _push(self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8]) -> tuple[NDArray[np.float32], _Batch]:
-        scores_BK, state = self._runtime.step(torch.from_numpy(normalise(images_BHWC)), _gather(streams))
-        return scores_BK, _Batch(state, len(streams))
+
+def _seat(stream: Stream) -> tuple[int, int, int]:
+    """An order in which those who sit side by side follow each other, large cohorts first."""
+    return -stream.cohort.lanes.size, id(stream.cohort), stream.lane
 
 
 def _parts(streams: int) -> Iterator[slice]:
@@ -107,12 +90,3 @@ def _parts(streams: int) -> Iterator[slice]:
         while streams - begin >= batch:
             yield slice(begin, begin + batch)
             begin += batch
-
-
-def _gather(streams: Sequence[Stream]) -> StepState:
-    """Their states as one. Streams that are pushed together again, in the same order, are one already."""
-    batch = streams[0]._batch
-    together = batch.streams == len(streams)
-    if together and all(stream._batch is batch and stream._index == i for i, stream in enumerate(streams)):
-        return batch.state
-    return concatenate([stream._state() for stream in streams])

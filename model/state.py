@@ -1,8 +1,4 @@
-"""What a causal network remembers of a stream: nested dataclasses of tensors whose first dimension is the stream.
-
-Because every tensor of a state leads with the stream, states of many streams concatenate into one batch and split
-again.
-"""
+"""What a causal network remembers of a stream: nested dataclasses of tensors whose first dimension is the stream."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import TypeVar, cast
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -34,11 +29,6 @@ def map_state(function: Callable[..., Tensor], *states: StateT) -> StateT:
         values = {f.name: map_state(function, *(getattr(s, f.name) for s in states)) for f in fields(first)}
         return replace(first, **values)
     raise TypeError(f"a state holds tensors, tuples and dataclasses, not {type(first).__name__}")
-
-
-def concatenate(states: Sequence[StateT]) -> StateT:
-    """One state of all the streams of `states`, in order."""
-    return states[0] if len(states) == 1 else map_state(lambda *tensors: torch.cat(tensors), *states)
 
 
 def to_bytes(state: object) -> bytes:

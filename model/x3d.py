@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from model.causal import CausalDepthwise, window_mean_sequence, window_mean_step
 from model.config import HeadConfig, TrunkConfig
 
+# Keeps a frame of one colour, which deviates by nothing, from becoming noise at full contrast.
+DEVIATION_FLOOR = 0.1
+
 
 def fold_time(x_BCTHW: Tensor) -> Tensor:
     """(B, C, T, H, W) -> (B * T, C, H, W): for layers that look at one frame at a time."""
@@ -245,7 +248,7 @@ def _standardise(x_NCHW: Tensor) -> Tensor:
     centred_NL = x_NL - x_NL.mean(dim=1, keepdim=True)
     # Not `torch.std_mean`, which takes four times as long as all of this.
     deviation_N1 = torch.linalg.vector_norm(centred_NL, dim=1, keepdim=True) / (x_NL.shape[1] - 1) ** 0.5
-    standardised_NL: Tensor = centred_NL / (deviation_N1 + 0.1)
+    standardised_NL: Tensor = centred_NL / (deviation_N1 + DEVIATION_FLOOR)
     return standardised_NL.view(x_NCHW.shape)
 
 

@@ -3,43 +3,20 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from random_networks import LABELS, random_frames, random_network
 
 from model.cake import Cake
 from model.checkpoint import save_checkpoint
-from model.config import BACKGROUND, ModelConfig, architecture
+from model.config import ModelConfig
 from model.detector import Detector
 from model.preprocess import normalise
 from model.state import StateInvalid
-
-LABELS = (BACKGROUND, "kick", "punch", "jump")
-
-
-def random_network(name: str, image_size: int) -> Cake:
-    """A network whose norms have statistics of their own, so that no layer is an identity, and whose scores differ."""
-    torch.manual_seed(7)
-    model = Cake(replace(architecture(name, LABELS), image_size=image_size)).eval()
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
-            module.running_var.uniform_(0.3, 1.0)  # type: ignore[union-attr]
-    with torch.no_grad():
-        model.head.classify.weight.mul_(4)
-    return model
-
-
-def random_frames(streams: int, frames: int, size: int, seed: int = 0) -> NDArray[np.uint8]:
-    """(B, T, H, W, 3): a picture of each stream that drifts."""
-    rng = np.random.default_rng(seed)
-    pictures = rng.integers(0, 256, (streams, 1, size, size, 3))
-    noise = rng.integers(-60, 60, (streams, frames, size, size, 3))
-    return np.clip(pictures + noise, 0, 255).astype(np.uint8)
 
 
 def as_tensor(frames_BTHWC: NDArray[np.uint8]) -> torch.Tensor:

@@ -23,29 +23,29 @@ from model.compiled import ops
 from model.head import Head
 from model.motion import MotionAdapter
 from model.odconv import ODConv3d
-from model.x3d import Block, FeatureHead, SqueezeExcite, Stem
+from model.preprocess import MEAN, STD
+from model.x3d import DEVIATION_FLOOR, Block, FeatureHead, SqueezeExcite, Stem
 
 
 @dataclass(frozen=True)
-class Past:
-    """An input of the graph that a stream remembers."""
+class Memory:
+    """What a stream remembers of one place of the network: its values of the last `depth` steps."""
 
     shape: tuple[int, ...]
     """Without the streams: (H, W, C) of a map, (S, C) of a window, (C,) of a vector."""
     is_map: bool
     """A map has the precision of the graph, all else is float32."""
-    output: int | None
-    """Which output of the graph, the scores not counted, is its next value; None: the past after it, one step older."""
+    depth: int
 
 
 @dataclass(frozen=True)
 class StepGraph:
-    """Inputs: frames (B, H, W, C), the steps seen before (B, 1), then all pasts. Outputs: scores (B, K), then what the
-    pasts take from them.
+    """Inputs: RGB frames (B, H, W, 3) as uint8, the steps seen before (B, 1), then of each memory its values, oldest
+    first. Outputs: scores (B, K), then of each memory the next value.
     """
 
     model: Model
-    pasts: tuple[Past, ...]
+    memories: tuple[Memory, ...]
 
 
 @torch.no_grad()
@@ -61,40 +61,49 @@ class _Builder:
         self._model, self._streams, self._map_type = model, streams, map_type
         self._inputs: list[Node] = []
         self._outputs: list[Node] = []
-        self._pasts: list[Past] = []
+        self._memories: list[Memory] = []
         size = model.config.image_size
-        self._frames_BHWC = self._input((size, size, model.config.trunk.in_channels), Type.f32)
+        self._frames_BHWC = self._input((size, size, model.config.trunk.input_channels), Type.u8)
         self._seen_B1 = self._input((1,), Type.f32)
 
     def build(self) -> StepGraph:
         model = self._model
-        x_BCHW = self._stem(ops.channels_first(self._frames_BHWC), model.trunk.stem)
+        x_BCHW = self._stem(ops.channels_first(self._pixels()), model.trunk.stem)
         for block in model.trunk.blocks():
             x_BCHW = self._block(x_BCHW, block)
         static_BD = self._feature(x_BCHW, model.static_head)
         motion_BD = self._feature(self._motion(x_BCHW, model.motion), model.motion_head)
         scores_BK = self._head(op.concat([static_BD, motion_BD], 1), model.head)
         results = [op.result(node) for node in (scores_BK, *self._outputs)]
-        return StepGraph(Model(results, self._inputs, "step"), tuple(self._pasts))
+        return StepGraph(Model(results, self._inputs, "step"), tuple(self._memories))
 
     def _input(self, shape: Sequence[int], kind: Type) -> Node:
         made = op.parameter([self._streams, *shape], kind)
         self._inputs.append(made)
         return made
 
-    def _output(self, node: Node) -> int:
-        self._outputs.append(node)
-        return len(self._outputs) - 1
-
-    def _past(self, shape: tuple[int, ...], output: int | None, *, is_map: bool = False) -> Node:
-        self._pasts.append(Past(shape, is_map, output))
-        return self._input(shape, self._map_type if is_map else Type.f32)
+    def _remembered(self, shape: tuple[int, ...]) -> Node:
+        """What a vector or a window was before this step; whoever asks puts its next value among the outputs."""
+        self._memories.append(Memory(shape, is_map=False, depth=1))
+        return self._input(shape, Type.f32)
 
     def _past_maps(self, now_BHWC: Node, steps: int) -> list[Node]:
         """The maps (B, H, W, C) of the last `steps` steps before this one, oldest first."""
-        outputs = [*[None] * (steps - 1), self._output(op.convert(now_BHWC, self._map_type))]
-        pasts = [self._past(ops.shape_of(now_BHWC), output, is_map=True) for output in outputs]
-        return [op.convert(past, Type.f32) for past in pasts]
+        shape = ops.shape_of(now_BHWC)
+        self._memories.append(Memory(shape, is_map=True, depth=steps))
+        self._outputs.append(op.convert(now_BHWC, self._map_type))
+        return [op.convert(self._input(shape, self._map_type), Type.f32) for _ in range(steps)]
+
+    def _pixels(self) -> Node:
+        """(B, H, W, C): what `model.preprocess` and the trunk make of the frames before the stem."""
+        pixels_BHWC = op.convert(self._frames_BHWC, Type.f32)
+        if not self._model.config.trunk.frame_difference:
+            return op.multiply(op.subtract(pixels_BHWC, ops.constant(255.0 * MEAN)), ops.constant(1.0 / (255.0 * STD)))
+        standard_BHWC = ops.standardise(pixels_BHWC, floor=255.0 * STD * DEVIATION_FLOOR)
+        (before_BHWC,) = self._past_maps(standard_BHWC, 1)
+        has_before_B1 = op.minimum(self._seen_B1, ops.constant(1.0))
+        difference_BHWC = op.subtract(standard_BHWC, before_BHWC)
+        return op.concat([standard_BHWC, op.multiply(difference_BHWC, op.unsqueeze(has_before_B1, [2, 3]))], 3)
 
     def _maps(self, now_BCHW: Node, taps: int) -> list[Node]:
         """The maps (B, C, H, W) of the last `taps` steps, this one included. It is not reordered forth and back."""
@@ -105,9 +114,9 @@ class _Builder:
         """The mean of the last `steps` vectors, this one included; of fewer in the beginning."""
         if steps == 1:
             return now_BC
-        past_BSC = self._past((steps - 1, *ops.shape_of(now_BC)), len(self._outputs))
+        past_BSC = self._remembered((steps - 1, *ops.shape_of(now_BC)))
         window_BSC = op.concat([past_BSC, op.unsqueeze(now_BC, [1])], 1)
-        self._output(op.slice(window_BSC, [1], [steps], [1], [1]))
+        self._outputs.append(op.slice(window_BSC, [1], [steps], [1], [1]))
         count_B1 = op.minimum(op.add(self._seen_B1, ops.constant(1.0)), ops.constant(float(steps)))
         return op.divide(op.reduce_sum(window_BSC, 1), count_B1)
 
@@ -180,14 +189,14 @@ class _Builder:
 
     def _head(self, features_BF: Node, head: Head) -> Node:
         fused_BE = op.relu(ops.layer_norm(ops.linear(features_BF, head.fuse), head.fuse_norm))
-        before_BH = self._past((head.config.hidden_dim,), len(self._outputs))
+        before_BH = self._remembered((head.config.hidden_dim,))
         weight_ih, weight_hh, bias_ih, bias_hh = head.gru.parameters()
         from_input = op.split(ops.affine(fused_BE, weight_ih, bias_ih), 1, 3)
         from_past = op.split(ops.affine(before_BH, weight_hh, bias_hh), 1, 3)
         reset, update = (op.sigmoid(op.add(from_input.output(i), from_past.output(i))) for i in (0, 1))
         new_BH = op.tanh(op.add(from_input.output(2), op.multiply(reset, from_past.output(2))))
         hidden_BH = op.add(new_BH, op.multiply(update, op.subtract(before_BH, new_BH)))
-        self._output(hidden_BH)
+        self._outputs.append(hidden_BH)
         out_BH = op.add(hidden_BH, fused_BE) if head.config.residual else hidden_BH
         logits_BK = ops.linear(op.relu(out_BH), head.classify)
         return op.softmax(logits_BK, 1) if head.config.activation == "softmax" else op.sigmoid(logits_BK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -83,6 +84,16 @@ def batch_norm(x: Node, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Node:
 def layer_norm(x_BE: Node, norm: nn.LayerNorm) -> Node:
     y_BE = op.mvn(x_BE, [-1], True, norm.eps, "inside_sqrt")
     return op.add(op.multiply(y_BE, constant(norm.weight)), constant(norm.bias))
+
+
+def standardise(x_BHWC: Node, floor: float) -> Node:
+    """Each picture by its mean, and by its deviation plus a floor.
+
+    A deviation divides by one pixel less than there are, OpenVINO does not.
+    """
+    pixels = math.prod(shape_of(x_BHWC))
+    widen = math.sqrt(pixels / (pixels - 1))
+    return op.multiply(op.mvn(x_BHWC, [1, 2, 3], True, floor / widen, "outside_sqrt"), constant(1.0 / widen))
 
 
 def mean(x_BCHW: Node) -> Node:

@@ -1,0 +1,100 @@
+"""Streams come together in any company, in any order: each is told what it would be told alone."""
+
+import gc
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from random_networks import random_frames, random_network
+
+from model.compiled.lanes import Lanes
+from model.compiled.runtime import StepRuntime
+from model.detector import Detector, Stream
+
+STREAMS, FRAMES, SIZE = 11, 12, 32
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector(random_network("cake-xs", SIZE))
+
+
+@pytest.fixture(scope="module")
+def frames() -> NDArray[np.uint8]:
+    return random_frames(STREAMS, FRAMES, SIZE)
+
+
+@pytest.fixture(scope="module")
+def alone(detector: Detector, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(stream, frame, label)"""
+    streams = [detector.open_stream() for _ in range(STREAMS)]
+    return np.stack([[detector.push([s], f[None])[0] for f in fs] for s, fs in zip(streams, frames, strict=True)])
+
+
+companies = st.lists(st.permutations(range(STREAMS)).flatmap(lambda p: st.integers(1, STREAMS).map(lambda n: p[:n])))
+
+
+@settings(max_examples=40, deadline=None)
+@given(companies=companies, saved=st.sets(st.integers(0, 40)))
+def test_a_stream_is_told_the_same_in_any_company(
+    detector: Detector,
+    frames: NDArray[np.uint8],
+    alone: NDArray[np.float32],
+    companies: list[list[int]],
+    saved: set[int],
+) -> None:
+    streams = [detector.open_stream() for _ in range(STREAMS)]
+    for turn, company in enumerate(companies):
+        pushed = [i for i in company if streams[i].frames < FRAMES]
+        if not pushed:
+            continue
+        at = [streams[i].frames for i in pushed]
+        scores = detector.push([streams[i] for i in pushed], frames[pushed, at])
+        np.testing.assert_allclose(scores, alone[pushed, at], atol=1e-5)
+        if turn in saved:
+            streams[pushed[0]] = detector.open_stream(streams[pushed[0]].save())
+    assert [s.frames for s in streams] == [min(FRAMES, sum(i in c for c in companies)) for i in range(STREAMS)]
+
+
+def test_a_push_that_fails_half_way_moves_no_stream_on(
+    detector: Detector, frames: NDArray[np.uint8], alone: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = [detector.open_stream() for _ in range(9)]
+    detector.push(streams, frames[:9, 0])
+    step = StepRuntime.step
+
+    def fail_for_one(runtime: StepRuntime, lanes: Lanes) -> NDArray[np.float32]:
+        if lanes.size == 1:
+            raise RuntimeError("out of memory")
+        return step(runtime, lanes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StepRuntime, "step", fail_for_one)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            detector.push(streams, frames[:9, 1])
+    assert {s.frames for s in streams} == {1}
+    for stream, its_frames, expected in zip(streams, frames, alone, strict=False):
+        np.testing.assert_allclose(detector.push([stream], its_frames[1:2])[0], expected[1], atol=1e-5)
+
+
+def test_streams_that_come_and_go_leave_no_memory_behind(detector: Detector, frames: NDArray[np.uint8]) -> None:
+    def come_and_go(rounds: int) -> int:
+        rng = np.random.default_rng(rounds)
+        for _ in range(rounds):
+            streams: list[Stream] = []
+            for at in range(FRAMES):
+                streams = [*streams, detector.open_stream()][-STREAMS:]
+                company = rng.permutation(len(streams))[: rng.integers(1, len(streams) + 1)]
+                detector.push([streams[i] for i in company], frames[company, at])
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = come_and_go(3)
+        assert come_and_go(30) < before + 1_000_000
+    finally:
+        tracemalloc.stop()
