@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import openvino.opset13 as op
 import torch
 from openvino import Model, Node, Type
@@ -68,7 +69,7 @@ class _Builder:
 
     def build(self) -> StepGraph:
         model = self._model
-        x_BCHW = self._stem(ops.channels_first(self._pixels()), model.trunk.stem)
+        x_BCHW = self._stem(model.trunk.stem)
         for block in model.trunk.blocks():
             x_BCHW = self._block(x_BCHW, block)
         static_BD = self._feature(x_BCHW, model.static_head)
@@ -94,16 +95,16 @@ class _Builder:
         self._outputs.append(op.convert(now_BHWC, self._map_type))
         return [op.convert(self._input(shape, self._map_type), Type.f32) for _ in range(steps)]
 
-    def _pixels(self) -> Node:
-        """(B, H, W, C): what `model.preprocess` and the trunk make of the frames before the stem."""
-        pixels_BHWC = op.convert(self._frames_BHWC, Type.f32)
+    def _pixels(self, block: int) -> list[Node]:
+        """What `model.preprocess` and the trunk make of the frames before the stem, each (B, H, W, C) in blocks."""
+        pixels_BHWC = op.convert(ops.in_blocks(self._frames_BHWC, block), Type.f32)
         if not self._model.config.trunk.frame_difference:
-            return op.multiply(op.subtract(pixels_BHWC, ops.constant(255.0 * MEAN)), ops.constant(1.0 / (255.0 * STD)))
+            centred_BHWC = op.subtract(pixels_BHWC, ops.constant(255.0 * MEAN))
+            return [op.multiply(centred_BHWC, ops.constant(1.0 / (255.0 * STD)))]
         standard_BHWC = ops.standardise(pixels_BHWC, floor=255.0 * STD * DEVIATION_FLOOR)
         (before_BHWC,) = self._past_maps(standard_BHWC, 1)
-        has_before_B1 = op.minimum(self._seen_B1, ops.constant(1.0))
-        difference_BHWC = op.subtract(standard_BHWC, before_BHWC)
-        return op.concat([standard_BHWC, op.multiply(difference_BHWC, op.unsqueeze(has_before_B1, [2, 3]))], 3)
+        has_before_B111 = op.unsqueeze(op.minimum(self._seen_B1, ops.constant(1.0)), [2, 3])
+        return [standard_BHWC, op.multiply(op.subtract(standard_BHWC, before_BHWC), has_before_B111)]
 
     def _maps(self, now_BCHW: Node, taps: int) -> list[Node]:
         """The maps (B, C, H, W) of the last `taps` steps, this one included. It is not reordered forth and back."""
@@ -120,9 +121,21 @@ class _Builder:
         count_B1 = op.minimum(op.add(self._seen_B1, ops.constant(1.0)), ops.constant(float(steps)))
         return op.divide(op.reduce_sum(window_BSC, 1), count_B1)
 
-    def _stem(self, x_BCHW: Node, stem: Stem) -> Node:
+    def _stem(self, stem: Stem) -> Node:
         """With channels last: OpenVINO would reorder every past map for the sum of the products."""
-        now_BHWC = ops.channels_last(ops.convolution(x_BCHW, stem.spatial))
+        trunk, size = self._model.config.trunk, self._model.config.image_size
+        # A convolution of few channels leaves most of the processor's width unused.
+        block = trunk.stem_stride if size % trunk.stem_stride == 0 else 1
+        pixels = [ops.channels_first(one) for one in self._pixels(block)]
+        weights = np.split(ops.to_array(stem.spatial.weight), len(pixels), axis=1)
+        now_BHWC = ops.channels_last(
+            ops.total(
+                [
+                    ops.convolution_of_blocks(one, weight, trunk.stem_stride, block)
+                    for one, weight in zip(pixels, weights, strict=True)
+                ]
+            )
+        )
         weight_KC = ops.to_array(stem.temporal.weight)[:, 0, :, 0, 0].T
         maps_BHWC = [*self._past_maps(now_BHWC, stem.temporal.taps - 1), now_BHWC]
         terms = [op.multiply(one, ops.constant(weight_C)) for one, weight_C in zip(maps_BHWC, weight_KC, strict=True)]

@@ -62,6 +62,26 @@ def convolution(x_BCHW: Node, layer: nn.Conv2d) -> Node:
     return add_bias(y_BCHW, layer.bias)
 
 
+def in_blocks(x_BHWC: Node, side: int) -> Node:
+    """(B, H / side, W / side, side * side * C): the pixels of each block side by side as channels."""
+    height, width, channels = shape_of(x_BHWC)
+    rows, columns = height // side, width // side
+    blocks = op.transpose(op.reshape(x_BHWC, [0, rows, side, columns, side * channels], True), [0, 1, 3, 2, 4])
+    return op.reshape(blocks, [0, rows, columns, side * side * channels], True)
+
+
+def convolution_of_blocks(x_BCHW: Node, weight_OCkk: Weights, stride: int, side: int) -> Node:
+    """What a convolution with half its kernel as padding makes of a picture, given the picture `in_blocks`."""
+    out_channels, in_channels, kernel, _ = weight_OCkk.shape
+    before, after = -(-(kernel // 2) // side), kernel // 2 // side
+    taps, first = before + 1 + after, before * side - kernel // 2
+    wide = np.zeros((out_channels, in_channels, taps * side, taps * side), np.float32)
+    wide[:, :, first : first + kernel, first : first + kernel] = weight_OCkk
+    parts = wide.reshape(out_channels, in_channels, taps, side, taps, side).transpose(0, 3, 5, 1, 2, 4)
+    weight = constant(np.ascontiguousarray(parts).reshape(out_channels, -1, taps, taps))
+    return op.convolution(x_BCHW, weight, [stride // side] * 2, [before] * 2, [after] * 2, [1, 1])
+
+
 def pointwise(x_BCHW: Node, weight_OC: Weights) -> Node:
     return op.convolution(x_BCHW, constant(weight_OC[:, :, None, None]), [1, 1], [0, 0], [0, 0], [1, 1])
 
