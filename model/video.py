@@ -270,15 +270,16 @@ class Video:
         """Packets of the chosen stream. Notes a file that ends before the length that its header states."""
         start_s = (self._container.start_time or 0) / av.time_base
         length_s = (self._container.duration or 0) / av.time_base
+        tick_s = [float(stream.time_base or 0) for stream in self._container.streams]
         end_s = 0.0
         try:
             for packet in self._container.demux():
                 if self._live and time.monotonic() - self._picture_at_s > self._timeout_s:
                     raise VideoError("source_timeout", NO_PICTURES)
-                if packet.pts is not None and packet.time_base is not None:
-                    packet_end = (packet.pts + (packet.duration or 0)) * packet.time_base
-                    end_s = max(end_s, float(packet_end) - start_s)
-                if packet.stream.index == self._stream.index and packet.size > 0:
+                index = packet.stream_index
+                if packet.pts is not None and index < len(tick_s):
+                    end_s = max(end_s, (packet.pts + (packet.duration or 0)) * tick_s[index] - start_s)
+                if index == self._stream.index and packet.size > 0:
                     yield packet
         except FFmpegError as error:
             if is_url(self._source):

@@ -34,6 +34,7 @@ from service.decode_messages import (
     DecodeRequest,
     Output,
 )
+from service.decode_snapshots import SnapshotTimes
 from service.push.pushed_video import PushedVideo
 
 # Room for a few frames, so that decoding and detection overlap.
@@ -78,13 +79,12 @@ class _Pace:
         self._told_s = -1.0 if request.told_s is None else request.told_s
         self._output = output
         self._zero_s: float | None = None
-        self.arrived_unix_s = 0.0
+        self.arrived_unix_s = self.late_s = 0.0
         self.waited_s = 0.0
 
     def wait(self, pts_s: float) -> None:
         """Return when the picture at `pts_s` is due. Tells the parent meanwhile that all is well."""
         now_s = time.monotonic()
-        late_s = 0.0
         if self._realtime and pts_s > self._told_s:
             self._zero_s = now_s - pts_s if self._zero_s is None else self._zero_s
             due_s = self._zero_s + pts_s
@@ -94,9 +94,9 @@ class _Pace:
                 time.sleep(min(due_s - now_s, ALIVE_EVERY_S))
                 now_s = time.monotonic()
             self.waited_s += now_s - started_s
-            late_s = now_s - due_s
+            self.late_s = now_s - due_s
         self._output.tell_alive(now_s)
-        self.arrived_unix_s = time.time() - late_s
+        self.arrived_unix_s = time.time() - self.late_s
 
 
 def run(request: DecodeRequest, pipe: BinaryIO) -> None:
@@ -136,7 +136,7 @@ def _open(request: DecodeRequest) -> Video:
 def _send_frames(request: DecodeRequest, video: Video, output: Output) -> None:
     pace, bounds = _Pace(request, output), _Bounds(request)
     bounds.check(video.info.duration_s or 0.0)
-    snapshot_at_s = 0.0
+    snapshots = SnapshotTimes(request.snapshot_hz)
     began_s = time.monotonic()
 
     def on_picture(pts_s: float, is_taken: bool) -> None:
@@ -154,8 +154,7 @@ def _send_frames(request: DecodeRequest, video: Video, output: Output) -> None:
             FRAME_HEADER.pack(request.starts_at_s + frame.pts_s, pace.arrived_unix_s, decode_s, False),
             frame.image.data,
         )
-        if request.snapshot_hz > 0 and time.monotonic() >= snapshot_at_s:
-            snapshot_at_s = time.monotonic() + 1.0 / request.snapshot_hz
+        if snapshots.is_due(time.monotonic(), late_s=pace.late_s):
             output.send(SNAPSHOT, video.snapshot_jpeg())
         began_s, pace.waited_s = time.monotonic(), 0.0
 

@@ -14,6 +14,7 @@ from model.live_clock import LiveClock
 from model.video import Frame, Video
 from service import decode_messages as messages
 from service.decode_messages import DecodeRequest, Output
+from service.decode_snapshots import SnapshotTimes
 
 ASKS_FD = 0
 
@@ -55,7 +56,7 @@ def send_live(request: DecodeRequest, video: Video, output: Output) -> None:
     """Send the frames of a live source until it ends, and OPENED again whenever its pictures change their size."""
     timing = LiveTiming(LiveClock(request.zero_s, request.after_s))
     newest = _Newest(output, timing)
-    sent_info, snapshot_at_s = video.info, 0.0
+    sent_info, snapshots = video.info, SnapshotTimes(request.snapshot_hz)
 
     def on_picture(_pts_s: float, _is_taken: bool) -> None:
         newest.send_if_asked()
@@ -68,8 +69,6 @@ def send_live(request: DecodeRequest, video: Video, output: Output) -> None:
             output.send_json(messages.OPENED, asdict(sent_info))
         # Waiting for the source is no work.
         newest.put(frame, time.thread_time() - began_s)
-        is_due = request.snapshot_hz > 0 and time.monotonic() >= snapshot_at_s
-        if newest.send_if_asked() and is_due:
-            snapshot_at_s = time.monotonic() + 1.0 / request.snapshot_hz
+        if newest.send_if_asked() and snapshots.is_due(time.monotonic(), late_s=timing.late_s):
             output.send(messages.SNAPSHOT, video.snapshot_jpeg())
         began_s = time.thread_time()
