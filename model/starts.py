@@ -7,7 +7,7 @@ Pure: no clock, no asyncio, no torch. The same scores give the same events, howe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from math import isfinite
 
@@ -143,7 +143,7 @@ class StartDecoder:
         """The whole state, fit for JSON."""
         return {
             "last_pts_s": self._last_pts_s,
-            "tracks": {label: asdict(track) for label, track in self._tracks.items()},
+            "tracks": {label: vars(track).copy() for label, track in self._tracks.items()},
         }
 
     @classmethod

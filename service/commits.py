@@ -14,7 +14,7 @@ from service.store.base import NOTHING, Checkpoint, LeaseLost
 
 REMEMBER_EVERY_S = 5.0
 # Events of live sessions are committed at once; all else is gathered for so long.
-COMMIT_EVERY_S = 0.5
+COMMIT_EVERY_S = 1.0
 COMMIT_FAST_EVENTS_EVERY_S = 0.25
 STORE_RETRY_S = 0.5
 # An event that comes during a commit waits for it no longer than this before the next frame is analysed.

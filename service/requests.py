@@ -68,7 +68,11 @@ class SessionOptions(Wire):
         max_length=1000,
         description="Report only these actions; all of the model's if absent.",
     )
-    pace: Pace = Field(default="fast", description="`realtime` plays a file at its own speed, as a camera would.")
+    pace: Pace = Field(
+        default="fast",
+        description="`realtime` plays a file at its own speed, as a camera would. Cameras are `realtime` whatever this"
+        " says.",
+    )
     name: str | None = Field(default=None, max_length=200, description="A name for people; need not be unique.")
     webhook: WebhookRequest | None = Field(default=None, description="Post this session's events to a URL.")
 

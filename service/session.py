@@ -69,7 +69,13 @@ class Session:
     @property
     def lag_s(self) -> float:
         """How old the newest frame was when its scores were there; 0 for sessions that are not live."""
-        return self._journal.lag_s if self._is_in_real_time else 0.0
+        return self._journal.lag_s if self.is_in_real_time else 0.0
+
+    @property
+    def cost_steps_per_s(self) -> float:
+        """Capacity that it takes. What turns out to be live behind a web address takes more than was set aside."""
+        sample_hz = self._engine.config(self.record.model).sample_hz
+        return max(self.record.cost_steps_per_s, sample_hz if self.is_in_real_time else 0.0)
 
     @property
     def _is_live(self) -> bool:
@@ -87,7 +93,8 @@ class Session:
         return self._is_live or self._is_pushed
 
     @property
-    def _is_in_real_time(self) -> bool:
+    def is_in_real_time(self) -> bool:
+        """Whether its frames come at the source's own speed."""
         return self.record.pace == "realtime" or self._is_live
 
     def stop(self) -> None:
@@ -196,7 +203,7 @@ class Session:
                         if (seen := await detection.push(message)) is not None:
                             self._journal.frame(message, seen)
                         # Nobody knows when a passing source sends the next frame.
-                        at_once = self._is_in_real_time or self._is_passing
+                        at_once = self.is_in_real_time or self._is_passing
                         await self._commits.if_due(detection, at_once=at_once)
                     case VideoInfo():
                         await self._opened(message, detection)

@@ -27,6 +27,8 @@ _PROTOCOLS = {
     "srt": "srt",
 }
 ALLOWED_SCHEMES = frozenset(_PROTOCOLS)
+CAMERA_SCHEMES = ALLOWED_SCHEMES - {"http", "https"}
+"""What is live whatever it shows. Behind the others may be files and cameras."""
 
 _USERINFO_OR_QUERY = re.compile(
     r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^\s/?#\"'<>]*@)?(?P<rest>[^\s?#\"'<>]*)(?P<query>[?#][^\s\"'<>]*)?"
@@ -52,6 +54,11 @@ class OpenableSource:
 
     address: str | None = field(repr=False)
     options: dict[str, str] = field(repr=False)
+
+
+def is_camera(source: Source) -> bool:
+    """Whether a source is live by its address alone."""
+    return source.kind == "url" and urlsplit(source.url).scheme.lower() in CAMERA_SCHEMES
 
 
 def openable(source: Source, upload: Path, policy: AddressPolicy, authorities: Path) -> OpenableSource:

@@ -127,13 +127,13 @@ class Worker:
 
     async def _claim(self) -> SessionRecord | None:
         """The next session that fits, if any. Raises ServiceError."""
-        running = [session.record for session in self._sessions.values()]
+        running = self._sessions.values()
         if len(running) >= self._settings.worker_max_sessions:
             return None
-        room_steps_per_s = self._info.capacity_steps_per_s - sum(record.cost_steps_per_s for record in running)
+        room_steps_per_s = self._info.capacity_steps_per_s - sum(session.cost_steps_per_s for session in running)
         if room_steps_per_s < self._settings.fast_session_steps_per_s:
             return None
-        no_more_fast = sum(record.pace == "fast" for record in running) >= MAX_FAST_SESSIONS
+        no_more_fast = sum(not session.is_in_real_time for session in running) >= MAX_FAST_SESSIONS
         return await self._store.claim_session(
             self._info.id, room_steps_per_s=room_steps_per_s, pace="realtime" if no_more_fast else None
         )

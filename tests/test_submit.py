@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from running_server import MODEL, SECRET_URL, Running, child_server, running_server, until
 
+from model.container import LIVE_SCHEMES
+from service.sources import CAMERA_SCHEMES
 from service.uploads import receive_upload
 
 
@@ -55,6 +57,21 @@ async def test_the_options_of_an_upload_may_come_first_or_not_at_all(server: Run
     assert (first.status_code, first.json()["name"]) == (202, "first")
     assert "/" not in first.json()["source"]["filename"]
     assert (await upload(server)).json()["labels"] == MODEL.labels
+
+
+@pytest.mark.parametrize(
+    ("url", "pace"),
+    [("rtsp://8.8.8.8/v", "realtime"), ("SRT://8.8.8.8:9000", "realtime"), ("https://8.8.8.8/v.mp4", "fast")],
+)
+async def test_a_camera_takes_what_a_camera_takes_without_being_told(server: Running, url: str, pace: str) -> None:
+    session = (await server.http.post("/v1/sessions", json={"source": {"url": url}})).json()
+    assert session["pace"] == pace
+    record = await server.worker.store.get_session(session["id"])
+    assert record.cost_steps_per_s == (MODEL.sample_hz if pace == "realtime" else 2.0)
+
+
+def test_what_the_decoder_takes_for_live_is_submitted_as_live() -> None:
+    assert CAMERA_SCHEMES == LIVE_SCHEMES
 
 
 async def test_a_repeated_request_with_the_same_key_has_no_effect(server: Running) -> None:

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from live_servers import http_camera
 from prometheus_client import CollectorRegistry
 from session_kit import (
     Told,
@@ -145,6 +146,17 @@ async def test_a_worker_takes_no_more_live_sessions_than_its_capacity_holds(
         assert (await store.get_session(queued[2].id)).state == "queued"
         await until(store, lambda: in_state(store, queued[2].id, "running", "completed"))
         assert any([await in_state(store, session.id, "completed") for session in queued[:2]])
+
+
+async def test_a_camera_behind_a_web_address_takes_no_place_of_a_file(
+    settings: Settings, store: Store, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.worker.MAX_FAST_SESSIONS", 1)
+    async with worker_here(settings, store, model):
+        with http_camera() as url:
+            cameras = [await submit(store, settings, url=url) for _ in range(3)]
+            for camera in cameras:
+                await until(store, lambda camera=camera: frames_are(store, camera.id, 1))  # type: ignore[misc]
 
 
 async def test_many_sessions_run_beside_each_other_and_each_is_told_its_own(

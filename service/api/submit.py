@@ -27,9 +27,9 @@ from service.errors import (
     UnsupportedMediaType,
 )
 from service.requests import SessionOptions, SessionRequest, SourceRequest, WebhookRequest
-from service.schemas import ModelInfo, PushSource, Session, Source, UploadSource, UrlSource
+from service.schemas import ModelInfo, Pace, PushSource, Session, Source, UploadSource, UrlSource
 from service.settings import Settings
-from service.sources import SourceForbidden, check_url
+from service.sources import SourceForbidden, check_url, is_camera
 from service.store.base import SessionRecord, WebhookTarget
 from service.store.keys import STORAGE_RETRY_AFTER_S
 from service.tracing import current_traceparent
@@ -209,14 +209,15 @@ def _new_record(
     if unknown:
         names = ", ".join(sorted(unknown))
         raise UnknownLabel(f"The model {name!r} does not know {names}; see `known`.", known=list(model.labels))
+    pace: Pace = "realtime" if is_camera(source) else asked.pace
     return SessionRecord(
         id=session_id,
         source=source,
         model=name,
         model_version=model.version,
         labels=tuple(dict.fromkeys(asked.labels or model.labels)),
-        pace=asked.pace,
-        cost_steps_per_s=model.sample_hz if asked.pace == "realtime" else settings.fast_session_steps_per_s,
+        pace=pace,
+        cost_steps_per_s=model.sample_hz if pace == "realtime" else settings.fast_session_steps_per_s,
         created_at=datetime.now(UTC),
         name=asked.name,
         traceparent=current_traceparent(),
