@@ -28,15 +28,34 @@ def bfloat16() -> Detector:
     return detector
 
 
+def frame_map(detector: Detector, streams: Path, folder: Path) -> float:
+    return measure_videos(detector, streams, folder, processes=1, on_progress=lambda *_: None)[0].frame_map
+
+
+@pytest.fixture(scope="module")
+def exact_map(streams: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """In float32."""
+    found = frame_map(Detector.load("mocap"), streams, tmp_path_factory.mktemp("exact"))
+    assert found > 0.7, "the network must see something, or this compares noise"
+    return found
+
+
 def test_bfloat16_changes_frame_map_by_less_than_half_a_point(
-    streams: Path, bfloat16: Detector, tmp_path: Path
+    streams: Path, bfloat16: Detector, exact_map: float, tmp_path: Path
 ) -> None:
-    measured = [
-        measure_videos(detector, streams, tmp_path, processes=1, on_progress=lambda *_: None)[0].frame_map
-        for detector in (Detector.load("mocap"), bfloat16)
-    ]
-    assert measured[0] > 0.7, "the network must see something, or this compares noise"
-    assert abs(measured[0] - measured[1]) < 0.005
+    assert abs(frame_map(bfloat16, streams, tmp_path) - exact_map) < 0.005
+
+
+def test_weights_in_int8_change_frame_map_by_less_than_half_a_point(
+    streams: Path, bfloat16: Detector, exact_map: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = bfloat16.config.image_size
+    image_BHWC = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
+    monkeypatch.setattr("model.compiled.graph.COMPRESSED_FROM", 1)
+    compressed = Detector.load("mocap", precision="auto")
+    scores = [detector.push([detector.open_stream()], image_BHWC) for detector in (compressed, bfloat16)]
+    assert not np.array_equal(*scores), "no weight was compressed"
+    assert abs(frame_map(compressed, streams, tmp_path) - exact_map) < 0.005
 
 
 def test_a_stream_goes_on_where_another_precision_left_it(bfloat16: Detector) -> None:

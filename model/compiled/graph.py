@@ -17,6 +17,7 @@ import numpy as np
 import openvino.opset13 as op
 import torch
 from openvino import Model, Node, Type
+from torch import Tensor
 
 from model.cake import Cake
 from model.causal import CausalDepthwise
@@ -26,6 +27,9 @@ from model.motion import MotionAdapter
 from model.odconv import ODConv3d
 from model.preprocess import MEAN, STD
 from model.x3d import DEVIATION_FLOOR, Block, FeatureHead, SqueezeExcite, Stem
+
+COMPRESSED_FROM = 500_000
+"""Weights of a linear layer, from which on they are kept as int8 where the network computes in bfloat16."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +128,8 @@ class _Builder:
     def _stem(self, stem: Stem) -> Node:
         """With channels last: OpenVINO would reorder every past map for the sum of the products."""
         trunk, size = self._model.config.trunk, self._model.config.image_size
-        # A convolution of few channels leaves most of the processor's width unused.
-        block = trunk.stem_stride if size % trunk.stem_stride == 0 else 1
+        # A large kernel over few channels leaves most of the processor's width unused.
+        block = trunk.stem_stride if trunk.stem_kernel > 3 and size % trunk.stem_stride == 0 else 1
         pixels = [ops.channels_first(one) for one in self._pixels(block)]
         weights = np.split(ops.to_array(stem.spatial.weight), len(pixels), axis=1)
         now_BHWC = ops.channels_last(
@@ -198,14 +202,19 @@ class _Builder:
         pooled_BV = op.reshape(ops.channels_last(pooled_BCHW), [self._streams, height * width * channels], False)
         mean_BV = self._window_mean(pooled_BV, head.pool_steps)
         windows_BWC = op.reshape(mean_BV, [self._streams, height * width, channels], False)
-        return op.reduce_mean(op.relu(ops.linear(windows_BWC, head.project)), 1)
+        return op.reduce_mean(op.relu(self._affine(windows_BWC, head.project.weight, head.project.bias)), 1)
+
+    def _affine(self, x: Node, weight: Tensor, bias: Tensor | None) -> Node:
+        """One that is large takes as long as its weights take to be read: beside bfloat16, int8 is as good for them."""
+        is_compressed = self._map_type == Type.bf16 and weight.numel() >= COMPRESSED_FROM
+        return ops.affine(x, ops.compressed(weight) if is_compressed else ops.constant(weight), bias)
 
     def _head(self, features_BF: Node, head: Head) -> Node:
-        fused_BE = op.relu(ops.layer_norm(ops.linear(features_BF, head.fuse), head.fuse_norm))
+        fused_BE = op.relu(ops.layer_norm(self._affine(features_BF, head.fuse.weight, head.fuse.bias), head.fuse_norm))
         before_BH = self._remembered((head.config.hidden_dim,))
         weight_ih, weight_hh, bias_ih, bias_hh = head.gru.parameters()
-        from_input = op.split(ops.affine(fused_BE, weight_ih, bias_ih), 1, 3)
-        from_past = op.split(ops.affine(before_BH, weight_hh, bias_hh), 1, 3)
+        from_input = op.split(self._affine(fused_BE, weight_ih, bias_ih), 1, 3)
+        from_past = op.split(self._affine(before_BH, weight_hh, bias_hh), 1, 3)
         reset, update = (op.sigmoid(op.add(from_input.output(i), from_past.output(i))) for i in (0, 1))
         new_BH = op.tanh(op.add(from_input.output(2), op.multiply(reset, from_past.output(2))))
         hidden_BH = op.add(new_BH, op.multiply(update, op.subtract(before_BH, new_BH)))

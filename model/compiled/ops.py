@@ -9,7 +9,7 @@ import numpy as np
 import openvino.opset13 as op
 import torch
 from numpy.typing import NDArray
-from openvino import Node
+from openvino import Node, Type
 from torch import Tensor, nn
 
 Weights = NDArray[np.float32]
@@ -43,11 +43,20 @@ def as_map(x_BC: Node) -> Node:
 
 
 def linear(x: Node, layer: nn.Linear) -> Node:
-    return affine(x, layer.weight, layer.bias)
+    return affine(x, constant(layer.weight), layer.bias)
 
 
-def affine(x: Node, weight: Tensor, bias: Tensor | None) -> Node:
-    y = op.matmul(x, constant(weight), False, True)
+def compressed(weight_OI: Tensor) -> Node:
+    """Weights as int8, of 255 steps for each output, which OpenVINO widens as it reads them."""
+    weights = to_array(weight_OI)
+    step_O1 = np.maximum(np.abs(weights).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / 127
+    return op.multiply(
+        op.convert(op.constant(np.round(weights / step_O1).astype(np.int8)), Type.f32), constant(step_O1)
+    )
+
+
+def affine(x: Node, weight_OI: Node, bias: Tensor | None) -> Node:
+    y = op.matmul(x, weight_OI, False, True)
     return y if bias is None else op.add(y, constant(bias))
 
 
@@ -117,8 +126,14 @@ def standardise(x_BHWC: Node, floor: float) -> Node:
 
 
 def mean(x_BCHW: Node) -> Node:
-    """(B, C). A pooling: OpenVINO's reductions leave bfloat16."""
-    return op.squeeze(average_pool(x_BCHW, shape_of(x_BCHW)[-1]), [2, 3])
+    """(B, C). A pooling: OpenVINO's reductions leave bfloat16.
+
+    OpenVINO keeps in float32 what lies between the last heavy layer and an output, here all means that are remembered,
+    and with them the maps that they are of. A convolution by one is a heavy layer.
+    """
+    channels, _, side = shape_of(x_BCHW)
+    by_one_C1hw = np.ones((channels, 1, 1, 1), np.float32)
+    return op.squeeze(depthwise(average_pool(x_BCHW, side), by_one_C1hw, 1, 0), [2, 3])
 
 
 def average_pool(x_BCHW: Node, size: int) -> Node:
