@@ -13,8 +13,9 @@ LATE_FOR_S = 1.0
 class LiveTiming:
     """Used by `Video.frames` for one connection to a live source.
 
-    `dropped` counts what was left out, by reason; who reads it may clear it. `late_s` is how late the newest picture
-    came, and `is_new_timeline` whether its timestamp had nothing to do with those before.
+    `dropped` counts what was left out, by reason; who reads it may clear it. `due_s` is when the newest picture was to
+    come, `late_s` how much later it came, and `is_new_timeline` whether its timestamp had nothing to do with those
+    before.
     """
 
     def __init__(self, clock: LiveClock) -> None:
@@ -22,16 +23,15 @@ class LiveTiming:
         self._late_since_s: float | None = None
         self._has_skipped = False
         self.dropped: Counter[str] = Counter()
-        self.late_s = 0.0
+        self.due_s = self.late_s = 0.0
         self.is_new_timeline = False
         self.waits_for_keyframe = False
 
-    def media_s(self, pts_s: float | None, *, comes_in_pieces: bool) -> float | None:
-        """Media time of the picture that was decoded just now; None if it is to be left out.
+    def media_s(self, pts_s: float | None, now_s: float, *, comes_in_pieces: bool) -> float | None:
+        """Media time of the picture that came at `now_s`, on the monotonic clock; None if it is to be left out.
 
         Pictures of a stream that comes in pieces, many at once, are held back until their time.
         """
-        now_s = time.monotonic()
         if comes_in_pieces and (early_s := self._clock.early_s(pts_s, now_s)) > 0:
             time.sleep(early_s)
             # Not the clock again: what the sleep took too long would add up to a growing delay.
@@ -40,7 +40,8 @@ class LiveTiming:
         if moment is None:
             self.dropped["timestamp"] += 1
             return None
-        self.late_s, self.is_new_timeline = moment.late_s, moment.is_new_timeline
+        self.due_s, self.late_s = now_s - moment.late_s, moment.late_s
+        self.is_new_timeline = moment.is_new_timeline
         self._keep_up(moment, now_s)
         return moment.media_s
 

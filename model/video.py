@@ -93,7 +93,7 @@ class Video:
         self._cut_short: str | None = None
         self._timing: LiveTiming | None = None
         self._skipper: Skipper | None = None
-        self._picture_at_s = time.monotonic()
+        self._picture_at_s = self._came_s = time.monotonic()
         try:
             self._stream = choose_stream(self._container)
             self._live = self._stated_live or is_live(self._source, self._container)
@@ -235,7 +235,7 @@ class Video:
         in_pieces = self._container.format.name == "hls"
         for picture in pictures:
             stamped_s = None if picture.pts is None or time_base is None else float(picture.pts * time_base)
-            media_s = timing.media_s(stamped_s, comes_in_pieces=in_pieces)
+            media_s = timing.media_s(stamped_s, self._came_s, comes_in_pieces=in_pieces)
             if media_s is not None:
                 yield picture, media_s
 
@@ -254,6 +254,7 @@ class Video:
                 self._timing.waits_for_keyframe = False
             if self._skipper is not None and packet is not None:
                 self._skipper.see(packet)
+            self._came_s = time.monotonic()
             try:
                 pictures = self._stream.decode(packet)
             except FFmpegError:

@@ -29,7 +29,7 @@ class _Newest:
         self._waiting: tuple[bytes, memoryview] | None = None
 
     def put(self, frame: Frame, decode_s: float) -> None:
-        arrived_unix_s = time.time() - self._timing.late_s
+        arrived_unix_s = time.time() - (time.monotonic() - self._timing.due_s)
         header = messages.FRAME_HEADER.pack(frame.pts_s, arrived_unix_s, decode_s, self._timing.is_new_timeline)
         if self._waiting is not None:
             self._timing.dropped["newer_frame"] += 1

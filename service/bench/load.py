@@ -30,6 +30,7 @@ class LoadEffort:
     video_s: float
     """Length of each session's video, which must last until all have begun and been measured."""
     settle_s: float
+    """From the first frame of the last session: until then, decoders that start take time of those that run."""
     window_s: float
     most_sessions: int
 

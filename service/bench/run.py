@@ -62,7 +62,7 @@ def run(
             effort = LiveEffort(2.0, 0.5, 4.0, 2) if quick else LiveEffort(40.0, 10.0, 120.0, MAX_FAST_SESSIONS)
             report |= asdict(asyncio.run(measure_live(folder, model, sample, effort)))
         if "load" in parts:
-            load_effort = LoadEffort(12.0, 0.0, 4.0, 1) if quick else LoadEffort(150.0, 3.0, 15.0, MOST_SESSIONS)
+            load_effort = LoadEffort(12.0, 0.0, 4.0, 1) if quick else LoadEffort(150.0, 15.0, 15.0, MOST_SESSIONS)
             report["load"] = {}
             for size in LOAD_SIZES:
                 on_stage(f"sessions of {size} on one core")
