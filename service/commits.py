@@ -10,7 +10,8 @@ import structlog
 from service.detection import Detection
 from service.errors import NotFound, ServiceError
 from service.journal import Journal, Unsaved
-from service.store.base import NOTHING, Checkpoint, LeaseLost
+from service.store.base import LeaseLost
+from service.store.checkpoint import NOTHING, Checkpoint
 
 REMEMBER_EVERY_S = 5.0
 # Events of live sessions are committed at once; all else is gathered for so long.

@@ -7,7 +7,8 @@ from model.starts import ActionEnd, ActionStart, StartDecoder
 from model.state import StateInvalid
 from service.decoder_process import DecodedFrame
 from service.engine import Engine, EngineStream
-from service.store.base import Checkpoint, Remembered, SessionRecord
+from service.store.base import SessionRecord
+from service.store.checkpoint import Checkpoint, Remembered
 
 # A hole in the stream longer than this ends what is open, and detection starts anew behind it.
 GAP_S = 2.0

@@ -19,7 +19,8 @@ from service.schemas import (
     SessionState,
     next_event_id,
 )
-from service.store.base import Checkpoint, ScoreRow, SessionRecord, SessionUpdate, Store, state_event
+from service.store.base import ScoreRow, SessionRecord, SessionUpdate, Store, state_event
+from service.store.checkpoint import Checkpoint
 from service.telemetry import WorkerMetrics
 from service.tracing import EventSpan
 

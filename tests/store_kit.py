@@ -13,13 +13,8 @@ from service.schemas import (
     UrlSource,
     event_key,
 )
-from service.store.base import (
-    Checkpoint,
-    Remembered,
-    SessionRecord,
-    Store,
-    WorkerInfo,
-)
+from service.store.base import SessionRecord, Store, WorkerInfo
+from service.store.checkpoint import Checkpoint, Remembered
 from service.store.redis import RedisStore
 from service.store.sqlite import SqliteStore
 

@@ -21,7 +21,8 @@ from store_kit import (
 
 from service.errors import StorageFull, StoreUnavailable
 from service.store import open_store, sqlite_schema
-from service.store.base import Checkpoint, Remembered, Store
+from service.store.base import Store
+from service.store.checkpoint import Checkpoint, Remembered
 from service.store.sqlite import SqliteStore
 
 

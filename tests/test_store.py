@@ -18,12 +18,8 @@ from service.errors import IdempotencyConflict, InvalidRequest, NotFound, OverCa
 from service.schemas import (
     SessionStateEvent,
 )
-from service.store.base import (
-    NOTHING,
-    ScoreRow,
-    SessionUpdate,
-    Store,
-)
+from service.store.base import ScoreRow, SessionUpdate, Store
+from service.store.checkpoint import NOTHING
 
 
 async def test_a_created_session_is_queued_and_has_its_first_event(store: Store) -> None:

@@ -12,16 +12,8 @@ from service.bench.ages import percentiles_ms
 from service.beside import beside
 from service.schemas import ActionStartEvent, Latency, ModelInfo, PushSource
 from service.store import open_store
-from service.store.base import (
-    Checkpoint,
-    Remembered,
-    ScoreRow,
-    SessionRecord,
-    SessionUpdate,
-    Store,
-    WorkerInfo,
-    state_event,
-)
+from service.store.base import ScoreRow, SessionRecord, SessionUpdate, Store, WorkerInfo, state_event
+from service.store.checkpoint import Checkpoint, Remembered
 
 MODEL = "bench"
 """A name that no worker has: nobody else takes these sessions."""

@@ -8,7 +8,8 @@ from datetime import datetime
 from service.access.keys import ApiKey, Limits
 from service.errors import StoreUnavailable
 from service.schemas import SESSION_STATES, Event, Pace, SessionState
-from service.store.base import Checkpoint, Load, LoggedEvent, ScoreRow, SessionRecord, SessionUpdate, WorkerInfo
+from service.store.base import Load, LoggedEvent, ScoreRow, SessionRecord, SessionUpdate, WorkerInfo
+from service.store.checkpoint import Checkpoint
 from service.store.keys import Usage
 from service.store.redis_access import RedisKeyStore
 from service.store.redis_connect import connect

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from service.schemas import ENDED_STATES, EVENT, Event
 from service.store import refusals
-from service.store.base import Checkpoint, LoggedEvent, ScoreRow, SessionUpdate
+from service.store.base import LoggedEvent, ScoreRow, SessionUpdate
+from service.store.checkpoint import Checkpoint
 from service.store.redis_connect import ANSWER_WITHIN_S, Client
 from service.store.redis_records import (
     checkpoint_arguments,

@@ -6,7 +6,8 @@ from array import array
 from collections.abc import Iterable, Mapping
 
 from service.schemas import EVENT, Event, event_key
-from service.store.base import Checkpoint, Remembered, ScoreRow, SessionRecord, SessionUpdate
+from service.store.base import ScoreRow, SessionRecord, SessionUpdate
+from service.store.checkpoint import Checkpoint, Remembered
 
 Argument = str | bytes | int | float
 """Of a script."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from service.access.keys import ApiKey, Limits
 from service.schemas import Event, Pace, SessionState
 from service.store import sqlite_keys, sqlite_log, sqlite_sessions, sqlite_webhooks, sqlite_workers
-from service.store.base import Checkpoint, Load, LoggedEvent, ScoreRow, SessionRecord, SessionUpdate, WorkerInfo
+from service.store.base import Load, LoggedEvent, ScoreRow, SessionRecord, SessionUpdate, WorkerInfo
+from service.store.checkpoint import Checkpoint
 from service.store.keys import Usage
 from service.store.sqlite_schema import migrate
 from service.store.sqlite_thread import SqliteThread

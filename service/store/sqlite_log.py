@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from service.schemas import ENDED_STATES, EVENT, Event, event_key
 from service.store import refusals
-from service.store.base import Checkpoint, LoggedEvent, Remembered, ScoreRow, SessionRecord, SessionUpdate
+from service.store.base import LoggedEvent, ScoreRow, SessionRecord, SessionUpdate
+from service.store.checkpoint import Checkpoint, Remembered
 from service.store.sqlite_sessions import append, delete_checkpoint, row_of
 
 
