@@ -28,7 +28,7 @@ class MediaClock:
         return (pts - self.base_pts) * self.numerator / self.denominator
 
     def pts(self, media_s: float) -> int:
-        """Of the timestamp that is not later."""
+        """The timestamp at that time, or the last one before it."""
         return self.base_pts + int(media_s * self.denominator / self.numerator)
 
 

@@ -28,8 +28,8 @@ class Commits:
     the session waits. `gives_up` says whether waiting has become pointless, `is_passing` whether the source plays on
     without us.
 
-    Each commit has a checkpoint. The detector's state is a megabyte: it goes into one of many, and whoever goes on from
-    an older one has the detector see a few seconds again. Of what passes nothing can be seen again, so its state is
+    Each commit has a checkpoint. The detector's state is half a megabyte: it goes into one of many, and whoever goes on
+    from an older one has the detector see a few seconds again. Of what passes nothing can be seen again, so its state is
     kept only when the session moves.
     """
 
@@ -56,7 +56,8 @@ class Commits:
             return
         events_due = self._journal.has_events and (at_once or waited_s >= COMMIT_FAST_EVENTS_EVERY_S)
         if events_due or waited_s >= COMMIT_EVERY_S:
-            await self._begin(detection, with_state=now_s - self._remembered_s >= REMEMBER_EVERY_S)
+            is_due = now_s - self._remembered_s >= REMEMBER_EVERY_S
+            await self._begin(detection, with_state=is_due and not self._is_passing())
 
     async def soon(self, detection: Detection) -> None:
         """Begin a commit unless one is under way: then the next frame's takes what there is."""
@@ -70,7 +71,7 @@ class Commits:
         """
         await self._finished()
         while True:
-            await self._begin(detection, with_state=True, moves=True)
+            await self._begin(detection, with_state=True)
             error = await self._finished()
             if error is None:
                 return
@@ -92,11 +93,11 @@ class Commits:
             await self._finished()
         return True
 
-    async def _begin(self, detection: Detection | None, *, with_state: bool, moves: bool = False) -> None:
+    async def _begin(self, detection: Detection | None, *, with_state: bool) -> None:
         checkpoint: Checkpoint | None = None
         if detection is not None:
-            remembered = NOTHING if self._is_passing() and not moves else None
-            if remembered is None and with_state:
+            remembered = NOTHING if self._is_passing() else None
+            if with_state:
                 remembered = await detection.remembered()
                 self._remembered_s = time.monotonic()
             checkpoint = detection.checkpoint(remembered)
