@@ -29,8 +29,8 @@ class Commits:
     without us.
 
     Each commit has a checkpoint. The detector's state is half a megabyte: it goes into one of many, and whoever goes on
-    from an older one has the detector see a few seconds again. Of what passes nothing can be seen again, so its state is
-    kept only when the session moves.
+    from an older one has the detector see a few seconds again. Of what passes nothing can be seen again, so its state
+    is kept only when the session moves.
     """
 
     def __init__(self, journal: Journal, gives_up: Callable[[], bool], is_passing: Callable[[], bool]) -> None:
