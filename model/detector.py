@@ -14,7 +14,7 @@ from model.compiled.cohorts import Cohort, Cohorts, Stream
 from model.compiled.runtime import BATCHES, StepRuntime
 from model.config import Precision
 
-__all__ = ["Detector", "Stream"]
+__all__ = ["BATCHES", "Detector", "Stream"]
 
 
 class Detector:
@@ -38,9 +38,13 @@ class Detector:
         model, version = load_checkpoint(name_or_path)
         return cls(model, version, Path(name_or_path).name, precision=precision)
 
-    def prepare(self) -> None:
-        """Do now what the first pushes would do: compile the network for each number of streams (seconds)."""
-        self._runtime.prepare()
+    def prepare(self, batches: Sequence[int] = BATCHES) -> None:
+        """Do now what the first pushes would do: compile the network, half a second for each number of streams.
+
+        `batches` are of `BATCHES`, descending, the last is 1; from then on streams are pushed through these alone.
+        Unlike the rest this may run beside a thread that pushes, once it has run for some.
+        """
+        self._runtime.prepare(batches)
 
     @property
     def precision(self) -> str:
@@ -66,7 +70,7 @@ class Detector:
         order = sorted(range(len(streams)), key=lambda index: _seat(streams[index]))
         scores_BK = np.empty((len(streams), len(self.config.labels)), np.float32)
         stepped: list[Cohort] = []
-        for part in _parts(len(streams)):
+        for part in _parts(len(streams), self._runtime.batches):
             cohort = self._cohorts.gather([streams[index] for index in order[part]], busy=stepped)
             np.take(images_BHWC, order[part], axis=0, out=cohort.lanes.frames_BHWC)
             scores_BK[order[part]] = self._runtime.step(cohort.lanes)
@@ -83,10 +87,10 @@ def _seat(stream: Stream) -> tuple[int, int, int]:
     return -stream.cohort.lanes.size, id(stream.cohort), stream.lane
 
 
-def _parts(streams: int) -> Iterator[slice]:
-    """So many streams as the greatest of `BATCHES` that fit, one after another."""
+def _parts(streams: int, batches: Sequence[int]) -> Iterator[slice]:
+    """So many streams as the greatest of `batches` that fit, one after another."""
     begin = 0
-    for batch in BATCHES:
+    for batch in batches:
         while streams - begin >= batch:
             yield slice(begin, begin + batch)
             begin += batch

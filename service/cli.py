@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from model import cli as model_cli
 from service.bench_cli import bench
 from service.keys_cli import keys_app
+from service.quick_imports import quick_imports
 from service.terminal import FAILED, MISUSED, fail, read_settings
 
 if TYPE_CHECKING:
@@ -51,20 +52,21 @@ def serve(
 
     Options win over the environment (CAKE_HOST, CAKE_PORT, CAKE_DATA_DIR, CAKE_WORKERS and further CAKE_ variables).
     """
-    import asyncio
+    with quick_imports():
+        import asyncio
 
-    import uvloop
+        import uvloop
 
-    from service.api.exposure import Exposed, refuse_if_exposed
-    from service.api.server import Server
-    from service.blobs import BlobUrlInvalid, check_blob_url
-    from service.errors import ServiceError
-    from service.listening import listen
-    from service.serve import serve as run
-    from service.store import StoreUrlInvalid, check_store_url
-    from service.supervisor import FolderInUse, lock_folder
-    from service.telemetry import configure_logging
-    from service.tracing import TracingUnavailable
+        from service.api.exposure import Exposed, refuse_if_exposed
+        from service.api.server import Server
+        from service.blobs import BlobUrlInvalid, check_blob_url
+        from service.errors import ServiceError
+        from service.listening import listen
+        from service.serve import serve as run
+        from service.store import StoreUrlInvalid, check_store_url
+        from service.supervisor import FolderInUse, lock_folder
+        from service.telemetry import configure_logging
+        from service.tracing import TracingUnavailable
 
     settings = read_settings(host=host, port=port, data_dir=data_dir, workers=workers)
     configure_logging(settings.log_level, as_json=settings.log_json)
@@ -101,7 +103,7 @@ def _say_where(url: str) -> None:
 def worker() -> None:
     """Run one worker of a larger deployment, set up by CAKE_ variables. SIGTERM hands its sessions over and ends it."""
     read_settings()
-    from service.worker import main
+    from service.worker_process import main
 
     main()
 

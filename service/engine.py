@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.config import ModelConfig
-from model.detector import Detector, Stream
+from model.detector import BATCHES, Detector, Stream
 from service.telemetry import WorkerMetrics
 
 # How long a frame waits for those of other sessions that run as fast as they can, and so are about to come.
@@ -24,7 +24,8 @@ MAX_BATCH = 8
 MAX_REST_S = 0.02
 # While live sessions run, each call takes only so many frames of fast ones: a live frame waits for at most one call.
 MAX_FAST_BESIDE_LIVE = 2
-MEASURE_S = 1.0
+# With graphs for these numbers of streams the engine begins; those between save time once there are many sessions.
+FIRST_BATCHES = (BATCHES[0], BATCHES[-1])
 
 
 T = TypeVar("T")
@@ -70,7 +71,8 @@ class Engine:
     def __init__(self, detectors: Mapping[str, Detector], metrics: WorkerMetrics, *, torch_threads: int = 1) -> None:
         self._detectors = dict(detectors)
         self._metrics = metrics
-        self._thread = ThreadPoolExecutor(1, "engine", initializer=torch.set_num_threads, initargs=(torch_threads,))
+        self._torch_threads = torch_threads
+        self._thread = ThreadPoolExecutor(1, "engine")
         self._streams: set[EngineStream] = set()
         self._requests: list[_Request] = []
         self._arrived = asyncio.Event()
@@ -78,8 +80,8 @@ class Engine:
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        for detector in self._detectors.values():
-            await self._in_thread(detector.prepare)
+        torch.set_num_threads(self._torch_threads)  # threads that begin from now on follow
+        await self._prepare(FIRST_BATCHES)
         self._running = asyncio.create_task(self._run())
         return self
 
@@ -93,6 +95,13 @@ class Engine:
             if stream.waiting is not None:
                 _resolve(stream.waiting, EngineClosed("The engine was shut down."))
         await asyncio.to_thread(self._thread.shutdown)
+
+    async def prepare_all(self) -> None:
+        """Compile what makes batches of every size fast, beside the steps of those who push already."""
+        await self._prepare(BATCHES)
+
+    async def _prepare(self, batches: Sequence[int]) -> None:
+        await asyncio.gather(*(asyncio.to_thread(d.prepare, batches) for d in self._detectors.values()))
 
     def config(self, model: str) -> ModelConfig:
         """The configuration of a loaded model; KeyError for another."""
@@ -139,7 +148,7 @@ class Engine:
             if request in self._requests:
                 self._requests.remove(request)
 
-    async def measure_steps_per_s(self, model: str, *, duration_s: float = MEASURE_S) -> float:
+    async def measure_steps_per_s(self, model: str, *, duration_s: float) -> float:
         """Steps per second of this model with full batches, measured for that long on frames of noise."""
         return await self._in_thread(_measure, self._detectors[model], duration_s)
 

@@ -22,7 +22,7 @@ from service.errors import ServiceError
 from service.settings import Settings
 from service.store.base import Store
 
-WORKER_COMMAND = (sys.executable, "-m", "service.worker")
+WORKER_COMMAND = (sys.executable, "-m", "service.worker_process")
 STOP_PATIENCE_S = 5.0
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.2, 30.0
 STABLE_S = 30.0

@@ -21,6 +21,7 @@ from model.checkpoint import CheckpointInvalid, CheckpointNotFound, available_mo
 from model.config import BACKGROUND
 from model.detector import Detector
 from service.authorities import write_authorities
+from service.beside import beside
 from service.blobs import Blobs, BlobUrlInvalid, check_blob_url
 from service.engine import Engine
 from service.errors import ServiceError
@@ -42,7 +43,7 @@ STORE_AGAIN_S = 1.0
 MAX_FAST_SESSIONS = 8
 # Of the measured steps per second: the rest is for decoders, commits and bursts.
 USABLE_SHARE, USABLE_SHARE_OF_ONE_CORE = 0.7, 0.35
-MEASURE_S = 1.0
+MEASURE_S = 0.5
 # The kernel ends a worker that has not handed over its sessions by then.
 EXIT_WITHIN_S = 9
 
@@ -238,7 +239,10 @@ async def work(settings: Settings, detectors: Mapping[str, Detector]) -> None:
             models = tuple(describe(name, detector) for name, detector in detectors.items())
             info = WorkerInfo(worker_id, capacity, models)
             worker = Worker(info, store, engine, metrics, settings, gate, blobs)
-            async with open_worker_http(settings.worker_host, settings.worker_port, registry, worker.why_not_ready):
+            async with (
+                beside(engine.prepare_all()),
+                open_worker_http(settings.worker_host, settings.worker_port, registry, worker.why_not_ready),
+            ):
                 await worker.run(stop)
     finally:
         await store.close()

@@ -26,8 +26,8 @@ class WatchedDetector:
         self.batches: list[int] = []
         self.takes_s = 0.0
 
-    def prepare(self) -> None:
-        self._detector.prepare()
+    def prepare(self, batches: Sequence[int]) -> None:
+        self._detector.prepare(batches)
 
     def open_stream(self, saved: bytes | None = None) -> Stream:
         return self._detector.open_stream(saved)
@@ -59,6 +59,29 @@ def pictures(count: int, seed: int) -> NDArray[np.uint8]:
 
 async def push_all(engine: Engine, stream: EngineStream, frames: NDArray[np.uint8]) -> list[Step]:
     return [await engine.push(stream, frame) for frame in frames]
+
+
+async def test_scores_are_the_same_before_while_and_after_all_batch_sizes_are_compiled(
+    engine: Engine, detector: WatchedDetector
+) -> None:
+    frames = pictures(7, 0)
+
+    async def push_until(prepared: asyncio.Event, frame: NDArray[np.uint8]) -> list[Step]:
+        stream, steps = await engine.open_stream("tiny", live=False), []
+        while not prepared.is_set():
+            steps.append(await engine.push(stream, frame))
+        return steps + [await engine.push(stream, frame) for _ in range(5)]
+
+    prepared = asyncio.Event()
+    pushing = [asyncio.create_task(push_until(prepared, frame)) for frame in frames]
+    await asyncio.sleep(0)
+    await engine.prepare_all()
+    prepared.set()
+    for frame, steps in zip(frames, await asyncio.gather(*pushing), strict=True):
+        alone = detector.open_stream()
+        expected = [detector.push([alone], frame[None])[0] for _ in steps]
+        assert len(steps) > 10
+        np.testing.assert_allclose([step.scores for step in steps], expected, atol=1e-5)
 
 
 async def test_each_of_many_streams_gets_the_scores_that_it_gets_alone(

@@ -5,6 +5,7 @@ Shapes: B streams, K labels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -34,12 +35,15 @@ class StepRuntime:
         capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self.bfloat16 = precision == "auto" and "BF16" in capabilities
         self._map_type = Type.bf16 if self.bfloat16 else Type.f32
+        self.batches: Sequence[int] = BATCHES
+        """Numbers of streams to step together, descending."""
         self._compiled: dict[int, _Compiled] = {}
 
-    def prepare(self) -> None:
-        """Compile for all of `BATCHES` now."""
-        for streams in BATCHES:
+    def prepare(self, batches: Sequence[int]) -> None:
+        """Compile for these now. Another thread may step meanwhile, with those compiled before."""
+        for streams in batches:
             self._compiled_for(streams)
+        self.batches = batches
 
     def lanes(self, streams: int) -> Lanes:
         """Room for streams that have seen nothing; so many as one of `BATCHES`."""

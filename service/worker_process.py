@@ -1,0 +1,14 @@
+"""Entry of a worker process: `python -m service.worker_process`."""
+
+from service.quick_imports import quick_imports
+
+
+def main() -> None:
+    """What `service.worker.main` does, sooner."""
+    with quick_imports():
+        from service.worker import main as work
+    work()
+
+
+if __name__ == "__main__":
+    main()
