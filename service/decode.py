@@ -21,6 +21,7 @@ from model.container import MAX_RATE_HZ, is_url
 from model.video import Video, VideoError, open_video
 from service.confinement.confine import limit_resources, restrict_network, restrict_reading
 from service.confinement.syscall_filter import ConfinementUnavailable
+from service.decode_input import Input
 from service.decode_live import send_live
 from service.decode_messages import (
     ALIVE,
@@ -99,7 +100,7 @@ class _Pace:
         self.arrived_unix_s = time.time() - self.late_s
 
 
-def run(request: DecodeRequest, pipe: BinaryIO) -> None:
+def run(request: DecodeRequest, heard: Input, pipe: BinaryIO) -> None:
     """Confine this process, decode the source and write all messages; the last one is ENDED or ERROR."""
     output = Output(pipe)
     output.send(ALIVE)
@@ -108,9 +109,9 @@ def run(request: DecodeRequest, pipe: BinaryIO) -> None:
         with _open(request) as video:
             output.send_json(OPENED, asdict(video.info))
             if video.info.live:
-                send_live(request, video, output)
+                send_live(request, video, heard, output)
             else:
-                _send_frames(request, video, output)
+                _send_frames(request, video, heard, output)
             output.send_json(ENDED, {"warnings": video.warnings})
     except VideoError as error:
         output.send_json(ERROR, {"code": error.code, "detail": error.detail})
@@ -133,7 +134,7 @@ def _open(request: DecodeRequest) -> Video:
     return open_video(pushed, timeout_s=request.timeout_s, live=request.pace == "realtime")
 
 
-def _send_frames(request: DecodeRequest, video: Video, output: Output) -> None:
+def _send_frames(request: DecodeRequest, video: Video, heard: Input, output: Output) -> None:
     pace, bounds = _Pace(request, output), _Bounds(request)
     bounds.check(video.info.duration_s or 0.0)
     snapshots = SnapshotTimes(request.snapshot_hz)
@@ -154,7 +155,8 @@ def _send_frames(request: DecodeRequest, video: Video, output: Output) -> None:
             FRAME_HEADER.pack(request.starts_at_s + frame.pts_s, pace.arrived_unix_s, decode_s, False),
             frame.image.data,
         )
-        if snapshots.is_due(time.monotonic(), late_s=pace.late_s):
+        heard.read()
+        if snapshots.is_due(time.monotonic(), late_s=pace.late_s, is_watched=heard.is_watched):
             output.send(SNAPSHOT, video.snapshot_jpeg())
         began_s, pace.waited_s = time.monotonic(), 0.0
 
@@ -186,7 +188,7 @@ def main() -> None:
     os.dup2(2, 1)
     fcntl.fcntl(pipe_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     with os.fdopen(pipe_fd, "wb") as pipe:
-        run(request, pipe)
+        run(request, Input(sys.stdin.fileno()), pipe)
 
 
 if __name__ == "__main__":

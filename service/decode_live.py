@@ -1,11 +1,9 @@
 """The decoder child's side of a live source: the newest frame wins.
 
-The parent asks for each frame with one byte on stdin. Reading from the source never waits for it: a frame that is not
+The parent asks for each frame on stdin. Reading from the source never waits for it: a frame that is not
 asked for in time is replaced by a newer one and counted.
 """
 
-import os
-import select
 import time
 from dataclasses import asdict
 
@@ -13,19 +11,18 @@ from model.live import LiveTiming
 from model.live_clock import LiveClock
 from model.video import Frame, Video
 from service import decode_messages as messages
+from service.decode_input import Input
 from service.decode_messages import DecodeRequest, Output
 from service.decode_snapshots import SnapshotTimes
-
-ASKS_FD = 0
 
 
 class _Newest:
     """The newest frame that the parent has not got."""
 
-    def __init__(self, output: Output, timing: LiveTiming) -> None:
+    def __init__(self, heard: Input, output: Output, timing: LiveTiming) -> None:
+        self._heard = heard
         self._output = output
         self._timing = timing
-        self._is_asked = False
         self._waiting: tuple[bytes, memoryview] | None = None
 
     def put(self, frame: Frame, decode_s: float) -> None:
@@ -37,25 +34,21 @@ class _Newest:
 
     def send_if_asked(self) -> bool:
         """Whether a frame was sent."""
-        if self._waiting is None or not self._asked():
+        self._heard.read()
+        if self._waiting is None or not self._heard.is_asked:
             return False
         if self._timing.dropped:
             self._output.send_json(messages.DROPPED, self._timing.dropped)
             self._timing.dropped.clear()
         self._output.send(messages.FRAME, *self._waiting)
-        self._waiting, self._is_asked = None, False
+        self._waiting, self._heard.is_asked = None, False
         return True
 
-    def _asked(self) -> bool:
-        if not self._is_asked and select.select([ASKS_FD], [], [], 0)[0]:
-            self._is_asked = os.read(ASKS_FD, 1) != b""
-        return self._is_asked
 
-
-def send_live(request: DecodeRequest, video: Video, output: Output) -> None:
+def send_live(request: DecodeRequest, video: Video, heard: Input, output: Output) -> None:
     """Send the frames of a live source until it ends, and OPENED again whenever its pictures change their size."""
     timing = LiveTiming(LiveClock(request.zero_s, request.after_s))
-    newest = _Newest(output, timing)
+    newest = _Newest(heard, output, timing)
     sent_info, snapshots = video.info, SnapshotTimes(request.snapshot_hz)
 
     def on_picture(_pts_s: float, _is_taken: bool) -> None:
@@ -69,6 +62,8 @@ def send_live(request: DecodeRequest, video: Video, output: Output) -> None:
             output.send_json(messages.OPENED, asdict(sent_info))
         # Waiting for the source is no work.
         newest.put(frame, time.thread_time() - began_s)
-        if newest.send_if_asked() and snapshots.is_due(time.monotonic(), late_s=timing.late_s):
+        if newest.send_if_asked() and snapshots.is_due(
+            time.monotonic(), late_s=timing.late_s, is_watched=heard.is_watched
+        ):
             output.send(messages.SNAPSHOT, video.snapshot_jpeg())
         began_s = time.thread_time()

@@ -1,7 +1,8 @@
 """What a decoder child and its parent say to each other.
 
 The parent writes one line of JSON, a `DecodeRequest`. The child answers with messages, each of them
-`kind: 1 byte, length: uint32, payload`, little-endian. Of a live source the parent asks for each frame with one byte.
+`kind: 1 byte, length: uint32, payload`, little-endian. Of a live source the parent asks for each frame with one byte;
+with others it says when somebody begins to look at the pictures, and when nobody does any more.
 """
 
 import json
@@ -15,6 +16,7 @@ HEADER = struct.Struct("<cI")
 # Media time, unix time of arrival, seconds of decoding, whether its timestamp had nothing to do with those before.
 FRAME_HEADER = struct.Struct("<ddf?")
 OPENED, FRAME, DROPPED, SNAPSHOT, ALIVE, ENDED, ERROR = b"O", b"F", b"D", b"J", b"K", b"E", b"X"
+ASK, LOOK, LOOK_AWAY = b".", b"w", b"u"
 
 ALIVE_EVERY_S = 1.0
 
@@ -23,6 +25,7 @@ ALIVE_EVERY_S = 1.0
 class DecodeRequest:
     """What to decode, and how. `after_s` is the media time of the last frame that the detector has seen already.
 
+    `snapshot_hz`: pictures for people, while somebody looks.
     Up to `told_s`, frames are not paced: what they show was told before.
 
     A decoder may use `max_bytes` of address space and `max_cpu_s` of processor time before it is ended.

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,7 +143,7 @@ class Decoder:
         self._stdout = stdout
         self._broker = broker
         self._size = request.size
-        self._is_live = self._has_asked = False
+        self._is_live = self._has_asked = self._is_watched = False
         # Opening takes one deadline to connect and one to probe; afterwards the child gives a sign of life each second.
         self._silence_s = 2 * request.timeout_s + 5
 
@@ -158,10 +158,13 @@ class Decoder:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
 
-    async def messages(self) -> AsyncIterator[VideoInfo | DecodedFrame | Dropped | Snapshot | Ended]:
+    async def messages(
+        self, is_watched: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[VideoInfo | DecodedFrame | Dropped | Snapshot | Ended]:
         """First a VideoInfo, then frames and snapshots, then Ended; another VideoInfo when the pictures change.
 
-        Of a live source, each time the newest frame; of a file all of them.
+        Of a live source, each time the newest frame; of a file all of them. While somebody looks there are many
+        snapshots; `is_watched` is asked again and again.
 
         Raises VideoError when the source fails or the child falls silent, SourceForbidden when it failed because it led
         to an address that is not permitted, DecoderDied when the child ends without a word.
@@ -171,7 +174,7 @@ class Decoder:
         except TimeoutError:
             raise DecoderDied(f"The decoder did not start within {START_WITHIN_S:.0f} s.") from None
         while True:
-            self._ask()
+            self._ask(is_watched())
             try:
                 kind, payload = await self._read(self._silence_s)
             except TimeoutError:
@@ -197,10 +200,13 @@ class Decoder:
             elif kind != kinds.ALIVE:
                 raise DecoderDied(f"The decoder sent a message of unknown kind {kind!r}.")
 
-    def _ask(self) -> None:
-        """Tell a live source's decoder that the next frame is wanted."""
+    def _ask(self, is_watched: bool) -> None:
+        """Tell the decoder what has changed: whether somebody looks, and of a live source that a frame is wanted."""
+        if is_watched != self._is_watched:
+            self._stdin.write(kinds.LOOK if is_watched else kinds.LOOK_AWAY)
+            self._is_watched = is_watched
         if self._is_live and not self._has_asked:
-            self._stdin.write(b".")
+            self._stdin.write(kinds.ASK)
             self._has_asked = True
 
     def _raise_if_refused(self) -> None:

@@ -62,6 +62,8 @@ class Session:
         self._opener = SourceOpener(record, engine.config(record.model), settings, gate, blobs)
         self._blobs = blobs
         self._snapshots = SnapshotKeeper(blobs, record.id)
+        self.is_watched = False
+        """Whether somebody looks at its pictures."""
         self._halting: Literal["stop", "hand_over"] | None = None
         self._halted = asyncio.Event()
         self._commits = Commits(self._journal, lambda: self._halting == "hand_over", lambda: self._is_passing)
@@ -196,7 +198,7 @@ class Session:
     async def _analyse(self, detection: Detection) -> Outcome | None:
         """One decoder's life: its frames go to the detector, the scores to the start decoder, the events to the log."""
         async with self._opener.open(detection.detector_s, told_s=detection.position_s) as decoder:
-            async for message in decoder.messages():
+            async for message in decoder.messages(lambda: self.is_watched):
                 match message:
                     case DecodedFrame():
                         self._opener.note(message, is_live=self._is_live)

@@ -116,7 +116,7 @@ class Settings(BaseSettings):
         " Less than a day cuts webhooks short that are still tried.",
     )
     deliver_webhooks: bool = Field(default=True, description="Whether this server posts events to webhooks.")
-    snapshot_hz: float = Field(default=2.0, ge=0, le=5, description="Snapshots written per second and session.")
+    snapshot_hz: float = Field(default=2.0, ge=0, le=5, description="Snapshots a second while somebody looks.")
     scores_keep_s: float = Field(default=3600.0, gt=0, description="Media time of scores kept for each session.")
 
     @field_validator("source_allow", "allowed_origins", mode="before")

@@ -164,9 +164,11 @@ class Worker:
 
     async def _renew(self) -> None:
         try:
-            for session_id in await self._store.renew_leases(self._info.id):
-                if session_id in self._sessions:
-                    self._sessions[session_id].stop()
+            wishes = await self._store.renew_leases(self._info.id)
+            for session_id, session in self._sessions.items():
+                session.is_watched = session_id in wishes.watched
+                if session_id in wishes.stop:
+                    session.stop()
         except LeaseLost:
             # Somebody took this worker for dead: its sessions are others' now.
             _log.warning("worker was released, registers again", worker=self._info.id)

@@ -95,7 +95,6 @@ async def run(duration_s: float, video_s: float) -> dict[str, object]:
         "MODELS": '["mocap"]',
         "DEFAULT_MODEL": "mocap",
         "WORKER_CAPACITY_STEPS_PER_S": "150",
-        "SNAPSHOT_HZ": "0.2",
     }
     with tempfile.TemporaryDirectory() as name, rtsp_server() as cameras:
         folder = Path(name)

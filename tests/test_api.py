@@ -41,7 +41,7 @@ async def test_a_running_session_is_asked_to_stop_and_an_ended_one_is_deleted(se
     path = (await upload(server)).headers["location"]
     record = await server.worker.claim()
     assert (await server.http.delete(path)).status_code == 202
-    assert await server.worker.store.renew_leases("w1") == {record.id}
+    assert (await server.worker.store.renew_leases("w1")).stop == {record.id}
     await server.worker.enter(record.id, "stopped")
     assert stored_uploads(server) != []
     assert (await server.http.delete(path)).status_code == 204

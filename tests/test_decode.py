@@ -155,6 +155,23 @@ async def test_snapshots_are_jpegs_of_the_whole_picture(tmp_path: Path) -> None:
     assert snapshots[0].jpeg[at : at + 4] == (480).to_bytes(2, "big") + (640).to_bytes(2, "big")
 
 
+async def test_snapshots_come_often_while_somebody_looks(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", count=3000)
+    frames, snapshots = [], []
+    often = dataclasses.replace(request(path, size=96), snapshot_hz=1e6)
+    async with start_decoder(often, LOOPBACK) as decoder:
+        async for message in decoder.messages(lambda: 300 <= len(frames) < 600):
+            if isinstance(message, DecodedFrame):
+                frames.append(message.pts_s)
+            elif isinstance(message, Snapshot):
+                snapshots.append(len(frames))
+    assert len(frames) == 1000
+    # The pipe holds some that were sent before the decoder heard of it.
+    assert sum(after < 300 for after in snapshots) == 1
+    assert sum(300 <= after < 700 for after in snapshots) > 200
+    assert sum(after >= 700 for after in snapshots) <= 1
+
+
 async def test_a_cut_video_ends_with_a_warning(tmp_path: Path) -> None:
     path = cut(write_video(tmp_path / "v.mkv", count=150), 0.6)
     ended = (await everything(request(path)))[-1]

@@ -1,14 +1,15 @@
-"""Pictures for people give way to frames that are late, but not for long."""
+"""Pictures for people are made while somebody looks, and give way to frames that are late, but not for long."""
 
 import pytest
 
 from service.decode_snapshots import SnapshotTimes
 
 
-def due_at(snapshot_hz: float, late_s: float, duration_s: float = 20.0) -> list[float]:
+def due_at(snapshot_hz: float, late_s: float, *, is_watched: bool = True, duration_s: float = 20.0) -> list[float]:
     """When they are made, of frames ten times a second."""
     times = SnapshotTimes(snapshot_hz)
-    return [n / 10 for n in range(round(duration_s * 10)) if times.is_due(100.0 + n / 10, late_s=late_s)]
+    frames_s = [n / 10 for n in range(round(duration_s * 10))]
+    return [at_s for at_s in frames_s if times.is_due(100.0 + at_s, late_s=late_s, is_watched=is_watched)]
 
 
 def test_frames_in_time_are_shown_as_often_as_asked() -> None:
@@ -22,3 +23,14 @@ def test_while_frames_are_late_the_first_is_shown_and_then_one_every_five_second
 
 def test_without_a_rate_there_are_none() -> None:
     assert due_at(0.0, late_s=0.0) == []
+
+
+def test_while_nobody_looks_there_is_one_every_five_seconds() -> None:
+    assert due_at(2.0, late_s=0.0, is_watched=False) == pytest.approx([0.0, 5.0, 10.0, 15.0])
+
+
+def test_whoever_begins_to_look_sees_the_next_frame() -> None:
+    times = SnapshotTimes(2.0)
+    assert times.is_due(100.0, late_s=0.0, is_watched=False)
+    assert not times.is_due(100.6, late_s=0.0, is_watched=False)
+    assert times.is_due(100.7, late_s=0.0, is_watched=True)

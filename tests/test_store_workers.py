@@ -19,10 +19,12 @@ from service.errors import OverCapacity
 from service.push.wire import PushAddress
 from service.store.base import (
     LEASE_S,
+    WATCHED_S,
     LeaseLost,
     ScoreRow,
     SessionUpdate,
     Store,
+    Wishes,
     WorkerInfo,
     state_event,
 )
@@ -135,13 +137,13 @@ async def test_a_released_worker_has_lost_everything_at_once(store: Store) -> No
 
 async def test_a_stop_reaches_the_owner_and_ends_the_session(store: Store) -> None:
     session = await claimed(store)
-    assert await store.renew_leases("w1") == set()
+    assert (await store.renew_leases("w1")).stop == set()
     assert (await store.request_stop(session.id)).state == "queued"
-    assert await store.renew_leases("w1") == {session.id}
+    assert (await store.renew_leases("w1")).stop == {session.id}
     now = datetime.now(UTC)
     stopped = state_event(await store.get_session(session.id), "stopped", time=now)
     await store.commit(session.id, session.token, events=[stopped], update=SessionUpdate(state="stopped", ended_at=now))
-    assert await store.renew_leases("w1") == set()
+    assert (await store.renew_leases("w1")).stop == set()
     assert await store.load_checkpoint(session.id) is None
     with pytest.raises(LeaseLost):
         await store.commit(session.id, session.token)
@@ -193,3 +195,31 @@ async def test_after_the_clock_was_set_back_only_workers_that_renew_are_alive(st
     taken = await store.claim_session("w2")
     assert taken is not None
     assert taken.id == session.id
+
+
+async def test_a_worker_hears_which_of_its_sessions_are_looked_at_for_as_long_as_they_are(
+    store: Store, clock: Clock
+) -> None:
+    session = await claimed(store)
+    assert (await store.renew_leases("w1")).watched == set()
+    await store.watch(session.id)
+    clock.now_s += WATCHED_S - 1
+    await store.register_worker(WorkerInfo("w2", 100.0, (MODEL,)))
+    assert (await store.renew_leases("w1")).watched == {session.id}
+    assert (await store.renew_leases("w2")).watched == set()
+    await store.watch(session.id)
+    clock.now_s += WATCHED_S - 1
+    assert (await store.renew_leases("w1")).watched == {session.id}
+    clock.now_s += 2
+    assert (await store.renew_leases("w1")).watched == set()
+
+
+async def test_nobody_looks_at_a_session_that_has_ended_or_never_was(store: Store) -> None:
+    session = await claimed(store)
+    await store.watch(session.id)
+    now = datetime.now(UTC)
+    stopped = state_event(await store.get_session(session.id), "stopped", time=now)
+    await store.commit(session.id, session.token, events=[stopped], update=SessionUpdate(state="stopped", ended_at=now))
+    await store.watch(session.id)
+    await store.watch("unknown")
+    assert await store.renew_leases("w1") == Wishes(set(), set())

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from service.access.keys import ApiKey
 from service.access.rate import RateLimiter
 from service.api.feed import Feed
+from service.api.viewers import Viewers
 from service.blobs import Blobs
 from service.settings import Settings
 from service.store.base import Store
@@ -28,6 +29,7 @@ class Context:
     own_key: ApiKey
     """Of this process alone, in no store: what it submits itself, through its own API."""
     limiter: RateLimiter = field(default_factory=RateLimiter)
+    viewers: Viewers = field(default_factory=Viewers)
     metrics_readers: deque[str] = field(default_factory=lambda: deque(maxlen=16))
     """Digests of the keys that read metrics of late."""
 

@@ -1,5 +1,6 @@
 """See, stop and delete sessions; their scores and their latest picture."""
 
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -82,12 +83,15 @@ async def get_scores(
 @router.get(
     "/v1/sessions/{session_id}/snapshot.jpg",
     summary="The latest picture of a session",
+    description="At most five seconds old; while it is asked for again and again, half a second.",
     response_class=FileResponse,
     responses={200: {"content": {"image/jpeg": {}}}, **problems(404, 422, 503)},
 )
 async def get_snapshot(context: SharedContext, caller: SessionsReader, session_id: str) -> Response:
     # The id is that of a session here, hence no path that a client made up.
     record = await context.store.get_session(session_id, owner=caller.owner)
+    if context.viewers.is_news(record.id, time.monotonic()):
+        await context.store.watch(record.id)
     picture = await context.blobs.snapshot(record.id)
     if picture is None:
         raise NotFound("There is no picture of this session yet; ask again when it runs.")

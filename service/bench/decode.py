@@ -55,7 +55,7 @@ async def decoder_rss_mb(path: Path) -> float:
     )
     peak_mb = 0.0
     async with start_decoder(request) as decoder:
-        async for message in decoder.messages():
+        async for message in decoder.messages(lambda: True):
             if isinstance(message, DecodedFrame):
                 peak_mb = _peak_mb(decoder.pid) or peak_mb
     return round(peak_mb, 1)

@@ -27,6 +27,9 @@ from service.webhooks.outbox import Outbox
 LEASE_S = 10.0
 """A worker that has not renewed for this long has lost its sessions."""
 
+WATCHED_S = 5.0
+"""For so long after somebody asked for a session's picture its worker makes them often."""
+
 
 class LeaseLost(Exception):
     """The session belongs to another worker now, has ended, or is gone: stop working on it, write nothing."""
@@ -115,6 +118,14 @@ class WorkerInfo:
 
 
 @dataclass(frozen=True)
+class Wishes:
+    """Ids of a worker's sessions that shall stop, and of those whose pictures somebody looks at."""
+
+    stop: set[str]
+    watched: set[str]
+
+
+@dataclass(frozen=True)
 class Load:
     """What the live workers can do and what the sessions that have not ended have set aside, in steps per second."""
 
@@ -176,6 +187,9 @@ class Store(KeyStore, Outbox, Protocol):
     async def request_stop(self, session_id: str) -> SessionRecord:
         """Ask the owner to stop it; without a live owner it is `stopped` at once. An ended session stays as it is."""
 
+    async def watch(self, session_id: str) -> None:
+        """Somebody looks at its pictures, for WATCHED_S from now. Of no effect when it has ended or is unknown."""
+
     async def ended_before(self, moment: datetime, *, limit: int) -> list[str]:
         """Ids of sessions that ended before, the longest ago first; good to a second."""
 
@@ -204,8 +218,8 @@ class Store(KeyStore, Outbox, Protocol):
         before fast, then oldest first. The record carries a new token; earlier tokens are stale from now on.
         """
 
-    async def renew_leases(self, worker_id: str) -> set[str]:
-        """Keep the worker and its sessions for another LEASE_S; the ids of its sessions that shall stop.
+    async def renew_leases(self, worker_id: str) -> Wishes:
+        """Keep the worker and its sessions for another LEASE_S; what is wished of them.
 
         Raises LeaseLost when the worker was released: its sessions are others' now.
         """

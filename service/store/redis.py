@@ -8,7 +8,7 @@ from datetime import datetime
 from service.access.keys import ApiKey, Limits
 from service.errors import StoreUnavailable
 from service.schemas import SESSION_STATES, Event, Pace, SessionState
-from service.store.base import Load, LoggedEvent, ScoreRow, SessionRecord, SessionUpdate, WorkerInfo
+from service.store.base import Load, LoggedEvent, ScoreRow, SessionRecord, SessionUpdate, Wishes, WorkerInfo
 from service.store.checkpoint import Checkpoint
 from service.store.keys import Usage
 from service.store.redis_access import RedisKeyStore
@@ -92,6 +92,9 @@ class RedisStore:
     async def request_stop(self, session_id: str) -> SessionRecord:
         return await self._sessions.stop(session_id, now=self._now)
 
+    async def watch(self, session_id: str) -> None:
+        await self._sessions.watch(session_id, now=self._now)
+
     async def ended_before(self, moment: datetime, *, limit: int) -> list[str]:
         return await self._sessions.ended_before(moment, limit)
 
@@ -121,7 +124,7 @@ class RedisStore:
         claimed = await self._workers.claim(worker_id, room_steps_per_s=room_steps_per_s, pace=pace, now=self._now)
         return None if claimed is None else await self._sessions.get(claimed)
 
-    async def renew_leases(self, worker_id: str) -> set[str]:
+    async def renew_leases(self, worker_id: str) -> Wishes:
         return await self._workers.renew(worker_id, now=self._now)
 
     async def release_worker(self, worker_id: str) -> None:

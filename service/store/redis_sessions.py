@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from service.access.keys import Limits
 from service.schemas import EVENT, SessionState
 from service.store import refusals
-from service.store.base import LEASE_S, SessionRecord, SessionUpdate, state_event
+from service.store.base import LEASE_S, WATCHED_S, SessionRecord, SessionUpdate, state_event
 from service.store.redis_connect import Client
 from service.store.redis_records import Argument, fields_of, record_of, stream_id
 from service.store.redis_scripts import Scripts, key, translated
@@ -108,6 +108,9 @@ class RedisSessions:
         if status == b"unknown":
             raise refusals.unknown_session()
         return await self.get(session_id)
+
+    async def watch(self, session_id: str, *, now: Argument) -> None:
+        await self._scripts.run("watch", now, WATCHED_S, session_id)
 
     async def ended_before(self, moment: datetime, limit: int) -> list[str]:
         due = self._client.zrangebyscore(key("ended"), "-inf", f"({moment.timestamp()}", start=0, num=limit)

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from service.errors import StoreUnavailable
 from service.schemas import Pace
 from service.store import refusals
-from service.store.base import LEASE_S, WorkerInfo
+from service.store.base import LEASE_S, WATCHED_S, Wishes, WorkerInfo
 from service.store.redis_connect import Client
 from service.store.redis_records import Argument
 from service.store.redis_scripts import Scripts
@@ -55,15 +55,16 @@ class RedisWorkers:
             raise
         return None if session_id is None else str(session_id.decode())
 
-    async def renew(self, worker_id: str, *, now: Argument) -> set[str]:
+    async def renew(self, worker_id: str, *, now: Argument) -> Wishes:
         try:
-            status, *stopping = await self._scripts.run("renew", now, LEASE_S, worker_id)
+            status, *wishes = await self._scripts.run("renew", now, LEASE_S, WATCHED_S, worker_id)
         except StoreUnavailable:
             self._there_since_s = self._clock()
             raise
         if status == b"lost":
             raise refusals.worker_released(worker_id)
-        return {session_id.decode() for session_id in stopping[0]}
+        stop, watched = ({session_id.decode() for session_id in ids} for ids in wishes)
+        return Wishes(stop, watched)
 
     async def release(self, worker_id: str) -> None:
         await self._scripts.run("release", worker_id)

@@ -8,7 +8,7 @@ from pathlib import Path
 from service.access.keys import ApiKey, Limits
 from service.schemas import Event, Pace, SessionState
 from service.store import sqlite_keys, sqlite_log, sqlite_sessions, sqlite_webhooks, sqlite_workers
-from service.store.base import Load, LoggedEvent, ScoreRow, SessionRecord, SessionUpdate, WorkerInfo
+from service.store.base import Load, LoggedEvent, ScoreRow, SessionRecord, SessionUpdate, Wishes, WorkerInfo
 from service.store.checkpoint import Checkpoint
 from service.store.keys import Usage
 from service.store.sqlite_schema import migrate
@@ -77,6 +77,9 @@ class SqliteStore:
             lambda db: sqlite_sessions.stop(db, session_id, now=self._clock(), time=datetime.now(UTC))
         )
 
+    async def watch(self, session_id: str) -> None:
+        await self._writer.write(lambda db: sqlite_sessions.watch(db, session_id, now=self._clock()))
+
     async def ended_before(self, moment: datetime, *, limit: int) -> list[str]:
         return await self._reader.read(lambda db: sqlite_sessions.ended_before(db, moment, limit))
 
@@ -104,7 +107,7 @@ class SqliteStore:
             )
         )
 
-    async def renew_leases(self, worker_id: str) -> set[str]:
+    async def renew_leases(self, worker_id: str) -> Wishes:
         return await self._writer.write(lambda db: sqlite_workers.renew(db, worker_id, now=self._clock()))
 
     async def release_worker(self, worker_id: str) -> None:

@@ -90,7 +90,8 @@ _LIGHT_CHECKPOINTS = (
     "INSERT INTO checkpoints SELECT session_id, position_s, starts, frames FROM heavy_checkpoints",
     "DROP TABLE heavy_checkpoints",
 )
-_STEPS = (_FIRST, _KEYS, _WEBHOOKS, _PUSH, _LIGHT_CHECKPOINTS)
+_WATCHED = ("ALTER TABLE sessions ADD COLUMN watched_until REAL NOT NULL DEFAULT 0",)
+_STEPS = (_FIRST, _KEYS, _WEBHOOKS, _PUSH, _LIGHT_CHECKPOINTS, _WATCHED)
 """What makes each version of the one before it; never changed once released."""
 VERSION = len(_STEPS)
 

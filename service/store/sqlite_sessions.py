@@ -6,7 +6,7 @@ from datetime import datetime
 from service.access.keys import Limits
 from service.schemas import ENDED_STATES, EVENT, Event, SessionState, event_key
 from service.store import refusals
-from service.store.base import LEASE_S, SessionRecord, state_event
+from service.store.base import LEASE_S, WATCHED_S, SessionRecord, state_event
 from service.store.sqlite_keys import usage
 
 LIVE_LEASE = f"(lease_until > :now AND lease_until <= :now + {LEASE_S})"
@@ -109,6 +109,11 @@ def stop(db: sqlite3.Connection, session_id: str, *, now: float, time: datetime)
     stopped = record.model_copy(update={"state": "stopped", "ended_at": time, "token": record.token + 1})
     delete_checkpoint(db, session_id)
     return append(db, stopped, [state_event(record, "stopped", time=time)])
+
+
+def watch(db: sqlite3.Connection, session_id: str, *, now: float) -> None:
+    until = now + WATCHED_S
+    db.execute("UPDATE sessions SET watched_until = ? WHERE id = ? AND NOT ended", (until, session_id))
 
 
 def delete_checkpoint(db: sqlite3.Connection, session_id: str) -> None:

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 from service.push.wire import PushAddress
 from service.schemas import ModelInfo, Pace
 from service.store import refusals
-from service.store.base import LEASE_S, Load, SessionRecord, WorkerInfo
+from service.store.base import LEASE_S, WATCHED_S, Load, SessionRecord, Wishes, WorkerInfo
 from service.store.sqlite_sessions import LIVE_LEASE, append, capacity_and_reserved
 
 _MODELS = TypeAdapter(tuple[ModelInfo, ...])
@@ -75,13 +75,17 @@ def claim(
     return append(db, record, [])
 
 
-def renew(db: sqlite3.Connection, worker_id: str, *, now: float) -> set[str]:
+def renew(db: sqlite3.Connection, worker_id: str, *, now: float) -> Wishes:
     known = db.execute("UPDATE workers SET lease_until = ? WHERE id = ?", (now + LEASE_S, worker_id))
     if not known.rowcount:
         raise refusals.worker_released(worker_id)
     db.execute("UPDATE sessions SET lease_until = ? WHERE worker_id = ? AND NOT ended", (now + LEASE_S, worker_id))
-    rows = db.execute("SELECT id FROM sessions WHERE worker_id = ? AND stop_requested AND NOT ended", (worker_id,))
-    return {row["id"] for row in rows}
+    rows = db.execute(
+        """SELECT id, stop_requested, watched_until > :now AND watched_until <= :now + :watched_s AS watched
+           FROM sessions WHERE worker_id = :worker AND NOT ended AND (stop_requested OR watched)""",
+        {"worker": worker_id, "now": now, "watched_s": WATCHED_S},
+    ).fetchall()
+    return Wishes({row["id"] for row in rows if row["stop_requested"]}, {row["id"] for row in rows if row["watched"]})
 
 
 def release(db: sqlite3.Connection, worker_id: str) -> None:
