@@ -5,7 +5,6 @@ slows it down to the detector's speed; a live source is never held up.
 """
 
 import ctypes
-import fcntl
 import json
 import os
 import signal
@@ -38,8 +37,6 @@ from service.decode_messages import (
 from service.decode_snapshots import SnapshotTimes
 from service.push.pushed_video import PushedVideo
 
-# Room for a few frames, so that decoding and detection overlap.
-PIPE_BYTES = 256 * 1024
 NOT_CONFINED = (
     "This server cannot hold its decoders to their sources: that takes Linux 5.14 with seccomp. Its log says more."
 )
@@ -186,7 +183,6 @@ def main() -> None:
     # Nothing but messages may reach the pipe: what a library prints to stdout goes where stderr goes.
     pipe_fd = os.dup(1)
     os.dup2(2, 1)
-    fcntl.fcntl(pipe_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     with os.fdopen(pipe_fd, "wb") as pipe:
         run(request, Input(sys.stdin.fileno()), pipe)
 

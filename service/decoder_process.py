@@ -1,6 +1,7 @@
 """The parent's side of a decoder: starts the child, reads its messages, and always kills and reaps it."""
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import structlog
@@ -24,6 +25,8 @@ from service.confinement.broker import ConnectionBroker
 from service.decode_messages import DecodeRequest
 from service.sources import FORBIDDEN_ADDRESS, SourceForbidden
 
+# Room for a few frames, so that decoding and detection overlap.
+PIPE_BYTES = 256 * 1024
 # What the parent holds beyond the pipe; a full buffer pauses reading, the full pipe then pauses the child.
 BUFFER_BYTES = 256 * 1024
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -81,34 +84,49 @@ async def start_decoder(
     It reaches the addresses that `policy` permits; none at all for a file, or for a stream that is `pushed`: that
     connection is the child's from now on.
     """
-    with pushed or nullcontext(), _connections(request, policy) as (broker, channel_fd):
-        pushed_fd = None if pushed is None else pushed.fileno()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "service.decode",
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=DEVNULL,
-            limit=BUFFER_BYTES,
-            env=_environment(),
-            pass_fds=[fd for fd in (channel_fd, pushed_fd) if fd is not None],
+    async with _pipe() as (messages, pipe):
+        with pipe, pushed or nullcontext(), _connections(request, policy) as (broker, channel_fd):
+            pushed_fd = None if pushed is None else pushed.fileno()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "service.decode",
+                stdin=PIPE,
+                stdout=pipe,
+                stderr=DEVNULL,
+                env=_environment(),
+                pass_fds=[fd for fd in (channel_fd, pushed_fd) if fd is not None],
+            )
+        asked = replace(request, parent_pid=os.getpid(), channel_fd=channel_fd, pushed_fd=pushed_fd)
+        assert process.stdin is not None
+        decoder = Decoder(process, process.stdin, messages, request, broker)
+        try:
+            process.stdin.write(asked.to_json().encode() + b"\n")
+            yield decoder
+        finally:
+            decoder.kill()
+            process.stdin.close()
+            await process.wait()
+            if broker is not None:
+                await asyncio.to_thread(broker.join)
+
+
+@asynccontextmanager
+async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, BinaryIO]]:
+    """What a child writes, and the end that it writes to. Not asyncio's own: uvloop would take a socket, which holds
+    other amounts and costs more.
+    """
+    reading_fd, writing_fd = os.pipe()
+    fcntl.fcntl(writing_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    with os.fdopen(writing_fd, "wb") as writing:
+        messages = asyncio.StreamReader(limit=BUFFER_BYTES)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(messages), os.fdopen(reading_fd, "rb", buffering=0)
         )
-    asked = replace(request, parent_pid=os.getpid(), channel_fd=channel_fd, pushed_fd=pushed_fd)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    decoder = Decoder(process, process.stdin, process.stdout, request, broker)
-    try:
-        process.stdin.write(asked.to_json().encode() + b"\n")
-        yield decoder
-    finally:
-        decoder.kill()
-        process.stdin.close()
-        # Reading to the end frees the pipe, which asyncio wants before it calls the process gone.
-        await process.stdout.read()
-        await process.wait()
-        if broker is not None:
-            await asyncio.to_thread(broker.join)
+        try:
+            yield messages, writing
+        finally:
+            transport.close()
 
 
 @contextmanager
@@ -134,13 +152,13 @@ class Decoder:
         self,
         process: Process,
         stdin: asyncio.StreamWriter,
-        stdout: asyncio.StreamReader,
+        messages: asyncio.StreamReader,
         request: DecodeRequest,
         broker: ConnectionBroker | None,
     ) -> None:
         self._process = process
         self._stdin = stdin
-        self._stdout = stdout
+        self._messages = messages
         self._broker = broker
         self._size = request.size
         self._is_live = self._has_asked = self._is_watched = False
@@ -218,10 +236,10 @@ class Decoder:
     async def _read(self, within_s: float) -> tuple[bytes, bytes]:
         try:
             async with asyncio.timeout(within_s):
-                kind, length = kinds.HEADER.unpack(await self._stdout.readexactly(kinds.HEADER.size))
+                kind, length = kinds.HEADER.unpack(await self._messages.readexactly(kinds.HEADER.size))
                 if length > MAX_MESSAGE_BYTES:
                     raise DecoderDied(f"The decoder announced a message of {length} bytes.")
-                return kind, await self._stdout.readexactly(length)
+                return kind, await self._messages.readexactly(length)
         except asyncio.IncompleteReadError:
             raise DecoderDied("The decoder ended without a word.") from None
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import structlog
+import uvloop
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from model.checkpoint import CheckpointInvalid, CheckpointNotFound, available_models
@@ -285,7 +286,8 @@ def main() -> None:
     except (CheckpointNotFound, CheckpointInvalid, StoreUrlInvalid, BlobUrlInvalid, TracingUnavailable) as error:
         _log.error("worker not started", error=str(error))
         sys.exit(2)
-    asyncio.run(work(settings, detectors))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work(settings, detectors))
 
 
 if __name__ == "__main__":
