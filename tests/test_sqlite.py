@@ -21,7 +21,7 @@ from store_kit import (
 
 from service.errors import StorageFull, StoreUnavailable
 from service.store import open_store, sqlite_schema
-from service.store.base import Store
+from service.store.base import LoggedEvent, Store
 from service.store.checkpoint import Checkpoint, Remembered
 from service.store.sqlite import SqliteStore
 
@@ -115,3 +115,29 @@ async def test_a_checkpoint_from_when_it_always_had_the_detectors_state_is_kept(
     async with with_worker(open_sqlite(tmp_path, clock)) as store:
         kept = Checkpoint(1.5, starts={}, frames=15, detector=Remembered(1.5, b"\x07"))
         assert await store.load_checkpoint("old") == kept
+
+
+async def test_events_are_told_at_once_to_other_processes(store: Store, tmp_path: Path, clock: Clock) -> None:
+    session = await claimed(store)
+    other = open_sqlite(tmp_path, clock)
+
+    async def next_event(after: str) -> LoggedEvent:
+        while not (entries := await other.read_log(after=after)):
+            await other.wait_log(after, timeout_s=30)
+        [entry] = entries
+        return entry
+
+    end = await other.log_end()
+    for number in range(1, 50):
+        waiting = asyncio.create_task(next_event(end))
+        await store.commit(session.id, session.token, events=[start(session.id, f"{number}-0")])
+        entry = await asyncio.wait_for(waiting, timeout=5)
+        assert entry.event.id == f"{number}-0"
+        end = entry.cursor
+    await other.close()
+
+
+async def test_whoever_comes_late_to_the_log_need_not_wait(store: Store) -> None:
+    await queue(store)
+    for _ in range(3):
+        await asyncio.wait_for(store.wait_log("0", timeout_s=30), timeout=5)

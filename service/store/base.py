@@ -258,7 +258,7 @@ class Store(KeyStore, Outbox, Protocol):
         """The cursor after which only new events come."""
 
     async def wait_log(self, after: str, timeout_s: float) -> None:
-        """Return when an event was committed after the cursor, by any process, or when the time is up.
+        """Return when an event was committed after the cursor, by any process, when the time is up, or for nothing.
 
         One caller at a time: the feed, which tells all clients of the process. Another gets a RuntimeError.
         """

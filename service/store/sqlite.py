@@ -11,17 +11,16 @@ from service.store import sqlite_keys, sqlite_log, sqlite_sessions, sqlite_webho
 from service.store.base import Load, LoggedEvent, ScoreRow, SessionRecord, SessionUpdate, Wishes, WorkerInfo
 from service.store.checkpoint import Checkpoint
 from service.store.keys import Usage
+from service.store.sqlite_bell import Bell
 from service.store.sqlite_schema import migrate
 from service.store.sqlite_thread import SqliteThread
 from service.webhooks.outbox import Webhook
-
-POLL_S = 0.02
 
 
 class SqliteStore:
     """Implements `service.store.base.Store`, see there.
 
-    One connection writes, one reads and one watches for commits, each in its thread. `clock` times the leases in
+    One connection writes and one reads, each in its thread. `clock` times the leases in
     seconds and must be the same for all processes of the machine: the monotonic one is, and nobody sets it back.
     """
 
@@ -31,7 +30,7 @@ class SqliteStore:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._writer = SqliteThread(path, prepare=migrate)
         self._reader = SqliteThread(path)
-        self._watcher = SqliteThread(path)
+        self._bell = Bell(path)
         self._waiting = False
         self._scores_keep_s = scores_keep_s
         self._clock = clock
@@ -56,7 +55,8 @@ class SqliteStore:
                 digest=digest,
                 limits=limits,
                 now=self._clock(),
-            )
+            ),
+            then=self._bell.ring,
         )
 
     async def get_session(self, session_id: str, *, owner: str | None = None) -> SessionRecord:
@@ -74,7 +74,8 @@ class SqliteStore:
 
     async def request_stop(self, session_id: str) -> SessionRecord:
         return await self._writer.write(
-            lambda db: sqlite_sessions.stop(db, session_id, now=self._clock(), time=datetime.now(UTC))
+            lambda db: sqlite_sessions.stop(db, session_id, now=self._clock(), time=datetime.now(UTC)),
+            then=self._bell.ring,
         )
 
     async def watch(self, session_id: str) -> None:
@@ -136,7 +137,8 @@ class SqliteStore:
                 update=update,
                 scores=scores,
                 scores_keep_s=self._scores_keep_s,
-            )
+            ),
+            then=self._bell.ring if events else None,
         )
 
     async def read_events(self, session_id: str, *, after: str | None = None, limit: int = 500) -> list[Event]:
@@ -153,7 +155,9 @@ class SqliteStore:
             raise RuntimeError("Only one may wait for the log.")
         self._waiting = True
         try:
-            await self._watcher.poll(lambda db: sqlite_log.has_more(db, after), every_s=POLL_S, timeout_s=timeout_s)
+            self._bell.listen()
+            if not await self._reader.read(lambda db: sqlite_log.has_more(db, after)):
+                await self._bell.heard(timeout_s)
         finally:
             self._waiting = False
 
@@ -196,6 +200,6 @@ class SqliteStore:
         )
 
     async def close(self) -> None:
-        await self._watcher.close()
         await self._reader.close()
         await self._writer.close()
+        self._bell.close()

@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,29 +30,21 @@ class SqliteThread:
         """What `query` returns, all of it seen at one moment of the database."""
         return await self._run(query, "BEGIN")
 
-    async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """What `change` returns, committed; rolled back when it raises."""
-        return await self._run(change, "BEGIN IMMEDIATE")
-
-    async def poll(self, seen: Callable[[sqlite3.Connection], bool], *, every_s: float, timeout_s: float) -> None:
-        """Return when `seen` says so or the time is up. Sleeps in the thread: far cheaper than a task that polls."""
-        give_up = threading.Event()
-        try:
-            await asyncio.get_running_loop().run_in_executor(
-                self._executor, _poll, self._db, seen, every_s, time.monotonic() + timeout_s, give_up
-            )
-        finally:
-            give_up.set()
+    async def write(self, change: Callable[[sqlite3.Connection], T], *, then: Callable[[], None] | None = None) -> T:
+        """What `change` returns, committed, and `then` was called; rolled back when it raises."""
+        return await self._run(change, "BEGIN IMMEDIATE", then)
 
     async def close(self) -> None:
         """Let what was begun finish, then close."""
         await asyncio.get_running_loop().run_in_executor(self._executor, self._db.close)
         self._executor.shutdown()
 
-    async def _run(self, work: Callable[[sqlite3.Connection], T], begin: str) -> T:
+    async def _run(
+        self, work: Callable[[sqlite3.Connection], T], begin: str, then: Callable[[], None] | None = None
+    ) -> T:
         deadline_s = time.monotonic() + PATIENCE_S
         return await asyncio.get_running_loop().run_in_executor(
-            self._executor, _transact, self._db, work, begin, deadline_s
+            self._executor, _transact, self._db, work, begin, deadline_s, then
         )
 
 
@@ -68,7 +59,13 @@ def _connect(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _transact(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T], begin: str, deadline_s: float) -> T:
+def _transact(
+    db: sqlite3.Connection,
+    work: Callable[[sqlite3.Connection], T],
+    begin: str,
+    deadline_s: float,
+    then: Callable[[], None] | None = None,
+) -> T:
     """Run `work` in one transaction. The deadline also counts the wait behind earlier work of this thread."""
     patience_ms = int((deadline_s - time.monotonic()) * 1000)
     if patience_ms <= 0:
@@ -85,21 +82,9 @@ def _transact(db: sqlite3.Connection, work: Callable[[sqlite3.Connection], T], b
                 db.execute("ROLLBACK")
     except sqlite3.OperationalError as error:
         raise _translated(error) from error
+    if then is not None:
+        then()
     return result
-
-
-def _poll(
-    db: sqlite3.Connection,
-    seen: Callable[[sqlite3.Connection], bool],
-    every_s: float,
-    deadline_s: float,
-    give_up: threading.Event,
-) -> None:
-    try:
-        while not seen(db) and time.monotonic() < deadline_s and not give_up.wait(every_s):
-            pass
-    except sqlite3.OperationalError as error:
-        raise _translated(error) from error
 
 
 def _translated(error: sqlite3.OperationalError) -> Exception:
