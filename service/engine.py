@@ -21,7 +21,7 @@ GATHER_S = 0.003
 MAX_BATCH = 8
 # After a call the engine rests for as long as the call took, at most so long, unless a full batch waits: frames of live
 # sessions, each at its own moment, are gathered the more the less time there is. A step in a batch of 8 costs a third.
-MAX_REST_S = 0.02
+MAX_REST_S = 0.008
 # While live sessions run, each call takes only so many frames of fast ones: a live frame waits for at most one call.
 MAX_FAST_BESIDE_LIVE = 2
 # With graphs for these numbers of streams the engine begins; those between save time once there are many sessions.
