@@ -38,9 +38,8 @@ class Scaler:
 
     def upright_rgb(self, picture: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
         """Scaled to width x height pixels, then turned as the display matrix says. Raises VideoError."""
-        rgb = self.scale(
-            picture, width, height, "gbrp" if _may_be_planar(picture, width, height) else "rgb24"
-        ).to_ndarray()
+        pixel_format: Literal["rgb24", "gbrp"] = "gbrp" if _may_be_planar(picture, width, height) else "rgb24"
+        rgb = self.scale(picture, width, height, pixel_format).to_ndarray()
         return np.ascontiguousarray(np.rot90(rgb, round(picture.rotation / 90)))
 
 

@@ -117,7 +117,8 @@ async def _pipe() -> AsyncIterator[tuple[asyncio.StreamReader, BinaryIO]]:
     other amounts and costs more.
     """
     reading_fd, writing_fd = os.pipe()
-    fcntl.fcntl(writing_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    with suppress(PermissionError):  # the user's share of pipes is used up: a small one does, too
+        fcntl.fcntl(writing_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     with os.fdopen(writing_fd, "wb") as writing:
         messages = asyncio.StreamReader(limit=BUFFER_BYTES)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(

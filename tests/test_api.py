@@ -11,6 +11,7 @@ import pytest_asyncio
 from api_kit import problem, stored_uploads, upload
 from running_server import MODEL, Running, running_server
 
+from service.api.viewers import Viewers
 from service.blobs import Blobs
 from service.listening import listen
 from service.requests import SessionRequest
@@ -72,6 +73,22 @@ async def test_the_snapshot_is_the_latest_picture(server: Running) -> None:
     picture = await server.http.get(session.links.snapshot)
     assert (picture.content, picture.headers["content-type"]) == (b"jpeg", "image/jpeg")
     problem(await server.http.get("/v1/sessions/..%2Fcake/snapshot.jpg"), 404, "not_found")
+
+
+async def test_who_looks_at_the_pictures_is_told_to_the_worker(server: Running) -> None:
+    seen, unseen = await server.running_session(), await server.running_session()
+    await server.http.get(seen.links.snapshot)
+    watched = (await server.worker.store.renew_leases("w1")).watched
+    assert seen.id in watched
+    assert unseen.id not in watched
+    stranger = await server.http.get(f"/v1/sessions/{seen.id[:-1]}x/snapshot.jpg")
+    assert stranger.status_code == 404
+
+
+def test_the_store_is_told_of_a_viewer_now_and_then() -> None:
+    viewers = Viewers()
+    told = [(n, key) for n in range(8) for key in ("a", "b") if viewers.is_news(key, n / 2)]
+    assert told == [(0, "a"), (0, "b"), (4, "a"), (4, "b")]
 
 
 # Around it

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -63,6 +64,21 @@ async def test_any_server_serves_what_another_took_and_any_worker_ran(
     async with httpx.AsyncClient(base_url=deployed.servers[0].url) as http:
         assert (await http.get(session.links.self)).status_code == 404
         assert (await http.get(session.links.snapshot)).status_code == 404
+
+
+async def test_pictures_come_often_to_whoever_looks_at_a_session(deployed: Deployment, long_video: Path) -> None:
+    session = await deployed.upload(long_video, pace="realtime")
+    seen: set[bytes] = set()
+    async with httpx.AsyncClient(base_url=deployed.servers[1].url) as http, asyncio.timeout(20):
+        first_s = math.inf
+        while time.monotonic() < first_s + 4:
+            answer = await http.get(session.links.snapshot)
+            if answer.status_code == httpx.codes.OK:
+                seen.add(answer.content)
+                first_s = min(first_s, time.monotonic())
+            await asyncio.sleep(0.1)
+        assert (await http.delete(session.links.self)).status_code == 202
+    assert len(seen) >= 4
 
 
 async def test_a_killed_workers_sessions_go_on_at_another_and_say_nothing_twice(

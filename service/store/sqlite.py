@@ -1,5 +1,7 @@
 """The embedded store: one SQLite file in WAL mode, shared by the server and its workers."""
 
+import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -15,6 +17,9 @@ from service.store.sqlite_bell import Bell
 from service.store.sqlite_schema import migrate
 from service.store.sqlite_thread import SqliteThread
 from service.webhooks.outbox import Webhook
+
+# At most so often the log is read for those who wait: of many events at a time, some are read together.
+LOOK_EVERY_S = 0.005
 
 
 class SqliteStore:
@@ -32,6 +37,7 @@ class SqliteStore:
         self._reader = SqliteThread(path)
         self._bell = Bell(path)
         self._waiting = False
+        self._looked_s = -math.inf
         self._scores_keep_s = scores_keep_s
         self._clock = clock
 
@@ -156,8 +162,12 @@ class SqliteStore:
         self._waiting = True
         try:
             self._bell.listen()
+            now_s = time.monotonic()
+            if now_s < self._looked_s + LOOK_EVERY_S:
+                await asyncio.sleep(self._looked_s + LOOK_EVERY_S - now_s)
             if not await self._reader.read(lambda db: sqlite_log.has_more(db, after)):
                 await self._bell.heard(timeout_s)
+            self._looked_s = time.monotonic()
         finally:
             self._waiting = False
 
