@@ -1,6 +1,7 @@
 """What is particular to the SQLite store: other processes, locks, a full disk, versions."""
 
 import asyncio
+import errno
 import itertools
 import sqlite3
 from collections.abc import AsyncIterator
@@ -117,7 +118,15 @@ async def test_a_checkpoint_from_when_it_always_had_the_detectors_state_is_kept(
         assert await store.load_checkpoint("old") == kept
 
 
-async def test_events_are_told_at_once_to_other_processes(store: Store, tmp_path: Path, clock: Clock) -> None:
+@pytest.mark.parametrize("can_listen", [True, False])
+async def test_events_are_told_at_once_to_other_processes(
+    store: Store, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, can_listen: bool
+) -> None:
+    def refused() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    if not can_listen:
+        monkeypatch.setattr("service.store.sqlite_bell.Inotify", refused)
     session = await claimed(store)
     other = open_sqlite(tmp_path, clock)
 
