@@ -156,14 +156,13 @@ async def test_servers_are_ready_without_workers_for_those_who_read_and_say_so_t
         assert (await http.get("/readyz/store")).json()["code"] == "store_unavailable"
 
 
-async def test_sessions_beyond_the_capacity_wait_where_more_workers_can_come(
-    tmp_path: Path, model: Path, video: Path
-) -> None:
+async def test_sessions_beyond_the_capacity_wait_where_more_workers_can_come(tmp_path: Path, model: Path) -> None:
+    minute = write_lively_video(tmp_path / "minute.mp4", count=1800)
     settings = {"QUEUE_BEYOND_CAPACITY": "true", "WORKER_CAPACITY_STEPS_PER_S": "12"}
     async with deployment(tmp_path, model, servers=1, workers=1, settings=settings) as deployed:
-        first, second = [await deployed.upload(video, pace="realtime") for _ in range(2)]
+        first, second = [await deployed.upload(minute, pace="realtime") for _ in range(2)]
         await deployed.start_worker()
-        await deployed.ready()
-        async for _ in deployed.follow(first.id):
-            pass
-        assert (await deployed.session(second.id)).state in ("running", "completed")
+        async for event in deployed.follow(second.id):
+            if event.type == "session.state" and event.state == "running":
+                break
+        assert (await deployed.session(first.id)).state == "running"
