@@ -1,7 +1,7 @@
 """A worker process: takes sessions while it has capacity, keeps their leases, runs them, hands them over at the end.
 
 A live session costs its sampling rate of the measured capacity; a fast one a small fixed share, and it takes what the
-others leave. `python -m service.worker`, started by `cake serve` or by hand as `cake worker`.
+others leave. Its process begins in `service.worker_process`.
 """
 
 import asyncio
@@ -288,7 +288,3 @@ def main() -> None:
         sys.exit(2)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(work(settings, detectors))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Entry of a worker process: `python -m service.worker_process`."""
+"""Entry of a worker process, started by `cake serve` or by hand as `cake worker`."""
 
 from service.quick_imports import quick_imports
 

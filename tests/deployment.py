@@ -54,7 +54,7 @@ class Deployment:
         data_dir = self.folder / f"worker-{len(self.workers)}"
         with (self.folder / f"{data_dir.name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "service.worker"),
+                *(sys.executable, "-m", "service.worker_process"),
                 stdin=DEVNULL,
                 stderr=log,
                 env={**os.environ, **self.environ, "CAKE_DATA_DIR": str(data_dir), "CAKE_WORKER_PORT": str(port)},

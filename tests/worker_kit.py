@@ -27,7 +27,7 @@ async def worker_process(settings: Settings, worker_id: str) -> AsyncIterator[Pr
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "service.worker",
+        "service.worker_process",
         stdin=PIPE,
         stderr=DEVNULL,
         env={**os.environ, **settings.environ(), "CAKE_WORKER_ID": worker_id},

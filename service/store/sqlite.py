@@ -25,8 +25,8 @@ LOOK_EVERY_S = 0.005
 class SqliteStore:
     """Implements `service.store.base.Store`, see there.
 
-    One connection writes and one reads, each in its thread. `clock` times the leases in
-    seconds and must be the same for all processes of the machine: the monotonic one is, and nobody sets it back.
+    One connection writes and one reads, each in its thread. `clock` times the leases in seconds and must be the same
+    for all processes of the machine: the monotonic one is, and nobody sets it back.
     """
 
     def __init__(
