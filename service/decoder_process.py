@@ -101,7 +101,7 @@ async def start_decoder(
         assert process.stdin is not None
         decoder = Decoder(process, process.stdin, messages, request, broker)
         try:
-            process.stdin.write(asked.to_json().encode() + b"\n")
+            _tell(process.stdin, asked.to_json().encode() + b"\n")
             yield decoder
         finally:
             decoder.kill()
@@ -222,10 +222,10 @@ class Decoder:
     def _ask(self, is_watched: bool) -> None:
         """Tell the decoder what has changed: whether somebody looks, and of a live source that a frame is wanted."""
         if is_watched != self._is_watched:
-            self._stdin.write(kinds.LOOK if is_watched else kinds.LOOK_AWAY)
+            _tell(self._stdin, kinds.LOOK if is_watched else kinds.LOOK_AWAY)
             self._is_watched = is_watched
         if self._is_live and not self._has_asked:
-            self._stdin.write(kinds.ASK)
+            _tell(self._stdin, kinds.ASK)
             self._has_asked = True
 
     def _raise_if_refused(self) -> None:
@@ -249,6 +249,12 @@ class Decoder:
         pixels = np.frombuffer(payload, np.uint8, offset=kinds.FRAME_HEADER.size)
         image = pixels.reshape(self._size, self._size, 3)
         return DecodedFrame(image, pts_s, arrived_unix_s, decode_s, is_new_timeline)
+
+
+def _tell(stdin: asyncio.StreamWriter, said: bytes) -> None:
+    """Whoever reads from the child notices that it has died; asyncio would say nothing here, but uvloop raises."""
+    if not stdin.is_closing():
+        stdin.write(said)
 
 
 def _video_error(message: dict[str, Any]) -> VideoError:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_videos import cut, write_audio, write_video
+from running_server import until
 from session_kit import ends_within
 from video_server import serve_folder
 
@@ -226,6 +227,17 @@ async def test_a_killed_child_is_noticed_and_reaped(tmp_path: Path) -> None:
         with pytest.raises(DecoderDied):
             await drain(messages)
     assert is_gone(decoder.pid)
+
+
+async def test_a_child_that_dies_before_it_is_told_something_is_noticed(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", count=60)
+    async with start_decoder(request(path, pace="realtime")) as decoder:
+        messages = decoder.messages(lambda: is_gone(decoder.pid))
+        await anext(messages)
+        os.kill(decoder.pid, signal.SIGKILL)
+        await until(lambda: is_gone(decoder.pid))
+        with pytest.raises(DecoderDied):
+            await drain(messages)
 
 
 async def test_leaving_early_and_being_cancelled_both_end_the_child(tmp_path: Path) -> None:
