@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from redis_server import RedisServer, redis_of, redis_server
+from resetting_proxy import resetting_proxy
 from store_kit import CHECKPOINT, MODEL, Clock, claimed, event_ids, open_redis, queue, record, start, with_worker
 
 from service.errors import StorageFull, StoreUnavailable
@@ -38,6 +39,17 @@ async def test_another_client_of_the_same_redis_sees_commits(store: Store, redis
     await asyncio.wait_for(waiting, timeout=5)
     assert await event_ids(other, session.id) == ["0-0", "5-0"]
     await other.close()
+
+
+async def test_connections_that_were_reset_are_made_anew(own_redis: RedisServer) -> None:
+    async with resetting_proxy(own_redis.port) as proxy:
+        store = RedisStore(f"redis://127.0.0.1:{proxy.port}")
+        await store.has_keys()
+        await proxy.reset()
+        with pytest.raises(StoreUnavailable, match="CAKE_STORE_URL"):
+            await store.has_keys()
+        assert not await store.has_keys()
+        await store.close()
 
 
 async def test_redis_that_is_down_is_reported_and_used_again_when_it_is_back(own_redis: RedisServer) -> None:

@@ -21,6 +21,10 @@ from service.store.redis_records import Argument
 PREFIX = "{cake}"
 """Before every key; the braces keep all of them on one node of a cluster, as scripts need."""
 
+UNREACHABLE = "Redis cannot be reached; see to it, and to CAKE_STORE_URL."
+# What uvloop says to whoever writes to a connection that was lost just before; redis-py knows only asyncio's ways.
+UVLOOP_LOST = "the handler is closed"
+
 
 def key(*parts: str) -> str:
     return ":".join((PREFIX, *parts))
@@ -59,7 +63,11 @@ async def translated(answer: Awaitable[Any]) -> Any:
     except RedisError as error:
         raise _translated(error) from error
     except OSError as error:
-        raise StoreUnavailable("Redis cannot be reached; see to it, and to CAKE_STORE_URL.") from error
+        raise StoreUnavailable(UNREACHABLE) from error
+    except RuntimeError as error:
+        if UVLOOP_LOST not in str(error):
+            raise
+        raise StoreUnavailable(UNREACHABLE) from error
     finally:
         # redis-py sends through `asyncio.wait_for`, which before Python 3.12 loses a cancellation now and then.
         if task.cancelling() > cancellations:
@@ -72,5 +80,5 @@ def _translated(error: RedisError) -> ServiceError:
     if isinstance(error, TimeoutError):
         return StoreUnavailable("Redis did not answer in time; try again.")
     if isinstance(error, ConnectionError) and not isinstance(error, NoScriptError):
-        return StoreUnavailable("Redis cannot be reached; see to it, and to CAKE_STORE_URL.")
+        return StoreUnavailable(UNREACHABLE)
     return StoreUnavailable(f"Redis refuses to work ({error}); see to it.")
