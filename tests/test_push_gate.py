@@ -81,6 +81,16 @@ async def test_a_push_notices_at_once_that_its_worker_has_gone() -> None:
         await push.aclose()
 
 
+async def test_a_push_whose_connection_is_closed_has_lost_its_worker() -> None:
+    async with open_gate() as gate:
+        waiting = asyncio.create_task(gate.next("s", 60))
+        push = await push_to(gate)
+        (await waiting).close()
+        await push.aclose()
+        with pytest.raises(WorkerClosed):
+            await push.send_all(chunks_of([b"video"]))
+
+
 async def test_a_session_that_gives_up_or_has_waited_enough_gets_nothing() -> None:
     async with open_gate() as gate:
         waiting = asyncio.create_task(gate.next("s", 60))

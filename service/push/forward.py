@@ -42,6 +42,8 @@ class Push:
         await self._send(END)
 
     async def _send(self, data: bytes) -> None:
+        if self._writer.is_closing():
+            raise WorkerClosed
         self._writer.write(data)
         try:
             await self._writer.drain()
@@ -84,7 +86,8 @@ async def _ask(session_id: str, address: PushAddress) -> Push | None:
     except OSError:
         return None
     try:
-        writer.write(Hello(session_id, address.key).to_line())
+        if not writer.is_closing():
+            writer.write(Hello(session_id, address.key).to_line())
         answer = await reader.read(1)
     except OSError:
         answer = b""
