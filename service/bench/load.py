@@ -85,7 +85,7 @@ async def measure_capacity(folder: Path, model: str, size: str, effort: LoadEffo
         async with served_on_one_core(stage / f"data-{sessions}", checkpoint, environ) as server:
             return await measure_load(server, video, sessions, sample_hz, effort)
 
-    return await search(measure, first=4, most=effort.most_sessions)
+    return await search(measure, first=1, most=effort.most_sessions)
 
 
 async def search(measure: Callable[[int], Awaitable[Load]], *, first: int, most: int) -> Capacity:
