@@ -6,7 +6,7 @@ counts as late.
 """
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # A timestamp that leaves its predecessor by so much more, or less, than the time that passed begins another timeline.
 JUMP_S = 3.0
@@ -14,8 +14,7 @@ JUMP_S = 3.0
 YIELD_PER_S = 0.001
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """When a picture was taken, in media time; `late_s` is how much later than expected it came.
 
     `is_new_timeline`: its timestamp has nothing to do with those before.

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 from model.container import VideoError
 
+# Put together once: for each picture that takes long.
+SMALLER = Interpolation.AREA | Interpolation.ACCURATE_RND
+LARGER = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+
 
 class Scaler:
     """Sets up anew whenever it is asked for another size or format than the last time: have one for each."""
@@ -21,7 +25,6 @@ class Scaler:
         self, picture: VideoFrame, width: int, height: int, pixel_format: Literal["rgb24", "gbrp", "yuvj420p"]
     ) -> VideoFrame:
         """In one pass of swscale; the picture itself when there is nothing to do. Raises VideoError."""
-        method = Interpolation.AREA if width < picture.width else Interpolation.BILINEAR
         try:
             return self._reformatter.reformat(
                 picture,
@@ -29,7 +32,7 @@ class Scaler:
                 height,
                 pixel_format,
                 dst_color_range="JPEG" if pixel_format == "yuvj420p" else None,
-                interpolation=method | Interpolation.ACCURATE_RND,
+                interpolation=SMALLER if width < picture.width else LARGER,
                 threads=1,
             )
         except FFmpegError as error:

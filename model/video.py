@@ -231,10 +231,11 @@ class Video:
         """Each picture with its time, as they come; those that are to be left out are counted there."""
         self._timing = timing
         # Motion JPEG has no timestamps: FFmpeg makes them up.
-        time_base = None if self._container.format.name == "mpjpeg" else self._stream.time_base
+        has_stamps = self._container.format.name != "mpjpeg"
+        stamps = MediaClock.of(0, self._stream.time_base if has_stamps else None)
         in_pieces = self._container.format.name == "hls"
         for picture in pictures:
-            stamped_s = None if picture.pts is None or time_base is None else float(picture.pts * time_base)
+            stamped_s = None if picture.pts is None or stamps is None else stamps.media_s(picture.pts)
             media_s = timing.media_s(stamped_s, self._came_s, comes_in_pieces=in_pieces)
             if media_s is not None:
                 yield picture, media_s

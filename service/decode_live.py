@@ -34,8 +34,10 @@ class _Newest:
 
     def send_if_asked(self) -> bool:
         """Whether a frame was sent."""
+        if self._waiting is None:
+            return False
         self._heard.read()
-        if self._waiting is None or not self._heard.is_asked:
+        if not self._heard.is_asked:
             return False
         if self._timing.dropped:
             self._output.send_json(messages.DROPPED, self._timing.dropped)
