@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 # A timestamp that leaves its predecessor by so much more, or less, than the time that passed begins another timeline.
 JUMP_S = 3.0
+# A timestamp that comes twice within that is one picture in two parts, as some cameras send their keyframes.
+TOGETHER_S = 0.01
 # The position yields by so much per second, so that a camera whose clock is slow does not seem to fall behind.
 YIELD_PER_S = 0.001
 
@@ -46,8 +48,17 @@ class LiveClock:
             return 0.0
         return min(JUMP_S, max(0.0, pts_s + self._offset_s - (arrived_s - self._zero_s)))
 
-    def moment(self, pts_s: float | None, arrived_s: float) -> Moment | None:
-        """Of the next picture, whose timestamp may be missing; None if it arrived together with one that counts."""
+    def wait_s(self, media_s: float, now_s: float) -> float:
+        """How long until a picture can come that is as late as `media_s`; not above 0 when one may be there already."""
+        return self._zero_s + media_s - now_s
+
+    def moment(self, pts_s: float | None, arrived_s: float, rested_s: float = 0.0) -> Moment | None:
+        """Of the next picture, whose timestamp may be missing; None if it arrived together with one that counts.
+
+        `rested_s`: for how long nothing was read before; it may have arrived so much earlier.
+        """
+        if self._is_other_part(pts_s, arrived_s - rested_s):
+            return None
         if not self._has_begun:
             self._zero_s, self._has_begun = min(self._zero_s, arrived_s - (self._newest_s or 0.0)), True
         now_s = arrived_s - self._zero_s
@@ -73,6 +84,9 @@ class LiveClock:
         # The first, or it repeats, goes back or leaps, or took a shorter way: its arrival is all that is known.
         self._offset_s = now_s - pts_s
         return now_s
+
+    def _is_other_part(self, pts_s: float | None, arrived_s: float) -> bool:
+        return self._last is not None and pts_s == self._last[0] and arrived_s - self._last[1] < TOGETHER_S
 
     def _has_jumped(self, pts_s: float | None, arrived_s: float) -> bool:
         if pts_s is None or self._last is None:

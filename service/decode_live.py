@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from model.live import LiveTiming
 from model.live_clock import LiveClock
+from model.media_time import slot
 from model.video import Frame, Video
 from service import decode_messages as messages
 from service.decode_input import Input
@@ -52,6 +53,7 @@ def send_live(request: DecodeRequest, video: Video, heard: Input, output: Output
     timing = LiveTiming(LiveClock(request.zero_s, request.after_s))
     newest = _Newest(heard, output, timing)
     sent_info, snapshots = video.info, SnapshotTimes(request.snapshot_hz)
+    loses_nothing = request.options.get("rtsp_transport") == "tcp"
 
     def on_picture(_pts_s: float, _is_taken: bool) -> None:
         newest.send_if_asked()
@@ -64,8 +66,10 @@ def send_live(request: DecodeRequest, video: Video, heard: Input, output: Output
             output.send_json(messages.OPENED, asdict(sent_info))
         # Waiting for the source is no work.
         newest.put(frame, time.thread_time() - began_s)
-        if newest.send_if_asked() and snapshots.is_due(
-            time.monotonic(), late_s=timing.late_s, is_watched=heard.is_watched
-        ):
-            output.send(messages.SNAPSHOT, video.snapshot_jpeg())
+        if newest.send_if_asked():
+            if snapshots.is_due(time.monotonic(), late_s=timing.late_s, is_watched=heard.is_watched):
+                output.send(messages.SNAPSHOT, video.snapshot_jpeg())
+            if loses_nothing:
+                next_s = (slot(frame.pts_s, request.sample_hz) + 1) / request.sample_hz
+                time.sleep(timing.rest_s(next_s, time.monotonic()))
         began_s = time.thread_time()

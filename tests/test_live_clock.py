@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.live_clock import JUMP_S, LiveClock, Moment
+from model.live_clock import JUMP_S, TOGETHER_S, LiveClock, Moment
 
 WAITS_S = st.floats(0.0, 20.0)
 STAMPS_S = st.none() | st.floats(-1e6, 1e6) | st.sampled_from([0.0, 0.04, 0.08])
@@ -42,15 +42,35 @@ def test_media_time_grows_never_runs_ahead_and_never_stalls(
     found = moments([(pts_s, at_s) for (pts_s, _), at_s in zip(stamps, arrivals_s, strict=True)], zero_s, after_s)
     start_s = min(arrivals_s[0] - (after_s or 0.0), math.inf if zero_s is None else zero_s)
     newest_s = -1.0 if after_s is None else after_s
-    for moment, arrived_s in zip(found, arrivals_s, strict=True):
-        now_s = arrived_s - start_s
+    before: tuple[float | None, float] = None, 0.0
+    for moment, arrived_s, (pts_s, _) in zip(found, arrivals_s, stamps, strict=True):
+        now_s, is_other_part = arrived_s - start_s, pts_s == before[0] and arrived_s - before[1] < TOGETHER_S
+        before = pts_s, arrived_s
         if moment is None:
-            assert now_s <= newest_s
+            assert is_other_part or now_s <= newest_s
             continue
         assert moment.media_s > newest_s
         assert moment.media_s <= now_s
         assert 0 <= moment.late_s <= JUMP_S + 1e-6
         newest_s = moment.media_s
+
+
+def test_a_picture_that_comes_in_two_parts_counts_once_and_moves_no_other() -> None:
+    [first, second, *later] = regular(6)
+    whole, cut = moments([first, second, *later]), moments([first, second, (second[0], second[1] + 0.003), *later])
+    assert cut[2] is None
+    assert [*cut[:2], *cut[3:]] == whole
+
+
+def test_the_other_part_of_a_picture_may_be_read_after_a_rest() -> None:
+    clock = LiveClock(None, None)
+    [first, second, third] = regular(3)
+    assert clock.moment(*first) is not None
+    assert clock.moment(*second) is not None
+    assert clock.moment(second[0], second[1] + 0.09, rested_s=0.09) is None
+    moment = clock.moment(*third)
+    assert moment is not None
+    assert moment.media_s == pytest.approx(0.2, abs=0.001)
 
 
 def test_the_first_picture_is_zero_and_the_others_keep_the_distances_of_their_timestamps() -> None:
