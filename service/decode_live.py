@@ -1,7 +1,7 @@
 """The decoder child's side of a live source: the newest frame wins.
 
 The parent asks for each frame on stdin. Reading from the source never waits for it: a frame that is not
-asked for in time is replaced by a newer one and counted.
+asked for in time is replaced by a newer one and counted. Where nothing is lost meanwhile, it rests between frames.
 """
 
 import time
