@@ -60,7 +60,7 @@ class LiveTiming:
         self._keep_up(moment, now_s)
         return moment.media_s
 
-    def rest_s(self, wanted_s: float, now_s: float) -> float:
+    def rest_s(self, wanted_s: float, now_s: float, decode_s: float) -> float:
         """How long the caller is to read nothing, so that pictures before `wanted_s` are decoded in one go.
 
         A process that wakes for each picture takes a third more. The first picture that is no earlier than `wanted_s`,
@@ -74,6 +74,7 @@ class LiveTiming:
         if steps < 2:
             return 0.0
         rest_s = self._clock.wait_s(self._newest_s + steps * self._step_s, now_s) + USUALLY_LATE_S
+        rest_s -= decode_s * (steps - 1) / steps
         self._rested_s = min(LONGEST_REST_S, max(0.0, rest_s))
         return self._rested_s
 

@@ -65,11 +65,12 @@ def send_live(request: DecodeRequest, video: Video, heard: Input, output: Output
             sent_info = video.info
             output.send_json(messages.OPENED, asdict(sent_info))
         # Waiting for the source is no work.
-        newest.put(frame, time.thread_time() - began_s)
+        decode_s = time.thread_time() - began_s
+        newest.put(frame, decode_s)
         if newest.send_if_asked():
             if snapshots.is_due(time.monotonic(), late_s=timing.late_s, is_watched=heard.is_watched):
                 output.send(messages.SNAPSHOT, video.snapshot_jpeg())
             if loses_nothing:
                 next_s = (slot(frame.pts_s, request.sample_hz) + 1) / request.sample_hz
-                time.sleep(timing.rest_s(next_s, time.monotonic()))
+                time.sleep(timing.rest_s(next_s, time.monotonic(), decode_s))
         began_s = time.thread_time()
