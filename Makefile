@@ -6,6 +6,8 @@ SAMPLE := samples/mocap.mp4
 # Where pip finds a CPU build of PyTorch; see "Install" in README.md.
 CAKE_TORCH_INDEX ?=
 PIP_INDEX := $(if $(CAKE_TORCH_INDEX),--extra-index-url $(CAKE_TORCH_INDEX))
+# Tests wait as much as they compute.
+TEST_PROCESSES ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 APT := chromium redis-server ffmpeg prometheus \
 	python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
 
@@ -15,7 +17,7 @@ run: $(VENV)/installed ## Serve on port 8000 and feed the sample video as a live
 	$(BIN)/cake serve --port $(PORT) --sample $(SAMPLE)
 
 test: $(VENV)/installed-dev lint ## Everything: linters, types, layers, tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 lint: $(VENV)/installed-dev system-packages helm ## Style, types, layers, and what is deployed
 	$(BIN)/ruff check .
