@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from service.errors import StorageFull, StoreUnavailable
 from service.store import StoreUrlInvalid, open_store
 from service.store.base import LEASE_S, SessionUpdate, Store, WebhookTarget, WorkerInfo
 from service.store.redis import RedisStore
+from service.store.redis_scripts import translated
 
 
 @pytest_asyncio.fixture
@@ -46,10 +48,23 @@ async def test_connections_that_were_reset_are_made_anew(own_redis: RedisServer)
         store = RedisStore(f"redis://127.0.0.1:{proxy.port}")
         await store.has_keys()
         await proxy.reset()
-        with pytest.raises(StoreUnavailable, match="CAKE_STORE_URL"):
-            await store.has_keys()
         assert not await store.has_keys()
         await store.close()
+
+
+async def test_a_connection_that_is_lost_before_a_command_is_an_unreachable_redis(own_redis: RedisServer) -> None:
+    async with resetting_proxy(own_redis.port) as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        await proxy.reset()
+        with suppress(ConnectionError):
+            await reader.read()
+
+        async def command() -> None:
+            writer.write(b"PING\r\n")
+            await writer.drain()
+
+        with pytest.raises(StoreUnavailable, match="CAKE_STORE_URL"):
+            await translated(command())
 
 
 async def test_redis_that_is_down_is_reported_and_used_again_when_it_is_back(own_redis: RedisServer) -> None:

@@ -9,6 +9,7 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError  # noqa: A004 - the name that redis gives it
 
 Client = Redis | RedisCluster
 
@@ -25,6 +26,19 @@ _LIMITS: dict[str, Any] = {
     "health_check_interval": 15,
     "retry": Retry(NoBackoff(), 0),
 }
+
+
+class _Watched(Connection):
+    """redis-py sees that an idle connection was ended, but not that it was reset, and would fail the next command."""
+
+    async def can_read(self) -> bool:
+        if self._writer is not None and self._writer.is_closing():
+            raise ConnectionError("The connection was reset.")
+        return await super().can_read()
+
+
+class _WatchedTls(_Watched, SSLConnection):
+    """Over TLS."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,7 @@ def connect(url: str) -> Connected:
     pool = BlockingConnectionPool(
         max_connections=MAX_CONNECTIONS,
         timeout=ANSWER_WITHIN_S,
-        connection_class=SSLConnection if tls else Connection,
+        connection_class=_WatchedTls if tls else _Watched,
         host=host,
         port=port,
         db=_db(path),
