@@ -64,8 +64,9 @@ class LiveTiming:
         """How long the caller is to read nothing, so that pictures before `wanted_s` are decoded in one go.
 
         A process that wakes for each picture takes a third more. The first picture that is no earlier than `wanted_s`,
-        in media time, is not kept waiting: it is expected where the distance between the last two puts it. For sources
-        that lose nothing meanwhile; 0 when there is nothing to gain.
+        in media time, is not kept waiting: it is expected where the distance between the last two puts it, and those
+        before it are decoded by then; `decode_s` is what all of them took the last time. For sources that lose nothing
+        meanwhile; 0 when there is nothing to gain.
         """
         if self._step_s <= 0 or now_s - self._attended_s > ATTEND_EVERY_S:
             self._attended_s = now_s
