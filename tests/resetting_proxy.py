@@ -7,6 +7,8 @@ from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from restamping_proxy import pass_on
+
 from service.first_of import first_of
 
 CLOSE_WITH_RESET = struct.pack("ii", 1, 0)
@@ -24,7 +26,7 @@ class ResettingProxy:
         self._clients[writer] = asyncio.current_task()
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
         with suppress(ConnectionError):
-            await first_of(_pass_on(reader, server_writer), _pass_on(server_reader, writer))
+            await first_of(pass_on(reader, server_writer), pass_on(server_reader, writer))
         for end in (writer, server_writer):
             end.close()
 
@@ -44,8 +46,3 @@ async def resetting_proxy(server_port: int) -> AsyncIterator[ResettingProxy]:
         proxy.port = server.sockets[0].getsockname()[1]
         yield proxy
         await proxy.reset()
-
-
-async def _pass_on(reader: StreamReader, writer: StreamWriter) -> None:
-    while chunk := await reader.read(4096):
-        writer.write(chunk)

@@ -25,7 +25,7 @@ async def restamping_proxy(server_port: int, restamp: Restamp) -> AsyncIterator[
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", server_port)
         # Whichever of the two ends goes first.
         with suppress(asyncio.IncompleteReadError, ConnectionError):
-            await first_of(_pass_on(reader, server_writer), _restamped(server_reader, writer, restamp))
+            await first_of(pass_on(reader, server_writer), _restamped(server_reader, writer, restamp))
         for end in (writer, server_writer):
             end.close()
 
@@ -34,7 +34,8 @@ async def restamping_proxy(server_port: int, restamp: Restamp) -> AsyncIterator[
     await asyncio.gather(*filter(None, serving))
 
 
-async def _pass_on(reader: StreamReader, writer: StreamWriter) -> None:
+async def pass_on(reader: StreamReader, writer: StreamWriter) -> None:
+    """All that comes, as it is."""
     while chunk := await reader.read(4096):
         writer.write(chunk)
 
