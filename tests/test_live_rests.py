@@ -16,7 +16,7 @@ JITTER_S, DECODE_S = 0.004, 0.006
 
 
 @dataclass
-class Watched:
+class Followed:
     """What a decoder did that followed a camera."""
 
     wakes: int = 0
@@ -25,9 +25,9 @@ class Watched:
     late_s: float = 0.0
 
 
-def follow(*, rate_hz: float, drift: float, duration_s: float, phase_s: float = 0.0, rests: bool = True) -> Watched:
+def follow(*, rate_hz: float, drift: float, duration_s: float, phase_s: float = 0.0, rests: bool = True) -> Followed:
     """A camera whose clock is off by `drift`, and whose pictures come up to JITTER_S late."""
-    timing, seen, chance = LiveTiming(LiveClock(None, None)), Watched(), random.Random(0)
+    timing, seen, chance = LiveTiming(LiveClock(None, None)), Followed(), random.Random(0)
     now_s, taken, work_s = BEGAN_S, -1, 0.0
     for number in range(round(duration_s * rate_hz)):
         made_s = 0.0 if number == 0 else phase_s + number / rate_hz

@@ -28,7 +28,7 @@ _LIMITS: dict[str, Any] = {
 }
 
 
-class _Watched(Connection):
+class _Checked(Connection):
     """redis-py sees that an idle connection was ended, but not that it was reset, and would fail the next command."""
 
     async def can_read(self) -> bool:
@@ -37,7 +37,7 @@ class _Watched(Connection):
         return await super().can_read()
 
 
-class _WatchedTls(_Watched, SSLConnection):
+class _CheckedTls(_Checked, SSLConnection):
     """Over TLS."""
 
 
@@ -83,7 +83,7 @@ def connect(url: str) -> Connected:
     pool = BlockingConnectionPool(
         max_connections=MAX_CONNECTIONS,
         timeout=ANSWER_WITHIN_S,
-        connection_class=_WatchedTls if tls else _Watched,
+        connection_class=_CheckedTls if tls else _Checked,
         host=host,
         port=port,
         db=_db(path),
