@@ -54,7 +54,8 @@ class RedisServer:
         port, common = str(self.port), ["--bind", "127.0.0.1", "--dir", str(self._folder)]
         if self._sentinel:
             return [str(self._folder / "sentinel.conf"), "--sentinel", "--port", port, *common]
-        common += ["--save", "", "--appendonly", "yes"]
+        # Otherwise a slow disk may keep what was answered from being there after a crash.
+        common += ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
         if self._certificate is None:
             return ["--port", port, *common]
         pem = str(self._certificate)
