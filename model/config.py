@@ -1,15 +1,19 @@
 """What a CAKE model is, as frozen dataclasses: architecture, sampling, labels and start rules.
 
-A checkpoint stores one `ModelConfig` as JSON beside its weights. Nothing here imports torch.
+A checkpoint stores one `ModelConfig` as JSON next to its weights. Nothing here imports torch.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from model.video.preprocess import FrameInput, Framing
 
 BACKGROUND = "background"
 
@@ -19,8 +23,13 @@ Precision = Literal["auto", "float32"]
 _STRICT = ConfigDict(extra="forbid")
 
 
-class ConfigInvalid(ValueError):
+class ConfigError(ValueError):
     """A stored configuration lacks a field, has an unknown one, or holds a value that cannot be."""
+
+
+Mode = Literal["causal", "clip"]
+"""How a network runs on a stream. `causal`: each frame is computed once. `clip`, as the paper's authors run it: the
+scores of each frame come from the clip of frames that it ends, which are all computed again."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +45,19 @@ class StartRule:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.leave <= self.enter <= 1.0:
-            raise ConfigInvalid(f"a start rule needs 0 <= leave <= enter <= 1, not {self.leave} and {self.enter}")
+            raise ConfigError(f"a start rule needs 0 <= leave <= enter <= 1, not {self.leave} and {self.enter}")
         if self.min_duration_s < 0 or self.refractory_s < 0:
-            raise ConfigInvalid("min_duration_s and refractory_s must not be negative")
+            raise ConfigError("min_duration_s and refractory_s must not be negative")
+
+
+DEFAULT_START_RULE = StartRule(enter=0.5, leave=0.3, min_duration_s=0.2, refractory_s=1.0)
+"""The rule of every action in a model that was not calibrated: its score has reached a half and stayed for 0.2 s."""
+
+
+def rules_hash(rules: Mapping[str, StartRule]) -> str:
+    """A fingerprint of rules by label; equal rules have the same one, in whichever order."""
+    text = json.dumps({label: asdict(rule) for label, rule in rules.items()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -65,10 +84,16 @@ class TrunkConfig:
 
     def __post_init__(self) -> None:
         if not len(self.widths) == len(self.depths) == len(self.strides):
-            raise ConfigInvalid("widths, depths and strides need one entry for each stage")
+            raise ConfigError("widths, depths and strides need one entry for each stage")
+
+    @property
+    def on_flow(self) -> TrunkConfig:
+        """The same trunk on the two channels of optical flow, as in the teacher."""
+        return replace(self, input_channels=2, frame_difference=False)
 
     @property
     def in_channels(self) -> int:
+        """Channels of the stem's input, with those of the difference."""
         return self.input_channels * (2 if self.frame_difference else 1)
 
 
@@ -80,6 +105,9 @@ class HeadConfig:
 
     projection_width: int = 432
     feature_dim: int = 2048
+    """Width of the static feature; 0 in a head that was trained on motion features only."""
+    motion_dim: int | None = None
+    """Width of the motion feature where it is another; 0 in a head that was trained on static features only."""
     pool: Literal["average", "average_max"] = "average"
     pool_size: int = 5
     """Side of the pooling window. A larger map (an image above 160 pixels) is projected window by window."""
@@ -94,7 +122,14 @@ class HeadConfig:
 
     def __post_init__(self) -> None:
         if self.residual and self.fused_dim != self.hidden_dim:
-            raise ConfigInvalid("a residual GRU needs fused_dim == hidden_dim")
+            raise ConfigError("a residual GRU needs fused_dim == hidden_dim")
+        if min(self.feature_widths) < 0 or not sum(self.feature_widths):
+            raise ConfigError("feature_dim and motion_dim must not be negative, nor both 0")
+
+    @property
+    def feature_widths(self) -> tuple[int, int]:
+        """Of the static and of the motion feature; the head takes both side by side."""
+        return self.feature_dim, self.feature_dim if self.motion_dim is None else self.motion_dim
 
 
 @dataclass(frozen=True)
@@ -102,7 +137,7 @@ class ModelConfig:
     """Everything that a checkpoint says besides its weights.
 
     `labels[0]` is the background. Frames are taken at `sample_hz` by media time and fed as squares of `image_size`
-    pixels.
+    pixels, made of the frame as `framing` says. Checkpoints written before `framing` existed keep the centre square.
     """
 
     __pydantic_config__ = _STRICT
@@ -111,43 +146,91 @@ class ModelConfig:
     labels: tuple[str, ...]
     sample_hz: float
     image_size: int
+    framing: Framing = "centre_crop"
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     motion_kernels: int = 4
+    mode: Mode = "causal"
     start_rules: Mapping[str, StartRule] = field(default_factory=dict)
+    """The actions that are reported, each with its rule; without a rule, an action is never reported."""
+    start_rules_origin: Literal["calibrated", "default"] = "calibrated"
+    """Whether the rules were chosen on labelled videos, or are `DEFAULT_START_RULE`."""
     candidate_rule: StartRule = StartRule(enter=0.2, leave=0.1)
     """Decodes the candidates that evaluation ranks, the same for every label: see `model.training.evaluation`."""
 
     def __post_init__(self) -> None:
         if not self.labels or self.labels[0] != BACKGROUND:
-            raise ConfigInvalid(f"labels must begin with {BACKGROUND!r}")
+            raise ConfigError(f"labels must begin with {BACKGROUND!r}")
         if len(set(self.labels)) != len(self.labels):
-            raise ConfigInvalid("labels must differ from each other")
+            raise ConfigError("labels must differ from each other")
         if not self.sample_hz > 0:
-            raise ConfigInvalid("sample_hz must be positive")
+            raise ConfigError("sample_hz must be positive")
         unknown = sorted(set(self.start_rules) - set(self.labels[1:]))
         if unknown:
-            raise ConfigInvalid(f"start rules for labels that the model lacks: {', '.join(unknown)}")
+            raise ConfigError(f"start rules for labels that the model lacks: {', '.join(unknown)}")
+
+    @property
+    def frame_input(self) -> FrameInput:
+        """How frames become the network's input, in training, evaluation and serving alike."""
+        return FrameInput(self.image_size, self.framing)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What anyone who runs this model should know of its start rules and its cost, as sentences."""
+        return (*self._start_warnings(), *self._mode_warnings())
+
+    def _mode_warnings(self) -> tuple[str, ...]:
+        if self.mode == "causal":
+            return ()
+        frames = self.trunk.window_steps
+        return (
+            f"The model {self.name} runs in clip mode: for each analysed frame it computes the last {frames} frames "
+            f"again, about {frames} times the work of causal mode, so a worker takes as many times fewer sessions.",
+        )
+
+    def _start_warnings(self) -> tuple[str, ...]:
+        remedy = "Calibrate it on labelled videos with `cake train calibrate --data DIR --out FOLDER`."
+        if not self.start_rules:
+            return (f"The model {self.name} has no start rules, so it never reports an action. {remedy}",)
+        if self.start_rules_origin == "default":
+            rule = DEFAULT_START_RULE
+            return (
+                f"The start rules of the model {self.name} are not calibrated: an action starts when its score reaches "
+                f"{rule.enter:g} and stays for {rule.min_duration_s:g} s. Expect missed and false starts. {remedy}",
+            )
+        return ()
+
+    def with_default_rules(self) -> ModelConfig:
+        """The same with `DEFAULT_START_RULE` for every action. Ambiguous stretches are no action (as in the authors'
+        THUMOS'14 head, which has a class of that name).
+        """
+        actions = [label for label in self.labels[1:] if label.lower() != "ambiguous"]
+        rules = dict.fromkeys(actions, DEFAULT_START_RULE)
+        return replace(self, start_rules=rules, start_rules_origin="default")
+
+    def with_calibrated_rules(self, rules: Mapping[str, StartRule], candidate_rule: StartRule) -> ModelConfig:
+        """The same with rules that were chosen on labelled videos."""
+        return replace(self, start_rules=rules, start_rules_origin="calibrated", candidate_rule=candidate_rule)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """Strict: a missing, unknown or mistyped field raises `ConfigInvalid`."""
+        """Strict: a missing, unknown or mistyped field raises `ConfigError`."""
         try:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the whole"
-            raise ConfigInvalid(
+            raise ConfigError(
                 f"the stored configuration is not one of this version: {where}: {first['msg']}"
             ) from error
 
 
 def cake_s(labels: tuple[str, ...], image_size: int = 160) -> ModelConfig:
     """The paper's size: X3D-S, 13 frames at 5 Hz."""
-    return ModelConfig(name="cake-s", labels=labels, sample_hz=5.0, image_size=image_size)
+    return ModelConfig(name="cake-s", labels=labels, sample_hz=5.0, image_size=image_size, framing="stretch")
 
 
 def cake_xs(labels: tuple[str, ...]) -> ModelConfig:
@@ -157,6 +240,7 @@ def cake_xs(labels: tuple[str, ...]) -> ModelConfig:
         labels=labels,
         sample_hz=10.0,
         image_size=96,
+        framing="stretch",
         trunk=TrunkConfig(
             frame_difference=True,
             stem_kernel=7,
@@ -181,10 +265,10 @@ def cake_xs(labels: tuple[str, ...]) -> ModelConfig:
 
 
 def architecture(name: str, labels: tuple[str, ...]) -> ModelConfig:
-    """The configuration called `name` (`cake-s` or `cake-xs`) for these labels; `ConfigInvalid` for another name."""
+    """The configuration called `name` (`cake-s` or `cake-xs`) for these labels; `ConfigError` for another name."""
     match name:
         case "cake-s":
             return cake_s(labels)
         case "cake-xs":
             return cake_xs(labels)
-    raise ConfigInvalid(f"unknown configuration {name!r}; there are cake-s and cake-xs")
+    raise ConfigError(f"unknown configuration {name!r}; there are cake-s and cake-xs")

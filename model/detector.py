@@ -3,57 +3,121 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.cake import Cake
-from model.checkpoint import load_checkpoint
-from model.compiled.cohorts import Cohort, Cohorts, Stream
+from model.checkpoints.stored import CheckpointError, read_network
+from model.clip_stream import ClipStream
+from model.compiled.graph_files import GraphFiles
+from model.compiled.groups import Group, Groups
+from model.compiled.groups import Stream as CausalStream
+from model.compiled.layers import Network
 from model.compiled.runtime import BATCHES, StepRuntime
-from model.config import Precision
+from model.config import Mode, ModelConfig, Precision
+
+if TYPE_CHECKING:
+    from model.clip_mode import ClipRunner
 
 __all__ = ["BATCHES", "Detector", "Stream"]
 
+Stream = CausalStream | ClipStream
+"""The state of one stream, opaque: made by `Detector.open_stream`, advanced by `Detector.push`, and saved by `save`."""
+
 
 class Detector:
-    """One model on the CPU. Not thread-safe: one thread pushes at a time. The caller chooses torch's thread count."""
+    """One model on the CPU, in the mode of its configuration: causal, or clip at about 13 times the cost.
+
+    Not thread-safe: one thread pushes at a time.
+
+    Args:
+        network: a stored one, or a `model.network.cake.Cake`, of whose weights it makes a copy.
+        threads: how many a push computes on.
+        graphs: where compiled graphs of stored networks are kept for later processes.
+        mode: in place of the network's own.
+    """
 
     def __init__(
-        self, model: Cake, version: str = "unsaved", name: str | None = None, *, precision: Precision = "float32"
+        self,
+        network: Network,
+        version: str = "unsaved",
+        name: str | None = None,
+        *,
+        precision: Precision = "float32",
+        threads: int = 1,
+        graphs: GraphFiles | None = None,
+        mode: Mode | None = None,
     ) -> None:
-        self._runtime = StepRuntime(model, precision)
-        self._cohorts = Cohorts(self._runtime.lanes)
-        self.config = model.config
-        self.name = name or model.config.name
+        self.config: ModelConfig = replace(network.config, mode=mode or network.config.mode)
+        self.name = name or network.config.name
         self.version = version
+        self._clips = _clip_runner(network, threads) if self.config.mode == "clip" else None
+        self._runtime = StepRuntime(network, precision, threads, graphs)
+        self._groups = Groups(self._runtime.slots)
 
     @classmethod
-    def load(cls, name_or_path: str | Path, *, precision: Precision = "float32") -> Detector:
-        """A shipped model by name, or a checkpoint folder, after which it is named.
+    def load(
+        cls,
+        name_or_path: str | Path,
+        *,
+        precision: Precision = "float32",
+        threads: int = 1,
+        graphs: GraphFiles | None = None,
+        mode: Mode | None = None,
+    ) -> Detector:
+        """Load a shipped model by name, or a checkpoint folder, whose name the detector takes.
 
-        Raises `CheckpointNotFound` or `CheckpointInvalid`.
+        `mode` replaces the checkpoint's own.
+
+        Raises:
+            CheckpointNotFoundError: there is neither.
+            CheckpointError: the checkpoint is damaged, lacks parts of the network, or needs PyTorch for its mode.
         """
-        model, version = load_checkpoint(name_or_path)
-        return cls(model, version, Path(name_or_path).name, precision=precision)
+        network, name = read_network(name_or_path), Path(name_or_path).name
+        return cls(network, network.version, name, precision=precision, threads=threads, graphs=graphs, mode=mode)
+
+    def twin(self) -> Detector:
+        """The same model with graphs and streams of its own, for which no graph is compiled yet."""
+        twin = copy(self)
+        twin._runtime = self._runtime.twin()
+        twin._groups = Groups(twin._runtime.slots)
+        return twin
 
     def prepare(self, batches: Sequence[int] = BATCHES) -> None:
-        """Do now what the first pushes would do: compile the network, half a second for each number of streams.
+        """Compile the network now instead of in the first pushes: half a second for each batch size.
 
-        `batches` are of `BATCHES`, descending, the last is 1; from then on streams are pushed through these alone.
-        Unlike the rest this may run beside a thread that pushes, once it has run for some.
+        `batches` is a selection of `BATCHES`, descending, that ends in 1. From then on only these batch sizes are used.
+        Unlike the other methods it may run while another thread pushes, after it has completed once. Clip mode has
+        nothing to compile.
         """
-        self._runtime.prepare(batches)
+        if self._clips is None:
+            self._runtime.prepare(batches)
 
     @property
     def precision(self) -> str:
-        """In which the network computes here: float32 or bfloat16."""
-        return "bfloat16" if self._runtime.bfloat16 else "float32"
+        """What the network computes in on this machine: float32 or bfloat16 (see `model.compiled.precision`).
+
+        Clip mode always computes in float32.
+        """
+        return "bfloat16" if self._clips is None and self._runtime.bfloat16 else "float32"
 
     def open_stream(self, saved: bytes | None = None) -> Stream:
-        """A stream that has seen nothing, or that of `Stream.save`; `StateInvalid` when another model saved it."""
-        stream = self._cohorts.open()
+        """A stream in its initial state, or in the one that `Stream.save` returned.
+
+        Raises:
+            StateError: another model saved it.
+        """
+        if self._clips is not None:
+            clip_stream = ClipStream(self.config)
+            if saved is not None:
+                clip_stream.restore(saved)
+            return clip_stream
+        stream = self._groups.open()
         if saved is not None:
             stream.restore(saved)
         return stream
@@ -61,34 +125,58 @@ class Detector:
     def push(self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Advance each stream by one frame.
 
-        `images_BHWC` are RGB, one for each stream, `config.image_size` pixels square. Returns scores in [0, 1],
-        (B, len(config.labels)). A stream must not occur twice in one call.
+        Args:
+            streams: all different.
+            images_BHWC: RGB, one for each stream, `config.image_size` pixels square.
+
+        Returns:
+            Scores in [0, 1], (B, len(config.labels)).
+
+        Raises:
+            ValueError: the images have another shape.
         """
         size = self.config.image_size
         if images_BHWC.shape != (len(streams), size, size, 3):
             raise ValueError(f"expected {len(streams)} frames of {size} x {size} x 3, got {images_BHWC.shape}")
-        order = sorted(range(len(streams)), key=lambda index: _seat(streams[index]))
+        if self._clips is not None:
+            return self._clips.push([stream for stream in streams if isinstance(stream, ClipStream)], images_BHWC)
+        return self._push_causal([stream for stream in streams if isinstance(stream, CausalStream)], images_BHWC)
+
+    def _push_causal(self, streams: Sequence[CausalStream], images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        order = sorted(range(len(streams)), key=lambda index: _slot_order(streams[index]))
         scores_BK = np.empty((len(streams), len(self.config.labels)), np.float32)
-        stepped: list[Cohort] = []
+        stepped: list[Group] = []
         for part in _parts(len(streams), self._runtime.batches):
-            cohort = self._cohorts.gather([streams[index] for index in order[part]], busy=stepped)
-            np.take(images_BHWC, order[part], axis=0, out=cohort.lanes.frames_BHWC)
-            scores_BK[order[part]] = self._runtime.step(cohort.lanes)
-            stepped.append(cohort)
-        for cohort in stepped:  # only now: a push that fails has moved no stream on
-            cohort.lanes.advance()
+            group = self._groups.gather([streams[index] for index in order[part]], busy=stepped)
+            np.take(images_BHWC, order[part], axis=0, out=group.slots.frames_BHWC)
+            scores_BK[order[part]] = self._runtime.step(group.slots)
+            stepped.append(group)
+        for group in stepped:  # only now: a push that fails must not advance any stream
+            group.slots.advance()
         for stream in streams:
             stream.frames += 1
         return scores_BK
 
 
-def _seat(stream: Stream) -> tuple[int, int, int]:
-    """An order in which those who sit side by side follow each other, large cohorts first."""
-    return -stream.cohort.lanes.size, id(stream.cohort), stream.lane
+def _clip_runner(network: Network, threads: int) -> ClipRunner:
+    if find_spec("torch") is None:
+        raise CheckpointError(
+            f"{network.config.name} runs in clip mode, which needs PyTorch, a part of the extra `train`: "
+            "pip install '.[train]'"
+        )
+    # Nothing else here needs torch, which takes seconds to import.
+    from model.clip_mode import ClipRunner
+
+    return ClipRunner(network, threads)
+
+
+def _slot_order(stream: CausalStream) -> tuple[int, int, int]:
+    """Sorts streams so that adjacent slots of one group follow each other, large groups first."""
+    return -stream.group.slots.size, id(stream.group), stream.slot
 
 
 def _parts(streams: int, batches: Sequence[int]) -> Iterator[slice]:
-    """So many streams as the greatest of `batches` that fit, one after another."""
+    """Slices of `streams` streams into batches of these sizes, the largest that fit first."""
     begin = 0
     for batch in batches:
         while streams - begin >= batch:

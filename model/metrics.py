@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.video.media_time import SAME_TIME_S
+
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]
 
@@ -48,7 +50,13 @@ def calibrated_average_precision(scores_T: Floats, positives_T: Bools) -> float:
 
 
 def _by_distinct_score(scores_T: Floats, positives_T: Bools) -> tuple[Floats, Floats]:
-    """Counts of positives and of negatives for each distinct score, from the highest down."""
+    """Counts of positives and of negatives for each distinct score, from the highest down.
+
+    Raises:
+        ValueError: a score is not finite. NaN would count as one more score, and give a plausible result.
+    """
+    if not np.isfinite(scores_T).all():
+        raise ValueError("scores must be finite numbers")
     distinct, group_T = np.unique(-scores_T, return_inverse=True)
     hits = np.bincount(group_T[positives_T], minlength=len(distinct)).astype(np.float64)
     return hits, np.bincount(group_T, minlength=len(distinct)) - hits
@@ -111,7 +119,9 @@ def runs(targets_T: Bools, first_T: Bools | None = None) -> tuple[NDArray[np.int
     return np.flatnonzero(starts), np.flatnonzero(ends)
 
 
-def start_average_precision(starts_s: Floats, scores: Floats, true_starts_s: Floats, within_s: float) -> float:
+def start_average_precision(
+    starts_s: Floats, scores: Floats, true_starts_s: Floats, within_s: float, ambiguous_s: Floats | None = None
+) -> float:
     """Point-level average precision of one class's starts.
 
     From the highest score down (equal scores: the earlier first), a predicted start is a hit when an unmatched true
@@ -122,26 +132,44 @@ def start_average_precision(starts_s: Floats, scores: Floats, true_starts_s: Flo
         starts_s: predicted times (N,), seconds. To join streams, shift each by more than its predecessors' length.
         scores: their scores (N,).
         true_starts_s: times of the true starts (M,).
+        ambiguous_s: start and end (A, 2) of stretches in which a miss does not count.
+
+    Raises:
+        ValueError: a score is not finite.
     """
+    if not np.isfinite(scores).all():
+        raise ValueError("scores must be finite numbers")
     if not len(true_starts_s):
         return float("nan")
     order = np.lexsort((starts_s, -scores))
     hits = _match_in_order(starts_s[order], np.sort(true_starts_s), within_s)
+    if ambiguous_s is not None:
+        hits = hits[hits | ~_inside_any(starts_s[order], ambiguous_s)]
     precision = hits.cumsum() / np.arange(1, len(hits) + 1)
     return float(precision[hits].sum() / len(true_starts_s))
 
 
+def _inside_any(times_s: Floats, stretches_s: Floats) -> Bools:
+    """Which times lie in one of the stretches (A, 2)."""
+    starts_s, ends_s = stretches_s.T
+    inside: Bools = ((starts_s - SAME_TIME_S <= times_s[:, None]) & (times_s[:, None] < ends_s - SAME_TIME_S)).any(
+        axis=1
+    )
+    return inside
+
+
 def _match_in_order(starts_s: Floats, true_starts_s: Floats, within_s: float) -> Bools:
     """Which of `starts_s`, taken in their order, find an unmatched one of the sorted `true_starts_s`."""
-    rounding_s = 1e-6
-    lows = np.searchsorted(true_starts_s, starts_s - within_s - rounding_s, side="left")
-    highs = np.searchsorted(true_starts_s, starts_s + within_s + rounding_s, side="right")
+    lows = np.searchsorted(true_starts_s, starts_s - within_s - SAME_TIME_S, side="left")
+    highs = np.searchsorted(true_starts_s, starts_s + within_s + SAME_TIME_S, side="right")
     free = np.ones(len(true_starts_s), bool)
     hits = np.zeros(len(starts_s), bool)
     for i in np.flatnonzero(highs > lows):
         near = lows[i] + np.flatnonzero(free[lows[i] : highs[i]])
         if len(near):
-            free[near[np.abs(true_starts_s[near] - starts_s[i]).argmin()]] = False
+            distance_s = np.abs(true_starts_s[near] - starts_s[i])
+            # Half-way between two, the earlier: rounding, which depends on where the stream begins, must not decide.
+            free[near[np.flatnonzero(distance_s <= distance_s.min() + SAME_TIME_S)[0]]] = False
             hits[i] = True
     return hits
 
@@ -168,6 +196,8 @@ class Announcements:
     """Decided time minus the true start, for each correct start."""
     correct: Bools
     """For each announced start, in the order given."""
+    false: Bools
+    """Neither correct nor in an ambiguous stretch."""
 
 
 def match_announcements(
@@ -177,11 +207,13 @@ def match_announcements(
     true_ends_s: Floats,
     early_s: float = 1,
     late_s: float = 4,
+    ambiguous_s: Floats | None = None,
 ) -> Announcements:
     """Tells the correct starts of one label in one stream from the false ones.
 
     A start is correct when it lies between `early_s` before and `late_s` after the start of an action that no earlier
     start has claimed, or inside such an action; it claims the earliest. A second start for an action is false.
+    A start that is not correct but lies in an ambiguous stretch (A, 2) is not false either.
     Times are seconds; `starts_s` and `decided_s` (N,) grow; true starts and ends are (M,).
     """
     order = np.argsort(true_starts_s, kind="stable")
@@ -196,4 +228,5 @@ def match_announcements(
             free[claims[0]] = False
             correct[i] = True
             delays_s.append(decided_s[i] - true_starts_s[claims[0]])
-    return Announcements(np.array(delays_s, np.float64), correct)
+    false = ~correct if ambiguous_s is None else ~correct & ~_inside_any(starts_s, ambiguous_s)
+    return Announcements(np.array(delays_s, np.float64), correct, false)

@@ -1,19 +1,26 @@
 """Scores over time become action starts and ends: two thresholds, a minimum duration and a refractory time for each
 label.
 
+`StartDecoder` takes one frame at a time; it serves. `find_runs` and `decide_starts` take the same decisions on whole
+arrays, so that calibration can try a thousand rules.
+
 Pure: no clock, no asyncio, no torch. The same scores give the same events, however they are cut into calls.
+
+Shapes: T frames, N starts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from math import isfinite
 
-from model.config import BACKGROUND, StartRule
+import numpy as np
+from numpy.typing import NDArray
 
-_ROUNDING_S = 1e-6  # 0.3 - 0.1 falls short of 0.2: times that differ by less than this are the same
+from model.config import BACKGROUND, StartRule
+from model.video.media_time import SAME_TIME_S
 
 
 @dataclass(frozen=True)
@@ -61,14 +68,14 @@ class _Track:
         if self.phase is _Phase.IDLE:
             if score < rule.enter:
                 return None
-            quiet = self.quiet_until_s is not None and pts_s < self.quiet_until_s - _ROUNDING_S
+            quiet = self.quiet_until_s is not None and pts_s < self.quiet_until_s - SAME_TIME_S
             self.phase = _Phase.MUTED if quiet else _Phase.RISING
             self.start_s, self.score_sum, self.frames = pts_s, 0.0, 0
         elif score < rule.leave:
             return self.close(label, rule, end_s=pts_s, decided_s=pts_s)
         self.score_sum += score
         self.frames += 1
-        if self.phase is _Phase.RISING and pts_s - self.start_s >= rule.min_duration_s - _ROUNDING_S:
+        if self.phase is _Phase.RISING and pts_s - self.start_s >= rule.min_duration_s - SAME_TIME_S:
             self.phase = _Phase.OPEN
             return ActionStart(label, self.score_sum / self.frames, self.start_s, decided_s=pts_s)
         return None
@@ -98,14 +105,40 @@ class StartDecoder:
     """
 
     def __init__(self, labels: Sequence[str], rules: Mapping[str, StartRule]) -> None:
-        unknown = sorted(set(rules) - set(labels))
+        self._labels = tuple(labels)
+        self._rules: dict[str, StartRule] = {}
+        self._reported: list[tuple[int, str]] = []
+        self._tracks: dict[str, _Track] = {}
+        self._last_pts_s: float | None = None
+        self.change(rules)
+
+    @property
+    def rules(self) -> Mapping[str, StartRule]:
+        """The rules by which the next frame is decided."""
+        return self._rules
+
+    def change(self, rules: Mapping[str, StartRule]) -> list[ActionEnd]:
+        """Decides by these rules from the next frame on.
+
+        An announced action continues, and so does its refractory time. An action that has not been announced yet is
+        decided again under the new rule. Actions whose label no longer has a rule end with the last frame; returns
+        those ends.
+
+        Raises:
+            ValueError: a rule's label is not among the decoder's labels.
+        """
+        unknown = sorted(set(rules) - set(self._labels))
         if unknown:
             raise ValueError(f"start rules for labels without a score: {', '.join(unknown)}")
-        self._label_count = len(labels)
-        self._reported = [(i, label) for i, label in enumerate(labels) if label in rules and label != BACKGROUND]
+        dropped = [label for _, label in self._reported if label not in rules]
+        ended = [] if self._last_pts_s is None else self._close(dropped, self._last_pts_s, self._last_pts_s)
+        for label, track in self._tracks.items():
+            if rules.get(label) != self._rules[label] and track.phase is not _Phase.OPEN:
+                track.phase = _Phase.IDLE
         self._rules = dict(rules)
-        self._tracks = {label: _Track() for _, label in self._reported}
-        self._last_pts_s: float | None = None
+        self._reported = [(i, label) for i, label in enumerate(self._labels) if label in rules and label != BACKGROUND]
+        self._tracks = {label: self._tracks.get(label, _Track()) for _, label in self._reported}
+        return ended
 
     def push(self, pts_s: float, scores: Sequence[float]) -> list[ActionStart | ActionEnd]:
         """Takes one frame's scores, one for each label, and returns what they decide, in the order of the labels.
@@ -113,8 +146,8 @@ class StartDecoder:
         Raises:
             ValueError: `pts_s` is not after the frame before, or `scores` are not one finite number for each label.
         """
-        if len(scores) != self._label_count:
-            raise ValueError(f"{len(scores)} scores for {self._label_count} labels")
+        if len(scores) != len(self._labels):
+            raise ValueError(f"{len(scores)} scores for {len(self._labels)} labels")
         if not all(map(isfinite, scores)):
             raise ValueError(f"scores at {pts_s} s are not all finite")
         if self._last_pts_s is not None and pts_s <= self._last_pts_s:
@@ -127,16 +160,17 @@ class StartDecoder:
 
     def finish(self, pts_s: float) -> list[ActionEnd]:
         """The stream is over at `pts_s`: ends what is open there."""
-        return self._close_all(end_s=pts_s, decided_s=pts_s)
+        return self._close(self._tracks, end_s=pts_s, decided_s=pts_s)
 
     def gap(self, pts_s: float) -> list[ActionEnd]:
         """Nothing is known between the last frame and `pts_s`: ends what is open with the last frame, forgets what
         rises.
         """
-        return self._close_all(end_s=pts_s if self._last_pts_s is None else self._last_pts_s, decided_s=pts_s)
+        end_s = pts_s if self._last_pts_s is None else self._last_pts_s
+        return self._close(self._tracks, end_s=end_s, decided_s=pts_s)
 
-    def _close_all(self, end_s: float, decided_s: float) -> list[ActionEnd]:
-        closed = (self._tracks[label].close(label, self._rules[label], end_s, decided_s) for _, label in self._reported)
+    def _close(self, labels: Iterable[str], end_s: float, decided_s: float) -> list[ActionEnd]:
+        closed = (self._tracks[label].close(label, self._rules[label], end_s, decided_s) for label in labels)
         return [end for end in closed if end is not None]
 
     def snapshot(self) -> dict[str, object]:
@@ -144,17 +178,23 @@ class StartDecoder:
         return {
             "last_pts_s": self._last_pts_s,
             "tracks": {label: vars(track).copy() for label, track in self._tracks.items()},
+            "rules": {label: asdict(rule) for label, rule in self._rules.items()},
         }
 
     @classmethod
     def restore(
         cls, labels: Sequence[str], rules: Mapping[str, StartRule], snapshot: Mapping[str, object]
     ) -> StartDecoder:
-        """A decoder that goes on from `snapshot`, as if never interrupted.
+        """A decoder that continues from `snapshot`, as if never interrupted, by the rules that it was taken with.
+
+        `rules` are those of snapshots of earlier versions, which hold none.
 
         Raises:
             ValueError: the snapshot is not one of a decoder with these labels and rules.
         """
+        match snapshot:
+            case {"rules": dict() as saved}:
+                rules = {str(label): _restore_rule(rule) for label, rule in saved.items()}
         decoder = cls(labels, rules)
         match snapshot:
             case {"last_pts_s": float() | int() | None as last_pts_s, "tracks": dict() as tracks}:
@@ -164,6 +204,18 @@ class StartDecoder:
                 decoder._tracks = {label: _restore_track(track) for label, track in tracks.items()}
                 return decoder
         raise ValueError("not a snapshot of a StartDecoder")
+
+
+def _restore_rule(values: object) -> StartRule:
+    match values:
+        case {
+            "enter": float() | int() as enter,
+            "leave": float() | int() as leave,
+            "min_duration_s": float() | int() as min_duration_s,
+            "refractory_s": float() | int() as refractory_s,
+        }:
+            return StartRule(enter, leave, min_duration_s, refractory_s)
+    raise ValueError("not a snapshot of a StartDecoder")
 
 
 def _restore_track(values: object) -> _Track:
@@ -177,3 +229,51 @@ def _restore_track(values: object) -> _Track:
         }:
             return _Track(_Phase(phase), start_s, score_sum, frames, quiet_until_s)
     raise ValueError("not a snapshot of a StartDecoder")
+
+
+@dataclass(frozen=True)
+class DecidedStarts:
+    """Starts of one label (N,), in order of time; see `ActionStart`."""
+
+    start_s: NDArray[np.floating]
+    decided_s: NDArray[np.floating]
+    score: NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Where scores reach `enter` (first frame) and then fall below `leave` (first frame that does), as indices (N,)."""
+
+    first: NDArray[np.intp]
+    fall: NDArray[np.intp]
+
+
+def find_runs(scores_T: NDArray[np.floating], enter: float, leave: float) -> Runs:
+    """The runs of one label's scores, the last of which must be below `leave`."""
+    decisive = np.where((scores_T >= enter) | (scores_T < leave), np.arange(len(scores_T)), 0)
+    high = (scores_T >= enter)[np.maximum.accumulate(decisive)]
+    edges = np.diff(high.astype(np.int8), prepend=0)
+    return Runs(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1))
+
+
+def decide_starts(
+    pts_s_T: NDArray[np.floating],
+    scores_T: NDArray[np.floating],
+    runs: Runs,
+    min_duration_s: float,
+    refractory_s: float,
+) -> DecidedStarts:
+    """The starts that `StartDecoder` announces, among all runs of one `enter` and `leave`."""
+    decided = np.searchsorted(pts_s_T, pts_s_T[runs.first] + min_duration_s - SAME_TIME_S)
+    lasting = decided < runs.fall
+    first, fall, decided = runs.first[lasting], runs.fall[lasting], decided[lasting]
+    announced = []
+    quiet_until_s = -np.inf
+    for i, (start_s, end_s) in enumerate(zip(pts_s_T[first], pts_s_T[fall], strict=True)):
+        if start_s >= quiet_until_s - SAME_TIME_S:
+            announced.append(i)
+            quiet_until_s = end_s + refractory_s
+    first, decided = first[announced], decided[announced]
+    from_start_to_decision = np.column_stack([first, decided + 1]).ravel()
+    sums = np.add.reduceat(scores_T, from_start_to_decision)[::2] if announced else np.zeros(0)
+    return DecidedStarts(pts_s_T[first], pts_s_T[decided], sums / (decided + 1 - first))

@@ -1,16 +1,75 @@
-"""Every failure of a request: one class, one stable code, one HTTP status.
+"""Request errors: one exception, one stable code and one HTTP status each, and their wire format (RFC 9457).
 
-They are raised where they happen; `service.api.problems` turns them into problem+json at the edge.
-What makes a *session* fail is a `FailureCode` of `service.schemas`, not an exception from here.
+Raise them where the failure happens; `service.api.error_responses` turns them into HTTP answers. A failed *session* is
+described by a `FailureCode` of `service.schemas` instead.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from service.problem import FieldError, ProblemCode
+from pydantic import ConfigDict, Field
+
+from service.schemas import Schema
+
+ProblemCode = Literal[
+    "invalid_request",
+    "unauthorized",
+    "missing_scope",
+    "origin_forbidden",
+    "host_forbidden",
+    "not_found",
+    "method_not_allowed",
+    "unknown_model",
+    "unknown_label",
+    "source_forbidden",
+    "webhook_forbidden",
+    "request_timeout",
+    "too_large",
+    "unsupported_media_type",
+    "upgrade_required",
+    "idempotency_conflict",
+    "not_a_push",
+    "push_conflict",
+    "push_ended",
+    "session_ended",
+    "not_playable",
+    "rate_limited",
+    "session_limit",
+    "storage_limit",
+    "stream_limit",
+    "subscription_limit",
+    "over_capacity",
+    "not_ready",
+    "store_unavailable",
+    "storage_full",
+    "internal",
+]
+
+
+class FieldError(Schema):
+    field: str = Field(description="Path of the field in the request.", examples=["source.url"])
+    message: str = Field(description="What is wrong with it.")
+
+
+class ProblemBody(Schema):
+    """Problem details of RFC 9457. `code` is stable; `detail` says what is wrong and what to do."""
+
+    # Fields that are null are left out.
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
+
+    type: str = Field(description="Always `about:blank`; `code` identifies the problem.", examples=["about:blank"])
+    title: str = Field(description="Short summary of the problem; the same for every occurrence of `code`.")
+    status: int = Field(description="HTTP status code.")
+    detail: str = Field(description="What is wrong with this request and what to do about it.")
+    code: ProblemCode = Field(description="Stable identifier of the problem.")
+    instance: str = Field(description="Path of the request.")
+    errors: list[FieldError] | None = Field(default=None, description="With `invalid_request`: the invalid fields.")
+    known: list[str] | None = Field(
+        default=None, description="With `unknown_model` and `unknown_label`: the names that exist."
+    )
 
 
 class ServiceError(Exception):
-    """A request that cannot be done. `detail` is a sentence that says what to do."""
+    """A request that failed. `detail` says what is wrong and what to do."""
 
     code: ClassVar[ProblemCode]
     status: ClassVar[int]
@@ -31,93 +90,141 @@ class ServiceError(Exception):
         self.retry_after_s = retry_after_s
 
 
-class InvalidRequest(ServiceError):
-    code, status, title = "invalid_request", 422, "The request is not valid"
+class InvalidRequestError(ServiceError):
+    code, status, title = "invalid_request", 422, "Invalid request"
 
 
-class Unauthorized(ServiceError):
-    code, status, title = "unauthorized", 401, "This needs an API key"
+class UnauthorizedError(ServiceError):
+    code, status, title = "unauthorized", 401, "Authentication required"
 
 
-class MissingScope(ServiceError):
-    code, status, title = "missing_scope", 403, "The API key does not allow this"
+class MissingScopeError(ServiceError):
+    code, status, title = "missing_scope", 403, "Insufficient scope"
 
 
-class OriginForbidden(ServiceError):
-    code, status, title = "origin_forbidden", 403, "Pages of this origin may not do this"
+class OriginForbiddenError(ServiceError):
+    code, status, title = "origin_forbidden", 403, "Origin not allowed"
 
 
-class RateLimited(ServiceError):
-    code, status, title = "rate_limited", 429, "The API key asks too often"
+class HostForbiddenError(ServiceError):
+    """The Host header names a host that this server does not serve."""
+
+    code, status, title = "host_forbidden", 403, "Host not allowed"
 
 
-class SessionLimit(ServiceError):
-    code, status, title = "session_limit", 429, "The API key has as many sessions as it may"
+class NotFoundError(ServiceError):
+    code, status, title = "not_found", 404, "Not found"
 
 
-class StorageLimit(ServiceError):
-    code, status, title = "storage_limit", 429, "The API key stores as much as it may"
+class MethodNotAllowedError(ServiceError):
+    code, status, title = "method_not_allowed", 405, "Method not allowed"
 
 
-class NotFound(ServiceError):
-    code, status, title = "not_found", 404, "There is no such thing"
+class UnknownModelError(ServiceError):
+    code, status, title = "unknown_model", 422, "Unknown model"
 
 
-class UnknownModel(ServiceError):
-    code, status, title = "unknown_model", 422, "There is no such model"
+class UnknownLabelError(ServiceError):
+    code, status, title = "unknown_label", 422, "Unknown label"
 
 
-class UnknownLabel(ServiceError):
-    code, status, title = "unknown_label", 422, "The model does not know this label"
+class SourceRejectedError(ServiceError):
+    """The source's scheme or address is not one that this server opens."""
+
+    code, status, title = "source_forbidden", 403, "Source not allowed"
 
 
-class SourceNotAllowed(ServiceError):
-    code, status, title = "source_forbidden", 403, "This source may not be opened"
+class WebhookRejectedError(ServiceError):
+    """The webhook's address is not one that this server posts to."""
+
+    code, status, title = "webhook_forbidden", 403, "Webhook address not allowed"
 
 
-class RequestTimeout(ServiceError):
-    code, status, title = "request_timeout", 408, "The request did not come in time"
+class RequestTimeoutError(ServiceError):
+    code, status, title = "request_timeout", 408, "Request timeout"
 
 
-class TooLarge(ServiceError):
-    code, status, title = "too_large", 413, "The request is too large"
+class TooLargeError(ServiceError):
+    code, status, title = "too_large", 413, "Request too large"
 
 
-class UnsupportedMediaType(ServiceError):
-    code, status, title = "unsupported_media_type", 415, "The content type is not supported"
+class UnsupportedMediaTypeError(ServiceError):
+    code, status, title = "unsupported_media_type", 415, "Unsupported media type"
 
 
-class IdempotencyConflict(ServiceError):
-    """The same Idempotency-Key came before with another body."""
+class UpgradeRequiredError(ServiceError):
+    """A WebSocket handshake that arrived without its Upgrade header."""
 
-    code, status, title = "idempotency_conflict", 409, "The idempotency key was used for another request"
-
-
-class NotAPush(ServiceError):
-    code, status, title = "not_a_push", 409, "This session fetches its video itself"
+    code, status, title = "upgrade_required", 426, "Upgrade required"
 
 
-class PushConflict(ServiceError):
-    code, status, title = "push_conflict", 409, "A stream is being pushed to this session already"
+class IdempotencyConflictError(ServiceError):
+    """The same Idempotency-Key was used with a different body."""
+
+    code, status, title = "idempotency_conflict", 409, "Idempotency key reused"
 
 
-class PushEnded(ServiceError):
-    code, status, title = "push_ended", 409, "The session takes no stream any more"
+class NotAPushError(ServiceError):
+    code, status, title = "not_a_push", 409, "Not a push session"
 
 
-class OverCapacity(ServiceError):
-    code, status, title = "over_capacity", 503, "There is no capacity for this session now"
+class PushConflictError(ServiceError):
+    code, status, title = "push_conflict", 409, "Stream already active"
 
 
-class NotReady(ServiceError):
-    code, status, title = "not_ready", 503, "The service is not ready"
+class PushEndedError(ServiceError):
+    code, status, title = "push_ended", 409, "Session has ended; stream rejected"
 
 
-class StoreUnavailable(ServiceError):
+class SessionEndedError(ServiceError):
+    code, status, title = "session_ended", 409, "Session has ended"
+
+
+class NotPlayableError(ServiceError):
+    """No clip can be made of the video."""
+
+    code, status, title = "not_playable", 409, "No playable clip"
+
+
+class RateLimitError(ServiceError):
+    code, status, title = "rate_limited", 429, "Rate limit exceeded"
+
+
+class SessionLimitError(ServiceError):
+    code, status, title = "session_limit", 429, "Session limit reached"
+
+
+class StorageLimitError(ServiceError):
+    code, status, title = "storage_limit", 429, "Storage quota exceeded"
+
+
+class StreamLimitError(ServiceError):
+    """The client holds as many streams open as it may."""
+
+    code, status, title = "stream_limit", 429, "Stream limit reached"
+
+
+class SubscriptionLimitError(ServiceError):
+    code, status, title = "subscription_limit", 429, "Subscription limit reached"
+
+
+class InternalError(ServiceError):
+    code, status, title = "internal", 500, "Internal server error"
+
+
+class OverCapacityError(ServiceError):
+    code, status, title = "over_capacity", 503, "Over capacity"
+
+
+class NotReadyError(ServiceError):
+    code, status, title = "not_ready", 503, "Service not ready"
+
+
+class StoreUnavailableError(ServiceError):
     """The store did not answer in time, or refused."""
 
-    code, status, title = "store_unavailable", 503, "The store is not available"
+    code, status, title = "store_unavailable", 503, "Store unavailable"
 
 
-class StorageFull(ServiceError):
-    code, status, title = "storage_full", 507, "There is no space left"
+class StorageFullError(ServiceError):
+    code, status, title = "storage_full", 507, "Storage full"

@@ -1,51 +1,165 @@
-"""The wire: what callers ask for."""
+"""The HTTP API's data types: what clients send."""
 
-from typing import Annotated, Literal, Self
+import re
+import socket
+from typing import Annotated, Self
 
-from pydantic import AnyUrl, Field, UrlConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AnyUrl,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    UrlConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from service.schemas import Pace, Transport, Wire
+from model.video.source import LIVE_SCHEMES, SCHEME_PROTOCOLS
+from service.schemas import EventId, NamedRegion, Pace, Rule, Schema, Transport
 from service.webhooks.signature import SECRET_PATTERN, secret_key
 
-SOURCE_SCHEMES = ["http", "https", "rtsp", "rtsps", "rtmp", "rtmps", "srt"]
-SourceUrl = Annotated[AnyUrl, UrlConstraints(max_length=4096, allowed_schemes=SOURCE_SCHEMES, host_required=True)]
-WebhookUrl = Annotated[AnyUrl, UrlConstraints(max_length=2048, allowed_schemes=["http", "https"], host_required=True)]
+MAX_STREAMS = 100
+MAX_REGIONS = 8
+MIN_REGION_SIDE = 0.01
+ROUNDING = 1e-6
+"""How far the sum of two decimal fractions may exceed 1."""
+MAX_LABEL_LENGTH, MAX_HOST_LENGTH = 63, 253
+MAX_METADATA_BYTES = 4096
 
 
-class SourceRequest(Wire):
-    """Where the video comes from: either `url`, or `push` if the client itself will send it."""
+def with_possible_host(url: AnyUrl) -> AnyUrl:
+    """A host name that cannot exist (RFC 1035) is a typing mistake: say so now, not in every later look-up.
+
+    Underscores are no mistake: containers have such names.
+    """
+    labels = (url.host or "").removesuffix(".").split(".")
+    if not url.host or url.host.startswith("["):
+        return url
+    if not all(re.fullmatch(r"[A-Za-z0-9_-]*", label) for label in labels):
+        raise ValueError(
+            f"{url.host!r} is not a possible host name: it has characters other than letters, digits and -"
+        )
+    if labels[-1].isdigit() and not _is_ipv4(".".join(labels)):
+        raise ValueError(f"{url.host!r} is not a possible host name: it ends with a number, but is no IPv4 address")
+    if len(url.host) > MAX_HOST_LENGTH or not all(1 <= len(label) <= MAX_LABEL_LENGTH for label in labels):
+        raise ValueError(
+            f"{url.host!r} is not a possible host name: each part between dots has 1 to {MAX_LABEL_LENGTH} characters, "
+            f"the whole name at most {MAX_HOST_LENGTH}"
+        )
+    return url
+
+
+def _is_ipv4(host: str) -> bool:
+    """Whether resolvers take it for an address, in any of its notations."""
+    try:
+        socket.inet_aton(host)
+    except OSError:
+        return False
+    return True
+
+
+def _with_encoded_password(url: object) -> object:
+    """A password with `/`, `?`, `#` or `@` in it ends the user information early, and is then taken for a path.
+
+    A path with an `@` is only suspect where something with a colon, a password or a port, comes before it.
+    """
+    if isinstance(url, str) and "://" in url:
+        authority, *rest = re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)
+        if "@" in "".join(rest) and (":" in authority or "@" in authority):
+            raise ValueError(
+                "has an @ after the host. Percent-encode the password (/ as %2F, ? as %3F, # as %23, @ as %40) and any"
+                " @ in the path or query (%40)"
+            )
+    return url
+
+
+SourceUrl = Annotated[
+    AnyUrl,
+    UrlConstraints(max_length=4096, allowed_schemes=list(SCHEME_PROTOCOLS), host_required=True),
+    BeforeValidator(_with_encoded_password),
+    AfterValidator(with_possible_host),
+]
+WebhookUrl = Annotated[
+    AnyUrl,
+    UrlConstraints(max_length=2048, allowed_schemes=["http", "https"], host_required=True),
+    AfterValidator(with_possible_host),
+]
+
+
+def _with_bounded_size(metadata: dict[str, str]) -> dict[str, str]:
+    """Every event carries the metadata, so it is small."""
+    size_bytes = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
+    if size_bytes > MAX_METADATA_BYTES:
+        raise ValueError(f"has {size_bytes} bytes of keys and values, more than {MAX_METADATA_BYTES}")
+    return metadata
+
+
+MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Metadata = Annotated[dict[MetadataKey, str], AfterValidator(_with_bounded_size)]
+
+
+Name = Annotated[str, Field(max_length=200)]
+Labels = Annotated[list[str], Field(min_length=1, max_length=1000)]
+Rules = Annotated[dict[str, Rule], Field(max_length=1000)]
+
+
+class UploadedSourceRequest(Schema):
+    """Which part of an uploaded video to analyse."""
+
+    stream: int | None = Field(
+        default=None,
+        ge=0,
+        lt=MAX_STREAMS,
+        description="Number of the video stream to analyse, from 0 in the order of the container. Default: the stream"
+        " that is marked as default, or else the first that shows a video.",
+    )
+
+
+class SourceRequest(UploadedSourceRequest):
+    """Where the video comes from: either `url`, or `push` if the client will send the video itself."""
 
     url: SourceUrl | None = Field(
         default=None,
-        description="Address of a video or a camera; GET /v1/capabilities has the schemes.",
+        description="Address of a video or a camera. `GET /v1/capabilities` lists the schemes.",
         examples=["https://example.org/clip.mp4", "rtsp://user:password@camera.example.org/stream"],
     )
-    push: Literal[True] | None = Field(
-        default=None, description="The client sends the video to the session's `links.ingest`, by PUT or WebSocket."
+    push: bool = Field(
+        default=False,
+        description="The client pushes the video to the session's `links.stream`.",
     )
-    transport: Transport = Field(default="tcp", description="How an rtsp camera sends its video.")
+    transport: Transport = Field(default="tcp", description="Transport of an `rtsp` source.")
     max_down_s: float | None = Field(
         default=None,
         gt=0,
-        description="A live source that has been away for so long fails the session; without it, never. "
-        "A pushed stream that has not come for so long does, too; without it, after a minute.",
+        description="Reconnect timeout in seconds: the session fails when a live source was away for longer (default:"
+        " never), or when no stream was pushed for longer (default: 60 s).",
+    )
+
+    live: bool | None = Field(
+        default=None,
+        description="Whether an `http` or `https` source is live: read as it comes, reconnected when it ends, without a"
+        " limit of its length. By default a source is live that states no length. Cameras always are.",
     )
 
     @model_validator(mode="after")
     def _is_one_source(self) -> Self:
-        if (self.url is None) == (self.push is None):
-            raise ValueError("give either url or push")
+        if (self.url is None) != self.push:
+            raise ValueError("set either url or push")
         if self.transport == "udp" and (self.url is None or self.url.scheme != "rtsp"):
-            raise ValueError("transport udp is for rtsp addresses alone")
+            raise ValueError("transport udp is only available for rtsp addresses")
+        if self.live is not None and (self.url is None or self.url.scheme in LIVE_SCHEMES):
+            raise ValueError("live is only available for http and https addresses")
         return self
 
 
-class WebhookRequest(Wire):
-    url: WebhookUrl = Field(description="Gets each event by POST, in order, at least once, signed.")
+class WebhookRequest(Schema):
+    url: WebhookUrl = Field(description="Address that each event is posted to: signed, in order, at least once.")
     secret: str | None = Field(
         default=None,
         json_schema_extra={"pattern": SECRET_PATTERN},
-        description="`whsec_` and 24 to 64 bytes in base64, by which you check the signature; made for you if absent.",
+        description="Secret that signs the deliveries: `whsec_` and 24 to 64 bytes in base64. Generated if absent.",
     )
 
     @field_validator("secret")
@@ -56,28 +170,119 @@ class WebhookRequest(Wire):
         return value
 
 
-class SessionOptions(Wire):
-    """What a caller may choose beside the video: the optional JSON part `session` of an upload."""
+class RegionRequest(NamedRegion):
+    """A region of the displayed frame to analyse on its own: a rectangle in fractions of the frame's sides."""
+
+    width: float = Field(ge=MIN_REGION_SIDE, le=1, description="Width; the right edge, `x + width`, is at most 1.")
+    height: float = Field(ge=MIN_REGION_SIDE, le=1, description="Height; the lower edge, `y + height`, is at most 1.")
+
+    @field_validator("width", "height")
+    @classmethod
+    def _ends_in_the_frame(cls, side: float, info: ValidationInfo) -> float:
+        corner = "x" if info.field_name == "width" else "y"
+        end = info.data.get(corner, 0.0) + side
+        if end > 1 + ROUNDING:
+            raise ValueError(f"{corner} + {info.field_name} is {end:g}; a region ends in the frame, at most at 1")
+        return side
+
+
+def _with_names_of_their_own(regions: list[RegionRequest]) -> list[RegionRequest]:
+    names = [region.name for region in regions]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"each region needs a name of its own; {', '.join(repeated)} occurs more than once")
+    return regions
+
+
+class SessionOptions(Schema):
+    """Options of every session."""
 
     model: str | None = Field(
-        default=None, max_length=100, description="A name from GET /v1/models; the default model if absent."
+        default=None, max_length=100, description="Name of a model, see `GET /v1/models`. Default: the default model."
     )
-    labels: list[str] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=1000,
-        description="Report only these actions; all of the model's if absent.",
+    labels: Labels | None = Field(default=None, description="Actions to report. Default: all actions of the model.")
+    rules: Rules = Field(
+        default={},
+        description="When scores become actions, by label, in place of the model's rules.",
+        examples=[{"kick": {"enter": 0.7, "leave": 0.4, "min_duration_s": 0.2, "refractory_s": 1.0}}],
+    )
+    regions: Annotated[list[RegionRequest], AfterValidator(_with_names_of_their_own)] = Field(
+        default=[],
+        max_length=MAX_REGIONS,
+        description="Regions of the frame to analyse, each on its own, in place of the whole frame. Each takes as much"
+        " capacity as a session, but the video is decoded once.",
     )
     pace: Pace = Field(
         default="fast",
-        description="`realtime` plays a file at its own speed, as a camera would. Cameras are `realtime` whatever this"
-        " says.",
+        description="`realtime` plays a file at its own speed, as a camera would; `fast` analyses it as fast as"
+        " capacity allows. Cameras are always `realtime`.",
     )
-    name: str | None = Field(default=None, max_length=200, description="A name for people; need not be unique.")
-    webhook: WebhookRequest | None = Field(default=None, description="Post this session's events to a URL.")
+    name: Name | None = Field(default=None, description="Display name; need not be unique.")
+    metadata: Metadata = Field(
+        default={},
+        description="What else to note of the session, such as the site or the camera's number: strings by key, at most"
+        " 4 kB in all. Every event carries them. Keys consist of letters, digits, `_`, `.` and `-`.",
+        examples=[{"site": "north", "floor": "2"}],
+    )
+    webhook: WebhookRequest | None = Field(default=None, description="Post the session's events to an address.")
+
+
+class UploadOptions(SessionOptions):
+    """Options of a session; the optional JSON part `session` of an upload."""
+
+    source: UploadedSourceRequest = Field(default=UploadedSourceRequest(), description="Options of the video.")
 
 
 class SessionRequest(SessionOptions):
-    """Analyse the video behind a URL, or one that the client pushes."""
+    """A session whose video is opened by the server or pushed by the client."""
 
     source: SourceRequest
+
+
+class SessionChange(Schema):
+    """What to change of a session. Fields that are absent stay as they are; the others are replaced as a whole."""
+
+    rules: Rules = Field(
+        default={}, description="When scores become actions, by label; labels without one have the model's rules."
+    )
+    labels: Labels | None = Field(default=None, description="Actions to report; null for all actions of the model.")
+    name: Name | None = Field(default=None, description="Display name; null for none.")
+    metadata: Metadata = Field(default={}, description="Strings by key, at most 4 kB in all.")
+
+
+class RulesTrial(Schema):
+    """Rules to try on the scores that a session kept."""
+
+    rules: Rules = Field(default={}, description="By label; labels that are not named keep the rules in force.")
+    after_s: float | None = Field(default=None, allow_inf_nan=False, description="Only frames after this media time.")
+    until_s: float | None = Field(default=None, allow_inf_nan=False, description="Only frames until this media time.")
+
+
+class Redelivery(Schema):
+    """Which events to deliver to a webhook once more."""
+
+    after: EventId | None = Field(default=None, description="Only the events after this one; all if absent.")
+
+
+class SecretRotation(Schema):
+    """A new secret for a webhook."""
+
+    secret: str | None = Field(
+        default=None,
+        json_schema_extra={"pattern": SECRET_PATTERN},
+        description="`whsec_` followed by 24 to 64 bytes in base64; generated if absent.",
+    )
+    keep_old_s: float = Field(
+        default=24 * 3600.0,
+        ge=0,
+        le=7 * 24 * 3600.0,
+        allow_inf_nan=False,
+        description="For so many seconds deliveries carry a second signature by the secret so far.",
+    )
+
+    @field_validator("secret")
+    @classmethod
+    def _is_a_secret(cls, value: str | None) -> str | None:
+        if value is not None:
+            secret_key(value)
+        return value

@@ -1,128 +1,361 @@
 """The only reader of the environment: variables with the prefix `CAKE_`."""
 
 import json
+import re
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, IPvAnyNetwork, field_serializer, field_validator
+from pydantic import BeforeValidator, Field, IPvAnyNetwork, PlainSerializer, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model.config import Precision
 from service.access.keys import Limits
-from service.authorities import PUBLIC_AUTHORITIES, read_authorities
-from service.confinement.address_policy import AddressPolicy, read_nameservers
+from service.sources.address_policy import AddressPolicy, read_nameservers
+from service.sources.authorities import PUBLIC_AUTHORITIES, read_authorities
+
+PREFIX = "CAKE_"
+ALL_CLIPS = "all"
+"""In `clips`: those of every action."""
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+def _split(value: object) -> object:
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+def _join(items: Iterable[object]) -> str:
+    return ",".join(map(str, items))
+
+
+_COMMA_SEPARATED = (NoDecode, BeforeValidator(_split), PlainSerializer(_join))
+"""Metadata of every list setting: the variable holds the items separated by commas."""
 
 
 class Settings(BaseSettings):
-    """What an operator may set. Sizes in bytes, times in seconds, rates in Hz."""
+    """What an operator may set. Sizes in bytes, times in seconds, rates in Hz.
 
-    model_config = SettingsConfigDict(env_prefix="CAKE_", env_ignore_empty=True, extra="ignore", frozen=True)
+    `cake settings` prints the fields in this order; the first example of a field is quoted in error messages.
+    """
 
-    data_dir: Path = Field(default=Path("data"), description="Folder of the database, uploads and snapshots.")
-    store_url: str | None = Field(default=None, description="sqlite:///PATH; by default cake.db in the data folder.")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, allow_inf_nan=False
+    )
+
+    # Storage
+    data_dir: Path = Field(
+        default=Path("data"),
+        examples=["/var/lib/cake"],
+        description="Folder of the database, uploads and snapshots. A relative path starts at the working directory.",
+    )
+    store_url: str | None = Field(
+        default=None,
+        examples=["redis://redis:6379/0"],
+        description="Where sessions, events and keys are stored: `sqlite:///PATH`, or a Redis URL, which several"
+        " machines can share. The default is `cake.db` in the data folder.",
+    )
     blob_url: str | None = Field(
         default=None,
-        description="s3://BUCKET/PREFIX for uploads and snapshots, which several machines share; endpoint and"
-        " credentials as AWS_ variables. By default the data folder.",
+        examples=["s3://cake/videos"],
+        description="Bucket for uploads and snapshots, as `s3://BUCKET/PREFIX`; required when several machines share a"
+        " store. Endpoint and credentials come from the AWS_ variables. The default is the data folder.",
     )
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
-    log_json: bool | None = Field(default=None, description="JSON log lines; by default when stderr is not a terminal.")
-    log_level: str = "INFO"
+    keep_ended_s: float = Field(
+        default=30 * 24 * 3600.0,
+        ge=0,
+        examples=["604800"],
+        description="Age at which ended sessions are deleted with everything that belongs to them; 0 keeps them."
+        " Webhooks are retried for a day, but only until their session is deleted.",
+    )
+    min_free_bytes: int = Field(
+        default=512 * 1024**2,
+        ge=0,
+        examples=["1073741824"],
+        description="Uploads are refused while less disk space than this is free, so that the database can grow.",
+    )
+    delete_oldest_when_full: bool = Field(
+        default=False,
+        examples=["true"],
+        description="Delete the ended sessions that ended first while less than CAKE_MIN_FREE_BYTES is free.",
+    )
+    scores_keep_s: float = Field(
+        default=3600.0, gt=0, examples=["3600"], description="Media time for which each session keeps its scores."
+    )
 
+    # Server
+    host: str = Field(default="127.0.0.1", examples=["0.0.0.0"], description="Address that `cake serve` listens on.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, examples=["8000"], description="Port of `cake serve`; 0 picks a free port."
+    )
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[\w.~-]+)*$",
+        examples=["/cake"],
+        description="Path prefix under which a proxy serves this server. Links in responses start with it. The proxy"
+        " may strip the prefix or pass it on.",
+    )
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], *_COMMA_SEPARATED] = Field(
+        default=(IPv4Network("127.0.0.0/8"), IPv6Network("::1/128")),
+        examples=["10.0.0.0/8"],
+        description="Proxies whose headers X-Forwarded-For and X-Forwarded-Proto are trusted.",
+    )
+    keep_alive_s: float = Field(
+        default=75.0,
+        gt=0,
+        examples=["75"],
+        description="How long an idle HTTP connection is kept open. It must exceed the idle timeout of a load balancer"
+        " in front, usually 60 s.",
+    )
+    max_upload_bytes: int = Field(
+        default=2 * 1024**3, gt=0, examples=["2147483648"], description="Largest accepted upload."
+    )
+    max_streams: int = Field(
+        default=500,
+        ge=1,
+        examples=["500"],
+        description="Event streams, long polls and pushed streams that one API key may hold open on this server."
+        " Without keys the limit applies to each client address.",
+    )
+    deliver_webhooks: bool = Field(
+        default=True,
+        examples=["true"],
+        description="Whether this server delivers events to webhooks and subscriptions.",
+    )
+    max_subscriptions: int = Field(
+        default=50,
+        ge=0,
+        le=1000,
+        examples=["50"],
+        description="Subscriptions that one API key may have. Without keys the limit applies to all together, which are"
+        " at most 1000.",
+    )
+
+    # Logs and traces
+    log_level: Annotated[
+        LogLevel, BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
+    ] = Field(default="INFO", examples=["INFO"], description="Lowest level that is logged.")
+    log_json: bool | None = Field(
+        default=None,
+        examples=["true"],
+        description="Whether log lines are JSON. The default is JSON unless stderr is a terminal.",
+    )
+    audit_log: Path | None = Field(
+        default=None,
+        examples=["/var/log/cake/audit.jsonl"],
+        description="File that records who submitted, viewed, changed or deleted what, as JSON lines. The default is"
+        " `audit.jsonl` in the data folder. It is rotated at 10 MiB, and 10 old files are kept.",
+    )
     traces: bool = Field(
         default=False,
-        description="Send OpenTelemetry traces where the OTEL_EXPORTER_OTLP_ variables say; needs the extra `otel`.",
+        examples=["true"],
+        description="Send OpenTelemetry traces to the endpoint that the OTEL_EXPORTER_OTLP_ variables name. Requires"
+        " the extra `otel`.",
     )
 
+    # Authentication
     auth: Literal["auto", "required", "off"] = Field(
         default="auto",
-        description="`auto`: API keys are required once there is one, and without any only loopback addresses are"
-        " served; `required`: always; `off`: never, for a network that you trust or behind a proxy that asks.",
+        examples=["required"],
+        description="`auto`: keys are required once a key exists; until then only loopback addresses are served."
+        " `required`: always. `off`: never, for a trusted network or behind a proxy that authenticates.",
     )
-    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    allowed_hosts: Annotated[tuple[str, ...], *_COMMA_SEPARATED] = Field(
         default=(),
-        description="Origins of pages, as https://example.org, separated by commas, that may open WebSockets beside"
-        " those of this server's own host.",
+        examples=["cake.example.org,cake.internal"],
+        description="Host names under which this server answers, besides `localhost` and IP addresses. Without"
+        " authentication it answers under no others; with it, the default is to answer under any name.",
     )
-    key_max_sessions: int = Field(default=16, ge=0, description="For new keys: sessions that have not ended.")
-    key_requests_per_s: float = Field(default=50.0, gt=0, description="For new keys: requests to one server process.")
-    key_max_stored_bytes: int = Field(default=20 * 1024**3, ge=0, description="For new keys: all uploads together.")
+    allowed_origins: Annotated[tuple[str, ...], *_COMMA_SEPARATED] = Field(
+        default=(),
+        examples=["https://app.example.org,https://example.net"],
+        description="Origins of other pages that may use the API (CORS) and open WebSockets. This server's own pages"
+        " always may.",
+    )
+    key_max_sessions: int = Field(
+        default=16,
+        ge=0,
+        examples=["16"],
+        description="Default session limit of a new key; ended sessions do not count.",
+    )
+    key_requests_per_s: float = Field(
+        default=50.0, gt=0, examples=["50"], description="Default rate limit of a new key, for each server process."
+    )
+    key_max_stored_bytes: int = Field(
+        default=20 * 1024**3,
+        ge=0,
+        examples=["21474836480"],
+        description="Default storage quota of a new key, over all its uploads.",
+    )
 
-    workers: int = Field(default=1, ge=0, le=64, description="Worker processes that `cake serve` starts.")
-    worker_id: str | None = Field(default=None, description="Set by the supervisor for its children.")
+    # Sources
+    source_allow: Annotated[tuple[IPvAnyNetwork, ...], *_COMMA_SEPARATED] = Field(
+        default=(),
+        examples=["192.168.0.0/16,fd00::/8"],
+        description="Private networks that sources, webhooks and subscriptions may use, besides public addresses.",
+    )
+    source_ca: Path | None = Field(
+        default=None,
+        examples=["/etc/cake/cameras.pem"],
+        description="PEM file of certificates to trust in addition to the public authorities: a private authority, or"
+        " the self-signed certificate of a camera. Workers read it when they start.",
+    )
+    source_timeout_s: float = Field(
+        default=10.0,
+        gt=0,
+        examples=["10"],
+        description="Time allowed for opening a source, and for each further frame to arrive.",
+    )
+    push_wait_s: float = Field(
+        default=60.0,
+        gt=0,
+        examples=["60"],
+        description="How long a push session waits for its client to start sending, or to resume sending.",
+    )
+    max_duration_s: float = Field(
+        default=24 * 3600.0,
+        gt=0,
+        examples=["86400"],
+        description="Longest video accepted. A longer one fails its session. Live sources have no limit.",
+    )
+    decoder_max_bytes: int = Field(
+        default=2 * 1024**3, ge=512 * 1024**2, examples=["2147483648"], description="Address space of each decoder."
+    )
+    decoder_max_cpu_s: int = Field(
+        default=6 * 3600,
+        gt=0,
+        examples=["21600"],
+        description="Processor time of each decoder process. A decoder that reaches it is replaced and resumes.",
+    )
+    snapshot_hz: float = Field(
+        default=2.0, ge=0, le=5, examples=["2"], description="Snapshots per second while a session is watched."
+    )
+
+    # Clips
+    clips: Annotated[tuple[str, ...], *_COMMA_SEPARATED] = Field(
+        default=(),
+        examples=["fall,fight", "all"],
+        description="Actions of which clips are kept for cameras, URLs and pushed streams: labels, or `all`. By default"
+        " none, since clips show people and take space. Clips of uploads take none and need no setting.",
+    )
+    clip_before_s: float = Field(
+        default=5.0, ge=0, le=60, examples=["5"], description="How long before an action's start its clip begins."
+    )
+    clip_after_s: float = Field(
+        default=10.0, gt=0, le=120, examples=["10"], description="How long after an action's start its clip ends."
+    )
+    clip_max_bytes: int = Field(
+        default=16 * 1024**2,
+        ge=64 * 1024,
+        examples=["16777216"],
+        description="Largest clip, and the most that a decoder keeps of its stream for clips.",
+    )
+    clips_keep_s: float = Field(
+        default=7 * 24 * 3600.0,
+        ge=0,
+        examples=["604800"],
+        description="Age at which clips are deleted, if their session is not deleted earlier; 0 keeps them.",
+    )
+    clips_max_bytes: int = Field(
+        default=10 * 1024**3,
+        ge=0,
+        examples=["10737418240"],
+        description="Size of all clips above which the oldest are deleted.",
+    )
+
+    # Models and workers
+    models: Annotated[tuple[str, ...], *_COMMA_SEPARATED] = Field(
+        default=(),
+        examples=["mocap,/srv/models/kitchen"],
+        description="Models to load: names of shipped models, or checkpoint folders. The default is all that ship.",
+    )
+    default_model: str | None = Field(
+        default=None,
+        examples=["mocap"],
+        description="Model of sessions that do not name one. The default is the first of CAKE_MODELS, else `mocap`.",
+    )
+    precision: Precision = Field(
+        default="auto",
+        examples=["float32"],
+        description="`auto`: bfloat16 on processors that support it, which changes scores slightly. `float32`: the same"
+        " scores on every machine.",
+    )
+    workers: int = Field(
+        default=1, ge=0, le=64, examples=["2"], description="Worker processes that `cake serve` starts, one core each."
+    )
+    worker_threads: int = Field(default=1, ge=1, examples=["1"], description="Detector threads in each worker.")
+    worker_max_sessions: int = Field(
+        default=16, ge=1, examples=["16"], description="Sessions per worker. Each has its own decoder process."
+    )
+    worker_capacity_steps_per_s: float | None = Field(
+        default=None,
+        gt=0,
+        examples=["400"],
+        description="Detector steps per second that a worker offers. The default is to measure it at start-up.",
+    )
+    fast_session_steps_per_s: float = Field(
+        default=2.0,
+        gt=0,
+        examples=["2"],
+        description="Capacity reserved for each session of pace `fast`. It also uses what is free beyond that.",
+    )
+    queue_beyond_capacity: bool = Field(
+        default=False,
+        examples=["true"],
+        description="Queue sessions beyond the capacity instead of refusing them, for deployments that add workers.",
+    )
+    max_queued_sessions: int = Field(
+        default=64, ge=0, examples=["64"], description="Largest number of sessions waiting for a worker."
+    )
     worker_host: str = Field(
-        default="127.0.0.1", description="Where a worker takes pushed streams from servers, and listens for operators."
+        default="127.0.0.1",
+        examples=["0.0.0.0"],
+        description="Address on which a worker accepts pushed streams from servers and serves its health and metrics.",
     )
     worker_address: str | None = Field(
-        default=None, description="Under which servers of other machines reach the worker; by default its host."
+        default=None,
+        examples=["worker-1.internal"],
+        description="Address under which servers on other machines reach this worker. The default is its host.",
     )
-    worker_push_port: int = Field(default=0, ge=0, le=65535, description="For pushed streams; 0 takes a free one.")
+    worker_push_port: int = Field(
+        default=0, ge=0, le=65535, examples=["8002"], description="Port for pushed streams; 0 picks a free port."
+    )
     worker_port: int | None = Field(
         default=None,
         ge=1,
         le=65535,
-        description="For /livez, /readyz and /metrics of `cake worker`.",
+        examples=["8001"],
+        description="Port of `/livez`, `/readyz` and `/metrics` of `cake worker`. The default is not to serve them.",
     )
-    worker_threads: int = Field(default=1, ge=1, description="Threads of the detector in each worker.")
-    precision: Precision = Field(
-        default="auto",
-        description="`auto`: detectors compute in bfloat16 on a processor that has it, which changes scores a little;"
-        " `float32`: the same scores on every machine.",
+    worker_id: str | None = Field(
+        default=None, examples=["worker-1"], description="Name of a worker. `cake serve` sets it for its own workers."
     )
-    worker_capacity_steps_per_s: float | None = Field(
-        default=None, gt=0, description="Instead of measuring at start-up."
-    )
-    worker_max_sessions: int = Field(default=16, ge=1, description="Sessions, each with a decoder process, per worker.")
-    models: list[str] = Field(default_factory=list, description="Names or paths to load; by default all that ship.")
-    default_model: str = "mocap"
 
-    max_upload_bytes: int = Field(default=2 * 1024**3, gt=0)
-    queue_beyond_capacity: bool = Field(
-        default=False,
-        description="Let sessions wait that the workers cannot take now, where more workers can come.",
-    )
-    max_queued_sessions: int = Field(default=64, ge=0, description="Sessions that wait for a worker.")
-    fast_session_steps_per_s: float = Field(
-        default=2.0,
-        gt=0,
-        description="Capacity set aside for each session of pace `fast`; it uses what is free beyond that.",
-    )
-    source_timeout_s: float = Field(
-        default=10.0, gt=0, description="Deadline to open a source and to get its next frame."
-    )
-    max_duration_s: float = Field(
-        default=24 * 3600.0, gt=0, description="A source that is not live and longer than this fails its session."
-    )
-    push_wait_s: float = Field(
-        default=60.0, gt=0, description="How long a session waits for a client to push its video, at first and again."
-    )
-    source_allow: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
-        default=(), description="Networks, separated by commas, that sources may be in though they are not public."
-    )
-    source_ca: Path | None = Field(
-        default=None,
-        description="PEM file of certificates to trust beside the public authorities: your own authority, or a camera's"
-        " own certificate. Read when a worker starts.",
-    )
-    decoder_max_bytes: int = Field(default=2 * 1024**3, ge=512 * 1024**2, description="Address space of each decoder.")
-    decoder_max_cpu_s: int = Field(
-        default=6 * 3600, gt=0, description="Processor time of a decoder; it then starts again where it was."
-    )
-    keep_ended_s: float | None = Field(
-        default=None,
-        gt=0,
-        description="Delete sessions that ended so long ago, with all that belongs to them; by default never."
-        " Less than a day cuts webhooks short that are still tried.",
-    )
-    deliver_webhooks: bool = Field(default=True, description="Whether this server posts events to webhooks.")
-    snapshot_hz: float = Field(default=2.0, ge=0, le=5, description="Snapshots a second while somebody looks.")
-    scores_keep_s: float = Field(default=3600.0, gt=0, description="Media time of scores kept for each session.")
-
-    @field_validator("source_allow", "allowed_origins", mode="before")
+    @field_validator("allowed_origins")
     @classmethod
-    def _split(cls, value: object) -> object:
-        return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#*@\sA-Z]+", origin):
+                raise ValueError(
+                    f"{origin!r} is not an origin: give scheme, host in lower case and port if it is not the default,"
+                    " without a path. `*` is not supported, since every page on the web could then use this server"
+                )
+        return origins
+
+    @field_validator("models")
+    @classmethod
+    def _are_names(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if any(name.startswith(("[", '"')) for name in models):
+            raise ValueError("give names separated by commas, without brackets and quotes")
+        return models
+
+    @model_validator(mode="after")
+    def _has_the_default_model(self) -> Self:
+        names = [Path(model).name for model in self.models]
+        if self.default_model is not None and names and self.default_model not in names:
+            models = f"{variable('models')}={_join(self.models)}"
+            raise ValueError(f"{variable('default_model')}={self.default_model} is not one of {models}")
+        return self
 
     @field_validator("source_ca")
     @classmethod
@@ -131,13 +364,9 @@ class Settings(BaseSettings):
             read_authorities(path)
         return path
 
-    @field_serializer("source_allow", "allowed_origins")
-    def _join(self, values: tuple[object, ...]) -> str:
-        return ",".join(map(str, values))
-
     @property
     def key_limits(self) -> Limits:
-        """Of keys that are made without limits of their own."""
+        """Limits of a new key that is created without its own."""
         return Limits(
             max_sessions=self.key_max_sessions,
             requests_per_s=self.key_requests_per_s,
@@ -151,7 +380,7 @@ class Settings(BaseSettings):
 
     @property
     def authorities(self) -> Path:
-        """PEM file of those who may vouch for a source's certificate; with `source_ca`, workers write it."""
+        """PEM file of the trusted certificate authorities; with `source_ca`, workers write it."""
         return self.data_dir / "authorities.pem" if self.source_ca else PUBLIC_AUTHORITIES
 
     @property
@@ -159,19 +388,27 @@ class Settings(BaseSettings):
         return self.store_url or f"sqlite://{self.data_dir.resolve() / 'cake.db'}"
 
     @property
-    def uploads_dir(self) -> Path:
-        """Holds one file per uploaded video, named by the session's id; of a bucket, those that are in use here."""
-        return self.data_dir / "uploads"
+    def audit_path(self) -> Path:
+        """The file of the audit log."""
+        return self.audit_log or self.data_dir / "audit.jsonl"
 
     @property
     def metrics_dir(self) -> Path:
-        """prometheus_client multiprocess files of the worker children."""
+        """Files of the worker processes' metrics (prometheus_client's multiprocess mode)."""
         return self.data_dir / "metrics"
+
+    def keeps_clips_of(self, label: str) -> bool:
+        """Whether clips of this action are kept for sources that are not kept themselves."""
+        return label in self.clips or ALL_CLIPS in self.clips
 
     def environ(self) -> dict[str, str]:
         """These settings as environment variables, for a child process."""
         dumped = self.model_dump(mode="json", exclude_none=True)
         return {
-            f"CAKE_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
-            for name, value in dumped.items()
+            variable(name): value if isinstance(value, str) else json.dumps(value) for name, value in dumped.items()
         }
+
+
+def variable(name: str) -> str:
+    """The environment variable of the field `name`."""
+    return f"{PREFIX}{name.upper()}"

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-import uvloop
-from disturbed_place import Place, a_place
 from hypothesis import settings
-from made_videos import remuxed
-from push_kit import Pushing, pushing
-from redis_server import RedisServer, redis_server
-from session_kit import Told, decoders_of, expected_actions, write_lively_video
-from store_kit import BACKENDS, Clock, open_redis, open_sqlite, with_worker
-from tiny_model import checkpoint_for
 
 from model.detector import Detector
-from service.store.base import Store
+from service.store.protocols import Store
+from tests.support.disturbed_place import Place, a_place
+from tests.support.leak_reporting_loop import LeakReportingLoop
+from tests.support.made_videos import remuxed
+from tests.support.push_kit import Pushing, pushing
+from tests.support.redis_server import RedisServer, redis_server
+from tests.support.session_kit import Reported, decoders_of, expected_actions, write_lively_video
+from tests.support.store_kit import BACKENDS, Clock, open_redis, open_sqlite, with_worker
+from tests.support.tiny_model import checkpoint_for
 
 # One thread here and in every process that a test starts: several would spin for each other on shared cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Servers and workers run on uvloop, which is another than asyncio's own where connections and children end."""
-    return {"uvloop": uvloop.new_event_loop}
+    return {"uvloop": LeakReportingLoop}
 
 
 @pytest.fixture(scope="session")
@@ -53,11 +53,11 @@ def model(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def expected(video: Path, model: Path) -> list[Told]:
+def expected(video: Path, model: Path) -> list[Reported]:
     """What an undisturbed run tells of `video`."""
-    told = expected_actions(video, Detector.load(model))
-    assert len(told) >= 6
-    return told
+    reported = expected_actions(video, Detector.load(model))
+    assert len(reported) >= 6
+    return reported
 
 
 @pytest.fixture

@@ -1,58 +1,62 @@
-"""`cake explain` and `cake embed`: what a model looks at, and how it tells the classes apart."""
+"""`cake explain` and `cake embed`: where a model looks, and how well it separates the classes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress
 
-from model.commands.terminal import CORES, failing_clearly, progress_bars, report_failures, require
+from model.commands.progress import show_progress
+from model.commands.terminal import CPUS, check_subsets, failing_clearly, report_failures, require
+from model.cpus import use_one_thread
 
 if TYPE_CHECKING:
-    from model.cake import Cake
+    from model.network.cake import Cake
     from model.training.layouts.annotations import LabelledVideo
     from model.training.look.embed import Embedding
+    from model.training.progress import Progress
 
 IMAGE_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def explain(
-    video: Annotated[Path, typer.Argument(help="Video file to look into.", show_default=False)],
-    model: Annotated[str, typer.Option(help="A shipped model's name, or a checkpoint folder.")],
-    out: Annotated[Path, typer.Option(help="Folder for explain.png and the single pictures.")],
+    video: Annotated[Path, typer.Argument(help="Video file.", show_default=False)],
+    model: Annotated[str, typer.Option(help="Name of a shipped model, or a checkpoint folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for explain.png and the individual maps.")],
     teacher: Annotated[
-        Path | None, typer.Option(help="Run folder of cake train, to show its flow teacher too.")
+        Path | None, typer.Option(help="Folder of a `cake train` run, to also show its optical-flow teacher.")
     ] = None,
     at: Annotated[
-        list[float] | None, typer.Option(help="Seconds to explain, may be repeated; else where starts are decided.")
+        list[float] | None,
+        typer.Option(help="Time to explain, in seconds; may be repeated. Default: where starts are decided."),
     ] = None,
-    label: Annotated[str | None, typer.Option(help="Label to explain; else the one with the highest score.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Label to explain. Default: the label with the highest score.")
+    ] = None,
 ) -> None:
-    """Show with Grad-CAM where in the picture each branch of the network finds a label.
+    """Show with Grad-CAM where in the frame each branch of the network finds a label.
 
-    Writes a figure with a row for each moment and a column for each branch, and a picture of each map.
+    Writes a figure with a row per time and a column per branch, and an image of each map.
     """
     require("explain", "captum", "captum")
-    import torch
-
-    from model.checkpoint import CheckpointNotFound, load_checkpoint
+    from model.checkpoints.checkpoint import load_checkpoint
+    from model.checkpoints.folders import CheckpointNotFoundError
     from model.training.look.explain import explain_video
     from model.training.look.explain_figure import write_explanations
-    from model.training.look.explain_teacher import load_teacher
-    from model.video import VideoError
+    from model.training.look.explain_teacher import read_teacher
+    from model.video.errors import VideoError
 
-    torch.set_num_threads(1)
-    with failing_clearly(CheckpointNotFound, VideoError, OSError, ImportError):
+    use_one_thread()
+    with failing_clearly(CheckpointNotFoundError, VideoError, OSError, ImportError):
         found = explain_video(
             video,
             load_checkpoint(model)[0],
             at_s=at or (),
             label=label,
-            teacher=None if teacher is None else load_teacher(teacher),
+            teacher=None if teacher is None else read_teacher(teacher),
         )
         figure = write_explanations(found, f"{Path(model).name} on {video.name}", out)
     typer.echo(f"wrote {figure}", err=True)
@@ -60,38 +64,43 @@ def explain(
 
 def embed(
     data: Annotated[Path, typer.Argument(help="Folder with videos/ and annotations.json.", show_default=False)],
-    model: Annotated[list[str], typer.Option(help="Model's name or checkpoint folder; repeat to compare several.")],
-    out: Annotated[Path, typer.Option(help="Plot to write: .png, .svg or .pdf; an .npz comes beside it.")],
-    per_class: Annotated[int, typer.Option(min=1, help="Frames drawn from each class.")] = 200,
-    subset: Annotated[list[str] | None, typer.Option(help="training, validation or testing; else all videos.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Keep decoded frames here for the next time.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the drawn frames and of t-SNE.")] = 0,
-    processes: Annotated[int, typer.Option(min=1, help="Decoding processes.")] = CORES,
+    model: Annotated[
+        list[str], typer.Option(help="Name of a shipped model, or a checkpoint folder; repeat to compare several.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Plot to write: .png, .svg or .pdf. The points are written to an .npz next to it.")
+    ],
+    per_class: Annotated[int, typer.Option(min=1, help="Frames sampled from each class.")] = 200,
+    subset: Annotated[
+        list[str] | None, typer.Option(help="training, validation or testing; may be repeated. Default: all videos.")
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help="Keep decoded frames in this folder for later runs.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the sampled frames and of t-SNE.")] = 0,
+    processes: Annotated[int, typer.Option(min=1, help="Decoding processes.")] = CPUS,
 ) -> None:
-    """Plot how a model tells the classes of labelled videos apart: t-SNE of what its classifier sees.
+    """Plot how well a model separates the classes of labelled videos: t-SNE of its classifier's input.
 
-    Repeat --model to see models side by side, such as those trained with and without floating contrastive learning.
+    Repeat --model to compare models, such as those trained with and without floating contrastive learning.
     """
     require("embed", "sklearn", "scikit-learn")
-    import torch
-
-    from model.checkpoint import CheckpointNotFound, load_checkpoint
-    from model.training.layouts.annotations import SUBSETS, DataInvalid, read_annotations
+    from model.checkpoints.checkpoint import load_checkpoint
+    from model.checkpoints.folders import CheckpointNotFoundError
+    from model.training.layouts.annotations import SUBSETS, DataError
+    from model.training.layouts.video_folders import read_video_folder
     from model.training.look.embed_figure import write_embeddings
 
-    torch.set_num_threads(1)
+    use_one_thread()
     with (
-        failing_clearly(CheckpointNotFound, OSError),
-        progress_bars() as bars,
-        TemporaryDirectory(prefix="cake-embed-") as scratch,
+        failing_clearly(CheckpointNotFoundError, OSError),
+        show_progress() as progress,
+        TemporaryDirectory() as scratch,
     ):
         if out.suffix.lower() not in IMAGE_SUFFIXES:
             raise ValueError(f"--out: expected a file ending in {', '.join(IMAGE_SUFFIXES)}, not {out.name!r}")
-        if not set(subset or ()) <= set(SUBSETS):
-            raise ValueError(f"--subset: expected {', '.join(SUBSETS)}, not {' '.join(subset or ())}")
-        videos = [video for video in read_annotations(data) if video.subset in (subset or SUBSETS)]
+        check_subsets(subset)
+        videos = [video for video in read_video_folder(data) if video.subset in (subset or SUBSETS)]
         if not videos:
-            raise DataInvalid(f"{data}: no video of the subsets {', '.join(subset or SUBSETS)}")
+            raise DataError(f"{data}: no video of the subsets {', '.join(subset or SUBSETS)}")
         short = [Path(name).name for name in model]
         titles = short if len(set(short)) == len(short) else model
         networks = [load_checkpoint(name)[0] for name in model]
@@ -99,7 +108,7 @@ def embed(
         embeddings = []
         for network, title in zip(networks, titles, strict=True):
             embedding, undecodable = _embed(
-                network, title, videos, cache or Path(scratch), per_class, seed, processes, _progress(bars, title)
+                network, title, videos, cache or Path(scratch), per_class, seed, processes, progress
             )
             embeddings.append(embedding)
             failures |= undecodable
@@ -116,34 +125,21 @@ def _embed(
     per_class: int,
     seed: int,
     processes: int,
-    on_progress: Callable[[str, int, int], None],
+    progress: Progress,
 ) -> tuple[Embedding, dict[str, str]]:
-    """With the videos that do not decode, and the reason; they are left out."""
+    """The embedding, and the reasons why videos that do not decode were skipped."""
     from model.training.frame_cache import FrameCache
-    from model.training.layouts.annotations import DataInvalid
+    from model.training.layouts.annotations import DataError
     from model.training.look.embed import embed_videos
 
     cache = FrameCache.as_served(cache_dir, network.config)
-    failures = cache.fill(videos, processes, lambda done, total: on_progress("decoding", done, total))
+    progress.on_stage(f"{title}: decoding {len(videos)} videos")
+    failures = cache.fill(videos, processes, progress)
     decoded = [video for video in videos if video.name not in failures]
     if not decoded:
-        raise DataInvalid("none of the videos decodes")
+        raise DataError("none of the videos decodes")
+    progress.on_stage(f"{title}: embedding {len(decoded)} videos")
     embedding = embed_videos(
-        network,
-        title,
-        decoded,
-        cache.load,
-        per_class=per_class,
-        seed=seed,
-        on_progress=lambda done, total: on_progress("looking at", done, total),
+        network, title, decoded, cache.load, per_class=per_class, seed=seed, on_progress=progress.on_item
     )
     return embedding, failures
-
-
-def _progress(bars: Progress, title: str) -> Callable[[str, int, int], None]:
-    task = bars.add_task(title, total=None)
-
-    def on_progress(doing: str, done: int, total: int) -> None:
-        bars.update(task, description=f"{title}: {doing} videos", completed=done, total=total)
-
-    return on_progress

@@ -1,4 +1,4 @@
-"""`cake train`: every stage in order, or one alone."""
+"""`cake train`: all stages in order, or a single stage."""
 
 from __future__ import annotations
 
@@ -6,44 +6,63 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.progress import Progress
 
-from model.commands.terminal import CORES, failing_clearly, progress_bars, report_failures, require
-from model.training.recipe import Recipe, StageName
+from model.commands.progress import show_progress
+from model.commands.terminal import (
+    CPUS,
+    SkipInvalid,
+    failing_clearly,
+    print_warnings,
+    report_failures,
+    require,
+)
+from model.training.recipe import RECIPES, Recipe, RecipeError, StageName
 
-if TYPE_CHECKING:
-    from model.training.progress import Progress as TrainingProgress
-
-Data = Annotated[Path | None, typer.Option(help="Annotated videos, a feature folder, or a list of clips.")]
-Validation = Annotated[Path | None, typer.Option(help="List of clips for validation, when --data is one for training.")]
-Classes = Annotated[Path | None, typer.Option(help="Names of the classes that lists of clips count.")]
-Rgb = Annotated[str | None, typer.Option(help="Folder rgb_* of a feature folder that has several.")]
-Flow = Annotated[str | None, typer.Option(help="Folder flow_* of a feature folder that has several.")]
-Out = Annotated[Path | None, typer.Option(help="Folder of the run: checkpoint, report, logs and caches.")]
-Config = Annotated[str, typer.Option(help="Size of network: cake-xs or cake-s.")]
-RecipeFile = Annotated[Path | None, typer.Option(help="JSON file of settings that differ; see: cake train recipe")]
-Init = Annotated[Path | None, typer.Option(help="Model or checkpoint folder whose trunk to begin with.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of everything random; else the recipe's.")]
-Effort = Annotated[float, typer.Option(min=0.0, help="Multiplies the steps of all stages.")]
-Processes = Annotated[int, typer.Option(min=1, help="Training processes on a CPU, one thread each.")]
-CheckpointEvery = Annotated[float, typer.Option(min=0, help="How many seconds a kill may cost.")]
+Data = Annotated[Path | None, typer.Option(help="Annotated videos, a feature folder, or a list of clips. [required]")]
+Validation = Annotated[
+    Path | None, typer.Option(help="List of validation clips, if --data is a list of training clips.")
+]
+Classes = Annotated[Path | None, typer.Option(help="File of class names, for lists of clips with numbered classes.")]
+Rgb = Annotated[str | None, typer.Option(help="Which rgb_* folder to use, if there are several; `none` for none.")]
+Flow = Annotated[str | None, typer.Option(help="Which flow_* folder to use, if there are several; `none` for none.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for the checkpoint, the report, logs and caches. [required]")]
+Config = Annotated[
+    str | None,
+    typer.Option(help="Network size: cake-xs or cake-s. Default: that of --init, or cake-xs.", show_default=False),
+]
+RecipeFile = Annotated[
+    Path | None, typer.Option(help="A named recipe, default or paper, or a JSON file; see `cake train recipe`.")
+]
+Init = Annotated[
+    Path | None,
+    typer.Option(help="Model or checkpoint folder to start from: its trunk, image size and rate."),
+]
+Teacher = Annotated[
+    Path | None,
+    typer.Option(help="Checkpoint of a flow teacher (`cake models import --flow-teacher`), instead of training one."),
+]
+Seed = Annotated[int | None, typer.Option(help="Random seed. Default: the seed of the recipe.")]
+Effort = Annotated[float, typer.Option(min=0.0, help="Multiply the training steps of all stages by this.")]
+Processes = Annotated[int, typer.Option(min=1, help="Training processes on a CPU, each with one thread.")]
+CheckpointEvery = Annotated[
+    float, typer.Option(min=0, help="Seconds between checkpoints: the most work that an interruption loses.")
+]
 
 HELP = {
     StageName.TRUNK: "Train the RGB trunk with a label on every frame.",
     StageName.TEACHER: "Compute optical flow and train the teacher on it.",
-    StageName.DISTILL: "Teach the motion adapter the teacher's maps.",
+    StageName.DISTILL: "Distill the teacher's maps into the motion adapter.",
     StageName.FEATURES: "Extract the features of every frame.",
-    StageName.CONTRAST: "Floating contrastive learning of the head.",
+    StageName.CONTRAST: "Train the head with floating contrastive learning.",
     StageName.HEAD: "Train the classifier and write the checkpoint.",
-    StageName.CALIBRATE: "Choose the start rules on the validation videos and write report.html.",
 }
 
 train_app = typer.Typer(
-    help="Train CAKE on labelled videos: all stages in order, or one alone. Killed at any point, the same command goes "
-    "on where it was.",
+    help="Train CAKE on labelled videos: all stages in order, or a single stage. An interrupted run resumes when the "
+    "same command is repeated.",
 )
 
 
@@ -52,22 +71,24 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
         context: typer.Context,
         data: Data = None,
         out: Out = None,
-        config: Config = "cake-xs",
+        config: Config = None,
         recipe: RecipeFile = None,
         init: Init = None,
+        teacher: Teacher = None,
         seed: Seed = None,
         effort: Effort = 1.0,
         validation: Validation = None,
         classes: Classes = None,
         rgb: Rgb = None,
         flow: Flow = None,
-        processes: Processes = CORES,
+        processes: Processes = CPUS,
+        skip_invalid: SkipInvalid = False,
         checkpoint_every_s: CheckpointEvery = 120.0,
     ) -> None:
         if context.invoked_subcommand is not None:
             return
         if data is None or out is None:
-            typer.echo("cake: train needs --data and --out; see: cake train --help", err=True)
+            typer.echo("cake: `cake train` needs --data and --out; see `cake train --help`", err=True)
             raise typer.Exit(2)
         require("train", "cv2", "opencv-python-headless")
         from model.training.evaluation.measure import Layout, layout_of
@@ -76,10 +97,14 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
         from model.training.run import open_run
         from model.training.train import train
 
-        with failing_clearly(LookupError), progress_bars() as bars:
-            progress, placement = show(bars), Placement.detect(processes)
+        with failing_clearly(LookupError), show_progress() as progress:
+            placement = Placement.detect(processes)
             chosen = read_recipe(recipe, seed).shortened(effort)
             if layout_of(data) is Layout.FEATURES:
+                if teacher is not None:
+                    raise ValueError(
+                        "--teacher has no effect on features, which hold the motion branch's; leave it out"
+                    )
                 features = open_feature_run(
                     data,
                     out,
@@ -92,7 +117,7 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
                     checkpoint_every_s=checkpoint_every_s,
                 )
                 train_on_features(features, progress)
-                failures = {}
+                failures, warnings = {}, features.config.with_default_rules().warnings
             else:
                 run = open_run(
                     data,
@@ -104,50 +129,53 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
                     validation_list=validation,
                     class_file=classes,
                     init=init,
+                    teacher=teacher,
+                    skip_invalid=skip_invalid,
                     checkpoint_every_s=checkpoint_every_s,
                 )
                 train(run, progress, stages)
-                failures = dict(run.failures)
+                failures, warnings = dict(run.failures), ()
         report_failures(failures)
-        typer.echo(f"wrote {out}; measure it with: cake eval --model {out} --data DIR", err=True)
+        print_warnings(*warnings)
+        typer.echo(
+            f"wrote {out}; measure it on the test videos: cake eval --model {out} --data {data} --subset testing",
+            err=True,
+        )
 
     return command
 
 
 train_app.callback(invoke_without_command=True)(_stage_command(tuple(StageName)))
-for _stage in StageName:
+for _stage in HELP:
     train_app.command(_stage.value, help=HELP[_stage])(_stage_command((_stage,)))
 
 
 @train_app.command("recipe")
-def print_recipe() -> None:
-    """Print the default recipe as JSON, to be edited and given with --recipe."""
-    typer.echo(json.dumps(Recipe().to_json(), indent=2))
+def print_recipe(
+    name: Annotated[str, typer.Argument(help="default, or paper: the authors' settings for THUMOS'14.")] = "default",
+) -> None:
+    """Print a named recipe as JSON. Edit it and pass it with --recipe."""
+    with failing_clearly():
+        typer.echo(json.dumps(_named_recipe(name).to_json(), indent=2))
+
+
+def _named_recipe(name: str) -> Recipe:
+    if name not in RECIPES:
+        raise ValueError(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]()
 
 
 def read_recipe(path: Path | None, seed: int | None) -> Recipe:
+    """A named recipe or one from a file, with another seed if given; RecipeError names what is wrong."""
     recipe = Recipe()
-    if path is not None:
+    if path is not None and str(path) in RECIPES:
+        recipe = RECIPES[str(path)]()
+    elif path is not None:
         try:
-            recipe = Recipe.from_json(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} cannot be read as a recipe: {error}") from error
+            values = json.loads(path.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path}: expected a recipe in JSON in UTF-8") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise RecipeError(f"{path}: expected a recipe in JSON ({error})") from error
+        recipe = Recipe.from_json(values)
     return recipe if seed is None else replace(recipe, seed=seed)
-
-
-def show(bars: Progress) -> TrainingProgress:
-    """One bar for each stage, made when it begins."""
-    from model.training.progress import Progress as TrainingProgress
-
-    def on_stage(text: str) -> None:
-        bars.add_task(text, total=None)
-
-    def on_item(done: int, total: int) -> None:
-        bars.update(bars.task_ids[-1], completed=done, total=total)
-
-    def on_step(done: int, total: int, loss: float) -> None:
-        task = bars.tasks[-1]
-        name = task.description.split(" | ")[0]
-        bars.update(task.id, completed=done, total=total, description=f"{name} | loss {loss:.3f}")
-
-    return TrainingProgress(on_stage, on_item, on_step)

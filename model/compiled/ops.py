@@ -7,12 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import openvino.opset13 as op
-import torch
-from numpy.typing import NDArray
-from openvino import Node, Type
-from torch import Tensor, nn
+from openvino import Node
 
-Weights = NDArray[np.float32]
+from model.compiled.layers import Convolution, LayerNorm, Linear, Norm, Weights
+from model.network.geometry import NORM_EPSILON
 
 
 def shape_of(node: Node) -> tuple[int, ...]:
@@ -20,13 +18,8 @@ def shape_of(node: Node) -> tuple[int, ...]:
     return tuple(node.output(0).get_shape())[1:]
 
 
-def to_array(tensor: Tensor) -> Weights:
-    array: Weights = tensor.detach().numpy()
-    return array
-
-
-def constant(value: float | Weights | Tensor) -> Node:
-    return op.constant(to_array(value) if isinstance(value, Tensor) else np.asarray(value, np.float32))
+def constant(value: float | Weights) -> Node:
+    return op.constant(np.asarray(value, np.float32))
 
 
 def channels_last(x_BCHW: Node) -> Node:
@@ -42,33 +35,23 @@ def as_map(x_BC: Node) -> Node:
     return op.unsqueeze(x_BC, [2, 3])
 
 
-def linear(x: Node, layer: nn.Linear) -> Node:
-    return affine(x, constant(layer.weight), layer.bias)
+def linear(x: Node, layer: Linear) -> Node:
+    return affine(x, constant(layer.weight_OC), layer.bias_O)
 
 
-def compressed(weight_OI: Tensor) -> Node:
-    """Weights as int8, of 255 steps for each output, which OpenVINO widens as it reads them."""
-    weights = to_array(weight_OI)
-    step_O1 = np.maximum(np.abs(weights).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / 127
-    return op.multiply(
-        op.convert(op.constant(np.round(weights / step_O1).astype(np.int8)), Type.f32), constant(step_O1)
-    )
+def affine(x: Node, weight_OC: Node, bias_O: Weights | None) -> Node:
+    y = op.matmul(x, weight_OC, False, True)
+    return y if bias_O is None else op.add(y, constant(bias_O))
 
 
-def affine(x: Node, weight_OI: Node, bias: Tensor | None) -> Node:
-    y = op.matmul(x, weight_OI, False, True)
-    return y if bias is None else op.add(y, constant(bias))
+def add_bias(x_BCHW: Node, bias_C: Weights | None) -> Node:
+    return x_BCHW if bias_C is None else op.add(x_BCHW, constant(bias_C[None, :, None, None]))
 
 
-def add_bias(x_BCHW: Node, bias: Tensor | None) -> Node:
-    return x_BCHW if bias is None else op.add(x_BCHW, constant(bias[None, :, None, None]))
-
-
-def convolution(x_BCHW: Node, layer: nn.Conv2d) -> Node:
-    assert isinstance(layer.padding, tuple)
-    padding, stride = list(layer.padding), list(layer.stride)
-    y_BCHW = op.convolution(x_BCHW, constant(layer.weight), stride, padding, padding, [1, 1])
-    return add_bias(y_BCHW, layer.bias)
+def pointwise_layer(x_BCHW: Node, layer: Convolution) -> Node:
+    weight = constant(layer.weight_OCkk)
+    y_BCHW = op.convolution(x_BCHW, weight, [layer.stride] * 2, [0, 0], [0, 0], [1, 1])
+    return add_bias(y_BCHW, layer.bias_O)
 
 
 def in_blocks(x_BHWC: Node, side: int) -> Node:
@@ -80,7 +63,7 @@ def in_blocks(x_BHWC: Node, side: int) -> Node:
 
 
 def convolution_of_blocks(x_BCHW: Node, weight_OCkk: Weights, stride: int, side: int) -> Node:
-    """What a convolution with half its kernel as padding makes of a picture, given the picture `in_blocks`."""
+    """What a convolution with half its kernel as padding makes of an image, given the image `in_blocks`."""
     out_channels, in_channels, kernel, _ = weight_OCkk.shape
     before, after = -(-(kernel // 2) // side), kernel // 2 // side
     taps, first = before + 1 + after, before * side - kernel // 2
@@ -100,23 +83,19 @@ def depthwise(x_BCHW: Node, weight_C1hw: Weights, stride: int, padding: int) -> 
     return op.group_convolution(x_BCHW, weight_C11hw, [stride] * 2, [padding] * 2, [padding] * 2, [1, 1])
 
 
-def batch_norm(x: Node, norm: nn.BatchNorm1d | nn.BatchNorm2d) -> Node:
-    assert isinstance(norm.running_mean, Tensor)
-    assert isinstance(norm.running_var, Tensor)
-    scale_C = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    shift_C = norm.bias - norm.running_mean * scale_C
+def batch_norm(x: Node, norm: Norm) -> Node:
     axes = [1, -1] + [1] * (len(shape_of(x)) - 1)
-    scaled = op.multiply(x, constant(scale_C.reshape(axes)))
-    return op.add(scaled, constant(shift_C.reshape(axes)))
+    scaled = op.multiply(x, constant(norm.scale_C.reshape(axes)))
+    return op.add(scaled, constant(norm.shift_C.reshape(axes)))
 
 
-def layer_norm(x_BE: Node, norm: nn.LayerNorm) -> Node:
-    y_BE = op.mvn(x_BE, [-1], True, norm.eps, "inside_sqrt")
+def layer_norm(x_BE: Node, norm: LayerNorm) -> Node:
+    y_BE = op.mvn(x_BE, [-1], True, NORM_EPSILON, "inside_sqrt")
     return op.add(op.multiply(y_BE, constant(norm.weight)), constant(norm.bias))
 
 
 def standardise(x_BHWC: Node, floor: float) -> Node:
-    """Each picture by its mean, and by its deviation plus a floor.
+    """Each image by its mean, and by its deviation plus a floor.
 
     A deviation divides by one pixel less than there are, OpenVINO does not.
     """

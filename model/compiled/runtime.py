@@ -1,4 +1,4 @@
-"""Runs the step graph: compiled for a few numbers of streams, on memory that stays where it is.
+"""Runs the step graph: compiled for a few batch sizes, on memory that stays in place.
 
 Shapes: B streams, K labels.
 """
@@ -6,64 +6,100 @@ Shapes: B streams, K labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from functools import cache
 
 import numpy as np
 import openvino
-import torch
 from numpy.typing import NDArray
 from openvino import CompiledModel, Type
 
-from model.cake import Cake
+from model.checkpoints.stored import StoredNetwork
 from model.compiled.graph import Memory, build_step_graph
-from model.compiled.lanes import Lanes
+from model.compiled.graph_files import GraphFiles
+from model.compiled.kept_graph import graph_key, pack, unpack
+from model.compiled.layers import Network
+from model.compiled.precision import choose_map_type
+from model.compiled.slots import BatchSlots
+from model.compiled.stored_layers import read_layers
 from model.config import Precision
-from model.folding import fold_norms
 
 BATCHES = (8, 4, 2, 1)
-"""Numbers of streams for which graphs are compiled. OpenVINO takes twice the time where the number is left open."""
+"""Batch sizes for which graphs are compiled. With a variable batch size OpenVINO takes twice the time."""
 
 
 class StepRuntime:
-    """One network, compiled when a number of streams is first asked for. Not thread-safe.
+    """One network, compiled for a batch size when it is first used. Not thread-safe.
 
-    It runs on as many threads as torch is set to when it compiles.
+    Graphs of a stored network are taken from, and put into, `graphs`. Raises CheckpointError and ConfigError as
+    `read_layers` does.
     """
 
-    def __init__(self, model: Cake, precision: Precision) -> None:
-        self._model = fold_norms(model)
-        capabilities = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        self.bfloat16 = precision == "auto" and "BF16" in capabilities
-        self._map_type = Type.bf16 if self.bfloat16 else Type.f32
+    def __init__(
+        self, network: Network, precision: Precision, threads: int = 1, graphs: GraphFiles | None = None
+    ) -> None:
+        self._layers = read_layers(network)
+        self._digest = network.digest if isinstance(network, StoredNetwork) else None
+        self._graphs = graphs
+        self._map_type = choose_map_type(precision, _core())
+        self.bfloat16 = self._map_type == Type.bf16
+        self._options = {
+            "INFERENCE_PRECISION_HINT": "bf16" if self.bfloat16 else "f32",
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
         self.batches: Sequence[int] = BATCHES
-        """Numbers of streams to step together, descending."""
+        """Batch sizes in use, descending."""
         self._compiled: dict[int, _Compiled] = {}
+        self._memories: tuple[Memory, ...] | None = None
+        """The same for every batch size; known once one is compiled."""
+
+    def twin(self) -> StepRuntime:
+        """The same network, not compiled yet."""
+        twin = copy(self)
+        twin.batches, twin._compiled = BATCHES, {}
+        return twin
 
     def prepare(self, batches: Sequence[int]) -> None:
-        """Compile for these now. Another thread may step meanwhile, with those compiled before."""
+        """Compile for these batch sizes now. Another thread may step meanwhile, with those compiled before."""
         for streams in batches:
             self._compiled_for(streams)
         self.batches = batches
 
-    def lanes(self, streams: int) -> Lanes:
-        """Room for streams that have seen nothing; so many as one of `BATCHES`."""
-        memories = self._compiled_for(streams).memories
-        return Lanes(streams, memories, self._map_type, self._model.config.image_size)
+    def slots(self, streams: int) -> BatchSlots:
+        """Slots for `streams` streams in their initial state; `streams` is one of `BATCHES`."""
+        if self._memories is None:
+            self._memories = self._compiled_for(streams).memories
+        return BatchSlots(streams, self._memories, self._map_type, self._layers.config.image_size)
 
-    def step(self, lanes: Lanes) -> NDArray[np.float32]:
-        """Scores (B, K) in [0, 1] of the lanes' frames. What follows from them is remembered with `Lanes.advance`."""
-        return self._compiled_for(lanes.size).run(lanes)
+    def step(self, slots: BatchSlots) -> NDArray[np.float32]:
+        """Scores (B, K) in [0, 1] of the slots' frames. `BatchSlots.advance` then keeps the new states."""
+        return self._compiled_for(slots.size).run(slots)
 
     def _compiled_for(self, streams: int) -> _Compiled:
         if streams not in self._compiled:
-            graph = build_step_graph(self._model, streams, self._map_type)
-            options = {
-                "INFERENCE_PRECISION_HINT": "bf16" if self.bfloat16 else "f32",
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                "PERFORMANCE_HINT": "LATENCY",
-            }
-            self._compiled[streams] = _Compiled(_core().compile_model(graph.model, "CPU", options), graph.memories)
+            self._compiled[streams] = self._take(streams)
         return self._compiled[streams]
+
+    def _take(self, streams: int) -> _Compiled:
+        """A graph that was compiled before, by this or another process, or a newly compiled one."""
+        if self._graphs is None or self._digest is None:
+            return self._compile(streams)
+        key = graph_key(_core(), self._digest, streams, self._options)
+        kept = self._graphs.read(key)
+        if kept is not None:
+            try:
+                memories, graph = unpack(kept)
+                return _Compiled(_core().import_model(graph, "CPU", self._options), memories)
+            except (RuntimeError, ValueError):  # not ours: OpenVINO cannot read it
+                self._graphs.delete(key)
+        made = self._compile(streams)
+        self._graphs.write(key, pack(made.memories, made.compiled.export_model()))
+        return made
+
+    def _compile(self, streams: int) -> _Compiled:
+        graph = build_step_graph(self._layers, streams, self._map_type)
+        return _Compiled(_core().compile_model(graph.model, "CPU", self._options), graph.memories)
 
 
 @cache
@@ -79,11 +115,12 @@ def _core() -> openvino.Core:
 class _Compiled:
     def __init__(self, compiled: CompiledModel, memories: tuple[Memory, ...]) -> None:
         self.memories = memories
+        self.compiled = compiled
         self._request = compiled.create_infer_request()
         self._scores_BK = np.zeros(tuple(compiled.outputs[0].shape), np.float32)
         self._request.set_output_tensor(0, openvino.Tensor(self._scores_BK, shared_memory=True))
 
-    def run(self, lanes: Lanes) -> NDArray[np.float32]:
-        lanes.bind(self._request)
+    def run(self, slots: BatchSlots) -> NDArray[np.float32]:
+        slots.bind(self._request)
         self._request.infer(share_outputs=True)  # else it copies them
         return self._scores_BK.copy()

@@ -16,16 +16,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.training.layouts.annotations import Targets
-from model.training.views import MARGIN, draw_view, see_pictures, see_targets
+from model.training.layouts.segments import FrameLabels
+from model.training.views import MARGIN, draw_view, see_images, see_targets
 
 
 @dataclass(frozen=True)
 class Batch:
-    pictures_BTCSS: Tensor
-    target_BT: Tensor
-    """Label index of each frame."""
+    """Labelled sequences, each seen through one view."""
+
+    images_BTCSS: Tensor
+    target_BTK: Tensor
+    """0 or 1 for each label."""
+    ambiguous_BT: Tensor
+    """Frames that count neither way."""
     since_start_s_BT: Tensor
-    """Seconds since the action of the frame began; infinity in the background."""
+    """Seconds since the last action to start began; infinity in the background."""
     joints_BTJ2: Tensor | None
     """In [-1, 1] of the crop."""
     mask_BTGG: Tensor | None
@@ -34,48 +39,53 @@ class Batch:
 
 @dataclass(frozen=True)
 class TrainingVideo:
-    pictures_TPPC: NDArray[Any]
+    """The cached frames or flow of one video, with its labels."""
+
+    images_TPPC: NDArray[Any]
     """RGB uint8 or flow float16, memory-mapped."""
-    target_T: NDArray[np.int64]
-    since_start_s_T: NDArray[np.float64]
+    labels: FrameLabels
     targets: Targets | None
 
 
-def draw_batch(videos: Sequence[TrainingVideo], rng: np.random.Generator, *, sequences: int, steps: int) -> Batch:
+def draw_batch(
+    videos: Sequence[TrainingVideo], rng: np.random.Generator, *, sequences: int, steps: int, flip_share: float = 0.0
+) -> Batch:
     """`sequences` random windows of `steps` frames, each with its own view.
 
     Videos shorter than `steps` frames are not drawn: `ValueError` when none is left. The further targets are given when
     every drawn video has them.
     """
-    long_enough = [video for video in videos if len(video.target_T) >= steps]
+    long_enough = [video for video in videos if len(video.labels.target_TK) >= steps]
     if not long_enough:
         raise ValueError(f"no video has {steps} frames; train with shorter sequences or longer videos")
-    drawn = [_draw(long_enough[rng.integers(len(long_enough))], rng, steps) for _ in range(sequences)]
+    drawn = [_draw(long_enough[rng.integers(len(long_enough))], rng, steps, flip_share) for _ in range(sequences)]
     return Batch(
-        pictures_BTCSS=torch.stack([one.pictures_BTCSS for one in drawn]),
-        target_BT=torch.stack([one.target_BT for one in drawn]),
+        images_BTCSS=torch.stack([one.images_BTCSS for one in drawn]),
+        target_BTK=torch.stack([one.target_BTK for one in drawn]),
+        ambiguous_BT=torch.stack([one.ambiguous_BT for one in drawn]),
         since_start_s_BT=torch.stack([one.since_start_s_BT for one in drawn]),
         joints_BTJ2=_stack([one.joints_BTJ2 for one in drawn]),
         mask_BTGG=_stack([one.mask_BTGG for one in drawn]),
     )
 
 
-def _draw(video: TrainingVideo, rng: np.random.Generator, steps: int) -> Batch:
+def _draw(video: TrainingVideo, rng: np.random.Generator, steps: int, flip_share: float) -> Batch:
     """One window, without the dimension B."""
-    start = int(rng.integers(len(video.target_T) - steps + 1))
+    start = int(rng.integers(len(video.labels.target_TK) - steps + 1))
     window = slice(start, start + steps)
-    view = draw_view(rng)
+    view, labels = draw_view(rng, flip_share=flip_share), video.labels.part(window)
     batch = Batch(
-        pictures_BTCSS=torch.from_numpy(see_pictures(video.pictures_TPPC[window], view)),
-        target_BT=torch.from_numpy(video.target_T[window]),
-        since_start_s_BT=torch.from_numpy(video.since_start_s_T[window]),
+        images_BTCSS=torch.from_numpy(see_images(video.images_TPPC[window], view)),
+        target_BTK=torch.from_numpy(labels.target_TK),
+        ambiguous_BT=torch.from_numpy(labels.ambiguous_T),
+        since_start_s_BT=torch.from_numpy(labels.since_start_s_T),
         joints_BTJ2=None,
         mask_BTGG=None,
     )
     if video.targets is None:
         return batch
     targets = Targets(video.targets.joints_TJ2[window], video.targets.mask_TGG[window])
-    joints, mask = see_targets(targets, view, video.pictures_TPPC.shape[1] - MARGIN)
+    joints, mask = see_targets(targets, view, video.images_TPPC.shape[1] - MARGIN)
     return replace(batch, joints_BTJ2=torch.from_numpy(joints), mask_BTGG=torch.from_numpy(mask))
 
 

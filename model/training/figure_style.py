@@ -1,6 +1,6 @@
 """What all figures share: colours, how names are written, and bare axes.
 
-The colours are Okabe and Ito's, which colour-blind people tell apart; nothing is told by colour alone.
+The colours are Okabe and Ito's, which colour-blind people can distinguish; nothing depends on colour alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Optical flow of the cached frames, cached beside them.
+"""Optical flow of the cached frames, cached next to them.
 
 Flow of frame t leads from frame t - 1 to frame t, so that it is known when frame t is: the teacher is causal, too. A
 stream's first frame has none. Shapes: T frames, P cached pixels; (x, y) in pixels.
@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from model.atomic import write_atomically
 
 Method = Literal["dis", "raft"]
 Flows = NDArray[np.float16]
@@ -42,7 +44,7 @@ def dis_flow(images_TPP3: NDArray[np.uint8]) -> Flows:
 def raft_flow(images_TPP3: NDArray[np.uint8]) -> Flows:
     """RAFT (Teed and Deng, ECCV 2020), torchvision's small model with its weights, on a GPU if there is one.
 
-    Raises ImportError without torchvision. RAFT needs 128 pixels a side: smaller pictures are enlarged for it.
+    Raises ImportError without torchvision. RAFT needs 128 pixels a side: smaller images are enlarged for it.
     """
     from torchvision.models.optical_flow import Raft_Small_Weights, raft_small
 
@@ -74,6 +76,7 @@ def cache_flow(
 
 
 def flow_path(frames: Path, method: Method) -> Path:
+    """The file of the flow of a file of cached frames."""
     return frames.with_suffix(f".{method}.npy")
 
 
@@ -81,6 +84,5 @@ def _write_flow(method: Method, frames: Path) -> None:
     path = flow_path(frames, method)
     if path.is_file():
         return
-    partial_path = path.with_suffix(".partial.npy")
-    np.save(partial_path, estimate_flow(np.load(frames, mmap_mode="r"), method))
-    partial_path.replace(path)
+    with write_atomically(path) as partial_path:
+        np.save(partial_path, estimate_flow(np.load(frames, mmap_mode="r"), method))

@@ -5,8 +5,10 @@ Shapes: T frames, S pixels.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,9 +16,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model.atomic import write_atomically, write_text_atomically
 from model.config import ModelConfig
-from model.training.layouts.annotations import LabelledVideo
-from model.video import VideoError, open_video
+from model.training.layouts.annotations import DataError, LabelledVideo
+from model.training.progress import Progress
+from model.video.errors import VideoError
+from model.video.file_reader import open_video
+from model.video.preprocess import WHOLE_FRAME, FrameInput, Framing
+
+# Annotated and decoded durations that differ by less are the same: tools round them, and sound may be longer.
+DURATION_TOLERANCE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -29,37 +38,49 @@ class Frames:
 
 @dataclass(frozen=True)
 class FrameCache:
-    """`sample_hz` frames a second of each video, as squares of `size` pixels, in `folder`."""
+    """`sample_hz` frames a second of each video, as squares of `size` pixels made as `framing` says, in `folder`."""
 
     folder: Path
     sample_hz: float
     size: int
+    framing: Framing
 
     @classmethod
     def as_served(cls, folder: Path, config: ModelConfig) -> FrameCache:
         """The frames that a detector of this configuration is served."""
-        return cls(folder, config.sample_hz, config.image_size)
+        return cls(folder, config.sample_hz, config.image_size, config.framing)
 
-    def fill(
-        self, videos: Sequence[LabelledVideo], processes: int, on_progress: Callable[[int, int], None]
-    ) -> dict[str, str]:
-        """Decode each video, unless it is cached already and no newer than its frames.
+    def fill(self, videos: Sequence[LabelledVideo], processes: int, progress: Progress) -> dict[str, str]:
+        """Decode each video, unless it is cached already.
 
         Returns the videos that do not decode, with the reason; they are left out, never replaced by black frames.
+        `progress` gets a warning for each video that decodes with damage, is cut short, or has another duration than
+        its annotation states; also for those that are cached already.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         failures: dict[str, str] = {}
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            for done, (name, reason) in enumerate(pool.imap_unordered(partial(_decode, self), videos), start=1):
+            decoded = pool.imap_unordered(partial(_decode, self), videos)
+            for done, (name, reason, warnings) in enumerate(decoded, start=1):
                 if reason is not None:
                     failures[name] = reason
-                on_progress(done, len(videos))
+                for warning in warnings:
+                    progress.on_warning(f"{name}: {warning}")
+                progress.on_item(done, len(videos))
         return failures
 
     def path(self, video: LabelledVideo) -> Path:
-        return self.folder / f"{video.name}.{self.size}px.{self.sample_hz:g}hz.npy"
+        """Where its frames are. The name holds the identity of file and region, so that another file of the same name,
+        a file that was replaced, or another region has frames of its own, and so has all that is made of them.
+
+        Raises:
+            DataError: the video is no longer there.
+        """
+        identity = hashlib.sha256(video_identity(video).encode()).hexdigest()[:12]
+        return self.folder / f"{video.name}.{identity}.{self.size}px.{self.framing}.{self.sample_hz:g}hz.npy"
 
     def load(self, video: LabelledVideo) -> Frames:
+        """The cached frames of a video, memory-mapped; `fill` must have decoded it."""
         return Frames(np.load(self.path(video), mmap_mode="r"), self.load_pts_s(video))
 
     def load_pts_s(self, video: LabelledVideo) -> NDArray[np.float64]:
@@ -68,27 +89,63 @@ class FrameCache:
         return pts_s_T
 
 
+def file_identity(path: Path) -> str:
+    """Tells whether a file is still the one that was used: its size and its time of modification.
+
+    Raises:
+        DataError: it is no longer there.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read any more: {error.strerror}") from error
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def video_identity(video: LabelledVideo) -> str:
+    """Tells whether what is shown of a video is still the same: its file and its region. Raises DataError."""
+    identity = file_identity(video.path)
+    return identity if video.region == WHOLE_FRAME else f"{identity} {video.region}"
+
+
 def _pts_path(frames: Path) -> Path:
     return frames.with_suffix(".pts.npy")
 
 
-def _decode(cache: FrameCache, video: LabelledVideo) -> tuple[str, str | None]:
+def _warnings_path(frames: Path) -> Path:
+    return frames.with_suffix(".warnings.json")
+
+
+def _decode(cache: FrameCache, video: LabelledVideo) -> tuple[str, str | None, list[str]]:
+    """Return the name of the video, why it does not decode, and warnings about it if it does."""
     path = cache.path(video)
-    if path.is_file() and path.stat().st_mtime >= video.path.stat().st_mtime:
-        return video.name, None
+    if not path.is_file():
+        try:
+            _write_frames(cache, video, path)
+        except VideoError as error:
+            return video.name, str(error), []
+    warnings: list[str] = json.loads(_warnings_path(path).read_text()) if _warnings_path(path).is_file() else []
+    decoded_s = float(cache.load_pts_s(video)[-1]) + 1.0 / cache.sample_hz
+    if video.duration_s > 0 and abs(decoded_s - video.duration_s) > DURATION_TOLERANCE_S:
+        warnings.append(f"It decodes to {decoded_s:.1f} s, but its annotation states {video.duration_s:.1f} s.")
+    return video.name, None, warnings
+
+
+def _write_frames(cache: FrameCache, video: LabelledVideo, path: Path) -> None:
+    """Write the frames, their times and the warnings of a video. Raises VideoError."""
     pts_s: list[float] = []
-    raw, partial_path = path.with_suffix(".partial.raw"), path.with_suffix(".partial.npy")
+    raw = path.with_suffix(".partial.raw")
     try:
         # Frame by frame to disk: an hour of them would not fit the memory of several processes.
         with open_video(video.path) as source, raw.open("wb") as file:
-            for frame in source.frames(sample_hz=cache.sample_hz, size=cache.size):
+            for frame in source.frames(cache.sample_hz, FrameInput(cache.size, cache.framing, video.region)):
                 file.write(frame.image.tobytes())
                 pts_s.append(frame.pts_s)
-        np.save(_pts_path(path), np.array(pts_s, dtype=np.float64))
-        np.save(partial_path, np.memmap(raw, dtype=np.uint8, mode="r").reshape(-1, cache.size, cache.size, 3))
-        partial_path.replace(path)
-    except VideoError as error:
-        return video.name, str(error)
+            warnings = source.warnings + source.notes
+        write_text_atomically(_warnings_path(path), json.dumps(warnings))
+        with write_atomically(_pts_path(path)) as partial_path:
+            np.save(partial_path, np.array(pts_s, dtype=np.float64))
+        with write_atomically(path) as partial_path:
+            np.save(partial_path, np.memmap(raw, dtype=np.uint8, mode="r").reshape(-1, cache.size, cache.size, 3))
     finally:
         raw.unlink(missing_ok=True)
-    return video.name, None

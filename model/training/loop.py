@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from model.atomic import write_atomically
+from model.cpus import use_one_thread
 from model.training.placement import Placement
 from model.training.progress_log import ProgressLog
 from model.training.recipe import Schedule
@@ -33,8 +35,12 @@ STATE_FILE = "state.pt"
 LOG_EVERY = 20
 
 
-class StageMismatch(ValueError):
+class StageMismatchError(ValueError):
     """The folder holds a stage that was begun with other settings."""
+
+
+class TrainingDivergedError(ValueError):
+    """A loss, a gradient or a weight of a stage is no longer finite. The last saved state is kept."""
 
 
 class Objective(Protocol):
@@ -66,7 +72,7 @@ class Stage:
 
 
 def finished(stage: Stage) -> bool:
-    """Raises `StageMismatch` for a folder of other settings."""
+    """Raises `StageMismatchError` for a folder of other settings."""
     state = _read_state(stage)
     return state is not None and state["step"] == stage.schedule.steps
 
@@ -77,10 +83,15 @@ def run_stage(
     placement: Placement,
     on_step: Callable[[int, int, float], None],
 ) -> None:
-    """Train to the end of the schedule. Interrupted at any point, the same call goes on where it was.
+    """Train to the end of the schedule. An interrupted run resumes where it left off.
 
-    `make_objective` must be picklable if there are several processes. `on_step` gets the finished steps, of how many,
-    and the recent mean loss. Raises `StageMismatch` for a folder of other settings.
+    Args:
+        make_objective: must be picklable if there are several processes.
+        on_step: gets the finished steps, of how many, and the recent mean loss.
+
+    Raises:
+        StageMismatchError: the folder holds a stage with other settings.
+        TrainingDivergedError: the loss is no longer finite.
     """
     if finished(stage):
         return
@@ -90,7 +101,9 @@ def run_stage(
     rendezvous = stage.folder / f"rendezvous-{os.getpid()}-{time.monotonic_ns()}"
     context = multiprocessing.get_context("spawn")
     others = [
-        context.Process(target=_train, args=(rank, rendezvous, stage, make_objective, placement, None), daemon=True)
+        context.Process(
+            target=_train_along, args=(rank, rendezvous, stage, make_objective, placement, None), daemon=True
+        )
         for rank in range(1, placement.processes)
     ]
     for process in others:
@@ -109,7 +122,7 @@ def load_network(stage: Stage, network: nn.Module, prefix: str = "") -> None:
     """The finished stage's weights into `network`, strictly: those whose names begin with `prefix`."""
     state = _read_state(stage)
     if state is None or state["step"] != stage.schedule.steps:
-        raise StageMismatch(f"the stage {stage.name} has not been finished; run it first: cake train {stage.name}")
+        raise StageMismatchError(f"the stage {stage.name} has not been finished; run it first: cake train {stage.name}")
     weights = {name.removeprefix(prefix): w for name, w in state["network"].items() if name.startswith(prefix)}
     network.load_state_dict(weights)
 
@@ -121,10 +134,16 @@ def _read_state(stage: Stage) -> dict[str, Any] | None:
     state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     if state["settings"] != stage.settings:
         changed = sorted(key for key, value in stage.settings.items() if state["settings"].get(key) != value)
-        raise StageMismatch(
+        raise StageMismatchError(
             f"{stage.folder} was begun with other settings ({', '.join(changed)}); use another folder, or remove it"
         )
     return state
+
+
+def _train_along(*arguments: Any) -> None:
+    """What the processes other than the caller's run. They diverge together with it, and it reports that."""
+    with suppress(TrainingDivergedError):
+        _train(*arguments)
 
 
 def _train(
@@ -136,7 +155,7 @@ def _train(
     on_step: Callable[[int, int, float], None] | None,
 ) -> None:
     if placement.device == "cpu":
-        torch.set_num_threads(1)
+        use_one_thread()
     with ExitStack() as open_things:
         if placement.processes > 1:
             init_method = f"file://{rendezvous.resolve()}"
@@ -215,32 +234,46 @@ class _Trainer:
         with torch.autocast(self.placement.device, torch.bfloat16, enabled=self.placement.mixed_precision):
             losses = self.objective.losses(to_device(batch, self.placement.device), step)
         losses["loss"].backward()
+        loss = losses["loss"].detach()
         if self.placement.processes > 1:
-            self._average_gradients()
-        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            loss = self._average_over_processes(loss)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.stage.schedule.clip_norm)
+        if not torch.isfinite(loss) or not torch.isfinite(norm):
+            raise self._diverged(step, f"the loss is {float(loss):g}, the gradient's length {float(norm):g}")
         self.optimiser.step()
         self.optimiser.zero_grad()
         return {name: float(loss.detach()) for name, loss in losses.items()}
 
-    def _average_gradients(self) -> None:
+    def _average_over_processes(self, loss: Tensor) -> Tensor:
+        """Average the gradients, and return the mean loss: all processes must stop at the same step."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        flat = torch.cat([loss.view(1), *(gradient.flatten() for gradient in gradients)])
         dist.all_reduce(flat)
         flat /= self.placement.processes
-        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        for gradient, mean in zip(gradients, flat[1:].split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
+        return flat[0]
+
+    def _diverged(self, step: int, what: str) -> TrainingDivergedError:
+        return TrainingDivergedError(
+            f"stage {self.stage.name} diverged at step {step + 1} of {self.stage.schedule.steps}: {what}. "
+            f"The last good state is kept in {self.stage.folder}. Lower this stage's learning_rate "
+            f"({self.stage.schedule.learning_rate:g}) in the recipe and train with another --out"
+        )
 
     def save(self, step: int) -> None:
+        """Store the state after `step` steps, unless it is not finite: then the last one stays."""
+        for name, tensor in self.objective.network.state_dict().items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise self._diverged(step - 1, f"{name} is no longer finite")
         state = {
             "step": step,
             "settings": dict(self.stage.settings),
             "network": self.objective.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
-        path = self.stage.folder / STATE_FILE
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        partial.replace(path)
+        with write_atomically(self.stage.folder / STATE_FILE) as partial_path:
+            torch.save(state, partial_path)
 
     def resume(self) -> int:
         """The step to go on from; 0 without an earlier run."""

@@ -12,6 +12,8 @@ from torch import Tensor
 from model.training.recipe import LabelWeights
 
 FOCAL_GAMMA, FOCAL_ALPHA = 2.0, 0.5
+WARMUP_STEPS, WARMUP_WEIGHT = 4, 0.25
+"""The first steps of a sequence weigh less: the network has seen next to nothing."""
 
 
 def sigmoid_focal_loss(logits_BK: Tensor, targets_BK: Tensor) -> Tensor:
@@ -24,17 +26,26 @@ def sigmoid_focal_loss(logits_BK: Tensor, targets_BK: Tensor) -> Tensor:
     return (alpha_BK * missed_BK**FOCAL_GAMMA * cross_entropy_BK).mean()
 
 
-def frame_loss(logits_BTK: Tensor, target_BT: Tensor, since_start_s_BT: Tensor, weights: LabelWeights) -> Tensor:
-    """Cross-entropy on every step, weighted by label and by time since the action began. The first four steps weigh a
-    quarter: the network has seen next to nothing.
+def frame_loss(logits_BTK: Tensor, target_BTK: Tensor, weight_BT: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy of every frame, as a weighted mean; 0 when no frame has a weight.
+
+    `target_BTK` is 0 or 1. A frame with several labels has them in equal shares: each is to get the same score.
     """
-    weight_BT = torch.where(target_BT == 0, weights.background, 1.0)
+    share_BTK = target_BTK / target_BTK.sum(dim=2, keepdim=True).clamp(min=1)
+    loss_N = F.cross_entropy(
+        logits_BTK.flatten(0, 1), share_BTK.flatten(0, 1), reduction="none", label_smoothing=smoothing
+    )
+    return (loss_N * weight_BT.flatten()).sum() / weight_BT.sum().clamp(min=1e-6)
+
+
+def frame_weights(target_BTK: Tensor, since_start_s_BT: Tensor, ambiguous_BT: Tensor, weights: LabelWeights) -> Tensor:
+    """The weight of each frame (B, T): by label, by time since the action began, less in the first steps of a
+    sequence, and 0 where the frame is ambiguous.
+    """
+    weight_BT = torch.where(target_BTK[..., 0] > 0, weights.background, 1.0)
     weight_BT = torch.where(since_start_s_BT < weights.onset_s, weights.onset, weight_BT)
-    weight_BT[:, :4] *= 0.25
-    loss_BT = F.cross_entropy(
-        logits_BTK.flatten(0, 1), target_BT.flatten(), reduction="none", label_smoothing=weights.smoothing
-    ).view_as(weight_BT)
-    return (loss_BT * weight_BT).sum() / weight_BT.sum()
+    weight_BT[:, :WARMUP_STEPS] *= WARMUP_WEIGHT
+    return weight_BT.masked_fill(ambiguous_BT, 0.0)
 
 
 def supervised_contrastive_loss(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
+
+from model.cpus import allowed_cpus
 
 _MOST_LOADERS = 16
 
@@ -21,8 +22,8 @@ class Placement:
 
     @classmethod
     def detect(cls, processes: int | None = None) -> Placement:
-        """A GPU if torch sees one. `processes` is the number on a CPU; by default one for each core."""
-        cores = os.cpu_count() or 1
+        """A GPU if torch sees one, else `processes` processes on the CPU: by default one for each allowed processor."""
+        cores = allowed_cpus()
         if torch.cuda.is_available():
             return cls("cuda", 1, min(cores, _MOST_LOADERS), mixed_precision=True)
         return cls("cpu", processes or cores, 0, mixed_precision=False)

@@ -1,4 +1,4 @@
-"""What a command shows while training goes on."""
+"""What long work calls while it runs, so that its caller can show how far it is."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """What to call as work goes on."""
+    """Callbacks. A piece of work calls `on_stage`, then one of the others as it proceeds."""
 
     on_stage: Callable[[str], None]
+    """Work of this description begins."""
     on_item: Callable[[int, int], None]
-    """What is done of the stage, and of how much."""
+    """So many items are done, of so many."""
     on_step: Callable[[int, int, float], None]
-    """Finished training steps, of how many, and the recent mean loss."""
+    """So many training steps are done, of so many, and the recent mean loss."""
+    on_warning: Callable[[str], None]
+    """A video, named in this sentence, is used although part of it may be missing or wrong."""

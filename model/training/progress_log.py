@@ -1,4 +1,4 @@
-"""What a stage writes as it goes on: `log.jsonl`, a line for each mean over some steps, and TensorBoard's events."""
+"""What a stage writes while it runs: `log.jsonl`, a line for each mean over some steps, and TensorBoard's events."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ TENSORBOARD_DIR = "tensorboard"
 
 
 class ProgressLog:
-    """Goes on after `first_step`: what an interrupted run wrote beyond its checkpoint is forgotten.
+    """Continues after `first_step`: what an interrupted run wrote beyond its checkpoint is forgotten.
 
-    `TENSORBOARD_DIR` lies beside the stages' folders, so that one command shows all of them.
+    `TENSORBOARD_DIR` lies next to the stages' folders, so that one command shows all of them.
     """
 
     def __init__(self, stage_dir: Path, first_step: int) -> None:
@@ -35,6 +35,7 @@ class ProgressLog:
         self.recent_loss = float("nan")
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Take the losses of one step; `write` averages those since the last line."""
         self._recent.append(values)
         self.recent_loss = float(np.mean([each["loss"] for each in self._recent]))
 

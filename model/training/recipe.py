@@ -27,7 +27,7 @@ class StageName(StrEnum):
     CALIBRATE = "calibrate"
 
 
-class RecipeInvalid(ValueError):
+class RecipeError(ValueError):
     """The recipe has an unknown field or a value that cannot be; the message names it."""
 
 
@@ -41,10 +41,14 @@ class Schedule:
     learning_rate: float = 2e-3
     warmup_steps: int = 100
     weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    """Longest gradient; longer ones are scaled down to it."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.warmup_steps < 0 or not self.learning_rate > 0:
-            raise RecipeInvalid("a schedule needs steps >= 1, warmup_steps >= 0 and a positive learning_rate")
+        if self.steps < 1 or self.warmup_steps < 0 or not 0 < self.learning_rate <= 1e30:
+            raise RecipeError("a schedule needs steps >= 1, warmup_steps >= 0 and a positive learning_rate")
+        if not self.clip_norm > 0 or not self.weight_decay >= 0:
+            raise RecipeError("a schedule needs a positive clip_norm and a weight_decay of at least 0")
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class SequenceRecipe:
     labels: LabelWeights = field(default_factory=LabelWeights)
     joint_weight: float = 2.0
     mask_weight: float = 0.5
+    flip_share: float = 0.0
+    """Of the sequences, seen as in a mirror; not for actions that differ by left and right."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,8 @@ class ContrastRecipe:
     temperature: float = 0.07
     masked_share: float = 0.5
     background_bias: float = -2.0
+    pad_windows: bool = False
+    """Also draw windows that begin before the stream, with zeros there, and use streams shorter than a window."""
 
 
 @dataclass(frozen=True)
@@ -123,24 +131,45 @@ class HeadRecipe:
     windows: int = 32
     window_steps: int = 128
     labels: LabelWeights = field(default_factory=LabelWeights)
+    pad_windows: bool = False
+    """As in the contrast stage."""
+    classifier_only: bool = False
+    """Keep the GRU as the contrast stage left it, and train the classifier on top of it."""
+    dropout: float | None = None
+    """In place of the network's own."""
 
 
 @dataclass(frozen=True)
 class Recipe:
+    """All settings of a training, one field for each stage."""
+
     __pydantic_config__ = _STRICT
 
     seed: int = 0
     flow: Literal["dis", "raft"] = "dis"
     views: int = 4
-    """Cached views of each training video from which the later stages learn: one of the whole picture, the others of
+    """Cached views of each training video from which the later stages learn: one of the whole image, the others of
     random crops."""
+    flip_share: float = 0.0
+    """Of the cached views, seen as in a mirror."""
+    trunk_source: Literal["trained", "imported"] = "trained"
+    """`imported`: the trunk of --init as it is, frozen, as in the paper; no trunk stage."""
+    motion_source: Literal["distilled", "imported"] = "distilled"
+    """`imported`: the motion branch of --init as it is; no teacher and no distillation."""
     trunk: SequenceRecipe = field(default_factory=SequenceRecipe)
     teacher: SequenceRecipe = field(default_factory=lambda: SequenceRecipe(Schedule(steps=2500)))
     distill: DistillRecipe = field(default_factory=DistillRecipe)
     contrast: ContrastRecipe = field(default_factory=ContrastRecipe)
     head: HeadRecipe = field(default_factory=HeadRecipe)
 
+    def __post_init__(self) -> None:
+        if self.motion_source == "imported" and not (self.trunk_source == "imported" and self.distill.freeze_trunk):
+            raise RecipeError("motion_source 'imported' needs trunk_source 'imported' and distill.freeze_trunk")
+        if self.head.classifier_only and self.contrast.kind == "none":
+            raise RecipeError("head.classifier_only needs a contrast stage: without one the GRU would stay random")
+
     def to_json(self) -> dict[str, Any]:
+        """One object for `json.dumps`, which `from_json` reads."""
         return asdict(self)
 
     def shortened(self, effort: float) -> Recipe:
@@ -161,10 +190,37 @@ class Recipe:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Recipe:
-        """What `values` leaves out keeps its default. `RecipeInvalid` names the first field that is wrong."""
+        """What `values` leaves out keeps its default. `RecipeError` names the first field that is wrong."""
         try:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the whole"
-            raise RecipeInvalid(f"the recipe's {where}: {first['msg']}") from error
+            raise RecipeError(f"the recipe's {where}: {first['msg']}") from error
+
+
+def paper_recipe() -> Recipe:
+    """The settings of the authors' implementation for THUMOS'14, on an imported student.
+
+    Trunk and motion branch come from their student, which was distilled on Kinetics-400, and stay frozen. Their epochs
+    (100 of contrast, 50 of the classifier) are steps here: THUMOS'14's validation videos have about 44,000 windows, one
+    every four frames. For other data, scale them with --effort.
+    """
+    return Recipe(
+        flip_share=0.5,
+        trunk_source="imported",
+        motion_source="imported",
+        trunk=SequenceRecipe(flip_share=0.5),
+        teacher=SequenceRecipe(flip_share=0.5),
+        distill=DistillRecipe(Schedule(steps=30_000, learning_rate=1e-3, weight_decay=1e-4, clip_norm=20.0)),
+        contrast=ContrastRecipe(
+            Schedule(steps=34_000, learning_rate=1e-4, weight_decay=1e-4, clip_norm=10.0), windows=128, pad_windows=True
+        ),
+        head=HeadRecipe(
+            Schedule(steps=137_000, learning_rate=1e-4, weight_decay=1e-4), windows=16, pad_windows=True, dropout=0.5
+        ),
+    )
+
+
+RECIPES = {"default": Recipe, "paper": paper_recipe}
+"""The named recipes."""

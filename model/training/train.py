@@ -1,16 +1,15 @@
-"""`cake train`: labelled videos in, a calibrated checkpoint out. Each stage goes on where it was interrupted."""
+"""`cake train`: labelled videos in, a calibrated checkpoint out. An interrupted stage resumes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from pathlib import Path
 
-import torch
-
-from model.checkpoint import read_config, write_config
+from model.checkpoints.stored import read_config, write_config
+from model.cpus import use_one_thread
 from model.detector import Detector
 from model.training.evaluation.calibrate import calibrate
-from model.training.evaluation.evaluate import EvaluationReport, evaluate
+from model.training.evaluation.evaluate import EvaluationReport, evaluate_model
 from model.training.evaluation.scores import StreamScores
 from model.training.evaluation.scoring import score_videos
 from model.training.frame_cache import FrameCache
@@ -27,7 +26,11 @@ from model.training.stages.trunk import train_trunk
 
 
 def train(run: Run, progress: Progress, stages: Sequence[StageName] = tuple(StageName)) -> None:
-    """Raises `StageMismatch` when a stage that one of `stages` needs is not finished or was run with other settings."""
+    """Run `stages` in order.
+
+    Raises:
+        StageMismatchError: a stage that one of them needs is not finished, or was run with other settings.
+    """
     for stage in stages:
         _function(stage)(run, progress)
 
@@ -51,21 +54,25 @@ def _function(stage: StageName) -> Callable[[Run, Progress], object]:
 
 
 def calibrate_run(run: Run, progress: Progress) -> EvaluationReport:
-    """Chooses the start rules on the validation videos alone, by the path that serves, and writes `report.html`."""
-    streams = _score_validation(run, progress)
-    config = read_config(run.out_dir)
+    """Choose the start rules on the run's validation videos and write `report.html`."""
+    return calibrate_checkpoint(run.out_dir, _score_validation(run, progress), progress)
+
+
+def calibrate_checkpoint(folder: Path, streams: Sequence[StreamScores], progress: Progress) -> EvaluationReport:
+    """Choose the start rules of the checkpoint in `folder` on its scores of labelled streams; write `report.html`."""
+    config = read_config(folder)
     progress.on_stage(f"calibrating on {len(streams)} videos")
     settings = calibrate(streams, config.labels)
-    config = replace(config, start_rules=settings.rules, candidate_rule=settings.candidate_rule)
-    write_config(run.out_dir, config)
-    report = evaluate(streams, config.labels, config.start_rules, config.candidate_rule)
-    write_report(run.out_dir, streams, config, report, run.out_dir / "report.html")
+    config = config.with_calibrated_rules(settings.rules, settings.candidate_rule)
+    write_config(folder, config)
+    report = evaluate_model(streams, config)
+    write_report(folder, streams, config, report, folder / "report.html")
     return report
 
 
 def _score_validation(run: Run, progress: Progress) -> list[StreamScores]:
-    torch.set_num_threads(1)
+    use_one_thread()
     cache = FrameCache.as_served(run.cache_dir, run.config)
     progress.on_stage(f"scoring {len(run.validation)} videos as they are served")
-    cache.fill(run.validation, run.placement.processes, progress.on_item)
+    cache.fill(run.validation, run.placement.processes, progress)
     return score_videos(Detector.load(run.out_dir), run.validation, cache.load, progress.on_item)

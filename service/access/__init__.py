@@ -1,1 +1,1 @@
-"""Who may do what: API keys, tickets and their limits. Knows neither HTTP nor the store."""
+"""Authentication: API keys, their scopes and rate limits. Independent of HTTP and of the store."""

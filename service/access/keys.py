@@ -1,7 +1,7 @@
-"""API keys: how they look, what of them is stored, and how one that came with a request is checked.
+"""API keys: their form, the record that is stored, and how a request's key is checked.
 
-A key is `cake_<id>_<secret>`. The id is public and finds the record; of the secret only the SHA-256 is kept, which is
-enough for 256 random bits: there is nothing to guess, so nothing that a slow hash would protect.
+A key is `cake_<id>_<secret>`. The id is public and finds the record. Only the SHA-256 of the secret is stored. A slow
+hash would add nothing, because 256 random bits cannot be guessed.
 """
 
 import hashlib
@@ -21,16 +21,16 @@ _KEY = re.compile(r"cake_(?P<id>[0-9a-f]{16})_(?P<secret>[A-Za-z0-9_-]{43})")
 
 
 class Limits(BaseModel):
-    """What one key may use at a time."""
+    """Limits of one API key."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     max_sessions: Annotated[int, Field(ge=0)]
-    """Sessions that have not ended."""
+    """Sessions that have not ended at the same time."""
     requests_per_s: Annotated[float, Field(gt=0)]
-    """Of each server process, on average."""
+    """Average rate at each server process."""
     max_stored_bytes: Annotated[int, Field(ge=0)]
-    """Uploaded videos of sessions that were not deleted."""
+    """Total size of the uploads of all its sessions."""
 
 
 class ApiKey(BaseModel):
@@ -45,41 +45,61 @@ class ApiKey(BaseModel):
     limits: Limits
     created_at: datetime
     revoked_at: datetime | None = None
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = Field(default=None, exclude=True)
+    """Accurate to a minute; stored apart from the other fields."""
+
+    def is_active(self, now: datetime) -> bool:
+        """Whether requests with this key are accepted: it was not revoked and has not expired."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
 @dataclass(frozen=True)
 class Credential:
-    """A key as it came with a request: well-formed, not yet known to be good."""
+    """A well-formed key from a request, not verified yet."""
 
     id: str
     secret: str = field(repr=False)
 
-    def opens(self, key: ApiKey) -> bool:
-        """Whether `key` is this one and was not revoked; takes equally long however wrong the secret is."""
-        return self.id == key.id and hmac.compare_digest(digest(self.secret), key.digest) and key.revoked_at is None
+    def opens(self, key: ApiKey, now: datetime) -> bool:
+        """Whether this is the key and it is active; constant time for any wrong secret."""
+        return self.id == key.id and hmac.compare_digest(digest(self.secret), key.digest) and key.is_active(now)
 
 
 def new_key(
-    name: str, scopes: Iterable[Scope], limits: Limits, *, created_at: datetime, key_id: str | None = None
+    name: str,
+    scopes: Iterable[Scope],
+    limits: Limits,
+    *,
+    created_at: datetime,
+    expires_at: datetime | None = None,
+    key_id: str | None = None,
 ) -> tuple[str, ApiKey]:
-    """A key, to be shown once, and its record; with a random id unless one of 16 hexadecimal digits is given."""
-    key_id, secret = key_id or secrets.token_hex(8), new_secret()
+    """A new key, to be shown once, and its record. `key_id` has 16 hexadecimal digits and is random by default."""
+    key_id, secret = key_id or secrets.token_hex(8), new_key_secret()
     record = ApiKey(
-        id=key_id, name=name, digest=digest(secret), scopes=frozenset(scopes), limits=limits, created_at=created_at
+        id=key_id,
+        name=name,
+        digest=digest(secret),
+        scopes=frozenset(scopes),
+        limits=limits,
+        created_at=created_at,
+        expires_at=expires_at,
     )
     return f"cake_{key_id}_{secret}", record
 
 
 def parse_key(text: str) -> Credential | None:
-    """None for what cannot be a key."""
+    """The credential in `text`, or None when it is not an API key."""
     found = _KEY.fullmatch(text)
     return found and Credential(found["id"], found["secret"])
 
 
-def new_secret() -> str:
-    """256 random bits, safe in a URL."""
+def new_key_secret() -> str:
+    """256 random bits in URL-safe base64."""
     return secrets.token_urlsafe(32)
 
 
 def digest(secret: str) -> str:
+    """SHA-256 in hexadecimal digits."""
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,26 +1,33 @@
-"""How often one may ask: a token bucket for each key. Pure, time is an argument."""
+"""Rate limits: one token bucket per key. Pure; time is an argument."""
 
 from dataclasses import dataclass
 
 BURST_S = 2.0
-"""Who has been quiet may ask as often at once as in this long."""
+"""An idle key may send as many requests at once as its rate allows in this time."""
+
+
+NOTE_EVERY_S = 60.0
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """Tokens that there were at `at_s`, a moment of a clock that never goes back."""
+    """Tokens at `at_s`, the time of a monotonic clock."""
 
     tokens: float
     at_s: float
 
 
 def capacity(rate_hz: float) -> float:
-    """Tokens in a full bucket: at least one request is always allowed."""
+    """Tokens in a full bucket, at least one."""
     return max(1.0, rate_hz * BURST_S)
 
 
 def take(bucket: Bucket | None, rate_hz: float, now_s: float) -> tuple[Bucket, float]:
-    """Take a token: the bucket as it is then, and 0.0; or seconds until there will be one. None is a full bucket."""
+    """Take a token from a bucket; None is a full one.
+
+    Returns:
+        The bucket afterwards, and the seconds to wait: 0.0 when a token was taken.
+    """
     if bucket is None:
         bucket = Bucket(capacity(rate_hz), now_s)
     gained = max(0.0, now_s - bucket.at_s) * rate_hz
@@ -31,13 +38,43 @@ def take(bucket: Bucket | None, rate_hz: float, now_s: float) -> tuple[Bucket, f
     return Bucket(tokens - 1.0, now_s), 0.0
 
 
+@dataclass(frozen=True)
+class Allowance:
+    """What is left of a rate limit after a request."""
+
+    limit: int
+    """Requests that may be sent at once when none was sent for a while."""
+    remaining: int
+    """Requests that may be sent at once now."""
+    full_in_s: float
+    """Seconds until `remaining` is `limit` again."""
+    wait_s: float
+    """Seconds until the key may send another request; 0.0 permits this one."""
+
+
+class KeyUses:
+    """When the use of each key was last recorded: once a minute is enough for operators."""
+
+    def __init__(self) -> None:
+        self._noted_s: dict[str, float] = {}
+
+    def is_due(self, key_id: str, now_s: float) -> bool:
+        """Whether to record a use now; then it is not due again for NOTE_EVERY_S."""
+        if now_s - self._noted_s.get(key_id, -NOTE_EVERY_S) < NOTE_EVERY_S:
+            return False
+        self._noted_s[key_id] = now_s
+        return True
+
+
 class RateLimiter:
-    """The buckets of all keys of this process; as many as there are keys."""
+    """The buckets of all keys in this process; there is one per key."""
 
     def __init__(self) -> None:
         self._buckets: dict[str, Bucket] = {}
 
-    def wait_s(self, key_id: str, rate_hz: float, now_s: float) -> float:
-        """0.0 when the request may be served, else how long to wait."""
+    def take(self, key_id: str, rate_hz: float, now_s: float) -> Allowance:
+        """Count a request of the key."""
         self._buckets[key_id], wait_s = take(self._buckets.get(key_id), rate_hz, now_s)
-        return wait_s
+        tokens = self._buckets[key_id].tokens
+        full_in_s = (capacity(rate_hz) - tokens) / rate_hz
+        return Allowance(int(capacity(rate_hz)), int(tokens), full_in_s, wait_s)

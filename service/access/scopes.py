@@ -1,12 +1,14 @@
-"""What a key may allow."""
+"""Scopes of API keys."""
 
 from enum import StrEnum
 
 
 class Scope(StrEnum):
+    """What an API key permits."""
+
     SESSIONS_READ = "sessions:read"
     SESSIONS_WRITE = "sessions:write"
     EVENTS_READ = "events:read"
     METRICS_READ = "metrics:read"
     ADMIN = "admin"
-    """Includes all others and shows the sessions of every key."""
+    """Implies all other scopes and gives access to the sessions of every key."""

@@ -1,21 +1,45 @@
 """What the routes of one application share."""
 
+import asyncio
+import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends
 from prometheus_client import CollectorRegistry
 from starlette.requests import HTTPConnection
 
 from service.access.keys import ApiKey
-from service.access.rate import RateLimiter
-from service.api.feed import Feed
-from service.api.viewers import Viewers
-from service.blobs import Blobs
+from service.access.rate import KeyUses, RateLimiter
+from service.api.limits import OpenStreams, UploadReservations
+from service.feed import Feed
+from service.observability.audit import AuditLog
+from service.observability.telemetry import ApiMetrics
 from service.settings import Settings
-from service.store.base import Store
-from service.telemetry import ApiMetrics
+from service.storage.blobs import Blobs
+from service.storage.disk import Disk
+from service.storage.stored_size import StoredSize
+from service.store.protocols import Store
+from service.subscriptions.targets import TargetOpener
+
+WATCH_NOTICE_EVERY_S = 2.0
+
+
+class Watchers:
+    """Decides how often the store is notified that clients watch a session's snapshots."""
+
+    def __init__(self) -> None:
+        self._notified_s: dict[str, float] = {}
+        """Time of the latest notice, by session."""
+
+    def is_notice_due(self, session_id: str, now_s: float) -> bool:
+        """Whether to notify the store now; if so, not again for WATCH_NOTICE_EVERY_S."""
+        if now_s - self._notified_s.get(session_id, -math.inf) < WATCH_NOTICE_EVERY_S:
+            return False
+        recent = {key: at_s for key, at_s in self._notified_s.items() if now_s - at_s < WATCH_NOTICE_EVERY_S}
+        self._notified_s = {**recent, session_id: now_s}
+        return True
 
 
 @dataclass(frozen=True)
@@ -24,14 +48,27 @@ class Context:
     store: Store
     feed: Feed
     blobs: Blobs
+    disk: Disk
     metrics: ApiMetrics
     registry: CollectorRegistry
     own_key: ApiKey
-    """Of this process alone, in no store: what it submits itself, through its own API."""
+    """Key of this process, which is in no store: it submits the sample through the server's own API."""
+    audit: AuditLog
+    stored: StoredSize
+    streams: OpenStreams
+    auth: Literal["auto", "required", "off"]
+    """As in the settings, but never `auto` if other machines can connect."""
+    targets: TargetOpener
+    uploads: UploadReservations = field(default_factory=UploadReservations)
     limiter: RateLimiter = field(default_factory=RateLimiter)
-    viewers: Viewers = field(default_factory=Viewers)
+    key_uses: KeyUses = field(default_factory=KeyUses)
+    watchers: Watchers = field(default_factory=Watchers)
+    trials: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    """Held while rules are tried."""
+    cuts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Held while a clip or a still is cut."""
     metrics_readers: deque[str] = field(default_factory=lambda: deque(maxlen=16))
-    """Digests of the keys that read metrics of late."""
+    """Digests of the keys that read metrics recently."""
 
 
 def get_context(connection: HTTPConnection) -> Context:

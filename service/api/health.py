@@ -1,74 +1,104 @@
-"""Health as in Kubernetes, and metrics."""
+"""Health checks as in Kubernetes, and metrics."""
 
 import asyncio
-from collections.abc import Awaitable
+import gzip
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from fastapi import APIRouter
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api.caller import MetricsReader
+from service.api.authentication import MetricsReader
+from service.api.capabilities import ready_workers
+from service.api.confinement import weakest
 from service.api.context import Context, SharedContext
-from service.api.models import loaded_models
-from service.api.problems import ASKS, problems
-from service.errors import NotReady, ServiceError
-from service.schemas import SESSION_STATES, Health
+from service.api.error_responses import AUTH_STATUSES, problem_responses
+from service.errors import NotReadyError, ServiceError, StoreUnavailableError
+from service.schemas import SESSION_STATES, Health, Readiness
 
-STORE_PATIENCE_S = 2.0
+T = TypeVar("T")
+STORE_TIMEOUT_S = 4.0
+"""Enough for a new connection to a Redis that answers a second late: all servers would be out of service at once."""
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez", summary="The process answers")
-async def livez() -> Health:
+@router.get("/livez", summary="Liveness: the process answers")
+async def check_liveness() -> Health:
     return Health()
 
 
-@router.get("/readyz", summary="The store is reachable and a worker has its models loaded", responses=problems(503))
-async def readyz(context: SharedContext) -> Health:
-    return await _once_answered(loaded_models(context.store))
+@router.get(
+    "/readyz",
+    summary="Readiness: the store is reachable and a worker has loaded its models",
+    responses=problem_responses(503),
+)
+async def check_readiness(context: SharedContext) -> Readiness:
+    await _answer(context.blobs.check)
+    workers = await _answer(lambda: ready_workers(context.store.workers))
+    return Readiness(confinement=weakest(workers))
 
 
-@router.get("/readyz/store", summary="The store is reachable", responses=problems(503))
-async def store_readyz(context: SharedContext) -> Health:
-    """For a server behind a balancer: it has its use, to read events for one, while no worker is there."""
-    return await _once_answered(context.store.has_keys())
+@router.get("/readyz/store", summary="Readiness without workers: store reachable", responses=problem_responses(503))
+async def check_store_readiness(context: SharedContext) -> Health:
+    """For servers behind a load balancer: events can be read even while no worker is running."""
+    await _answer(context.blobs.check)
+    await _answer(context.store.keys.exist)
+    return Health()
 
 
 @router.get(
     "/metrics",
-    summary="Prometheus metrics of the server and of its worker processes",
+    summary="Get Prometheus metrics of the server and its worker processes",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems(*ASKS)},
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problem_responses(*AUTH_STATUSES)},
 )
-async def metrics(context: SharedContext, _caller: MetricsReader) -> Response:
+async def get_metrics(context: SharedContext, _caller: MetricsReader, request: Request) -> Response:
     await _observe_load(context)
-    # Reads the workers' files, hence not in the loop.
-    text = await asyncio.to_thread(generate_latest, context.registry)
-    return Response(text, media_type=CONTENT_TYPE_LATEST)
+    is_compressed = "gzip" in request.headers.get("accept-encoding", "")
+    # In a thread, since it reads the workers' files.
+    text = await asyncio.to_thread(_metrics, context.registry, is_compressed=is_compressed)
+    response = Response(text, media_type=CONTENT_TYPE_LATEST, headers={"Vary": "Accept-Encoding"})
+    if is_compressed:
+        response.headers["Content-Encoding"] = "gzip"
+    return response
 
 
-async def _once_answered(question: Awaitable[object]) -> Health:
-    """Raises NotReady when the store keeps silent, and what `question` raises."""
+def _metrics(registry: CollectorRegistry, *, is_compressed: bool) -> bytes:
+    text = generate_latest(registry)
+    return gzip.compress(text, compresslevel=1) if is_compressed else text
+
+
+async def _answer(ask: Callable[[], Awaitable[T]]) -> T:
+    """The answer. Raises NotReadyError when the store does not answer in time, and what `ask` raises."""
     try:
-        async with asyncio.timeout(STORE_PATIENCE_S):
-            await question
+        async with asyncio.timeout(STORE_TIMEOUT_S):
+            try:
+                return await ask()
+            except StoreUnavailableError:
+                # An idle connection may just have been lost, in all servers at once.
+                return await ask()
     except TimeoutError as error:
-        raise NotReady(f"The store did not answer within {STORE_PATIENCE_S:.0f} s.", retry_after_s=2) from error
-    return Health()
+        raise NotReadyError(f"The store did not answer within {STORE_TIMEOUT_S:.0f} s.", retry_after_s=2) from error
 
 
 async def _observe_load(context: Context) -> None:
-    """Set the gauges that the store knows; without it the others are still worth having, and `cake_store_up` is 0."""
+    """Set the gauges that come from the store. While it is unavailable, only `cake_store_up` is set, to 0."""
     gauges = context.metrics
     try:
-        async with asyncio.timeout(STORE_PATIENCE_S):
-            load = await context.store.load()
-    except (TimeoutError, ServiceError):
+        load, backlog = await asyncio.gather(
+            _answer(context.store.workers.load), _answer(lambda: context.store.outbox.backlog(now_unix_s=time.time()))
+        )
+    except ServiceError:
         gauges.store_up.set(0)
         return
     gauges.store_up.set(1)
     gauges.workers.set(load.workers)
     gauges.capacity.set(load.capacity_steps_per_s)
     gauges.reserved.set(load.reserved_steps_per_s)
+    gauges.webhooks_pending.set(backlog.pending)
+    gauges.webhooks_oldest.set(backlog.oldest_s)
     for state in SESSION_STATES:
         gauges.sessions.labels(state).set(load.sessions.get(state, 0))

@@ -1,39 +1,43 @@
-"""The OpenAPI description: FastAPI's, with problems under their own content type and the hand-read bodies' schemas."""
+"""The OpenAPI description: FastAPI's, plus problem responses and the schemas of bodies that are read by hand."""
 
 from typing import Any
 
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
-from service.api.problems import MEDIA_TYPE
-from service.requests import SessionOptions, SessionRequest
+from service.api.error_responses import MEDIA_TYPE
+from service.requests import SessionRequest, UploadOptions
 from service.schemas import LogEntry
 
 DESCRIPTION = """
-CAKE watches video and says the moment an action starts. Submit a video with `POST /v1/sessions`, follow its events.
+CAKE watches video and reports the moment an action starts. Submit a session with `POST /v1/sessions` and follow its
+events.
 
-**Live events.** `GET /v1/sessions/{id}/events` pages through them as JSON, streams them with
-`Accept: text/event-stream`, and a WebSocket on the same path gets one event per message. All three take `after=ID`
-(SSE also `Last-Event-ID`), send what was missed and then what is new, in order, nothing twice. The WebSocket
-`/v1/events` follows all sessions that the caller sees: each message is a `LogEntry` whose `cursor` is passed as `after`
-to resume; without `after` it starts with the present. Close codes: 1000 the session has ended, 1008 the key was
-revoked, 1012 the server stops, 1013 the client is too slow or the store is away.
+**Events.** `GET /v1/sessions/{id}/events` returns pages of events as JSON, and streams them with
+`Accept: text/event-stream`. A WebSocket on the same path sends one event per message. All three accept `after=ID` (SSE
+also `Last-Event-ID`), send the events that the client missed and then live events, in order and without duplicates. The
+path `/v1/events` does the same for all sessions that the caller can see. Each message is a `LogEntry`; pass its
+`cursor` as `after` to resume. Without `after`, streams send only new events, and pages begin with the newest. All
+accept the same filters. Close codes: 1000 the session has ended, 1008 the API key was revoked, 1012 the server is
+stopping, 1013 the client fell behind or the store is unavailable.
 
-**Who may.** Once the operator has made an API key, every request but the health checks needs one, as
-`Authorization: Bearer …`, WebSocket handshakes included; each operation names its scope. A key sees its own sessions,
-one of the scope `admin` those of all. Browsers, which can send no header with a WebSocket or an EventSource, fetch a
-ticket from `POST /v1/tickets` and pass it as `?ticket=`: it opens one stream, within 30 s. An EventSource that lost its
-connection needs a new ticket, and `after`. Beyond a key's limits the answer is 429 with `Retry-After`.
+**Authentication.** Once an API key exists, every request except the health checks requires one, sent as
+`Authorization: Bearer KEY`, also with WebSocket handshakes. Each operation names the scope that it requires. A key sees
+its own sessions; a key with the scope `admin` sees all sessions. Browsers cannot send headers with a WebSocket or an
+EventSource: get a ticket with `POST /v1/tickets` and pass it as `?ticket=`. It opens one stream within 30 s. An
+EventSource that lost its connection needs a new ticket and `after`. Requests beyond a key's limits are answered with
+429 and `Retry-After`.
 
-**Admission.** Workers measure what they can do in steps per second. A `realtime` session sets its model's `sample_hz`
-aside, a `fast` one a small fixed share and uses what is free. What does not fit gets 503 with `Retry-After`.
+**Admission.** Workers measure their capacity in steps per second. A `realtime` session reserves its model's
+`sample_hz`; a `fast` session reserves a small fixed share and uses free capacity. Each region counts like a session. A
+session that does not fit is answered with 503 and `Retry-After`.
 
-**Errors** are `application/problem+json` (RFC 9457) with a stable `code` and a `detail` that says what to do.
+**Errors** are `application/problem+json` (RFC 9457). `code` is stable; `detail` says what is wrong and what to do.
 """
 
 
-def describe(app: FastAPI) -> None:
-    """Make `app.openapi()` return the whole description."""
+def complete_openapi(app: FastAPI) -> None:
+    """Make `app.openapi()` return the completed description."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -46,22 +50,27 @@ def describe(app: FastAPI) -> None:
 
 def _completed(schema: dict[str, Any]) -> dict[str, Any]:
     _, definitions = models_json_schema(
-        [(SessionRequest, "validation"), (SessionOptions, "validation"), (LogEntry, "serialization")],
+        [(SessionRequest, "validation"), (UploadOptions, "validation"), (LogEntry, "serialization")],
         ref_template="#/components/schemas/{model}",
     )
     schema["components"]["schemas"] = definitions["$defs"] | schema["components"]["schemas"]
+    for name, described in schema["components"]["schemas"].items():
+        # Of what requests and responses describe differently. Generators name classes by titles: of two with the same
+        # title they drop both, and whatever refers to them.
+        if name.endswith(("-Input", "-Output")):
+            described["title"] = name.replace("-", "")
     for path in schema["paths"].values():
         for operation in path.values():
             for parameter in operation.get("parameters", ()):
-                _leave_out_null(parameter["schema"])
+                _remove_null(parameter["schema"])
             for status, response in operation["responses"].items():
                 if int(status) >= 400:
                     response["content"] = {MEDIA_TYPE: next(iter(response["content"].values()))}
     return schema
 
 
-def _leave_out_null(schema: dict[str, Any]) -> None:
-    """A parameter may be absent, but no query or header can say null."""
+def _remove_null(schema: dict[str, Any]) -> None:
+    """A parameter may be absent, but a query or header cannot be null."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) == 1:
         del schema["anyOf"]

@@ -1,4 +1,4 @@
-"""Pages of other sites must not act through the browser of somebody who may."""
+"""Protection against web pages of other sites that act through a browser, by origin, host name and address."""
 
 import ipaddress
 from collections.abc import Collection
@@ -6,40 +6,82 @@ from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
-from service.errors import OriginForbidden
+from service.errors import HostForbiddenError, OriginForbiddenError
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def check_origin(connection: HTTPConnection, allowed: Collection[str]) -> None:
-    """WebSockets and what changes something: only for pages of this host and allowed ones. Programs send no Origin.
+    """Accept WebSockets and unsafe methods only from pages of this host and of allowed origins.
 
-    Raises OriginForbidden.
+    Programs send no Origin and are accepted. Raises OriginForbiddenError.
     """
     origin = connection.headers.get("origin")
     if origin is None or connection.scope.get("method", "") in _SAFE_METHODS or origin in allowed:
         return
     host = connection.headers.get("host", "").lower()
     if origin.lower() not in (f"http://{host}", f"https://{host}"):
-        raise OriginForbidden(f"Pages of {origin} may not do this; CAKE_ALLOWED_ORIGINS can allow them.")
-
-
-def check_local(connection: HTTPConnection) -> None:
-    """While keys are off only this machine is served, under its own names.
-
-    A site whose name was made to lead here would otherwise be taken for a page of this host. Raises OriginForbidden.
-    """
-    host = connection.headers.get("host", "")
-    if not _is_loopback(host):
-        raise OriginForbidden(
-            f"Without API keys this server answers to localhost, not to {host!r}. Make a key with `cake keys create`,"
-            " or set CAKE_AUTH=off if a proxy in front asks who it is."
+        raise OriginForbiddenError(
+            f"Requests from pages of {origin} are not allowed. Operators allow origins with CAKE_ALLOWED_ORIGINS."
         )
 
 
-def _is_loopback(host: str) -> bool:
+def check_host(connection: HTTPConnection, allowed: Collection[str]) -> None:
+    """Accept requests only under `allowed` host names, localhost, and IP addresses.
+
+    Otherwise a site could point its own DNS name to this server's address, and a browser would let its pages read the
+    responses (DNS rebinding). Raises HostForbiddenError.
+    """
+    host = connection.headers.get("host", "")
+    name = _host_name(host)
+    if (
+        not _is_localhost(name)
+        and _address(name) is None
+        and name not in {allowed_name.lower() for allowed_name in allowed}
+    ):
+        raise HostForbiddenError(
+            f"This server does not answer requests for the host {host[:100]!r}. The operator can add the host to"
+            " CAKE_ALLOWED_HOSTS."
+        )
+
+
+def check_local(connection: HTTPConnection) -> None:
+    """Without API keys, serve only clients on this machine, and only under its loopback names.
+
+    Raises OriginForbiddenError.
+    """
+    host = connection.headers.get("host", "")
+    name = _host_name(host)
+    client = _address("" if connection.client is None else connection.client.host)
+    if client is None or not client.is_loopback:
+        raise OriginForbiddenError(
+            "Without API keys this server only answers clients on its own machine. Create a key with"
+            " `cake keys create`, or set CAKE_AUTH=off if a proxy authenticates the clients."
+        )
+    address = _address(name)
+    if not _is_localhost(name) and (address is None or not address.is_loopback):
+        raise OriginForbiddenError(
+            f"Without API keys this server only answers requests to localhost, not to {host[:100]!r}. Create a key with"
+            " `cake keys create`, or set CAKE_AUTH=off if a proxy authenticates the clients."
+        )
+
+
+def _host_name(host: str) -> str:
+    """The name or address in a Host header, in lower case; empty if the header is malformed."""
     try:
-        name = urlsplit(f"//{host}").hostname or ""
-        return name == "localhost" or name.endswith(".localhost") or ipaddress.ip_address(name).is_loopback
+        return urlsplit(f"//{host}").hostname or ""
     except ValueError:
-        return False
+        return ""
+
+
+def _is_localhost(name: str) -> bool:
+    return name == "localhost" or name.endswith(".localhost")
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

@@ -1,43 +1,53 @@
-"""Run the application with uvicorn: an exit within seconds whoever is connected."""
+"""Runs the application with uvicorn, and stops within seconds even while clients are connected."""
 
+import asyncio
 import signal
+import socket
 from datetime import UTC, datetime
 from types import FrameType
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
 from service.access.keys import Limits, new_key
 from service.access.scopes import Scope
 from service.api.app import create_app
+from service.api.capabilities import loaded_models
+from service.api.context import Context
 from service.api.http_protocol import GuardedProtocol
+from service.errors import ServiceError
+from service.listening import is_loopback, raise_open_file_limit
+from service.observability.tracing import configure_tracing
 from service.settings import Settings
-from service.tracing import configure_tracing
 
 GRACE_S = 2
+START_POLL_S, READY_POLL_S = 0.02, 0.2
 OWN_KEY_ID = "0" * 16
-"""Owns what servers submit themselves, in every run."""
+"""Owner of the sessions that servers submit themselves, in every run."""
+_log = structlog.get_logger(__name__)
 _UNLIMITED = Limits(max_sessions=2**63, requests_per_s=1e9, max_stored_bytes=2**63)
 
 
 class Server(uvicorn.Server):
     """`await Server(settings).serve(sockets=[listener])` until SIGTERM, SIGINT or `should_exit`.
 
-    `own_key` lets this process use its own API; it is never stored and ends with the process.
+    `own_key` lets this process use its own API. It is never stored and is valid for the life of the process.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Raises TracingUnavailable."""
+        """Raises TracingUnavailableError."""
+        _log.debug("raised the limit of open files", limit=raise_open_file_limit())
         if settings.traces:
             configure_tracing("cake-server")
         self.own_key, known = new_key(
             "this server",
-            [Scope.SESSIONS_READ, Scope.SESSIONS_WRITE],
+            [Scope.SESSIONS_READ, Scope.SESSIONS_WRITE, Scope.EVENTS_READ],
             _UNLIMITED,
             created_at=datetime.now(UTC),
             key_id=OWN_KEY_ID,
         )
-        self._app: FastAPI = create_app(settings, known)
+        self._app: FastAPI = create_app(settings, known, lambda: len(self.server_state.connections))
         super().__init__(
             uvicorn.Config(
                 self._app,
@@ -45,18 +55,48 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
                 ws_max_size=64 * 1024,
                 ws_per_message_deflate=False,
+                # Uvicorn only passes it on to the event loop, which accepts fractions.
+                timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]
                 timeout_graceful_shutdown=GRACE_S,
             )
         )
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve on `sockets` until stopped. If other machines can connect, CAKE_AUTH=auto means `required`."""
+        if self._app.state.auth == "auto" and not all(map(is_loopback, sockets or [])):
+            # Otherwise the loss of all keys, with the data of a Redis for example, would open the server to everyone.
+            self._app.state.auth = "required"
+        await super().serve(sockets)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the server stopped because a background task failed."""
+        return bool(self._app.state.failed)
+
+    async def until_started(self) -> None:
+        """Return once the server accepts connections."""
+        while not self.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(START_POLL_S)
+
+    async def until_ready(self) -> None:
+        """Return once a worker has loaded its models. Await `until_started` first."""
+        context: Context = self._app.state.context
+        while True:
+            try:
+                await loaded_models(context.store.workers)
+                return
+            except ServiceError:
+                await asyncio.sleep(READY_POLL_S)
+
     async def main_loop(self) -> None:
         await super().main_loop()
-        # The streams of those who follow events would never end.
+        # Event streams would otherwise never end.
         self._app.state.context.feed.close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Uvicorn's own would raise the signal again after an orderly end.
+        # Uvicorn's own handler would raise the signal again after an orderly exit.
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True

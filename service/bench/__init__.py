@@ -1,1 +1,1 @@
-"""What this machine can do, measured in one run: the numbers of `cake bench`."""
+"""The measurements of `cake bench`."""

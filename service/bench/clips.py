@@ -1,4 +1,4 @@
-"""Videos to measure with, made on the spot."""
+"""Generates the videos to measure with."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.video import open_video
-from service.video_writer import VideoWriter
+from model.video.file_reader import open_video
+from model.video.writer import VideoWriter
 
 RATE_HZ = 30.0
 PAN_PX = 64
@@ -15,7 +15,7 @@ GREY = 96
 
 
 def write_moving(path: Path, width: int, height: int, duration_s: float) -> None:
-    """Texture at all scales under a panning, unsteady camera, with blocks that cross it."""
+    """Write texture at all scales under a panning, unsteady camera, with blocks that cross the frame."""
     rng = np.random.default_rng(0)
     texture = _texture(rng, width + 2 * PAN_PX, height + 2 * PAN_PX)
     block, colours = height // 4, rng.integers(0, 256, (3, 3), np.uint8)
@@ -32,7 +32,7 @@ def write_moving(path: Path, width: int, height: int, duration_s: float) -> None
 
 
 def write_scaled(path: Path, source: Path, width: int, height: int, duration_s: float) -> None:
-    """The first seconds of `source`, scaled to the height and set in the middle of the picture. Raises VideoError."""
+    """Write the first seconds of `source`, scaled to the height and centred in the frame. Raises VideoError."""
     with open_video(source) as video, VideoWriter(path, width, height, video.info.rate_hz or RATE_HZ) as writer:
         # Wider ones are squeezed.
         shown = min(width, round(video.info.width * height / video.info.height))

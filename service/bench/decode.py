@@ -1,4 +1,4 @@
-"""How fast one thread decodes, and how much memory a decoder child takes."""
+"""Measures how fast one thread decodes, and how much memory a decoder process takes."""
 
 import time
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from model.config import BACKGROUND, cake_xs
-from model.video import open_video
+from model.video.file_reader import open_video
 from service.bench.clips import RATE_HZ, write_moving
-from service.decode_messages import DecodeRequest
-from service.decoder_process import DecodedFrame, start_decoder
+from service.decoder.process import DecodedFrame, start_decoder
+from service.decoder.protocol import DecodeRequest
 
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
 # Frames are taken as the models that ship take them.
@@ -17,7 +17,7 @@ SAMPLING = cake_xs((BACKGROUND,))
 
 
 def make_clips(folder: Path, duration_s: float) -> dict[str, Path]:
-    """One H.264 video of 30 frames a second for each of SIZES."""
+    """Write one H.264 video of 30 frames per second for each of SIZES."""
     clips = {name: folder / f"{name}.mp4" for name in SIZES}
     for name, path in clips.items():
         write_moving(path, *SIZES[name], duration_s)
@@ -25,9 +25,9 @@ def make_clips(folder: Path, duration_s: float) -> dict[str, Path]:
 
 
 def decode_fps(path: Path, rounds: int) -> float:
-    """Pictures of the video per second of processor time, of which those that a model takes are scaled; the median.
+    """The median of frames decoded per second of processor time. Sampled frames are also scaled.
 
-    Where none leans on one that is not taken, it is not decoded either.
+    A frame that is not taken and that no taken frame depends on is not decoded.
     """
     return round(float(np.median([_decode_once(path) for _ in range(rounds)])), 1)
 
@@ -35,19 +35,20 @@ def decode_fps(path: Path, rounds: int) -> float:
 def _decode_once(path: Path) -> float:
     began_s = time.process_time()
     with open_video(path) as video:
-        for _ in video.frames(SAMPLING.sample_hz, SAMPLING.image_size):
+        for _ in video.frames(SAMPLING.sample_hz, SAMPLING.frame_input):
             pass
-        pictures = (video.info.duration_s or 0.0) * RATE_HZ
-    return pictures / (time.process_time() - began_s)
+        frames = (video.info.duration_s or 0.0) * RATE_HZ
+    return frames / (time.process_time() - began_s)
 
 
 async def decoder_rss_mb(path: Path) -> float:
-    """Most resident memory, in 10^6 bytes, of a decoder child as sessions run it, snapshots included."""
+    """Peak resident memory, in 10^6 bytes, of a decoder process as in a session, including snapshots."""
     request = DecodeRequest(
         address=str(path),
         options={},
         sample_hz=SAMPLING.sample_hz,
         size=SAMPLING.image_size,
+        framing=SAMPLING.framing,
         pace="fast",
         after_s=None,
         snapshot_hz=5.0,

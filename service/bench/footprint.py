@@ -1,4 +1,4 @@
-"""What a process and all its descendants take of the machine, by psutil."""
+"""Measures processor time and memory of a process and all its descendants, with psutil."""
 
 import asyncio
 import time
@@ -10,21 +10,21 @@ import psutil
 @dataclass(frozen=True)
 class Footprint:
     cpu_s: float
-    """Processor time of those that live, and of those that ended and were reaped."""
+    """Processor time of running descendants, and of those that ended and were reaped."""
     memory_mb: float
-    """Proportional set size in 10^6 bytes: memory that processes share counts once."""
+    """Proportional set size in 10^6 bytes: shared memory counts once."""
 
 
 @dataclass(frozen=True)
 class Usage:
     core_share: float
-    """Processor time over time: 1 is one whole core."""
+    """Processor time divided by elapsed time: 1 is one core."""
     memory_mb: float
-    """At the end."""
+    """Memory at the end, in 10^6 bytes."""
 
 
 async def measure_usage(root_pid: int, window_s: float) -> Usage:
-    """Of the process and its descendants, during the next `window_s`."""
+    """Measure the process and its descendants for `window_s`."""
     before, began_s = await asyncio.to_thread(footprint, root_pid), time.monotonic()
     await asyncio.sleep(window_s)
     after, took_s = await asyncio.to_thread(footprint, root_pid), time.monotonic() - began_s
@@ -32,7 +32,7 @@ async def measure_usage(root_pid: int, window_s: float) -> Usage:
 
 
 def footprint(root_pid: int) -> Footprint:
-    """Of the process `root_pid` and its descendants; what ends meanwhile does not count."""
+    """Sum over the process `root_pid` and its descendants; processes that end meanwhile do not count."""
     root = psutil.Process(root_pid)
     cpu_s, memory_bytes = 0.0, 0
     for process in (root, *root.children(recursive=True)):

@@ -1,7 +1,8 @@
-"""What a client of the real server sees: how late events come, and how fast it answers when it is full."""
+"""Measures what a client of the real server sees: the latency of events, and response times at full load."""
 
 import asyncio
 import json
+import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,15 +11,15 @@ import httpx
 import numpy as np
 from websockets.asyncio.client import connect
 
-from model.cake import Cake
-from model.checkpoint import load_checkpoint, save_checkpoint
-from model.config import BACKGROUND, StartRule
+from model.checkpoints.folders import find_checkpoint
+from model.checkpoints.stored import WEIGHTS_FILE, write_config
+from model.config import BACKGROUND, ModelConfig, StartRule
 from model.detector import Detector
-from model.video import open_video
-from service.bench.ages import collect_ages, percentiles_ms
+from model.video.file_reader import open_video
 from service.bench.clips import write_moving, write_scaled
+from service.bench.latencies import collect_latencies, percentiles_ms
 from service.bench.server import RunningServer, ServerFailedError, running_server
-from service.detect import analyse
+from service.offline.detect import analyse
 from service.schemas import EVENT, Session, SessionPage
 
 MODEL = "bench"
@@ -31,10 +32,10 @@ class LiveEffort:
     live_s: float
     """Length of the live session's video."""
     livez_s: float
-    """How long the full server is asked."""
+    """How long the fully loaded server is measured."""
     fast_video_s: float
     fast_sessions: int
-    """At most so many, or as many as the server admits."""
+    """Largest number of sessions; fewer if the server admits fewer."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,13 @@ class Livez:
     requests: int
     sessions: int
     steps_per_s: float
-    """What the worker did meanwhile."""
+    """Detector steps of the worker in that time."""
 
 
 @dataclass(frozen=True)
 class ServiceSpeed:
     ready_after_s: float
-    """From the start of the server until it takes sessions."""
+    """From the start of the server until it accepts sessions."""
     event_latency_ms: EventLatency
     livez_ms: Livez
 
@@ -73,20 +74,19 @@ async def measure_live(folder: Path, model: str, sample: Path | None, effort: Li
     """Start a server in `folder` with this model and measure it.
 
     `sample` is the video of the live session, scaled; without it a made one. The model's start rules are made so loose
-    that it announces something all the time: there must be events to measure. Raises CheckpointNotFound,
-    CheckpointInvalid, VideoError, ServerFailedError.
+    that it announces something all the time: there must be events to measure. Raises CheckpointNotFoundError,
+    CheckpointError, VideoError, ServerFailedError.
     """
-    network, _ = load_checkpoint(model)
     live, fast = folder / "live.mp4", folder / "fast.mp4"
     if sample is None:
         write_moving(live, 1280, 720, effort.live_s)
     else:
         write_scaled(live, sample, 1280, 720, effort.live_s)
     write_moving(fast, 640, 360, effort.fast_video_s)
-    save_talkative(network, live, folder / MODEL)
+    save_low_threshold_model(model, live, folder / MODEL)
     data_dir = folder / "data"
     data_dir.mkdir()
-    environ = {"CAKE_MODELS": json.dumps([str(folder / MODEL)]), "CAKE_DEFAULT_MODEL": MODEL, "CAKE_WORKERS": "1"}
+    environ = {"CAKE_MODELS": str(folder / MODEL), "CAKE_DEFAULT_MODEL": MODEL, "CAKE_WORKERS": "1"}
     try:
         async with running_server(data_dir, environ) as server, asyncio.timeout(effort.live_s + PATIENCE_S):
             return ServiceSpeed(
@@ -96,23 +96,28 @@ async def measure_live(folder: Path, model: str, sample: Path | None, effort: Li
         raise ServerFailedError("The sessions did not run to their end in time.") from error
 
 
-def save_talkative(network: Cake, video: Path, folder: Path, *, actions: int | None = None) -> None:
-    """A checkpoint of `network` with start rules under which it often announces something in this video.
+def save_low_threshold_model(model: str, video: Path, folder: Path, *, actions: int | None = None) -> ModelConfig:
+    """Save a copy of the checkpoint `model` with thresholds so low that it often publishes actions in this video.
 
-    Of so many `actions`, by default all.
+    Of so many `actions`, by default all. Raises CheckpointNotFoundError and CheckpointError.
     """
+    detector = Detector.load(model)
     with open_video(video) as opened:
-        scores_TK = np.stack([analysed.scores_K for analysed in analyse(opened, Detector(network))])
+        scores_TK = np.stack([analysed.scores_K for analysed in analyse(opened, detector)])
     rules = {
         label: StartRule(
             enter=float(np.quantile(scores_TK[:, i], 0.6)),
             leave=float(np.quantile(scores_TK[:, i], 0.5)),
             refractory_s=0.0,
         )
-        for i, label in enumerate(network.config.labels)
+        for i, label in enumerate(detector.config.labels)
         if label != BACKGROUND and (actions is None or i <= actions)
     }
-    save_checkpoint(folder, network, replace(network.config, name=MODEL, start_rules=rules))
+    folder.mkdir(parents=True)
+    shutil.copy(find_checkpoint(model) / WEIGHTS_FILE, folder)
+    config = replace(detector.config, name=MODEL, start_rules=rules)
+    write_config(folder, config)
+    return config
 
 
 async def _event_latency(server: RunningServer, video: Path) -> EventLatency:
@@ -120,13 +125,13 @@ async def _event_latency(server: RunningServer, video: Path) -> EventLatency:
     assert session is not None
     latencies_s: list[float] = []
     async with connect(server.websocket_url(session.links.events)) as socket:
-        await collect_ages(socket, EVENT.validate_json, latencies_s)
+        await collect_latencies(socket, EVENT.validate_json, latencies_s)
     p50, p95 = percentiles_ms(latencies_s, (50, 95))
     return EventLatency(p50, p95, len(latencies_s))
 
 
 async def _livez(client: httpx.AsyncClient, video: Path, effort: LiveEffort) -> Livez:
-    """Ask again and again once every session that the server admitted has begun."""
+    """Measure response times once every admitted session has started."""
     admitted: set[str] = set()
     while len(admitted) < effort.fast_sessions and (session := await submit(client, video, "fast")) is not None:
         admitted.add(session.id)
@@ -148,7 +153,7 @@ async def _livez(client: httpx.AsyncClient, video: Path, effort: LiveEffort) -> 
 
 
 async def submit(client: httpx.AsyncClient, video: Path, pace: str) -> Session | None:
-    """The new session; None when the server has no room for it."""
+    """The new session, or None if the server has no capacity for it."""
     options = json.dumps({"pace": pace}).encode()
     content = await asyncio.to_thread(video.read_bytes)
     parts = {"file": (video.name, content, "video/mp4"), "session": (None, options, "application/json")}
@@ -159,6 +164,6 @@ async def submit(client: httpx.AsyncClient, video: Path, pace: str) -> Session |
 
 
 async def _frames(client: httpx.AsyncClient) -> dict[str, int]:
-    """Frames analysed so far in each session, by its id."""
+    """Frames analysed so far, by session id."""
     page = SessionPage.model_validate_json((await client.get("/v1/sessions?limit=200")).content)
     return {session.id: session.frames for session in page.sessions}

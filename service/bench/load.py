@@ -1,4 +1,4 @@
-"""How many live sessions one core holds, decode to event, and what each costs."""
+"""Measures how many live sessions one core sustains, from decoding to events, and what each costs."""
 
 import asyncio
 import time
@@ -8,12 +8,11 @@ from pathlib import Path
 
 from websockets.asyncio.client import connect
 
-from model.checkpoint import load_checkpoint
-from service.bench.ages import collect_ages, percentiles_ms
 from service.bench.clips import write_moving
 from service.bench.decode import SIZES
 from service.bench.footprint import measure_usage
-from service.bench.live import MODEL, save_talkative, submit
+from service.bench.latencies import collect_latencies, percentiles_ms
+from service.bench.live import MODEL, save_low_threshold_model, submit
 from service.bench.one_core import served_on_one_core
 from service.bench.server import RunningServer, ServerFailedError
 from service.schemas import Event, LogEntry, SessionPage
@@ -28,54 +27,52 @@ _START_S = 180.0
 @dataclass(frozen=True)
 class LoadEffort:
     video_s: float
-    """Length of each session's video, which must last until all have begun and been measured."""
+    """Length of each session's video. It must last until all sessions have started and been measured."""
     settle_s: float
-    """From the first frame of the last session: until then, decoders that start take time of those that run."""
+    """Time after the first frame of the last session, in which starting decoders still slow running ones."""
     window_s: float
     most_sessions: int
 
 
 @dataclass(frozen=True)
 class Load:
-    """A number of sessions of pace `realtime` side by side, the whole service on one core."""
+    """A number of concurrent real-time sessions, with the whole service on one core."""
 
     sessions: int
     p50_ms: float
-    """Milliseconds from a frame's arrival at its decoder to its event at a WebSocket client."""
+    """End-to-end latency in milliseconds, from a frame's arrival at its decoder to a WebSocket client."""
     p95_ms: float
     oldest_ms: float
     events: int
     frames_share: float
-    """Frames analysed, of those that were due; a few percent off, as sessions tell it once a second."""
+    """Analysed share of the frames that were due; a few percent inexact, since sessions report once per second."""
     core_share: float
-    """Of the core's time, used by all processes of the service together."""
+    """Share of the core used by all processes of the service."""
     memory_mb: float
-    """Of all its processes; what they share counts once."""
+    """Memory of all its processes in 10^6 bytes; shared memory counts once."""
     holds: bool
-    """Whether 95 % of the events came within 300 ms and all within a second. What a core cannot hold falls behind more
+    """Whether 95 % of the events arrived within 300 ms and all within a second. An overloaded core falls behind more
     and more: decoders leave nothing out.
     """
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """The greatest number of sessions that held, and all loads that were tried, in order."""
+    """The largest number of sustained sessions, and all measured loads, in order."""
 
     sessions: int
     loads: tuple[Load, ...]
 
 
-async def measure_capacity(folder: Path, model: str, size: str, effort: LoadEffort) -> Capacity:
-    """Find what one core holds of videos of this size (of `SIZES`), 30 frames a second; `model` as in `measure_live`.
+async def find_max_sessions(folder: Path, model: str, size: str, effort: LoadEffort) -> Capacity:
+    """Find how many videos of this size (of `SIZES`) one core sustains, at 30 frames per second.
 
-    The client runs on another core, if there is one. Raises as `measure_live` does.
+    `model` is as in `measure_live`, and so are the errors. The client runs on another core, if there is one.
     """
-    network, _ = load_checkpoint(model)
     stage = folder / f"load-{size}"
     video, checkpoint = folder / f"load-{size}.mp4", stage / MODEL
     write_moving(video, *SIZES[size], effort.video_s)
-    save_talkative(network, video, checkpoint, actions=1)
-    sample_hz = network.config.sample_hz
+    sample_hz = save_low_threshold_model(model, video, checkpoint, actions=1).sample_hz
     environ = {
         "CAKE_WORKER_MAX_SESSIONS": str(MOST_SESSIONS),
         "CAKE_WORKER_CAPACITY_STEPS_PER_S": str(MOST_SESSIONS * sample_hz),
@@ -89,7 +86,7 @@ async def measure_capacity(folder: Path, model: str, size: str, effort: LoadEffo
 
 
 async def search(measure: Callable[[int], Awaitable[Load]], *, first: int, most: int) -> Capacity:
-    """Double the sessions until a load does not hold, then halve the gap until it is a sixteenth; at most `most`."""
+    """Double the sessions until a load is not sustained, then bisect to a sixteenth; at most `most`."""
     tried: dict[int, Load] = {}
     held, broke, sessions = 0, most + 1, min(first, most)
     while sessions > held and broke - held > max(1, held // 16):
@@ -103,15 +100,15 @@ async def search(measure: Callable[[int], Awaitable[Load]], *, first: int, most:
 
 
 async def measure_load(server: RunningServer, video: Path, sessions: int, sample_hz: float, effort: LoadEffort) -> Load:
-    """Raises ServerFailedError when the sessions do not all begin in time, or end too early."""
+    """Raises ServerFailedError if a session does not start in time or ends too early."""
     for _ in range(sessions):
         if await submit(server.client, video, "realtime") is None:
             raise ServerFailedError(f"The server did not take {sessions} sessions.")
     await _until_all_run(server, sessions)
     await asyncio.sleep(effort.settle_s)
-    ages_s: list[float] = []
+    latencies_s: list[float] = []
     async with connect(server.websocket_url("/v1/events")) as socket:
-        collecting = asyncio.create_task(collect_ages(socket, _logged_event, ages_s))
+        collecting = asyncio.create_task(collect_latencies(socket, _logged_event, latencies_s))
         frames_before, began_s = await _frames(server), time.monotonic()
         usage = await measure_usage(server.pid, effort.window_s)
         frames, took_s = await _frames(server), time.monotonic() - began_s
@@ -119,14 +116,14 @@ async def measure_load(server: RunningServer, video: Path, sessions: int, sample
         await asyncio.gather(collecting, return_exceptions=True)
     if len(frames) < sessions:
         raise ServerFailedError(f"Only {len(frames)} of {sessions} sessions still ran when they were measured.")
-    p50_ms, p95_ms, oldest_ms = percentiles_ms(ages_s, (50, 95, 100))
+    p50_ms, p95_ms, oldest_ms = percentiles_ms(latencies_s, (50, 95, 100))
     analysed = sum(frames.values()) - sum(frames_before.values())
     return Load(
         sessions,
         p50_ms,
         p95_ms,
         oldest_ms,
-        events=len(ages_s),
+        events=len(latencies_s),
         frames_share=round(analysed / (sessions * sample_hz * took_s), 4),
         core_share=usage.core_share,
         memory_mb=usage.memory_mb,
@@ -148,7 +145,7 @@ async def _until_all_run(server: RunningServer, sessions: int) -> None:
 
 
 async def _frames(server: RunningServer) -> dict[str, int]:
-    """Frames analysed so far in each session that runs."""
+    """Frames analysed so far, by running session."""
     answer = await server.client.get("/v1/sessions?limit=200&state=running")
     page = SessionPage.model_validate_json(answer.raise_for_status().content)
     return {session.id: session.frames for session in page.sessions}

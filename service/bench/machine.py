@@ -1,22 +1,19 @@
-"""What the numbers were measured on."""
+"""Describes the measured machine."""
 
 import os
 import platform
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-
-import torch
 
 
 @dataclass(frozen=True)
 class Machine:
     cpu: str
     cores: int
-    threads: int
-    """Threads that the measured computation used."""
     load_1min: float
-    """Other work at the start, in cores: figures from a machine that was not idle are not worth quoting."""
-    torch: str
+    """Other load at the start, in cores. Figures of a busy machine are not comparable."""
+    openvino: str
     python: str
 
 
@@ -24,9 +21,8 @@ def machine() -> Machine:
     return Machine(
         cpu=_cpu_model(),
         cores=len(os.sched_getaffinity(0)),
-        threads=torch.get_num_threads(),
         load_1min=round(os.getloadavg()[0], 2),
-        torch=torch.__version__,
+        openvino=version("openvino"),
         python=platform.python_version(),
     )
 

@@ -1,4 +1,4 @@
-"""How fast one core runs each model: step by step, as served, and clip by clip, as the paper counts."""
+"""Measures how fast one core runs each model: in steps, as served, and in clips, as in the paper."""
 
 import time
 from collections.abc import Callable
@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from model.cake import Cake
-from model.checkpoint import available_models, load_checkpoint
+from model.checkpoints.checkpoint import load_checkpoint
+from model.checkpoints.folders import available_models
 from model.config import BACKGROUND, cake_s
+from model.cpus import use_one_thread
 from model.detector import Detector
-from model.preprocess import normalise
+from model.network.cake import Cake
+from model.video.preprocess import normalise
 
 BATCHES = (1, 8)
 CLIP_FRAMES = 13
@@ -30,19 +32,20 @@ class Effort:
 class ModelSpeed:
     image_size: int
     precision: str
-    """Of the steps; clips are computed in float32."""
+    """Precision of the steps; clips are computed in float32."""
     steps_per_core_second: dict[str, float]
-    """One more frame of each of N streams, by N; a step is one frame of one stream."""
+    """Steps per second, by batch size N; a step is one frame of one stream."""
     clip_decisions_per_core_second: float
-    """A clip of 13 frames computed anew, and the head's step: what the paper does for each decision."""
+    """Decisions by the paper's method: a clip of 13 frames computed from the beginning, and the head's step."""
     ratio: float
-    """Steps at the best batch size over clip decisions."""
+    """Steps at the best batch size per clip decision."""
     paper_fps: float
-    """Clip decisions times 13: the paper counts each frame of a clip, though clips overlap."""
+    """Clip decisions times 13: the paper counts each frame of a clip, although clips overlap."""
 
 
 def measure_models(effort: Effort) -> dict[str, ModelSpeed]:
-    """`cake-s` with random weights, and every shipped checkpoint. Torch must run on one thread."""
+    """Measure `cake-s` with random weights, and every shipped checkpoint."""
+    use_one_thread()
     torch.manual_seed(0)
     labels = (BACKGROUND, *(f"action {i}" for i in range(CLASSES)))
     models = {"cake-s": Cake(cake_s(labels)).eval()}
@@ -73,7 +76,7 @@ def measure_model(model: Cake, effort: Effort) -> ModelSpeed:
 
 
 def _core_seconds(function: Callable[[], object], at_least_s: float) -> float:
-    """Processor time of one call in seconds, all threads together: other programs on the machine hardly change it."""
+    """Processor time of one call in seconds, over all threads; other programs hardly change it."""
     function()
     calls, began_s, took_s = 0, time.process_time(), 0.0
     while took_s < at_least_s or calls == 0:

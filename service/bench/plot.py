@@ -1,4 +1,4 @@
-"""Draws what `cake bench` found as sessions, clients and commits grow. Needs matplotlib."""
+"""Plots the results of `cake bench` over sessions, clients and commits. Needs matplotlib."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _COLOURS = (BLUE, ORANGE, RED)
 
 
 def write_plot(report: dict[str, Any], out: Path) -> None:
-    """Two panels, time and memory, for each size of session and for the crowd; one for the store. Creates folders."""
+    """Two panels, time and memory, for each size of session and for the fan-out; one for the store. Creates folders."""
     rows = [(f"sessions of {size}30 on one core", found["loads"]) for size, found in report.get("load", {}).items()]
-    count = len(rows) + ("crowd" in report) + ("store" in report)
+    count = len(rows) + ("fan_out" in report) + ("store" in report)
     figure = Figure(figsize=(WIDTH_IN, _ROW_IN * max(1, count)), layout="constrained")
     axes_RC = figure.subplots(max(1, count), 2, squeeze=False)
     for axes_C, (title, loads) in zip(axes_RC[: len(rows)], rows, strict=True):
         _load(axes_C[0], title, loads)
         _memory(axes_C[1], title, [(load["sessions"], load["memory_mb"]) for load in loads])
     row = len(rows)
-    if "crowd" in report:
-        crowd = report["crowd"]
-        _times(axes_RC[row][0], "clients of one session", crowd, "clients", {"p50_ms": "median", "p95_ms": "95 %"})
-        _memory(axes_RC[row][1], "clients of one session", [(one["clients"], one["memory_mb"]) for one in crowd])
+    if "fan_out" in report:
+        fan_out = report["fan_out"]
+        _times(axes_RC[row][0], "clients of one session", fan_out, "clients", {"p50_ms": "median", "p95_ms": "95 %"})
+        _memory(axes_RC[row][1], "clients of one session", [(one["clients"], one["memory_mb"]) for one in fan_out])
         row += 1
     if "store" in report:
-        names = {"commit_p50_ms": "commit, median", "commit_p95_ms": "95 %", "heard_p95_ms": "heard elsewhere, 95 %"}
+        names = {"commit_p50_ms": "commit, median", "commit_p95_ms": "95 %", "notified_p95_ms": "notified, 95 %"}
         _times(axes_RC[row][0], "sessions that commit at once", report["store"], "committers", names)
         _line(axes_RC[row][1], report["store"], "committers", "commits_per_s", BLUE, "commits a second")
         axes_RC[row][1].set(xlabel="sessions that commit at once", ylabel="commits a second")

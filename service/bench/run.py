@@ -1,4 +1,4 @@
-"""All measurements of one run, and how they are shown."""
+"""Runs the measurements of `cake bench` and formats them."""
 
 import asyncio
 import tempfile
@@ -7,27 +7,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.table import Table
 
-from service.bench.crowd import measure_crowds
 from service.bench.decode import decode_fps, decoder_rss_mb, make_clips
+from service.bench.fan_out import measure_fan_out
 from service.bench.live import LiveEffort, measure_live
-from service.bench.load import MOST_SESSIONS, LoadEffort, measure_capacity
+from service.bench.load import MOST_SESSIONS, LoadEffort, find_max_sessions
 from service.bench.machine import machine
-from service.bench.models import Effort, measure_models
 from service.bench.store import measure_store
-from service.worker import MAX_FAST_SESSIONS
+from service.worker.worker import MAX_FAST_STREAMS
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "mocap.mp4"
-CROWDS = (1, 10, 100, 300, 1000)
+FAN_OUTS = (1, 10, 100, 300, 1000)
 COMMITTERS = (1, 16, 48)
 LOAD_SIZES = ("720p", "360p")
 Report = dict[str, Any]
 """What `cake bench --json` prints."""
 
 
-def run(
+def run_bench(
     parts: Collection[str],
     *,
     quick: bool,
@@ -36,15 +34,16 @@ def run(
     store_url: str | None,
     on_stage: Callable[[str], None],
 ) -> Report:
-    """Measure these parts (models, decode, service, load, crowd, store) on one thread. `quick`: show that it works.
+    """Measure these parts (models, decode, service, load, fan-out, store) on one thread. `quick`: show that it works.
 
     `model` is the one that the service runs, `store_url` the store that is measured, by default a new file, `sample`
     the live session's video in the part `service`, by default that of the repository. Raises as `measure_live` and
     `measure_store` do.
     """
-    torch.set_num_threads(1)
     report: Report = {"machine": asdict(machine())}
     if "models" in parts:
+        from service.bench.models import Effort, measure_models  # which needs PyTorch, unlike the other parts
+
         on_stage("models")
         speeds = measure_models(Effort(1, 0.0) if quick else Effort(7, 0.7))
         report["models"] = {name: asdict(speed) for name, speed in speeds.items()}
@@ -59,18 +58,18 @@ def run(
             on_stage("the service")
             if sample is None and SAMPLE.is_file():
                 sample = SAMPLE
-            effort = LiveEffort(2.0, 0.5, 4.0, 2) if quick else LiveEffort(40.0, 10.0, 120.0, MAX_FAST_SESSIONS)
+            effort = LiveEffort(2.0, 0.5, 4.0, 2) if quick else LiveEffort(40.0, 10.0, 120.0, MAX_FAST_STREAMS)
             report |= asdict(asyncio.run(measure_live(folder, model, sample, effort)))
         if "load" in parts:
             load_effort = LoadEffort(12.0, 0.0, 4.0, 1) if quick else LoadEffort(150.0, 15.0, 15.0, MOST_SESSIONS)
             report["load"] = {}
             for size in LOAD_SIZES:
                 on_stage(f"sessions of {size} on one core")
-                report["load"][size] = asdict(asyncio.run(measure_capacity(folder, model, size, load_effort)))
-        if "crowd" in parts:
+                report["load"][size] = asdict(asyncio.run(find_max_sessions(folder, model, size, load_effort)))
+        if "fan-out" in parts:
             on_stage("many clients of one session")
-            clients, window_s = ((1, 3), 3.0) if quick else (CROWDS, 10.0)
-            report["crowd"] = [asdict(c) for c in asyncio.run(measure_crowds(folder, model, clients, window_s))]
+            clients, window_s = ((1, 3), 3.0) if quick else (FAN_OUTS, 10.0)
+            report["fan_out"] = [asdict(c) for c in asyncio.run(measure_fan_out(folder, model, clients, window_s))]
         if "store" in parts:
             on_stage("the store")
             committers, duration_s = ((1, 2), 0.5) if quick else (COMMITTERS, 8.0)
@@ -81,7 +80,7 @@ def run(
 
 
 def tables(report: Report) -> list[Table | str]:
-    """The report for people."""
+    """The report as tables for people."""
     shown: list[Table | str] = []
     if "models" in report:
         columns = ("model", "pixels", "precision", "batch 1", "batch 8", "clips", "ratio", "as the paper counts")
@@ -100,47 +99,48 @@ def tables(report: Report) -> list[Table | str]:
         shown.append(table)
     if "livez_ms" in report:
         latency, livez = report["event_latency_ms"], report["livez_ms"]
-        table = _table("The service", "", "median", "high percentile", "of")
+        table = _table("The service", "", "median", "high percentile", "measured")
         live = f"{latency['events']} events of a live 720p30 session"
         table.add_row("frame to event", f"{latency['p50']} ms", f"95 %: {latency['p95']} ms", live)
-        full = f"{livez['requests']} requests beside {livez['sessions']} fast sessions, {livez['steps_per_s']} steps/s"
+        full = f"{livez['requests']} requests next to {livez['sessions']} fast sessions, {livez['steps_per_s']} steps/s"
         table.add_row("GET /livez", f"{livez['p50']} ms", f"99 %: {livez['p99']} ms", full)
         table.add_row("start to ready", f"{report['ready_after_s']} s", "", "")
         shown.append(table)
     for size, found in report.get("load", {}).items():
-        columns = ("sessions", "events, median", "95 %", "oldest", "frames", "of the core", "memory", "")
-        table = _table(f"Live sessions of {size}30 on one core: {found['sessions']} hold", *columns)
+        columns = ("sessions", "latency, median", "95 %", "maximum", "frames", "core used", "memory", "")
+        table = _table(f"Live sessions of {size}30 on one core: {found['sessions']} sustained", *columns)
         for load in found["loads"]:
             table.add_row(
                 str(load["sessions"]),
                 *(f"{load[name]:.0f} ms" for name in ("p50_ms", "p95_ms", "oldest_ms")),
                 *(f"{100 * load[name]:.1f} %" for name in ("frames_share", "core_share")),
                 f"{load['memory_mb']:.0f} MB",
-                "holds" if load["holds"] else "too much",
+                "sustained" if load["holds"] else "too much",
             )
         shown.append(table)
-    if "crowd" in report:
-        table = _table("Clients of one live session", "clients", "events, median", "95 %", "of a core", "memory")
-        for crowd in report["crowd"]:
-            latencies = (f"{crowd['p50_ms']:.0f} ms", f"{crowd['p95_ms']:.0f} ms")
-            share, memory = f"{100 * crowd['core_share']:.1f} %", f"{crowd['memory_mb']:.0f} MB"
-            table.add_row(str(crowd["clients"]), *latencies, share, memory)
+    if "fan_out" in report:
+        table = _table("Clients of one live session", "clients", "latency, median", "95 %", "core used", "memory")
+        for fan_out in report["fan_out"]:
+            latencies = (f"{fan_out['p50_ms']:.0f} ms", f"{fan_out['p95_ms']:.0f} ms")
+            share, memory = f"{100 * fan_out['core_share']:.1f} %", f"{fan_out['memory_mb']:.0f} MB"
+            table.add_row(str(fan_out["clients"]), *latencies, share, memory)
         shown.append(table)
     if "store" in report:
-        columns = ("store", "sessions at once", "commits/s", "median", "95 %", "99 %", "heard, median", "95 %")
-        table = _table("Commits of half a second's scores and an event", *columns, "commits/s with a state")
+        columns = ("store", "sessions", "commits/s", "commit, median", "95 %", "99 %", "notified, median", "95 %")
+        table = _table("Commits of half a second's scores and an event", *columns, "with state/s")
         for rates in report["store"]:
             times = [f"{rates[name]:.1f} ms" for name in rates if name.endswith("_ms")]
             rate, heavy = rates["commits_per_s"], rates["with_checkpoint_per_s"]
             table.add_row(rates["store"], str(rates["committers"]), f"{rate:.0f}", *times, f"{heavy:.0f}")
         shown.append(table)
     on = report["machine"]
-    threads = f"{on['threads']} thread of {on['cores']} cores, load {on['load_1min']} before"
-    return [*shown, f"{on['cpu']}, {threads}; torch {on['torch']}, Python {on['python']}"]
+    cores = f"one thread of {on['cores']} cores, load {on['load_1min']} at the start"
+    return [*shown, f"{on['cpu']}, {cores}; OpenVINO {on['openvino']}, Python {on['python']}"]
 
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column)
+        # Folding breaks headings between words; ellipses would hide them on narrow terminals.
+        table.add_column(column, overflow="fold")
     return table

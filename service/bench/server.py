@@ -1,4 +1,4 @@
-"""The real server, started for a measurement and stopped after it."""
+"""Starts the real server for a measurement, and stops it afterwards."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ STOP_S = 15.0
 
 
 class ServerFailedError(Exception):
-    """The server did not start; the message ends with what it logged."""
+    """The server did not start. The message ends with its log."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class RunningServer:
     client: httpx.AsyncClient
     pid: int
     ready_after_s: float
-    """From its start until it could take sessions."""
+    """Seconds from its start until it accepted sessions."""
 
     def websocket_url(self, path: str) -> str:
         return f"ws{str(self.client.base_url).removeprefix('http').rstrip('/')}{path}"
@@ -35,13 +35,13 @@ class RunningServer:
 async def running_server(
     data_dir: Path, environ: Mapping[str, str], *, core: int | None = None
 ) -> AsyncIterator[RunningServer]:
-    """`cake serve` with its worker on a free port, once it is ready; all of it on one `core` if that is given."""
+    """Run `cake serve` with one worker on a free port, and wait until it is ready; on one `core` if given."""
     began_s = time.monotonic()
     log = data_dir / "serve.log"
     command = (
         sys.executable,
         "-m",
-        "service.cli",
+        "service.cli.main",
         "serve",
         "--host",
         "127.0.0.1",
@@ -52,7 +52,10 @@ async def running_server(
     )
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=PIPE, stderr=stderr, env={**os.environ, "CAKE_AUTH": "off", **environ}
+            *command,
+            stdout=PIPE,
+            stderr=stderr,
+            env={**os.environ, "CAKE_AUTH": "off", "CAKE_MAX_STREAMS": "100000", **environ},
         )
     try:
         if core is not None:

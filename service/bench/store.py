@@ -1,4 +1,4 @@
-"""What the store takes: commits of many live sessions at a time, how long one waits, how late readers hear of it."""
+"""Measures the store: commits of many live sessions, how long each takes, and when readers are notified."""
 
 import asyncio
 import time
@@ -8,15 +8,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from service.bench.ages import percentiles_ms
-from service.beside import beside
-from service.schemas import ActionStartEvent, Latency, ModelInfo, PushSource
+from service.background import background_task
+from service.bench.latencies import percentiles_ms
+from service.schemas import ActionStartEvent, Latency, ModelInfo
+from service.sources.stored import StoredPush
 from service.store import open_store
-from service.store.base import ScoreRow, SessionRecord, SessionUpdate, Store, WorkerInfo, state_event
-from service.store.checkpoint import Checkpoint, Remembered
+from service.store.protocols import Store
+from service.store.records import (
+    DetectorSnapshot,
+    ResumePoint,
+    ScoreRow,
+    SessionRecord,
+    SessionUpdate,
+    WorkerInfo,
+    state_event,
+)
 
 MODEL = "bench"
-"""A name that no worker has: nobody else takes these sessions."""
+"""A name that no worker has, so no worker claims these sessions."""
 LABELS = tuple(f"action-{n}" for n in range(14))
 SAMPLE_HZ, COMMIT_EVERY_S = 10, 0.5
 CHECKPOINT_BYTES, CHECKPOINTERS = 1_100_000, 4
@@ -24,53 +33,55 @@ CHECKPOINT_BYTES, CHECKPOINTERS = 1_100_000, 4
 
 @dataclass(frozen=True)
 class StoreRates:
-    """`committers` sessions that commit one after the other, as fast as the store lets them."""
+    """Results of `committers` sessions that commit as fast as the store allows."""
 
     store: str
     committers: int
     commits_per_s: float
-    """Of half a second's scores and one event each: as many events a second."""
+    """Commits of half a second's scores and one event each."""
     commit_p50_ms: float
     commit_p95_ms: float
     commit_p99_ms: float
-    heard_p50_ms: float
-    """From the call of a commit to its event at another client of the store."""
-    heard_p95_ms: float
+    notified_p50_ms: float
+    """From the call of a commit until another client of the store receives its event."""
+    notified_p95_ms: float
     with_checkpoint_per_s: float
-    """Commits that bring a detector's state of `mocap` as well, of up to CHECKPOINTERS sessions at a time."""
+    """Commits that include a detector state of `mocap`, of up to CHECKPOINTERS concurrent sessions."""
 
 
 async def measure_store(url: str | None, folder: Path, committers: int, duration_s: float) -> StoreRates:
-    """Of the store that `url` names, else of a new file; what is written is deleted again. Raises ServiceError."""
+    """Measure the store that `url` names, or a new file. Written data is deleted again. Raises ServiceError."""
     url = url or f"sqlite://{folder / 'bench.db'}"
     worker_id = f"bench-{uuid.uuid4().hex[:8]}"
     store, reader = open_store(url), open_store(url)
     try:
         info = ModelInfo(name=MODEL, version="bench", labels=list(LABELS), sample_hz=SAMPLE_HZ, image_size=96)
-        await store.register_worker(WorkerInfo(worker_id, 1e6, (info,)))
+        await store.workers.register(WorkerInfo(worker_id, 1e6, (info,)))
         sessions = [await _claimed(store, worker_id) for _ in range(committers)]
-        commits_s, heard_s = list[float](), list[float]()
-        async with beside(_renew(store, worker_id)):
-            async with beside(_listen(reader, heard_s)):
+        commits_s, notified_s = list[float](), list[float]()
+        async with background_task(_renew(store, worker_id)):
+            async with background_task(_listen(reader, notified_s)):
                 rate = await _commit_all(store, sessions, duration_s, commits_s)
-            remembered = Remembered(0.0, bytes(CHECKPOINT_BYTES))
+            remembered = DetectorSnapshot(0.0, bytes(CHECKPOINT_BYTES))
             heavy = await _commit_all(store, sessions[:CHECKPOINTERS], duration_s / 4, [], remembered)
         for session in sessions:
             await _remove(store, session)
-        await store.release_worker(worker_id)
+        await store.workers.release(worker_id)
     finally:
         await reader.close()
         await store.close()
     p50_ms, p95_ms, p99_ms = percentiles_ms(commits_s, (50, 95, 99))
-    heard_p50_ms, heard_p95_ms = percentiles_ms(heard_s, (50, 95))
+    notified_p50_ms, notified_p95_ms = percentiles_ms(notified_s, (50, 95))
     kind = url.partition("://")[0]
-    return StoreRates(kind, committers, round(rate), p50_ms, p95_ms, p99_ms, heard_p50_ms, heard_p95_ms, round(heavy))
+    return StoreRates(
+        kind, committers, round(rate), p50_ms, p95_ms, p99_ms, notified_p50_ms, notified_p95_ms, round(heavy)
+    )
 
 
 async def _claimed(store: Store, worker_id: str) -> SessionRecord:
     record = SessionRecord(
         id=f"bench-{uuid.uuid4()}",
-        source=PushSource(),
+        source=StoredPush(),
         model=MODEL,
         model_version="bench",
         labels=LABELS,
@@ -78,8 +89,8 @@ async def _claimed(store: Store, worker_id: str) -> SessionRecord:
         cost_steps_per_s=SAMPLE_HZ,
         created_at=datetime.now(UTC),
     )
-    await store.create_session(record, max_queued=10**6, may_wait=True)
-    claimed = await store.claim_session(worker_id)
+    await store.sessions.create(record, max_queued=10**6, may_wait=True)
+    claimed = await store.workers.claim(worker_id)
     assert claimed is not None
     return claimed
 
@@ -89,25 +100,25 @@ async def _commit_all(
     sessions: list[SessionRecord],
     duration_s: float,
     commits_s: list[float],
-    remembered: Remembered | None = None,
+    remembered: DetectorSnapshot | None = None,
 ) -> float:
-    """Commits a second of all sessions together."""
+    """Commits per second of all sessions."""
     began_s, before = time.perf_counter(), len(commits_s)
     until_s = began_s + duration_s
 
     async def commit(session: SessionRecord) -> None:
-        # Media time goes on from the last call.
+        # Media time continues from the last call.
         for media_s in _half_seconds(time.time()):
             if time.perf_counter() > until_s:
                 return
             commit_began_s = time.perf_counter()
-            await store.commit(
+            await store.log.commit(
                 session.id,
                 session.token,
                 events=[_start(session, media_s)],
                 update=SessionUpdate(position_s=media_s),
                 scores=[ScoreRow(media_s + n / SAMPLE_HZ, [0.5] * len(LABELS)) for n in range(5)],
-                checkpoint=Checkpoint(media_s, {}, round(media_s * SAMPLE_HZ), remembered),
+                resume_point=ResumePoint(media_s, {}, round(media_s * SAMPLE_HZ), remembered),
             )
             commits_s.append(time.perf_counter() - commit_began_s)
 
@@ -138,23 +149,23 @@ def _start(session: SessionRecord, media_s: float) -> ActionStartEvent:
 
 async def _renew(store: Store, worker_id: str) -> None:
     while True:
-        await store.renew_leases(worker_id)
+        await store.workers.renew(worker_id)
         await asyncio.sleep(1.0)
 
 
-async def _listen(reader: Store, heard_s: list[float]) -> None:
-    cursor = await reader.log_end()
+async def _listen(reader: Store, notified_s: list[float]) -> None:
+    cursor = await reader.log.end()
     while True:
-        await reader.wait_log(cursor, timeout_s=1.0)
-        for entry in await reader.read_log(after=cursor):
+        await reader.log.wait(cursor, timeout_s=1.0)
+        for entry in (await reader.log.read(after=cursor)).entries:
             cursor = entry.cursor
             if entry.event.type == "action.start":
-                heard_s.append((datetime.now(UTC) - entry.event.time).total_seconds())
+                notified_s.append((datetime.now(UTC) - entry.event.time).total_seconds())
 
 
 async def _remove(store: Store, session: SessionRecord) -> None:
-    record = await store.get_session(session.id)
+    record = await store.sessions.get(session.id)
     now = datetime.now(UTC)
     end = state_event(record, "stopped", time=now)
-    await store.commit(session.id, session.token, events=[end], update=SessionUpdate(state="stopped", ended_at=now))
-    await store.delete_session(session.id)
+    await store.log.commit(session.id, session.token, events=[end], update=SessionUpdate(state="stopped", ended_at=now))
+    await store.sessions.delete(session.id)

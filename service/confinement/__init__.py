@@ -1,1 +1,1 @@
-"""What holds a decoder process: the addresses it reaches, the files it reads, the memory and time it takes."""
+"""Confines a decoder process: the addresses it reaches, the files it reads, the memory and time it uses."""

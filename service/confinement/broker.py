@@ -1,8 +1,8 @@
 """Makes a decoder's connections for it, to addresses that the policy permits and to no others.
 
-The decoder never connects by itself: each of its sockets is made here and lent to it, and what it asks to connect to,
-or to send to, is read once, judged, and done here with the very address that was judged. So it does not matter how the
-decoder came to the address: by name, redirect, playlist or otherwise.
+The decoder never connects by itself. Each of its sockets is made here and injected into it. The address that it wants
+to connect or send to is copied once, checked, and used here exactly as it was checked. So it does not matter how the
+decoder got the address: by name, redirect, playlist or otherwise.
 """
 
 import errno
@@ -17,14 +17,14 @@ from ipaddress import IPv4Address, IPv6Address
 import structlog
 
 from service.confinement import notifications
-from service.confinement.address_policy import AddressPolicy, IPAddress
-from service.confinement.notifications import AskerGone, Question
-from service.confinement.syscall_filter import system_calls
+from service.confinement.notifications import Notification, TargetGoneError
+from service.confinement.system_calls import system_calls
+from service.sources.address_policy import AddressPolicy, IPAddress
 
 MAX_DATAGRAM_BYTES = 65_536
 MAX_DATAGRAMS = 8
 MAX_SOCKETS = 64
-# A call that would wait for ever makes the decoder's own thread of this process wait no longer than this.
+# A call that would block forever blocks this decoder's thread of this process no longer than this.
 SEND_WITHIN_S = 10
 _MAX_ADDRESS_BYTES = 128
 _KINDS = frozenset({(socket.SOCK_STREAM, 0), (socket.SOCK_STREAM, 6), (socket.SOCK_DGRAM, 0), (socket.SOCK_DGRAM, 17)})
@@ -54,14 +54,14 @@ class ConnectionBroker:
 
     @property
     def refused(self) -> tuple[IPAddress, ...]:
-        """Addresses that the decoder wanted and did not get, in the order of its asking."""
+        """Addresses that the decoder wanted and was refused, in order."""
         return tuple(self._refused)
 
     def start(self) -> None:
         self._thread.start()
 
     def join(self) -> None:
-        """Wait for the end, which follows that of the decoder."""
+        """Wait for the end of the thread, which follows that of the decoder."""
         self._thread.join()
 
     def _serve(self) -> None:
@@ -71,93 +71,95 @@ class ConnectionBroker:
             return
         [listener] = listeners
         try:
-            self._answer_all(listener)
+            self._reply_all(listener)
         except Exception:
-            # A defect of ours. Closing the listener lets every further call of the decoder fail.
+            # A defect of ours. After the listener is closed, every further call of the decoder fails.
             _log.exception("connection broker failed")
         finally:
             os.close(listener)
-            for lent in self._sockets.values():
-                lent.close()
+            for sock in self._sockets.values():
+                sock.close()
 
-    def _answer_all(self, listener: int) -> None:
+    def _reply_all(self, listener: int) -> None:
         poller = select.poll()
         poller.register(listener, select.POLLIN)
         while True:
             [(_, events)] = poller.poll()
             if not events & select.POLLIN:
                 return
-            with suppress(AskerGone):
-                self._answer(listener, notifications.receive(listener))
+            with suppress(TargetGoneError):
+                self._reply(listener, notifications.receive(listener))
 
-    def _answer(self, listener: int, question: Question) -> None:
+    def _reply(self, listener: int, notification: Notification) -> None:
         try:
-            if question.call == self._calls.socket:
-                self._lend_socket(listener, question)
+            if notification.call == self._calls["socket"]:
+                self._inject_socket(listener, notification)
                 return
-            result = self._reach_out(listener, question)
+            result = self._reach_out(listener, notification)
         except OSError as error:
             result = -(error.errno or errno.EIO)
-        notifications.answer(listener, question, result)
+        notifications.reply(listener, notification, result)
 
-    def _lend_socket(self, listener: int, question: Question) -> None:
-        family, kind, protocol = (argument & 0xFFFF_FFFF for argument in question.arguments[:3])
+    def _inject_socket(self, listener: int, notification: Notification) -> None:
+        family, kind, protocol = (argument & 0xFFFF_FFFF for argument in notification.arguments[:3])
         if (kind & ~_FLAGS, protocol) not in _KINDS:
             raise PermissionError(errno.EACCES, "neither TCP nor UDP")
         if len(self._sockets) >= MAX_SOCKETS:
             raise OSError(errno.EMFILE, "too many sockets")
-        lent = socket.socket(family, kind, protocol)
-        lent.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("qq", SEND_WITHIN_S, 0))
+        sock = socket.socket(family, kind, protocol)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("qq", SEND_WITHIN_S, 0))
         try:
             close_on_exec = bool(kind & socket.SOCK_CLOEXEC)
-            fd = notifications.answer_with_fd(listener, question, lent.fileno(), close_on_exec=close_on_exec)
-        except (OSError, AskerGone):
-            lent.close()
+            fd = notifications.inject_fd(listener, notification, sock.fileno(), close_on_exec=close_on_exec)
+        except (OSError, TargetGoneError):
+            sock.close()
             raise
-        # The decoder has closed what had this number before.
+        # The decoder has closed the socket that had this number before.
         if fd in self._sockets:
             self._sockets[fd].close()
-        self._sockets[fd] = lent
+        self._sockets[fd] = sock
 
-    def _reach_out(self, listener: int, question: Question) -> int:
-        fd, *arguments = question.arguments
-        lent = self._sockets.get(fd & 0xFFFF_FFFF)
-        if lent is None:
-            raise PermissionError(errno.EACCES, "not a socket from here")
-        if question.call == self._calls.connect:
-            return -lent.connect_ex(self._judged(listener, question, arguments[0], arguments[1]))
-        if question.call == self._calls.sendto:
-            data = self._read(listener, question, arguments[0], min(arguments[1], MAX_DATAGRAM_BYTES))
-            return lent.sendto(data, arguments[2], self._judged(listener, question, arguments[3], arguments[4]))
-        if question.call == self._calls.sendmsg:
-            return self._send_message(listener, question, lent, arguments[0], arguments[1])
-        return self._send_messages(listener, question, lent)
+    def _reach_out(self, listener: int, notification: Notification) -> int:
+        fd, *arguments = notification.arguments
+        sock = self._sockets.get(fd & 0xFFFF_FFFF)
+        if sock is None:
+            raise PermissionError(errno.EACCES, "not a socket of the broker")
+        if notification.call == self._calls["connect"]:
+            return -sock.connect_ex(self._checked(listener, notification, arguments[0], arguments[1]))
+        if notification.call == self._calls["sendto"]:
+            data = self._read(listener, notification, arguments[0], min(arguments[1], MAX_DATAGRAM_BYTES))
+            return sock.sendto(data, arguments[2], self._checked(listener, notification, arguments[3], arguments[4]))
+        if notification.call == self._calls["sendmsg"]:
+            return self._send_message(listener, notification, sock, arguments[0], arguments[1])
+        return self._send_messages(listener, notification, sock)
 
-    def _send_messages(self, listener: int, question: Question, lent: socket.socket) -> int:
-        _, array, count, flags, *_ = question.arguments
+    def _send_messages(self, listener: int, notification: Notification, sock: socket.socket) -> int:
+        _, array, count, flags, *_ = notification.arguments
         for index in range(min(count & 0xFFFF_FFFF, MAX_DATAGRAMS)):
             address = array + index * _MESSAGE_IN_ARRAY_BYTES
-            sent = self._send_message(listener, question, lent, address, flags)
-            notifications.write_memory(question, address + _MESSAGE.size, struct.pack("I", sent))
+            sent = self._send_message(listener, notification, sock, address, flags)
+            notifications.write_memory(notification, address + _MESSAGE.size, struct.pack("I", sent))
         return min(count, MAX_DATAGRAMS)
 
-    def _send_message(self, listener: int, question: Question, lent: socket.socket, address: int, flags: int) -> int:
+    def _send_message(
+        self, listener: int, notification: Notification, sock: socket.socket, address: int, flags: int
+    ) -> int:
         name, name_length, blocks, block_count, *_ = _MESSAGE.unpack(
-            self._read(listener, question, address, _MESSAGE.size)
+            self._read(listener, notification, address, _MESSAGE.size)
         )
-        layout = self._read(listener, question, blocks, min(block_count, 64) * _BLOCK.size)
+        layout = self._read(listener, notification, blocks, min(block_count, 64) * _BLOCK.size)
         data = bytearray()
         for start, length in _BLOCK.iter_unpack(layout):
             if len(data) + length > MAX_DATAGRAM_BYTES:
                 raise OSError(errno.EMSGSIZE, "message too long")
-            data += self._read(listener, question, start, length)
+            data += self._read(listener, notification, start, length)
         if name == 0:
-            return lent.send(data, flags & 0xFFFF_FFFF)
-        return lent.sendto(data, flags & 0xFFFF_FFFF, self._judged(listener, question, name, name_length))
+            return sock.send(data, flags & 0xFFFF_FFFF)
+        return sock.sendto(data, flags & 0xFFFF_FFFF, self._checked(listener, notification, name, name_length))
 
-    def _judged(self, listener: int, question: Question, address: int, length: int) -> Address:
-        """An address in the decoder's memory, copied once and permitted. Raises PermissionError."""
-        copied = self._read(listener, question, address, min(length & 0xFFFF_FFFF, _MAX_ADDRESS_BYTES))
+    def _checked(self, listener: int, notification: Notification, address: int, length: int) -> Address:
+        """Copy an address from the decoder's memory, once, and check it. Raises PermissionError."""
+        copied = self._read(listener, notification, address, min(length & 0xFFFF_FFFF, _MAX_ADDRESS_BYTES))
         host, port, zone = _parsed(copied)
         if not self._policy.permits(host, port):
             if len(self._refused) < MAX_SOCKETS:
@@ -165,8 +167,8 @@ class ConnectionBroker:
             raise PermissionError(errno.EACCES, "address not permitted")
         return (str(host), port) if host.version == 4 else (str(host), port, 0, zone)
 
-    def _read(self, listener: int, question: Question, address: int, length: int) -> bytes:
-        return notifications.read_memory(listener, question, address, length) if length else b""
+    def _read(self, listener: int, notification: Notification, address: int, length: int) -> bytes:
+        return notifications.read_memory(listener, notification, address, length) if length else b""
 
 
 def _parsed(address: bytes) -> tuple[IPAddress, int, int]:

@@ -1,4 +1,4 @@
-"""What a decoder process does to itself before it touches a source; all of it lasts until the process ends."""
+"""How a decoder process confines itself before it touches a source; all of it lasts until the process ends."""
 
 import resource
 import socket
@@ -11,7 +11,7 @@ from service.confinement.syscall_filter import ask_parent_for_connections, refus
 
 MAX_OPEN_FILES = 96
 _PACKAGES = Path(__file__).parents[2]
-# Libraries that are loaded late, for names and certificates among others, and what the resolver reads.
+# Libraries that are loaded late, for example for names and certificates, and the files that the resolver reads.
 _SYSTEM_FILES = (
     *(
         "/usr",
@@ -48,13 +48,16 @@ def limit_resources(*, max_bytes: int, max_cpu_s: int) -> None:
 
 
 def restrict_reading(also: Iterable[Path]) -> bool:
-    """Read nothing but Python, the system's libraries and `also`; False where the kernel has no Landlock."""
+    """Make only Python, the system's libraries and `also` readable. Returns False where the kernel has no Landlock."""
     python = (sys.prefix, sys.base_prefix, *(path for path in sys.path if path.endswith("-packages")))
     return restrict_files([*map(Path, (*python, *_SYSTEM_FILES)), _PACKAGES / "model", _PACKAGES / "service", *also])
 
 
 def restrict_network(channel_fd: int | None) -> None:
-    """Reach what the parent permits through `channel_fd`, or nothing. Raises ConfinementUnavailable."""
+    """Allow only connections that the parent makes through `channel_fd`; without it, none.
+
+    Raises ConfinementUnavailableError.
+    """
     if channel_fd is None:
         refuse_network()
     else:

@@ -1,4 +1,4 @@
-"""Landlock: from now on a process reads the named files and folders alone, and writes none (Linux 5.13)."""
+"""Landlock: from now on a process reads only the named files and folders, and writes none (Linux 5.13)."""
 
 import ctypes
 import os
@@ -9,12 +9,12 @@ from pathlib import Path
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_QUERY, _PATH_BENEATH, _PR_SET_NO_NEW_PRIVS = 1, 1, 38
 _EXECUTE, _READ_FILE, _READ_FOLDER = 1 << 0, 1 << 2, 1 << 3
-# All rights of version 1 of the interface: what is not granted is refused.
+# All rights of version 1 of the interface; those that are not granted are refused.
 _ALL_RIGHTS = (1 << 13) - 1
 
 
 def restrict_files(readable: Iterable[Path]) -> bool:
-    """Whether it took effect: an older kernel cannot. Paths that do not exist are passed over. It cannot be undone."""
+    """Restrict this process for good; False where the kernel cannot. Paths that do not exist are skipped."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(_CREATE_RULESET, None, 0, _VERSION_QUERY) < 1:
         return False

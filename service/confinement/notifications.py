@@ -1,6 +1,6 @@
-"""The parent's side of seccomp's notifications: what a confined process asks, and the answers.
+"""The parent's side of seccomp's user notifications: which system calls a confined process waits for, and the replies.
 
-Layouts and numbers are those of <linux/seccomp.h>.
+Layouts and numbers are those of <linux/seccomp.h>. The target is the process that called.
 """
 
 import errno
@@ -19,8 +19,8 @@ _ADD_FD_AND_SEND = 2
 
 
 @dataclass(frozen=True)
-class Question:
-    """A system call that waits for its answer, with its six arguments."""
+class Notification:
+    """A system call that waits for its reply, with its six arguments."""
 
     id: int
     thread_id: int
@@ -28,53 +28,53 @@ class Question:
     arguments: tuple[int, ...]
 
 
-class AskerGone(Exception):
-    """The process that asked has died or was interrupted: no answer is wanted."""
+class TargetGoneError(Exception):
+    """The target has died or its call was interrupted: no reply is needed."""
 
 
-def receive(listener: int) -> Question:
-    """The next question. Raises AskerGone."""
-    notification = bytearray(_NOTIFICATION.size)
-    _ioctl(listener, _RECEIVE, notification)
-    question_id, thread_id, _, call, _, _, *arguments = _NOTIFICATION.unpack(notification)
-    return Question(question_id, thread_id, call, tuple(arguments))
+def receive(listener: int) -> Notification:
+    """The next notification. Raises TargetGoneError."""
+    received = bytearray(_NOTIFICATION.size)
+    _ioctl(listener, _RECEIVE, received)
+    notification_id, thread_id, _, call, _, _, *arguments = _NOTIFICATION.unpack(received)
+    return Notification(notification_id, thread_id, call, tuple(arguments))
 
 
-def read_memory(listener: int, question: Question, address: int, length: int) -> bytes:
-    """Bytes of the asker's memory. Raises AskerGone; OSError for an address that it does not have."""
-    with _memory(question, os.O_RDONLY) as memory:
+def read_memory(listener: int, notification: Notification, address: int, length: int) -> bytes:
+    """Read the target's memory. Raises TargetGoneError; OSError for an address that is not mapped."""
+    with _memory(notification, os.O_RDONLY) as memory:
         content = os.pread(memory, length, address)
-    # The thread's number may have gone to another process meanwhile; if not, these were the asker's bytes.
-    _ioctl(listener, _ID_VALID, bytearray(struct.pack("Q", question.id)))
+    # The thread id may have been reused by another process; if the call still waits, these are the target's bytes.
+    _ioctl(listener, _ID_VALID, bytearray(struct.pack("Q", notification.id)))
     if len(content) != length:
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
     return content
 
 
-def write_memory(question: Question, address: int, content: bytes) -> None:
-    """Change the asker's memory. Raises AskerGone; OSError for an address that it does not have."""
-    with _memory(question, os.O_WRONLY) as memory:
+def write_memory(notification: Notification, address: int, content: bytes) -> None:
+    """Write to the target's memory. Raises TargetGoneError; OSError for an address that is not mapped."""
+    with _memory(notification, os.O_WRONLY) as memory:
         os.pwrite(memory, content, address)
 
 
-def answer(listener: int, question: Question, result: int) -> None:
-    """Let the call return `result`; minus an errno for an error. Raises AskerGone."""
+def reply(listener: int, notification: Notification, result: int) -> None:
+    """Let the call return `result`; a negative errno for an error. Raises TargetGoneError."""
     value, error = (result, 0) if result >= 0 else (0, result)
-    _ioctl(listener, _SEND, bytearray(_RESPONSE.pack(question.id, value, error, 0)))
+    _ioctl(listener, _SEND, bytearray(_RESPONSE.pack(notification.id, value, error, 0)))
 
 
-def answer_with_fd(listener: int, question: Question, fd: int, *, close_on_exec: bool) -> int:
-    """Let the call return a copy of `fd`; gives its number in the asker. Raises AskerGone."""
+def inject_fd(listener: int, notification: Notification, fd: int, *, close_on_exec: bool) -> int:
+    """Let the call return a copy of `fd`; returns its number in the target. Raises TargetGoneError."""
     flags = os.O_CLOEXEC if close_on_exec else 0
-    return _ioctl(listener, _ADD_FD, bytearray(_ADDED_FD.pack(question.id, _ADD_FD_AND_SEND, fd, 0, flags)))
+    return _ioctl(listener, _ADD_FD, bytearray(_ADDED_FD.pack(notification.id, _ADD_FD_AND_SEND, fd, 0, flags)))
 
 
 @contextmanager
-def _memory(question: Question, access: int) -> Iterator[int]:
+def _memory(notification: Notification, access: int) -> Iterator[int]:
     try:
-        memory = os.open(f"/proc/{question.thread_id}/mem", access | os.O_CLOEXEC)
+        memory = os.open(f"/proc/{notification.thread_id}/mem", access | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise AskerGone from error
+        raise TargetGoneError from error
     try:
         yield memory
     finally:
@@ -86,4 +86,4 @@ def _ioctl(listener: int, request: int, argument: bytearray) -> int:
         result: int = fcntl.ioctl(listener, request, argument)
         return result
     except FileNotFoundError as error:
-        raise AskerGone from error
+        raise TargetGoneError from error

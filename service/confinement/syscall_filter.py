@@ -1,71 +1,48 @@
-"""The decoder's side: a seccomp filter through which no connection is made but by the parent.
+"""The decoder's side: a seccomp filter that allows the system calls of decoding and no others.
 
-Every call that makes an internet socket, or says where its bytes go, waits for the parent's answer
-(seccomp_unotify(2), Linux 5.14); sockets of other families, servers, new programs and ways around the filter are
-refused. It cannot be taken off, and needs no privilege.
+Every call that makes an internet socket or names a destination waits for the parent's answer (seccomp_unotify(2),
+Linux 5.14). A decoder cannot start processes or programs, only threads; cannot signal other processes; and cannot enter
+namespaces. The filter cannot be removed and needs no privilege.
 """
 
 import ctypes
 import errno
 import os
-import platform
 import socket
 import struct
-from dataclasses import dataclass
+
+from service.confinement.system_calls import FIRST_RECENT, ConfinementUnavailableError, SystemCalls, system_calls
 
 _PR_SET_NO_NEW_PRIVS = 38
 _SECCOMP_SET_MODE_FILTER, _SECCOMP_FILTER_FLAG_NEW_LISTENER = 1, 8
 _ASK_PARENT, _ALLOW, _REFUSE = 0x7FC0_0000, 0x7FFF_0000, 0x0005_0000
-# Classic BPF: load a 32-bit word of `struct seccomp_data`, jump when equal, jump when not less, return.
-_LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _RETURN = 0x20, 0x15, 0x35, 0x06
+# Classic BPF: load a 32-bit word of `struct seccomp_data`, mask it, jump when equal, jump when not less, return.
+_LOAD, _AND, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 _X32_BIT = 0x4000_0000
 
-
-@dataclass(frozen=True)
-class Calls:
-    """Numbers of the system calls of one architecture, and its name in the audit interface."""
-
-    audit_architecture: int
-    seccomp: int
-    socket: int
-    connect: int
-    sendto: int
-    sendmsg: int
-    sendmmsg: int
-    refused: tuple[int, ...]
-    """listen, accept, accept4, execve, execveat, ptrace, process_vm_readv, process_vm_writev, pidfd_getfd, io_uring."""
-
-
-_CALLS = {
-    "x86_64": Calls(0xC000_003E, 317, 41, 42, 44, 46, 307, (50, 43, 288, 59, 322, 101, 310, 311, 438, 425, 426, 427)),
-    "aarch64": Calls(
-        0xC000_00B7, 277, 198, 203, 206, 211, 269, (201, 202, 242, 221, 281, 117, 270, 271, 438, 425, 426, 427)
-    ),
+# clone(2): CLONE_VM, CLONE_SIGHAND and CLONE_THREAD make a thread; the others would make namespaces.
+_THREAD_FLAGS, _NAMESPACE_FLAGS = 0x0001_0900, 0x7E02_0000
+# What a call may do, by the value of one of its arguments: names of threads and of memory; duplicates and flags of
+# files, but not a receiver of their signals; whether a file is a terminal, and modes of sockets.
+_ALLOWED_ARGUMENTS = {
+    "prctl": (0, (15, 16, 0x5356_4D41)),
+    "fcntl": (1, (0, 1, 2, 3, 4, 1030)),
+    "ioctl": (1, (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)),
+    # Its own limits, which it may lower.
+    "prlimit64": (0, (0,)),
 }
 
 
-class ConfinementUnavailable(Exception):
-    """This kernel, or the sandbox around this process, does not let a process confine itself."""
-
-
-def system_calls() -> Calls:
-    """Of this machine. Raises ConfinementUnavailable where they are not known."""
-    machine = platform.machine()
-    if machine not in _CALLS:
-        raise ConfinementUnavailable(f"decoders cannot be confined on {machine}")
-    return _CALLS[machine]
-
-
 def refuse_network() -> None:
-    """From now on this process has no network at all. Raises ConfinementUnavailable."""
+    """From now on this process has no network at all. Raises ConfinementUnavailableError."""
     _install(_program(system_calls(), _REFUSE | errno.EACCES), 0)
 
 
 def ask_parent_for_connections(channel: socket.socket) -> None:
     """From now on the parent makes this process's connections; it gets the filter's listener through `channel`.
 
-    Raises ConfinementUnavailable.
+    Raises ConfinementUnavailableError.
     """
     listener = _install(_program(system_calls(), _ASK_PARENT, channel.fileno()), _SECCOMP_FILTER_FLAG_NEW_LISTENER)
     socket.send_fds(channel, [b"listener"], [listener])
@@ -78,35 +55,46 @@ def _install(program: bytes, flags: int) -> int:
     instructions = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(instructions))
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise ConfinementUnavailable(f"no_new_privs: {os.strerror(ctypes.get_errno())}")
+        raise ConfinementUnavailableError(f"no_new_privs: {os.strerror(ctypes.get_errno())}")
     listener: int = libc.syscall(system_calls().seccomp, _SECCOMP_SET_MODE_FILTER, flags, header)
     if listener < 0:
-        raise ConfinementUnavailable(f"seccomp: {os.strerror(ctypes.get_errno())}")
+        raise ConfinementUnavailableError(f"seccomp: {os.strerror(ctypes.get_errno())}")
     return listener
 
 
-def _program(calls: Calls, network: int, channel_fd: int = -1) -> bytes:
-    """The filter. `network`: what becomes of calls that reach out; `channel_fd` alone may send freely."""
+def _program(calls: SystemCalls, network: int, channel_fd: int = -1) -> bytes:
+    """The filter. `network`: the verdict for calls that reach out; `channel_fd` may send freely."""
     refuse = _REFUSE | errno.EPERM
+    conditional = {
+        "connect": _step(_RETURN, network),
+        "sendmmsg": _step(_RETURN, network),
+        "sendmsg": _argument(0) + _when(channel_fd & 0xFFFF_FFFF, _ALLOW) + _step(_RETURN, network),
+        "sendto": _if_argument_set(4, network) + _step(_RETURN, _ALLOW),
+        "socket": _argument(0)
+        + _when(socket.AF_INET, network)
+        + _when(socket.AF_INET6, network)
+        + _step(_RETURN, _REFUSE | errno.EAFNOSUPPORT),
+        "clone": _argument(0)
+        + _step(_AND, _THREAD_FLAGS | _NAMESPACE_FLAGS)
+        + _when(_THREAD_FLAGS, _ALLOW)
+        + _step(_RETURN, refuse),
+        "tgkill": _argument(0) + _when(os.getpid(), _ALLOW) + _step(_RETURN, refuse),
+    }
+    for name, (index, allowed) in _ALLOWED_ARGUMENTS.items():
+        conditional[name] = (
+            _argument(index) + b"".join(_when(value, _ALLOW) for value in allowed) + _step(_RETURN, refuse)
+        )
     return b"".join(
         [
             _step(_LOAD, _ARCHITECTURE_AT),
             _unless(calls.audit_architecture, refuse),
             _step(_LOAD, _NUMBER_AT),
             _step(_JUMP_GREATER_EQUAL, _X32_BIT, 0, 1) + _step(_RETURN, refuse),
-            *(_when(number, refuse) for number in calls.refused),
-            _when(calls.connect, network),
-            _when(calls.sendmmsg, network),
-            _for_call(calls.sendmsg, _argument(0) + _when(channel_fd & 0xFFFF_FFFF, _ALLOW) + _step(_RETURN, network)),
-            _for_call(calls.sendto, _if_argument_set(4, network) + _step(_RETURN, _ALLOW)),
-            _for_call(
-                calls.socket,
-                _argument(0)
-                + _when(socket.AF_INET, network)
-                + _when(socket.AF_INET6, network)
-                + _step(_RETURN, _REFUSE | errno.EAFNOSUPPORT),
-            ),
-            _step(_RETURN, _ALLOW),
+            *(_when(number, _ALLOW) for name, number in calls.numbers.items() if name not in conditional),
+            *(_for_call(calls[name], steps) for name, steps in conditional.items()),
+            # Libraries that meet this error fall back to older calls.
+            _step(_JUMP_GREATER_EQUAL, FIRST_RECENT, 0, 1) + _step(_RETURN, _REFUSE | errno.ENOSYS),
+            _step(_RETURN, refuse),
         ]
     )
 
@@ -116,7 +104,7 @@ def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
 
 
 def _argument(index: int, *, high: bool = False) -> bytes:
-    """Load one half of an argument; both machines are little-endian."""
+    """Load one half of an argument; both architectures are little-endian."""
     return _step(_LOAD, _ARGUMENTS_AT + 8 * index + 4 * high)
 
 

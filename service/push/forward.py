@@ -1,23 +1,23 @@
-"""The server's side of pushed streams: finds the worker that has the session, and passes on what the client sends."""
+"""The server's side of pushed streams: finds the worker that runs the session, and forwards the client's bytes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
-from service.first_of import first_of
-from service.push.wire import ACCEPTED, END, HEADER, Hello, PushAddress
+from service.background import race
+from service.push.protocol import ACCEPTED, END, HEADER, Hello, PushAddress
 
-LOOK_EVERY_S = 0.1
-# What is not passed on yet; a client that sends more is not read meanwhile.
+RETRY_EVERY_S = 0.1
+# The most that waits to be forwarded; until then no more is read from the client.
 BUFFER_BYTES = 256 * 1024
 
 
-class NotWaiting(Exception):
-    """No worker has the session, or it does not wait for a stream."""
+class NotWaitingError(Exception):
+    """No worker runs the session, or the session does not wait for a stream."""
 
 
-class WorkerClosed(Exception):
-    """The session's worker takes no more of the stream."""
+class WorkerClosedError(Exception):
+    """The session's worker does not accept more of the stream."""
 
 
 class Push:
@@ -29,11 +29,11 @@ class Push:
         writer.transport.set_write_buffer_limits(BUFFER_BYTES)
 
     async def send_all(self, chunks: AsyncIterator[bytes]) -> None:
-        """Pass on a whole stream, no faster than it is read, and tell that it came to its end.
+        """Forward a whole stream, no faster than it is read, and mark its end.
 
-        Raises WorkerClosed, also while no chunk comes, and what `chunks` raises: then the stream broke off.
+        Raises WorkerClosedError, even while no chunk arrives. An error of `chunks` is raised and interrupts the stream.
         """
-        await first_of(self._send_all(chunks), self._until_closed())
+        await race(self._send_all(chunks), self._until_closed())
 
     async def _send_all(self, chunks: AsyncIterator[bytes]) -> None:
         async for chunk in chunks:
@@ -43,44 +43,44 @@ class Push:
 
     async def _send(self, data: bytes) -> None:
         if self._writer.is_closing():
-            raise WorkerClosed
+            raise WorkerClosedError
         self._writer.write(data)
         try:
             await self._writer.drain()
         except OSError:
-            raise WorkerClosed from None
+            raise WorkerClosedError from None
 
     async def _until_closed(self) -> None:
-        """The worker says nothing more: what comes is the end of the connection."""
+        """Wait for the end of the connection; the worker sends nothing else."""
         with suppress(OSError):
             await self._reader.read()
-        raise WorkerClosed
+        raise WorkerClosedError
 
     async def aclose(self) -> None:
-        """Returns when the worker has taken what was sent, or has gone."""
+        """Return when the worker has received everything, or has closed the connection."""
         self._writer.close()
         with suppress(OSError):
             await self._writer.wait_closed()
 
 
 async def open_push(session_id: str, find_worker: Callable[[], Awaitable[PushAddress | None]], within_s: float) -> Push:
-    """Reach the session, which may need a moment until a worker has it and it waits.
+    """Connect to the session's worker. The session may need a moment until it waits for a stream.
 
-    Raises NotWaiting, and what `find_worker` raises.
+    Raises NotWaitingError, and what `find_worker` raises.
     """
     deadline_s = asyncio.get_running_loop().time() + within_s
     while True:
         address = await find_worker()
-        push = None if address is None else await _ask(session_id, address)
+        push = None if address is None else await _connect(session_id, address)
         if push is not None:
             return push
         if asyncio.get_running_loop().time() >= deadline_s:
-            raise NotWaiting
-        await asyncio.sleep(LOOK_EVERY_S)
+            raise NotWaitingError
+        await asyncio.sleep(RETRY_EVERY_S)
 
 
-async def _ask(session_id: str, address: PushAddress) -> Push | None:
-    """None unless the session waits for a stream."""
+async def _connect(session_id: str, address: PushAddress) -> Push | None:
+    """A connection to the worker; None unless the session waits for a stream."""
     try:
         reader, writer = await asyncio.open_connection(address.host, address.port)
     except OSError:

@@ -1,4 +1,4 @@
-"""The worker's side of pushed streams: lets a server in, and hands its connection to the session that waits for it."""
+"""The worker's side of pushed streams: accepts a server's connection and passes it to the session that waits for it."""
 
 import asyncio
 import hmac
@@ -9,21 +9,21 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from model.container import VideoError
-from service.beside import beside
-from service.push.wire import ACCEPTED, MAX_HELLO_BYTES, NOT_WAITING, Hello, PushAddress
+from model.video.errors import VideoError
+from service.background import background_task
+from service.push.protocol import ACCEPTED, MAX_HELLO_BYTES, NOT_WAITING, Hello, PushAddress
 
 HELLO_WITHIN_S = 5.0
 RETRY_S = 0.5
-# Connections that have not said yet for whom they are; further ones wait in the kernel.
-MAX_STRANGERS = 64
-NOTHING_PUSHED = "Nothing was pushed to this session in time. Submit it again, and push to its `links.ingest`."
+# Connections that have not sent their hello; further ones wait in the kernel.
+MAX_PENDING_HANDSHAKES = 64
+NOTHING_PUSHED = "No stream was pushed to this session in time. Submit it again and push to its `links.stream`."
 _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
 async def open_gate(host: str = "127.0.0.1", port: int = 0, *, address: str | None = None) -> AsyncIterator["PushGate"]:
-    """A gate for the servers, for as long as the context lasts; they reach it under `address`, by default its host.
+    """A gate for the lifetime of the context. Servers connect to it at `address`, by default `host`.
 
     Raises OSError when the address is taken or not ours.
     """
@@ -31,37 +31,37 @@ async def open_gate(host: str = "127.0.0.1", port: int = 0, *, address: str | No
     with socket.create_server((host, port), family=family) as listener:
         listener.setblocking(False)
         gate = PushGate(listener, address or host)
-        async with beside(gate.admit_for_ever()):
+        async with background_task(gate.accept_forever()):
             yield gate
 
 
 class PushGate:
-    """Made by `open_gate`."""
+    """Accepts pushed streams; made by `open_gate`."""
 
     def __init__(self, listener: socket.socket, host: str) -> None:
         self._listener = listener
         self.address = PushAddress(host, listener.getsockname()[1], secrets.token_hex(16))
         self._waiting: dict[str, asyncio.Future[socket.socket | None]] = {}
-        self._room = asyncio.Semaphore(MAX_STRANGERS)
+        self._handshakes = asyncio.Semaphore(MAX_PENDING_HANDSHAKES)
 
-    async def admit_for_ever(self) -> None:
-        """Let servers in that know the key."""
-        async with asyncio.TaskGroup() as strangers:
+    async def accept_forever(self) -> None:
+        """Accept connections of servers that know the key."""
+        async with asyncio.TaskGroup() as handshakes:
             while True:
-                await self._room.acquire()
-                strangers.create_task(self._admit(await self._accept()))
+                await self._handshakes.acquire()
+                handshakes.create_task(self._admit(await self._accept()))
 
     async def _accept(self) -> socket.socket:
         while True:
             try:
                 return (await asyncio.get_running_loop().sock_accept(self._listener))[0]
             except OSError as error:
-                # This process has as many open files as it may, for now.
-                _log.warning("no connection accepted", error=str(error))
+                # This process is at its limit of open files, for now.
+                _log.warning("push connection not accepted", error=str(error))
                 await asyncio.sleep(RETRY_S)
 
     async def next(self, session_id: str, within_s: float) -> socket.socket:
-        """The next stream that is pushed to a session; it is the caller's to close.
+        """Wait for the next stream that is pushed to a session; the caller owns the connection.
 
         Raises VideoError source_timeout when none comes, or after `give_up`.
         """
@@ -81,7 +81,7 @@ class PushGate:
         return pushed
 
     def give_up(self, session_id: str) -> None:
-        """Let a session wait no longer."""
+        """Stop waiting for a stream for this session."""
         arrival = self._waiting.get(session_id)
         if arrival is not None and not arrival.done():
             arrival.set_result(None)
@@ -93,17 +93,17 @@ class PushGate:
             async with asyncio.timeout(HELLO_WITHIN_S):
                 hello = Hello.from_line(await _line(connection))
             if not hmac.compare_digest(hello.key.encode(), self.address.key.encode()):
-                raise ValueError("a wrong key")
+                raise ValueError("wrong key")
             is_taken = self._hand_over(connection, hello.session_id)
         except (OSError, TimeoutError, ValueError) as error:
-            _log.warning("a stranger at the gate of pushed streams", error=str(error))
+            _log.warning("push connection rejected", error=str(error) or type(error).__name__)
         finally:
-            self._room.release()
+            self._handshakes.release()
             if not is_taken:
                 connection.close()
 
     def _hand_over(self, connection: socket.socket, session_id: str) -> bool:
-        """Whether a session has the connection now. A single byte always finds room in a new connection."""
+        """Whether a session accepted the connection. A single byte always fits the buffer of a new connection."""
         arrival = self._waiting.get(session_id)
         if arrival is None or arrival.done():
             connection.send(NOT_WAITING)
@@ -114,11 +114,11 @@ class PushGate:
 
 
 async def _line(connection: socket.socket) -> bytes:
-    """All that comes up to a line feed: the server says nothing more before it is answered."""
+    """Everything up to a line feed: the server sends no more before the reply."""
     received = b""
     while not received.endswith(b"\n"):
         chunk = await asyncio.get_running_loop().sock_recv(connection, MAX_HELLO_BYTES)
         received += chunk
         if not chunk or len(received) > MAX_HELLO_BYTES:
-            raise ValueError("no hello")
+            raise ValueError("no valid hello")
     return received

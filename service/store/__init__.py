@@ -1,38 +1,64 @@
-"""The store behind a URL."""
+"""Opens the store that a URL names."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 
-from service.store.base import Store
-from service.store.redis import RedisStore
-from service.store.redis_connect import SCHEMES, connect
-from service.store.sqlite import SqliteStore
+from service.store.protocols import Store
+from service.store.redis.connect import SCHEMES, connect
+from service.store.redis.store import open_redis_store
+from service.store.sqlite.store import open_sqlite_store
 
 
-class StoreUrlInvalid(ValueError):
-    """CAKE_STORE_URL names no store."""
+class StoreUrlError(ValueError):
+    """CAKE_STORE_URL is not the address of a store."""
 
 
 def check_store_url(url: str) -> None:
-    """Raises StoreUrlInvalid for what `open_store` would refuse."""
+    """Raise StoreUrlError for a URL that `open_store` would reject."""
     scheme, _, path = url.partition("://")
     if scheme in SCHEMES:
         try:
             connect(url)
         except ValueError as error:
-            raise StoreUrlInvalid(f"CAKE_STORE_URL: {error}.") from error
+            raise StoreUrlError(f"CAKE_STORE_URL: {error}.") from error
     elif scheme != "sqlite" or not path:
-        raise StoreUrlInvalid(
+        raise StoreUrlError(
             f"CAKE_STORE_URL must look like sqlite:///absolute/path or redis://host:port/0, not {scheme}://…"
         )
 
 
-def open_store(url: str, *, scores_keep_s: float = 3600.0) -> Store:
-    """Open the store that `url` names: `sqlite:///absolute/path`, or Redis as `redis_connect.connect` says.
+def sqlite_file(url: str) -> Path | None:
+    """The file of an SQLite store, or None for another store."""
+    scheme, _, path = url.partition("://")
+    return Path(path) if scheme == "sqlite" else None
 
-    Raises StoreUrlInvalid.
+
+def database_bytes(url: str) -> float:
+    """Size of an SQLite database and its write-ahead log; NaN for Redis, which has metrics of its own."""
+    database = sqlite_file(url)
+    if database is None:
+        return math.nan
+    files = (database, Path(f"{database}-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
+def open_store(
+    url: str, *, scores_keep_s: float = 3600.0, count_unreadable: Callable[[str], None] = lambda kind: None
+) -> Store:
+    """Open the store at `url`: `sqlite:///absolute/path`, or a Redis address as `redis.connect` describes.
+
+    Args:
+        url: Address of the store.
+        scores_keep_s: Media time of scores that is kept for each session.
+        count_unreadable: Called with the kind of each row that this version cannot read.
+
+    Raises:
+        StoreUrlError: The URL is not the address of a store.
+        StoreUnavailableError: The database is damaged, or a newer version of CAKE wrote it.
     """
     check_store_url(url)
     scheme, _, path = url.partition("://")
     if scheme in SCHEMES:
-        return RedisStore(url, scores_keep_s=scores_keep_s)
-    return SqliteStore(Path(path), scores_keep_s=scores_keep_s)
+        return open_redis_store(url, scores_keep_s=scores_keep_s, count_unreadable=count_unreadable)
+    return open_sqlite_store(Path(path), scores_keep_s=scores_keep_s, count_unreadable=count_unreadable)

@@ -1,11 +1,11 @@
-/** What a session's events say: actions with their start and end, and what happened to the session. */
+/** A session's events as a list of actions, with their start and end, and of state changes and gaps. */
 
-/** Older entries are let go beyond this many. */
+/** Older entries beyond this number are dropped. */
 const MAX_ENTRIES = 20_000;
 
 /**
- * An entry is `{ kind: "action", id, label, score, start_s, decided_s, end_s | null, latency_s }`, or
- * `{ kind: "state" | "gap", id, decided_s, … }` as in the event.
+ * An entry is `{ kind: "action", id, region, label, score, start_s, decided_s, end_s | null, latency_s, media | null }`,
+ * or `{ kind: "state" | "gap", id, decided_s, … }` as in the event. `media` is the event that announced the clip.
  */
 export class ActionLog {
   entries = [];
@@ -14,12 +14,15 @@ export class ActionLog {
   /** Takes events in the order of their ids; returns the entries that are new. */
   add(events) {
     const fresh = [];
+    const media = [];
     for (const event of events) {
       if (event.type === "action.start") fresh.push(this.#start(event));
       else if (event.type === "action.end") this.#end(event, fresh);
+      else if (event.type === "event.media") media.push(event);
       else fresh.push({ ...event, kind: event.type === "session.gap" ? "gap" : "state" });
     }
     this.entries.push(...fresh);
+    for (const event of media) this.#media(event);
     this.entries.splice(0, this.entries.length - MAX_ENTRIES);
     return fresh;
   }
@@ -29,15 +32,25 @@ export class ActionLog {
   }
 
   #start(event) {
-    const entry = { ...event, kind: "action", end_s: null };
-    this.#open.set(event.label, entry);
+    const entry = { ...event, kind: "action", end_s: null, media: null };
+    this.#open.set(placeOf(event), entry);
     return entry;
   }
 
-  #end(event, fresh) {
-    const entry = this.#open.get(event.label);
-    this.#open.delete(event.label);
-    if (entry) entry.end_s = event.end_s;
-    else fresh.push({ ...event, kind: "action" });
+  #media(event) {
+    const entry = this.entries.findLast(({ id }) => id === event.event_id);
+    if (entry) entry.media = event;
   }
+
+  #end(event, fresh) {
+    const entry = this.#open.get(placeOf(event));
+    this.#open.delete(placeOf(event));
+    if (entry) entry.end_s = event.end_s;
+    else fresh.push({ ...event, kind: "action", media: null });
+  }
+}
+
+/** In each region one action of a label is in progress at a time. */
+function placeOf({ region, label }) {
+  return JSON.stringify([region ?? null, label]);
 }

@@ -1,12 +1,13 @@
-/** The HTTP interface: every call returns parsed JSON or throws a Problem whose message can be shown as it is. */
+/** The HTTP API: every call returns parsed JSON or throws a Problem whose message can be shown to the user. */
 
 import { askForKey, hasKey, keyHeaders } from "./key.js";
 
-const UNREACHABLE = "The server cannot be reached. Check that it is running and try again.";
+const UNREACHABLE = "Cannot reach the server. Check that it is running and try again.";
+const KEY_REQUIRED = "An API key is required. Enter it with the button Key.";
 const TIMEOUT_MS = 15_000;
 
 export class Problem extends Error {
-  /** `status` 0 means that no answer came. */
+  /** `status` 0: no response arrived. */
   constructor(status, code, detail) {
     super(detail);
     this.status = status;
@@ -14,7 +15,7 @@ export class Problem extends Error {
   }
 }
 
-/** Relative to the page, so that it works below a path of a reverse proxy too. */
+/** Relative to the page, so that it also works below a path prefix of a reverse proxy. */
 export function apiUrl(path, query = {}) {
   const url = new URL(`v1/${path}`, document.baseURI);
   url.hash = "";
@@ -28,15 +29,17 @@ function problemOf(status, body) {
   return new Problem(
     status,
     body?.code ?? "unknown",
-    body?.detail ?? `The server answered ${status} without saying why. Try again.`,
+    body?.detail ?? `The server responded with status ${status}. Try again.`,
   );
 }
 
-/** The problem of a refused request; one without a known key also brings up the form for it. */
-function refusal(status, body) {
+/** The problem of a rejected request. If authentication is required, also opens the API key form. */
+function rejection(status, body) {
   const problem = problemOf(status, body);
-  if (status === 401) askForKey(problem.message);
-  return problem;
+  if (status !== 401) return problem;
+  askForKey(problem.message);
+  // The server's sentence tells a program what to send.
+  return hasKey() ? problem : new Problem(status, problem.code, KEY_REQUIRED);
 }
 
 async function send(path, { query, ...options } = {}) {
@@ -50,7 +53,7 @@ async function send(path, { query, ...options } = {}) {
     if (options.signal?.aborted) throw error;
     throw new Problem(0, "unreachable", UNREACHABLE);
   }
-  if (!response.ok) throw refusal(response.status, await response.json().catch(() => null));
+  if (!response.ok) throw rejection(response.status, await response.json().catch(() => null));
   return response;
 }
 
@@ -58,16 +61,33 @@ async function sendJson(path, options) {
   return (await send(path, options)).json();
 }
 
+function requestJson(method, path, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  return sendJson(path, { method, headers, body: JSON.stringify(body), signal });
+}
+
 const sessionPath = (id) => `sessions/${encodeURIComponent(id)}`;
 
 export const listModels = (signal) => sendJson("models", { signal });
 export const listSessions = (query, signal) => sendJson("sessions", { query, signal });
+export const getStorage = (signal) => sendJson("storage", { signal });
 export const getSession = (id, signal) => sendJson(sessionPath(id), { signal });
 export const getScores = (id, query, signal) => sendJson(`${sessionPath(id)}/scores`, { query, signal });
-/** Stops a session, or removes one that has ended. */
+/** What rules would have decided on the scores that a session kept. */
+export const tryRules = (id, trial, signal) => requestJson("POST", `${sessionPath(id)}/rules:try`, trial, signal);
+export const changeSession = (id, change) => requestJson("PATCH", sessionPath(id), change);
+export const getFeedback = (id, signal) => sendJson(`${sessionPath(id)}/feedback`, { signal });
+const verdictPath = (id, eventId) => `${sessionPath(id)}/events/${encodeURIComponent(eventId)}/feedback`;
+/** `verdict` is "right" or "wrong". */
+export const judgeEvent = (id, eventId, verdict) => requestJson("PUT", verdictPath(id, eventId), { verdict });
+export const withdrawVerdict = (id, eventId) => send(verdictPath(id, eventId), { method: "DELETE" });
+export const addMissed = (id, missed) => requestJson("POST", `${sessionPath(id)}/feedback`, missed);
+export const removeMissed = (id, feedbackId) =>
+  send(`${sessionPath(id)}/feedback/${encodeURIComponent(feedbackId)}`, { method: "DELETE" });
+/** Stops a session, or deletes an ended one. */
 export const deleteSession = (id) => send(sessionPath(id), { method: "DELETE" });
 
-/** The newest picture as a Blob, or null while there is none. */
+/** The latest snapshot as a Blob, or null while there is none. */
 export async function getSnapshot(id, signal) {
   try {
     return await (await send(`${sessionPath(id)}/snapshot.jpg`, { signal, cache: "no-cache" })).blob();
@@ -77,30 +97,35 @@ export async function getSnapshot(id, signal) {
   }
 }
 
-/** A WebSocket address, good for one connection. */
+/** The clip of an action, `{ blob, from_s }`: an MP4 and the media time of its first frame. */
+export async function getClip(id, eventId, signal) {
+  const response = await send(`${sessionPath(id)}/events/${encodeURIComponent(eventId)}/clip.mp4`, { signal });
+  return { blob: await response.blob(), from_s: Number(response.headers.get("Clip-From-S")) };
+}
+
+/** A WebSocket URL, valid for one connection. */
 async function socketUrl(path, query = {}) {
-  // A browser sends no header with a WebSocket, and a key has no place in an address.
+  // Browsers cannot send headers with a WebSocket, and a key must not appear in a URL.
   const ticket = hasKey() ? (await sendJson("tickets", { method: "POST" })).ticket : null;
   const url = apiUrl(path, { ...query, ticket });
   url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
   return url;
 }
 
-/** Where a session's events come from, from the beginning or after an event id. */
+/** URL of a session's events, from the beginning or after an event id. */
 export const eventsSocketUrl = (id, after) => socketUrl(`${sessionPath(id)}/events`, { after });
-/** Where the video of a session is pushed to. */
-export const ingestSocketUrl = (id) => socketUrl(`${sessionPath(id)}/stream`);
+/** URL to which a session's video is pushed. */
+export const streamSocketUrl = (id) => socketUrl(`${sessionPath(id)}/stream`);
 
 function create(source, options) {
-  const body = JSON.stringify({ source, ...options });
-  return sendJson("sessions", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  return requestJson("POST", "sessions", { source, ...options });
 }
 
 export const createFromUrl = (url, options) => create({ url }, options);
-/** A session whose video is pushed; it fails when none has come for `maxDownS`. */
+/** Creates a session whose video is pushed. It fails when no video has arrived for `maxDownS`. */
 export const createPush = (options, maxDownS) => create({ push: true, max_down_s: maxDownS }, options);
 
-/** Uploads a File; XMLHttpRequest because fetch tells no progress. `onProgress` gets a part in [0, 1]. */
+/** Uploads a File, with XMLHttpRequest because fetch reports no progress. `onProgress` gets a fraction in [0, 1]. */
 export function createFromFile(file, options, { onProgress, signal }) {
   const form = new FormData();
   form.append("session", JSON.stringify(options));
@@ -111,9 +136,9 @@ export function createFromFile(file, options, { onProgress, signal }) {
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
     request.onload = () => {
       if (request.status >= 200 && request.status < 300) resolve(request.response);
-      else reject(refusal(request.status, request.response));
+      else reject(rejection(request.status, request.response));
     };
-    request.onerror = () => reject(new Problem(0, "unreachable", `The upload broke off. ${UNREACHABLE}`));
+    request.onerror = () => reject(new Problem(0, "unreachable", `The upload was interrupted. ${UNREACHABLE}`));
     request.onabort = () => reject(new Problem(0, "cancelled", "The upload was cancelled."));
     signal.addEventListener("abort", () => request.abort(), { once: true });
     request.open("POST", apiUrl("sessions"));

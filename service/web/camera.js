@@ -1,23 +1,23 @@
-/** This device's camera as the video of a session: recorded in slices, pushed over WebSocket as it is filmed. */
+/** Pushes this device's camera to a session: recorded in slices and sent over a WebSocket. */
 
-import { Problem, createPush, getSession, ingestSocketUrl } from "./api.js";
+import { Problem, createPush, getSession, streamSocketUrl } from "./api.js";
 import { ENDED } from "./event_stream.js";
 
 const WIDTH = 640;
 const SLICE_MS = 200;
-/** The server takes messages of 64 KiB. */
+/** The server accepts messages of up to 64 KiB. */
 const MESSAGE_BYTES = 32 * 1024;
-/** With more than this unsent the connection is too slow: the stream begins anew, at the present. */
+/** With more unsent data the connection is too slow: the stream restarts at the current time. */
 const MAX_UNSENT_BYTES = 1024 ** 2;
 const PAUSE_MS = 1000;
-/** A page that was closed ends its session soon. */
+/** The session fails this long after the page was closed. */
 const MAX_DOWN_S = 30;
 const TYPES = ["video/webm;codecs=vp8", "video/webm", "video/mp4"];
-const INSECURE = "Browsers give their camera to pages of https or localhost alone. Open this page so.";
-const REFUSALS = {
-  NotAllowedError: "The browser may not use the camera. Allow it for this page, and try again.",
-  NotFoundError: "This device has no camera. Plug one in, or choose a video.",
-  NotReadableError: "The camera is in use elsewhere. Close the other program, and try again.",
+const INSECURE = "Browsers only allow camera access on https and on localhost. Open this page over https.";
+const CAMERA_ERRORS = {
+  NotAllowedError: "Camera access was denied. Allow it for this page and try again.",
+  NotFoundError: "No camera was found. Connect one, or choose a video.",
+  NotReadableError: "The camera is in use by another program. Close that program and try again.",
 };
 
 async function openCamera() {
@@ -27,7 +27,7 @@ async function openCamera() {
   try {
     return await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: WIDTH } }, audio: false });
   } catch (error) {
-    throw new Problem(0, "no_camera", REFUSALS[error.name] ?? `The camera did not start: ${error.message}`);
+    throw new Problem(0, "no_camera", CAMERA_ERRORS[error.name] ?? `The camera could not be started: ${error.message}`);
   }
 }
 
@@ -39,7 +39,7 @@ export class CameraPush {
   #stopped = false;
   #onEnded;
 
-  /** Asks for the camera and starts a session with it; `onEnded()` once either is over. */
+  /** Opens the camera and starts a session with it. `onEnded()` is called when either has ended. */
   static async start(options, onEnded) {
     const media = await openCamera();
     try {
@@ -60,7 +60,7 @@ export class CameraPush {
     this.#connect();
   }
 
-  /** The end of the video: what was filmed is still sent. */
+  /** Ends the video; what was recorded is still sent. */
   stop() {
     this.#stopped = true;
     if (this.#recorder?.state === "recording") this.#recorder.stop();
@@ -71,7 +71,7 @@ export class CameraPush {
     try {
       const { state } = await getSession(this.session.id);
       if (ENDED.has(state)) this.#end();
-      else this.#open(new WebSocket(await ingestSocketUrl(this.session.id)));
+      else this.#open(new WebSocket(await streamSocketUrl(this.session.id)));
     } catch (error) {
       if (error.status === 0) this.#retryLater();
       else this.#end();

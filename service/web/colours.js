@@ -1,4 +1,4 @@
-/** One hue per label, far from its neighbours'; lightness and strength are set by the theme in style.css. */
+/** One distinct hue per label; lightness and chroma are set by the theme in style.css. */
 
 const GOLDEN_ANGLE_DEG = 137.508;
 
@@ -15,6 +15,7 @@ export function readTheme(element) {
     text: value("--text"),
     muted: value("--muted"),
     line: value("--line"),
+    surface: value("--surface"),
     font: style.fontFamily,
     label: (hue, alpha = 1) => `oklch(${lightness} ${chroma} ${hue} / ${alpha})`,
   };

@@ -1,4 +1,4 @@
-/** Starts Swagger UI: from a file, as the page's policy allows no script inside the page. */
+/** Starts Swagger UI. In a separate file, since the content security policy forbids inline scripts. */
 
 /* global SwaggerUIBundle */
 SwaggerUIBundle({

@@ -1,4 +1,4 @@
-/** The events of one session over WebSocket: everything from the beginning, once each, then live. */
+/** The events of one session over a WebSocket: all past events, without duplicates, then live events. */
 
 import { Problem, eventsSocketUrl } from "./api.js";
 
@@ -6,10 +6,10 @@ export const ENDED = new Set(["completed", "stopped", "failed"]);
 const FIRST_PAUSE_MS = 500;
 const MAX_PAUSE_MS = 10_000;
 const BATCH_MS = 40;
-/** After this long out of sight the socket may be dead without having said so. */
+/** A page hidden for longer than this reconnects: its socket may be dead without having reported it. */
 const STALE_MS = 15_000;
 
-/** Orders event ids, `MEDIA_MS-SEQ` compared as two numbers. */
+/** Compares event ids, `MEDIA_MS-SEQ`, as two numbers. */
 export function compareIds(left, right) {
   const [leftMs, leftSeq] = left.split("-").map(Number);
   const [rightMs, rightSeq] = right.split("-").map(Number);
@@ -30,7 +30,7 @@ export class EventStream {
   #hiddenAt = 0;
   #closed = new AbortController();
 
-  /** `onEvents(events)` gets them in order; `onConnection(state, why)` one of connecting, live, lost, refused, ended. */
+  /** `onEvents(events)`: in order. `onConnection(state, detail)`: connecting, live, lost, rejected, ended. */
   constructor(id, { onEvents, onConnection }) {
     this.#id = id;
     this.#onEvents = onEvents;
@@ -55,7 +55,7 @@ export class EventStream {
     try {
       url = await eventsSocketUrl(this.#id, this.#lastId);
     } catch (error) {
-      if (attempt === this.#attempt && !this.#closed.signal.aborted) this.#onRefused(error);
+      if (attempt === this.#attempt && !this.#closed.signal.aborted) this.#onRejected(error);
       return;
     }
     if (attempt === this.#attempt && !this.#closed.signal.aborted) this.#open(new WebSocket(url));
@@ -97,9 +97,9 @@ export class EventStream {
     }
   }
 
-  /** What a key does not allow will not be allowed in a second either. */
-  #onRefused(error) {
-    if (error instanceof Problem && error.status === 403) this.#onConnection("refused", error.message);
+  /** Retries, unless the key lacks the required scope. */
+  #onRejected(error) {
+    if (error instanceof Problem && error.status === 403) this.#onConnection("rejected", error.message);
     else this.#retryLater();
   }
 

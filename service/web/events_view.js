@@ -1,4 +1,4 @@
-/** The latest action at a glance, the table of events, and what a screen reader says about them. */
+/** The latest action, the table of events, and their announcements for screen readers. */
 
 import { hueOf } from "./colours.js";
 import { clock, percent, span, tenths } from "./format.js";
@@ -6,8 +6,8 @@ import { clock, percent, span, tenths } from "./format.js";
 const PAGE = 100;
 const ANNOUNCE_MS = 4000;
 const STATES = {
-  running: "Watching",
-  reconnecting: "Source lost, reconnecting",
+  running: "Running",
+  reconnecting: "Source lost. Reconnecting",
   completed: "Completed",
   stopped: "Stopped",
   failed: "Failed",
@@ -18,16 +18,18 @@ export class EventsView {
   #log;
   #labels;
   #onShow;
+  #verdicts;
   #limit = PAGE;
   #rows = new Map();
   #announceTimer = null;
-  #unsaid = [];
+  #unannounced = [];
   #closed = new AbortController();
 
-  /** `onShow(entry)` is called when the reader asks to see an entry in the plot. */
-  constructor(log, labels, onShow) {
+  /** `verdicts` are a Verdicts. `onShow(action)` is called when the user asks to see an action. */
+  constructor(log, labels, verdicts, onShow) {
     this.#log = log;
     this.#labels = labels;
+    this.#verdicts = verdicts;
     this.#onShow = onShow;
     element("events").replaceChildren();
     element("announcer").textContent = "";
@@ -41,32 +43,32 @@ export class EventsView {
     clearTimeout(this.#announceTimer);
   }
 
-  /** `fresh` entries have been added to the log; others of it may have ended. */
+  /** `fresh` entries were added to the log; earlier actions may have ended. */
   update(fresh) {
     const started = fresh.filter((entry) => entry.kind === "action");
     this.#renderRows();
     if (started.length === 0) return;
     this.#renderLatest(started.at(-1));
-    this.#unsaid.push(...started);
+    this.#unannounced.push(...started);
     this.#announceTimer ??= setTimeout(() => this.#announce(), ANNOUNCE_MS / 8);
   }
 
   #announce() {
-    const last = this.#unsaid.at(-1);
-    const others = this.#unsaid.length - 1;
-    this.#unsaid = [];
+    const last = this.#unannounced.at(-1);
+    const others = this.#unannounced.length - 1;
+    this.#unannounced = [];
     this.#announceTimer = setTimeout(() => {
       this.#announceTimer = null;
-      if (this.#unsaid.length > 0) this.#announce();
+      if (this.#unannounced.length > 0) this.#announce();
     }, ANNOUNCE_MS);
-    const more = others > 0 ? `, and ${others} more before it` : "";
-    element("announcer").textContent = `${last.label} at ${clock(last.start_s)}, ${percent(last.score)} sure${more}`;
+    const more = others > 0 ? `, and ${others} earlier` : "";
+    element("announcer").textContent = `${last.label}${inRegion(last)} at ${clock(last.start_s)}, score ${percent(last.score)}${more}`;
   }
 
   #renderLatest(action) {
     const card = element("latest");
     element("latest-facts").hidden = action === null;
-    element("latest-label").textContent = action?.label ?? "None yet";
+    element("latest-label").textContent = action === null ? "None" : action.label + inRegion(action);
     card.classList.toggle("empty", action === null);
     if (action === null) return;
     card.style.setProperty("--hue", hueOf(action.label, this.#labels));
@@ -83,7 +85,7 @@ export class EventsView {
     this.#renderRows();
   }
 
-  /** The newest entries first. Rows are kept by event id, so that focus and selection stay where they are. */
+  /** Newest entries first. Rows are kept by event id, so that focus and selection do not move. */
   #renderRows() {
     const shown = this.#log.entries.filter((entry) => entry.kind !== "state" || entry.state in STATES);
     const newest = shown.slice(-this.#limit).toReversed();
@@ -98,7 +100,7 @@ export class EventsView {
       if (!this.#rows.has(entry.id)) this.#rows.set(entry.id, this.#row(entry));
       const row = this.#rows.get(entry.id);
       if (body.children[place] !== row) body.insertBefore(row, body.children[place] ?? null);
-      if (entry.kind === "action") row.lastChild.textContent = lasted(entry);
+      if (entry.kind === "action") row.querySelector(".duration").textContent = durationText(entry);
     });
     element("events-none").hidden = newest.length > 0;
     element("events-more").hidden = shown.length <= newest.length;
@@ -117,17 +119,30 @@ export class EventsView {
     when.type = "button";
     when.className = "link";
     when.textContent = clock(action.start_s);
-    when.setAttribute("aria-label", `${when.textContent}, show in the plot`);
-    when.addEventListener("click", () => this.#onShow(action));
+    when.setAttribute("aria-label", `${when.textContent}, play`);
+    when.addEventListener("click", () => this.#show(row, action));
     row.insertCell().append(when);
     const label = document.createElement("th");
     label.scope = "row";
     label.textContent = action.label;
+    if (action.region) {
+      const region = document.createElement("span");
+      region.className = "region-name";
+      region.textContent = inRegion(action);
+      label.append(region);
+    }
     row.append(label);
     row.insertCell().textContent = percent(action.score);
-    row.insertCell().textContent = tenths(action.decided_s - action.start_s);
-    row.insertCell().textContent = lasted(action);
+    row.insertCell().textContent = durationText(action);
     for (const cell of [...row.cells].slice(2)) cell.className = "number";
+    row.lastChild.classList.add("duration");
+    row.append(this.#verdicts.cell(action));
+  }
+
+  #show(row, action) {
+    for (const other of this.#rows.values()) other.removeAttribute("aria-current");
+    row.setAttribute("aria-current", "true");
+    this.#onShow(action);
   }
 
   #fillNote(row, entry) {
@@ -135,10 +150,14 @@ export class EventsView {
     row.insertCell().textContent = clock(entry.decided_s);
     const text = row.insertCell();
     text.colSpan = 4;
-    text.textContent = entry.kind === "gap" ? `Gap of ${span(entry.gap_s)} in the stream` : STATES[entry.state];
+    text.textContent = entry.kind === "gap" ? `Gap of ${span(entry.gap_s)}` : STATES[entry.state];
   }
 }
 
-function lasted({ start_s, end_s }) {
+function inRegion({ region }) {
+  return region ? ` in ${region}` : "";
+}
+
+function durationText({ start_s, end_s }) {
   return end_s === null ? "…" : tenths(end_s - start_s);
 }

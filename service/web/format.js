@@ -1,4 +1,4 @@
-/** Numbers, moments and names as a person reads them. */
+/** Formats numbers, times and names for people. */
 
 /** Media time in seconds as `0:12.4`, or `1:02:03.4` from an hour on. */
 export function clock(seconds) {
@@ -16,17 +16,17 @@ export function percent(score) {
   return `${Math.round(score * 100)}%`;
 }
 
-/** A span of time: `31 ms` below a second, else `1.2 s`. */
+/** A duration: `31 ms` below a second, else `1.2 s`. */
 export function span(seconds) {
   return seconds < 0.9995 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`;
 }
 
-/** Length or delay in media time, tenths of a second: `0.2 s`. */
+/** A duration in media time, to a tenth of a second: `0.2 s`. */
 export function tenths(seconds) {
   return `${Math.max(0, seconds).toFixed(1)} s`;
 }
 
-/** A moment (ISO 8601) in the reader's own clock; with the day unless it is today. */
+/** A timestamp (ISO 8601) in local time; with the date unless it is today. */
 export function moment(iso) {
   const date = new Date(iso);
   const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
@@ -34,7 +34,15 @@ export function moment(iso) {
   return `${date.toLocaleDateString([], { day: "numeric", month: "short" })}, ${time}`;
 }
 
-/** What a session is called: its own name, else where its video came from. */
+/** A size as `1.2 GB`, in powers of 1000 as disks are sold. */
+export function size(bytes) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
+  const number = bytes / 1000 ** power;
+  return `${number < 10 && power > 0 ? number.toFixed(1) : Math.round(number)} ${units[power]}`;
+}
+
+/** The display name of a session: its own name, else the name of its source. */
 export function sourceName({ name, source }) {
   return name ?? source.url ?? source.filename ?? (source.kind === "push" ? "Pushed video" : "Uploaded video");
 }

@@ -1,22 +1,22 @@
-/** The API key that the server asks for: kept for this tab, until it is closed, and sent in a header only. */
+/** The API key: stored in this tab until it is closed, and only sent in a header. */
 
 const STORED_AS = "cake-api-key";
 const LOOKS_LIKE_A_KEY = /^cake_[\w-]+$/;
 const element = (id) => document.getElementById(id);
-let putOff = false;
+let dismissed = false;
 
 export const hasKey = () => sessionStorage.getItem(STORED_AS) !== null;
 
-/** Headers of a request, none while no key was asked for. */
+/** Headers that authenticate a request; none without a key. */
 export function keyHeaders() {
   return hasKey() ? { Authorization: `Bearer ${sessionStorage.getItem(STORED_AS)}` } : {};
 }
 
-/** The server refused: `why` is its sentence. The form comes once; who closes it finds it again in the page's head. */
-export function askForKey(why) {
+/** Opens the key form; `detail` is the server's error. Once closed, it is reached through the button at the top. */
+export function askForKey(detail) {
   element("key-button").hidden = false;
-  if (putOff || element("key-dialog").open) return;
-  element("key-error").textContent = hasKey() ? why : "";
+  if (dismissed || element("key-dialog").open) return;
+  element("key-error").textContent = hasKey() ? detail : "";
   showForm();
 }
 
@@ -27,7 +27,7 @@ export function startKeyForm() {
   element("key-later").addEventListener("click", () => dialog.close());
   element("key").addEventListener("input", () => showError(""));
   dialog.addEventListener("close", () => {
-    putOff = true;
+    dismissed = true;
     element("key").value = "";
   });
   element("key-form").addEventListener("submit", useKey);
@@ -41,7 +41,7 @@ function useKey(event) {
   event.preventDefault();
   const key = element("key").value.trim();
   if (!LOOKS_LIKE_A_KEY.test(key)) {
-    showError("An API key begins with cake_ and has no spaces. Paste the whole of it.");
+    showError("An API key starts with cake_ and contains no spaces. Paste the whole key.");
     return;
   }
   sessionStorage.setItem(STORED_AS, key);

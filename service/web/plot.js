@@ -1,18 +1,18 @@
-/** Draws scores over time on a canvas. Pure: what is drawn follows from the arguments. */
+/** Draws scores over time on a canvas. The drawing only depends on the arguments. */
 
 import { hueOf } from "./colours.js";
 import { clock, percent } from "./format.js";
 
 export const WINDOW_S = 30;
 const TOP = 3;
-/** Scores that peak below this are background to the eye too. */
-const WORTH_NAMING = 0.4;
-/** A name at the right edge goes when its score has fallen below this. */
-const OVER = 0.1;
-/** The names at the right edge are those of the scores that peaked in the last moments. */
-const NOW_S = 1.5;
-/** Frames further apart than this are not joined by a line. */
-const HOLE_S = 1;
+/** Scores that peak below this get no name. */
+const MIN_NAMED_SCORE = 0.4;
+/** A name at the right edge is removed when its score falls below this. */
+const MIN_CURRENT_SCORE = 0.1;
+/** The names at the right edge are those of scores that peaked within this time. */
+const RECENT_S = 1.5;
+/** Frames further apart than this are not connected by a line. */
+const GAP_S = 1;
 const LANE_PX = 22;
 const LINE_PX = 16;
 const MARGIN = { left: 40, right: 112, bottom: 24 };
@@ -28,11 +28,15 @@ export function topPeaks({ labels, rows, pts }, from_s, to_s, except = new Set()
     });
   });
   peaks.sort((left, right) => right.score - left.score);
-  return peaks.filter(({ index, score }) => score >= WORTH_NAMING && !except.has(index)).slice(0, TOP);
+  return peaks.filter(({ index, score }) => score >= MIN_NAMED_SCORE && !except.has(index)).slice(0, TOP);
 }
 
-/** `run` is a ScoreRun, `actions` those of an ActionLog; the window is [to_s - WINDOW_S, to_s] in media time. */
-export function drawPlot(canvas, { run, actions, to_s, theme }) {
+/**
+ * `run` is a ScoreRun, `actions` those of an ActionLog, `nearMisses` those of a rules trial, and `threshold` a score to
+ * mark for one label, or null, `selection` a part [from_s, to_s] to highlight, or null; the window is
+ * [to_s - WINDOW_S, to_s] in media time.
+ */
+export function drawPlot(canvas, { run, actions, nearMisses, threshold, selection, to_s, theme }) {
   const context = fitted(canvas, theme);
   if (context === null) return;
   const view = viewOf(canvas.getBoundingClientRect(), to_s);
@@ -47,14 +51,29 @@ export function drawPlot(canvas, { run, actions, to_s, theme }) {
   context.beginPath();
   context.rect(view.left, 0, view.right - view.left, view.bottom + 1);
   context.clip();
+  if (selection !== null) drawSelection(context, view, selection, theme);
   drawActions(context, view, shown, run, theme);
   run.labels.forEach((_, index) => {
     if (!coloured.has(index)) drawLine(context, view, run, index, theme.muted, 0.8, 0.35);
   });
   for (const index of coloured) drawLine(context, view, run, index, colour(index), 2, 1);
+  if (threshold !== null) drawThreshold(context, view, threshold.score, colour(run.labels.indexOf(threshold.label)));
+  for (const miss of nearMisses) drawNearMiss(context, view, miss, colour(run.labels.indexOf(miss.label)), theme);
   for (const peak of peaks) drawPeakName(context, view, peak, run.labels[peak.index], colour(peak.index));
   context.restore();
   drawNamesNow(context, view, run, colour);
+}
+
+/** Media time at `x_px` of a canvas that shows the window until `to_s`, not outside it. */
+export function timeAt(canvas, x_px, to_s) {
+  const { left, right, from_s } = viewOf(canvas.getBoundingClientRect(), to_s);
+  const share = (x_px - left) / (right - left);
+  return from_s + Math.min(1, Math.max(0, share)) * WINDOW_S;
+}
+
+function drawSelection(context, view, [from_s, to_s], theme) {
+  context.fillStyle = theme.line;
+  context.fillRect(view.x(from_s), view.top, view.x(to_s) - view.x(from_s), view.bottom - view.top);
 }
 
 function endOf(action, run) {
@@ -123,7 +142,7 @@ function drawActions(context, view, actions, run, theme) {
   });
 }
 
-/** In the lane where there is room, else downwards along the line, else not at all. */
+/** In the lane if there is room, else vertically along the line, else not at all. */
 function drawActionName(context, view, label, x, room_px, colour) {
   context.textAlign = "left";
   context.fillStyle = colour;
@@ -145,14 +164,33 @@ function drawLine(context, view, run, index, colour, width, alpha) {
   context.globalAlpha = alpha;
   context.beginPath();
   run.pts.forEach((pts_s, frame) => {
-    const joined = frame > 0 && pts_s - run.pts[frame - 1] < HOLE_S;
+    const joined = frame > 0 && pts_s - run.pts[frame - 1] < GAP_S;
     context[joined ? "lineTo" : "moveTo"](view.x(pts_s), view.y(run.rows[frame][index]));
   });
   context.stroke();
   context.globalAlpha = 1;
 }
 
-/** The name of a score that rose but started nothing, above its peak. */
+function drawThreshold(context, view, score, colour) {
+  context.strokeStyle = colour;
+  context.lineWidth = 1.5;
+  context.setLineDash([6, 4]);
+  strokeFrom(context, view.left, view.y(score), view.right, view.y(score));
+  context.setLineDash([]);
+}
+
+/** A hollow mark: this peak was no start. */
+function drawNearMiss(context, view, { peak, peak_s }, colour, theme) {
+  context.beginPath();
+  context.arc(view.x(peak_s), view.y(peak), 4.5, 0, 2 * Math.PI);
+  context.fillStyle = theme.surface;
+  context.fill();
+  context.strokeStyle = colour;
+  context.lineWidth = 2;
+  context.stroke();
+}
+
+/** The name of a score that peaked without starting an action, above its peak. */
 function drawPeakName(context, view, { score, pts_s }, label, colour) {
   const half_px = context.measureText(label).width / 2;
   const x = Math.max(view.left + half_px, Math.min(view.x(pts_s), view.right - half_px));
@@ -161,14 +199,14 @@ function drawPeakName(context, view, { score, pts_s }, label, colour) {
   context.fillText(label, x, view.y(score) - 10);
 }
 
-/** The highest scores of this moment with their names, at the end of their lines but never over each other. */
+/** The highest current scores with their names, at the end of their lines and without overlap. */
 function drawNamesNow(context, view, run, colour) {
   const frame = run.pts.findLastIndex((pts_s) => pts_s <= view.to_s);
   if (frame < 0) return;
   const now_s = run.pts[frame];
-  const names = topPeaks(run, now_s - NOW_S, now_s)
+  const names = topPeaks(run, now_s - RECENT_S, now_s)
     .map(({ index }) => ({ index, score: run.rows[frame][index] }))
-    .filter(({ score }) => score >= OVER);
+    .filter(({ score }) => score >= MIN_CURRENT_SCORE);
   names.sort((left, right) => right.score - left.score);
   let lowest = view.top - LINE_PX;
   const heights = names.map(({ score }) => (lowest = Math.max(view.y(score), lowest + LINE_PX)));

@@ -1,10 +1,11 @@
-/** Repeats a task, never two at once, only while the page can be seen, and ever more slowly while it fails. */
+/** Repeats a task: never concurrently, only while the page is visible, and with backoff while it fails. */
 
 const MAX_PAUSE_MS = 10_000;
 
 /**
- * `task(signal)` runs at once and then `intervalMs` after it has finished; `onError(error | null)` hears how it went.
- * Returns `{ wake, stop }`: wake runs it now, stop ends it for good and aborts what is under way.
+ * `task(signal)` runs at once and again `intervalMs` after it has finished. `onError(error | null)`
+ * is called after each run.
+ * Returns `{ wake, stop }`: wake runs it now; stop ends it and aborts the current run.
  */
 export function poll(task, intervalMs, onError = () => {}) {
   const ended = new AbortController();

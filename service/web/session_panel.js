@@ -1,22 +1,26 @@
-/** One session on the page: its state, picture, scores and events, kept up to date until it is closed. */
+/** One session on the page: its state, snapshot, scores and events, kept up to date until it is closed. */
 
 import { ActionLog } from "./actions.js";
 import { Problem, deleteSession, getSession } from "./api.js";
+import { ClipView } from "./clip.js";
 import { ENDED, EventStream } from "./event_stream.js";
 import { EventsView } from "./events_view.js";
 import { clock, moment, sourceName } from "./format.js";
-import { clearPicture, drawPicture } from "./picture.js";
 import { WINDOW_S } from "./plot.js";
+import { MissedActions } from "./missed.js";
 import { poll } from "./poll.js";
+import { SnapshotView } from "./snapshot.js";
+import { Thresholds } from "./thresholds.js";
 import { Timeline } from "./timeline.js";
+import { Verdicts } from "./verdicts.js";
 
 const SESSION_MS = 1000;
-const PICTURE_MS = 250;
+const SNAPSHOT_MS = 250;
 const SCORES_MS = 400;
 const CONNECTIONS = {
   connecting: "Connecting…",
   live: "Live",
-  lost: "Connection lost, trying again…",
+  lost: "Connection lost. Reconnecting…",
   ended: "",
 };
 const element = (id) => document.getElementById(id);
@@ -28,17 +32,27 @@ export class SessionPanel {
   #stream = null;
   #events = null;
   #timeline = null;
+  #thresholds = null;
+  #verdicts = null;
+  #missed = null;
   #polls = [];
+  #clip = null;
+  #snapshot = new SnapshotView(element("snapshot"));
+  #regions;
   #onChanged;
   #onGone;
   #closed = new AbortController();
 
-  /** `onChanged()` is called when the session's state changes, `onGone(message)` when there is no such session. */
-  constructor(id, { onChanged, onGone }) {
+  /**
+   * `regions` is a RegionsEditor. `onChanged()` is called when the session's state changes, `onGone(message)` when the
+   * session no longer exists.
+   */
+  constructor(id, { regions, onChanged, onGone }) {
     this.#id = id;
+    this.#regions = regions;
+    regions.onChange(() => this.#showRegions(), this.#closed.signal);
     this.#onChanged = onChanged;
     this.#onGone = onGone;
-    clearPicture(element("picture"));
     element("stop").addEventListener("click", () => this.#stopOrDelete(), { signal: this.#closed.signal });
     this.#polls.push(poll((signal) => this.#refresh(signal), SESSION_MS, (error) => this.#onPolled(error)));
   }
@@ -49,6 +63,11 @@ export class SessionPanel {
     this.#stream?.close();
     this.#events?.close();
     this.#timeline?.close();
+    this.#thresholds?.close();
+    this.#verdicts?.close();
+    this.#clip?.close();
+    this.#missed?.close();
+    this.#snapshot.close();
   }
 
   async #refresh(signal) {
@@ -70,27 +89,47 @@ export class SessionPanel {
     const id = this.#id;
     element("session").hidden = false;
     this.#timeline = new Timeline(this.#session, this.#log, (error) => this.#showNotice([error.message], true));
-    this.#events = new EventsView(this.#log, this.#session.labels, (action) =>
-      this.#timeline.show(action.start_s + WINDOW_S / 2),
-    );
+    this.#verdicts = new Verdicts(id, element("events"), (error) => this.#showNotice([error.message], true));
+    this.#clip = new ClipView(id);
+    this.#events = new EventsView(this.#log, this.#session.labels, this.#verdicts, (action) => {
+      this.#timeline.show(action.start_s + WINDOW_S / 2, action.region);
+      this.#clip.play(action);
+    });
+    this.#missed = new MissedActions(this.#session, this.#timeline);
+    this.#thresholds = new Thresholds(this.#session, {
+      onTried: (nearMisses, threshold) => this.#timeline.mark(nearMisses, threshold),
+      onSelect: (miss) => this.#timeline.show(miss.peak_s + WINDOW_S / 2, miss.region),
+    });
     this.#stream = new EventStream(id, {
       onEvents: (events) => this.#onEvents(events),
       onConnection: (state, why) => this.#showConnection(state, why),
     });
     if (ENDED.has(this.#session.state)) return;
     this.#polls.push(
-      poll((signal) => this.#drawPicture(signal), PICTURE_MS),
+      poll((signal) => this.#drawSnapshot(signal), SNAPSHOT_MS),
       poll((signal) => this.#timeline.update(this.#session.position_s, signal), SCORES_MS),
     );
   }
 
-  async #drawPicture(signal) {
-    if (this.#session.frames > 0) await drawPicture(element("picture"), this.#id, signal);
+  async #drawSnapshot(signal) {
+    if (this.#session.frames > 0) await this.#snapshot.update(this.#id, signal);
   }
 
-  /** The last picture and the last scores, then no polling any more. */
+  /** Regions are drawn on the snapshot, which a clip covers. */
+  #showRegions() {
+    this.#clip?.hide();
+    this.#showParts();
+  }
+
+  /** While regions are edited the snapshot shows them, otherwise what the session analyses. */
+  #showParts() {
+    if (this.#regions.isOpen) this.#snapshot.show(this.#regions.shown);
+    else if (this.#session !== null) this.#snapshot.show(analysedParts(this.#session));
+  }
+
+  /** Fetches the last snapshot and the last scores, then stops polling. */
   async #finish(signal) {
-    await Promise.all([this.#drawPicture(signal), this.#timeline.update(this.#session.position_s, signal)]);
+    await Promise.all([this.#drawSnapshot(signal), this.#timeline.update(this.#session.position_s, signal)]);
     for (const { stop } of this.#polls) stop();
   }
 
@@ -101,11 +140,12 @@ export class SessionPanel {
   }
 
   #render() {
-    const { state, model, pace, video, created_at, position_s, frames, code, detail, warnings } = this.#session;
+    const { state, model, pace, regions, video, created_at, position_s, frames, code, detail, warnings } = this.#session;
     const ended = ENDED.has(state);
     element("session-title").textContent = sourceName(this.#session);
     document.title = `${sourceName(this.#session)} · CAKE`;
     const facts = [moment(created_at), model, pace === "realtime" ? "real time" : "fast"];
+    if (regions.length > 0) facts.push(`regions: ${regions.map(({ name }) => name).join(", ")}`);
     if (video) {
       facts.push(`${video.width}×${video.height}`, video.codec);
       if (video.rate_hz) facts.push(`${Number(video.rate_hz.toFixed(2))} fps`);
@@ -121,6 +161,8 @@ export class SessionPanel {
     progress.hidden = !duration_s;
     const whole = duration_s ? ` / ${clock(duration_s)}` : "";
     element("position-text").textContent = clock(position_s) + whole;
+    this.#thresholds.update(this.#session);
+    this.#showParts();
     this.#showNotice(code ? [detail ?? code, ...warnings] : warnings, code !== null);
   }
 
@@ -154,6 +196,12 @@ export class SessionPanel {
     if (ENDED.has(this.#session.state)) this.#onGone("");
     else this.#polls[0].wake();
   }
+}
+
+/** What is analysed of each frame: its regions with their names, or a part of it, or nothing that is known. */
+function analysedParts({ regions, video }) {
+  if (regions.length === 0) return video?.analysed ? [video.analysed] : [];
+  return regions.map((region, index) => ({ ...(video?.analysed_regions[index] ?? region), name: region.name }));
 }
 
 function confirmDelete() {

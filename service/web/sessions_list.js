@@ -1,4 +1,4 @@
-/** The list of sessions, newest first, a page at a time; the newest page is kept up to date. */
+/** The list of sessions, newest first, in pages; the newest page is kept up to date. */
 
 import { listSessions } from "./api.js";
 import { clock, moment, sourceName } from "./format.js";
@@ -15,13 +15,11 @@ export class SessionsList {
   #items = new Map();
   #poll;
 
-  /** `onFirst(sessions)` gets the newest page once, when it is there. */
-  constructor({ onFirst }) {
-    let first = true;
+  /** `onRefresh(sessions)` is called with the newest sessions each time that they were fetched. */
+  constructor({ onRefresh }) {
     const task = async (signal) => {
       await this.#refresh(signal);
-      if (first) onFirst(this.#sessions);
-      first = false;
+      onRefresh(this.#sessions);
     };
     this.#poll = poll(task, REFRESH_MS, (error) => {
       const text = error?.message ?? "";
@@ -39,7 +37,7 @@ export class SessionsList {
     this.#render();
   }
 
-  /** Takes a session away at once, without waiting for the next refresh. */
+  /** Removes a session at once, without waiting for the next refresh. */
   remove(id) {
     this.#sessions = this.#sessions.filter((session) => session.id !== id);
     this.#render();

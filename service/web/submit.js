@@ -1,4 +1,4 @@
-/** The form that starts sessions: a dropped or chosen file, an address, or this device's camera. */
+/** The form that starts sessions from a dropped or chosen file, a URL, or this device's camera. */
 
 import { createFromFile, createFromUrl, listModels } from "./api.js";
 import { CameraPush } from "./camera.js";
@@ -9,8 +9,8 @@ const MODELS_RETRY_MS = 2000;
 const element = (id) => document.getElementById(id);
 const form = element("new-session");
 
-/** `onCreated(session)` gets what the server made of it. */
-export function startForm(onCreated) {
+/** `onCreated(session)` is called with the created session. `regions` is a RegionsEditor. */
+export function startForm(regions, onCreated) {
   let upload = null;
   let camera = null;
 
@@ -19,7 +19,7 @@ export function startForm(onCreated) {
     form.ariaBusy = "true";
     showError("");
     try {
-      const session = await create(readOptions());
+      const session = await create({ ...readOptions(), regions: regions.regions });
       element("form-status").textContent = "Session started.";
       element("url").value = "";
       onCreated(session);
@@ -34,7 +34,7 @@ export function startForm(onCreated) {
     event.preventDefault();
     const url = element("url").value.trim();
     if (url === "") {
-      showError("Paste the address of a video first, or choose a file.");
+      showError("Enter the URL of a video, or choose a file.");
       element("url").focus();
       return;
     }
@@ -46,7 +46,7 @@ export function startForm(onCreated) {
   function submitFiles(files) {
     if (files.length === 0) return;
     if (files.length > 1) {
-      showError("One video at a time: choose a single file.");
+      showError("Choose a single file: each session has one video.");
       return;
     }
     submit(async (options) => {
@@ -83,7 +83,7 @@ export function startForm(onCreated) {
   element("file").addEventListener("change", () => submitFiles(element("file").files));
   element("upload-cancel").addEventListener("click", () => upload.abort());
   acceptDrops(submitFiles);
-  offerModels();
+  listModelOptions();
 }
 
 function readOptions() {
@@ -100,21 +100,21 @@ function showError(message) {
 function showUpload(file, part) {
   element("upload").hidden = false;
   element("upload-progress").value = part;
-  const done = part >= 1 ? "checking" : percent(part);
-  element("upload-label").textContent = `Sending ${file.name}: ${done}`;
+  const done = part >= 1 ? "processing" : percent(part);
+  element("upload-label").textContent = `Uploading ${file.name}: ${done}`;
 }
 
-/** Until the server has models to offer, it chooses. */
-function offerModels() {
+/** Lists the models. Until they are known, the server's default model is used. */
+function listModelOptions() {
   const select = element("model");
-  const offering = poll(async (signal) => {
+  const listing = poll(async (signal) => {
     const { models, default: first } = await listModels(signal);
     select.replaceChildren(...models.map(({ name }) => new Option(name, name, name === first, name === first)));
-    offering.stop();
+    listing.stop();
   }, MODELS_RETRY_MS);
 }
 
-/** The whole page takes dropped files. */
+/** The whole page accepts dropped files. */
 function acceptDrops(onFiles) {
   const over = element("drop-over");
   const hasFiles = (event) => event.dataTransfer?.types.includes("Files");

@@ -1,12 +1,12 @@
-/** The plot of one session: follows the newest scores smoothly, or shows the part that the reader chose. */
+/** The plot of one session: follows the newest scores, or shows the part that the user selected. */
 
 import { readTheme } from "./colours.js";
 import { percent, clock } from "./format.js";
-import { WINDOW_S, drawPlot, topPeaks } from "./plot.js";
+import { WINDOW_S, drawPlot, timeAt, topPeaks } from "./plot.js";
 import { ScoreRun } from "./scores.js";
 
 const FRAME_MS = 33;
-/** Part of the way to the newest scores that the plot moves in one drawn frame. */
+/** Fraction of the distance to the newest scores that the plot moves per drawn frame. */
 const EASE = 0.15;
 const SUMMARY_MS = 5000;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -15,6 +15,8 @@ const element = (id) => document.getElementById(id);
 
 export class Timeline {
   #run;
+  #region = null;
+  #session;
   #log;
   #onError;
   #canvas = element("plot");
@@ -27,12 +29,15 @@ export class Timeline {
   #drawnAt = 0;
   #summaryAt = 0;
   #seeking = null;
+  #nearMisses = [];
+  #selection = null;
+  #threshold = null;
   #closed = new AbortController();
   #resize = new ResizeObserver(() => this.draw());
 
-  /** `onError(problem)` hears of a part of the scores that could not be fetched. */
-  constructor({ id, labels }, log, onError) {
-    this.#run = new ScoreRun(id, labels);
+  /** `onError(problem)` is called when scores could not be fetched. */
+  constructor(session, log, onError) {
+    this.#session = session;
     this.#log = log;
     this.#onError = onError;
     const { signal } = this.#closed;
@@ -40,6 +45,8 @@ export class Timeline {
     this.#follow.addEventListener("click", () => this.#setFollowing(!this.#following), { signal });
     dark.addEventListener("change", () => this.draw(), { signal });
     this.#resize.observe(this.#canvas);
+    this.#offerRegions(session.regions, signal);
+    this.#select(session.regions[0]?.name ?? null);
     this.#setFollowing(true);
   }
 
@@ -50,7 +57,7 @@ export class Timeline {
     cancelAnimationFrame(this.#frame);
   }
 
-  /** Fetches what is new while following; `position_s` is how far the analysis is. */
+  /** Fetches new scores while following; `position_s` is the media time analysed so far. */
   async update(position_s, signal) {
     this.#position_s = position_s;
     element("scrub").hidden = position_s <= WINDOW_S;
@@ -62,9 +69,10 @@ export class Timeline {
     this.#animate();
   }
 
-  /** Shows the window that ends at `to_s`, in media time; stops following. */
-  async show(to_s) {
+  /** Shows the window that ends at `to_s`, in media time, of a region, if there are any; stops following. */
+  async show(to_s, region = this.#region) {
     this.#setFollowing(false);
+    if (region !== this.#region) this.#select(region);
     this.#to_s = Math.max(WINDOW_S, Math.min(to_s, this.#position_s));
     this.#range.value = this.#to_s;
     this.#range.setAttribute("aria-valuetext", `up to ${clock(this.#to_s)}`);
@@ -82,15 +90,64 @@ export class Timeline {
     this.draw();
   }
 
+  /** Marks near misses, and the threshold `{ label, score }` of an action; null for none. */
+  mark(nearMisses, threshold) {
+    this.#nearMisses = nearMisses;
+    this.#threshold = threshold;
+    this.draw();
+  }
+
+  get region() {
+    return this.#region;
+  }
+
+  /** Media time at a horizontal place in the plot, in pixels from its left edge. */
+  timeAt(x_px) {
+    return Math.min(timeAt(this.#canvas, x_px, this.#to_s), Math.max(0, this.#position_s));
+  }
+
+  /** Highlights a part of the media time; null for none. The plot stands still meanwhile. */
+  select(from_s, to_s) {
+    if (from_s !== null && this.#following) this.#setFollowing(false);
+    this.#selection = from_s === null ? null : [Math.min(from_s, to_s), Math.max(from_s, to_s)];
+    this.draw();
+  }
+
   draw() {
     this.#drawnAt = performance.now();
     drawPlot(this.#canvas, {
       run: this.#run,
-      actions: this.#log.actions,
+      actions: this.#log.actions.filter((action) => (action.region ?? null) === this.#region),
+      nearMisses: this.#nearMisses.filter(({ region }) => region === this.#region),
+      threshold: this.#threshold,
+      selection: this.#selection,
       to_s: this.#to_s,
       theme: readTheme(this.#canvas),
     });
     this.#summarise();
+  }
+
+  #offerRegions(regions, signal) {
+    const choice = element("plot-region");
+    element("plot-regions").hidden = regions.length === 0;
+    choice.replaceChildren(...regions.map(({ name }) => new Option(name, name)));
+    choice.addEventListener("change", () => this.#onRegion(choice.value), { signal });
+  }
+
+  #onRegion(region) {
+    this.#select(region);
+    if (!this.#following) this.show(this.#to_s);
+    else this.update(this.#position_s, this.#closed.signal).catch((error) => this.#reportUnlessClosed(error));
+  }
+
+  #reportUnlessClosed(error) {
+    if (!this.#closed.signal.aborted) this.#onError(error);
+  }
+
+  #select(region) {
+    this.#region = region;
+    this.#run = new ScoreRun(this.#session.id, this.#session.labels, region);
+    element("plot-region").value = region ?? "";
   }
 
   #setFollowing(following) {
@@ -115,7 +172,7 @@ export class Timeline {
     if (!jump) this.#animate();
   }
 
-  /** In words, for those who cannot see the plot; seldom, because it changes all the time. */
+  /** A text summary for screen readers; updated rarely, because the scores change all the time. */
   #summarise() {
     if (performance.now() - this.#summaryAt < SUMMARY_MS && this.#summaryAt > 0) return;
     const last = this.#run.rows.at(-1);
@@ -123,7 +180,7 @@ export class Timeline {
     this.#summaryAt = performance.now();
     const top = topPeaks(this.#run, this.#to_s - WINDOW_S, this.#to_s);
     const parts = top.map(({ index, score }) => `${this.#run.labels[index]} ${percent(score)}`);
-    const highest = parts.length > 0 ? parts.join(", ") : "nothing above the background";
+    const highest = parts.length > 0 ? parts.join(", ") : "no action above the background";
     element("plot-summary").textContent = `of ${WINDOW_S} seconds up to ${clock(this.#to_s)}. Highest: ${highest}.`;
   }
 }

@@ -1,108 +1,211 @@
-"""Posts events in order, one at a time for each session, and goes on after failures and restarts where it was."""
+"""Post events to webhooks: in order and at least once for each session, across failures and restarts.
+
+Each webhook that is due has a lane of its own, a background task, so a slow or hanging receiver delays no other. The
+lanes are bounded in number: in all, for each API key and for each receiver.
+"""
 
 import asyncio
 import random
 import time
+from collections import Counter as Tally
 from collections.abc import Callable
+from contextlib import suppress
 
 import httpcore
 import structlog
 from prometheus_client import Counter
 
-from service.errors import NotFound, ServiceError
+from service.errors import NotFoundError, ServiceError
 from service.schemas import ENDED_STATES, Event
-from service.sources import SourceForbidden
-from service.store.base import Store
-from service.webhooks.outbox import Webhook, retry_at
-from service.webhooks.signature import signed_headers
+from service.store.protocols import EventLog, Outbox
+from service.store.records import Webhook
+from service.webhooks.post import PostFailedError, post_signed
+from service.webhooks.retry import retry_at
 
 LOOK_EVERY_S = 0.25
 STORE_AGAIN_S = 1.0
-AT_ONCE = 8
-EVENTS_AT_ONCE = 50
-WITHIN_S = 15.0
-_GONE = 410
+MAX_LANES, MAX_LANES_PER_OWNER, MAX_LANES_PER_RECEIVER = 256, 16, 8
+EVENTS_PER_LANE, LANE_S = 50, 30.0
+"""A lane ends after so many events, or so long. What is left is due again at once, so that webhooks take turns."""
 _log = structlog.get_logger(__name__)
 
 
+class DeliveryFailedError(Exception):
+    """The receiver did not accept an event."""
+
+    def __init__(self, event_id: str, cause: PostFailedError) -> None:
+        super().__init__(cause.reason)
+        self.event_id = event_id
+        self.cause = cause
+
+
 class Deliverer:
-    """`clock` gives seconds since 1970. `deliveries` counts by outcome: delivered, failed or given_up."""
+    """`clock` gives seconds since 1970. `deliveries` counts by outcome: delivered, failed or given_up.
+
+    `poison` counts webhooks whose delivery raised an unexpected exception. Such a webhook is retried later, like one
+    whose receiver failed; it never stops the others.
+    """
 
     def __init__(
         self,
-        store: Store,
+        outbox: Outbox,
+        log: EventLog,
         pool: httpcore.AsyncConnectionPool,
         deliveries: Counter,
+        poison: Counter,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._store = store
+        self._outbox = outbox
+        self._log = log
         self._pool = pool
         self._deliveries = deliveries
+        self._poison = poison
         self._clock = clock
+        self._lanes: dict[str, asyncio.Task[None]] = {}
+        self._owners: Tally[str] = Tally()
+        self._receivers: Tally[str] = Tally()
+        self._more_is_due = asyncio.Event()
 
     async def run(self) -> None:
-        """Until cancelled."""
-        while True:
-            try:
-                posted = await self.deliver_due()
-            except ServiceError as error:
-                _log.warning("webhooks wait for the store", error=error.detail)
-                await asyncio.sleep(STORE_AGAIN_S)
-                continue
-            if not posted:
-                await asyncio.sleep(LOOK_EVERY_S)
+        """Deliver until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                wait_s = LOOK_EVERY_S
+                try:
+                    await self._open_lanes(group)
+                except ServiceError as error:
+                    _log.warning("webhooks wait for the store", error=error.detail)
+                    wait_s = STORE_AGAIN_S
+                except Exception:
+                    self._poison.labels("webhooks").inc()
+                    _log.exception("cannot read the due webhooks; trying again")
+                    wait_s = STORE_AGAIN_S
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._more_is_due.wait(), wait_s)
+                self._more_is_due.clear()
 
     async def deliver_due(self) -> bool:
-        """One round for up to AT_ONCE sessions; whether anything was posted. Raises ServiceError."""
-        due = await self._store.due_webhooks(now_unix_s=self._clock(), limit=AT_ONCE)
+        """Deliver once to each webhook that is due, and return whether there was one. Raises ServiceError."""
         async with asyncio.TaskGroup() as group:
-            rounds = [group.create_task(self._deliver(webhook)) for webhook in due]
-        return any(done.result() for done in rounds)
+            return await self._open_lanes(group) > 0
 
-    async def _deliver(self, webhook: Webhook) -> bool:
+    async def _open_lanes(self, group: asyncio.TaskGroup) -> int:
+        """Open a lane for each due webhook without one, as far as the bounds allow; return how many."""
+        room = MAX_LANES - len(self._lanes)
+        if room == 0:
+            return 0
+        due = await self._outbox.due(
+            now_unix_s=self._clock(),
+            limit=room,
+            skip_sessions=list(self._lanes),
+            skip_owners=[owner for owner, lanes in self._owners.items() if lanes >= MAX_LANES_PER_OWNER],
+            skip_receivers=[name for name, lanes in self._receivers.items() if lanes >= MAX_LANES_PER_RECEIVER],
+        )
+        opened = 0
+        for webhook in due:
+            if self._has_lane_for(webhook):
+                self._count(webhook, 1)
+                self._lanes[webhook.session_id] = group.create_task(self._run_lane(webhook))
+                opened += 1
+        if opened and len(due) == room:
+            # Many may be for the same receiver: others are found by the next look, which leaves that one out.
+            self._more_is_due.set()
+        return opened
+
+    def _has_lane_for(self, webhook: Webhook) -> bool:
+        is_of_full_owner = webhook.owner is not None and self._owners[webhook.owner] >= MAX_LANES_PER_OWNER
+        return not is_of_full_owner and self._receivers[webhook.receiver] < MAX_LANES_PER_RECEIVER
+
+    def _count(self, webhook: Webhook, lanes: int) -> None:
+        self._receivers[webhook.receiver] += lanes
+        if webhook.owner is not None:
+            self._owners[webhook.owner] += lanes
+        # Counts of 0 are dropped: receivers are many.
+        self._receivers, self._owners = +self._receivers, +self._owners
+
+    async def _run_lane(self, webhook: Webhook) -> None:
         try:
             await self._deliver_events(webhook)
-        except NotFound:
-            _log.info("webhook's session was deleted", session=webhook.session_id)
-            return False
+        except NotFoundError:
+            _log.info("webhook ended: its session was deleted", session=webhook.session_id)
         except ServiceError as error:
             _log.warning("webhook waits for the store", session=webhook.session_id, error=error.detail)
-            return False
-        return True
+        except Exception:
+            self._poison.labels("webhook").inc()
+            _log.exception("webhook delivery failed unexpectedly", session=webhook.session_id)
+        finally:
+            del self._lanes[webhook.session_id]
+            self._count(webhook, -1)
 
     async def _deliver_events(self, webhook: Webhook) -> None:
-        for event in await self._store.read_events(webhook.session_id, after=webhook.delivered, limit=EVENTS_AT_ONCE):
-            failure = await self._post(webhook, event)
-            if failure is not None:
-                await self._note_failure(webhook, failure)
-                return
-            self._deliveries.labels("delivered").inc()
-            last = event.type == "session.state" and event.state in ENDED_STATES
-            await self._store.note_delivered(webhook.session_id, event.id, last=last)
+        ends_s = time.monotonic() + LANE_S
+        try:
+            delivered = webhook.delivered
+            events = await self._log.read_events(webhook.session_id, after=delivered, limit=EVENTS_PER_LANE)
+            for event in events:
+                await self._post(webhook, event)
+                self._deliveries.labels("delivered").inc()
+                last = event.type == "session.state" and event.state in ENDED_STATES
+                is_noted = await self._outbox.note_delivered(
+                    webhook.session_id, event.id, after=delivered, now_unix_s=self._clock(), last=last
+                )
+                if not is_noted:
+                    return
+                delivered = event.id
+                if time.monotonic() >= ends_s:
+                    return
+            if len(events) == EVENTS_PER_LANE:
+                self._more_is_due.set()
+        except DeliveryFailedError as error:
+            await self._note_failure(webhook, error)
+        except ServiceError:
+            raise
+        except Exception as error:
+            # A row or URL that cannot be handled: it fails like a receiver, so that it is tried again ever later.
+            self._poison.labels("webhook").inc()
+            _log.exception("webhook delivery failed unexpectedly", session=webhook.session_id)
+            failure = PostFailedError(type(error).__name__)
+            await self._note_failure(webhook, DeliveryFailedError(webhook.delivered or "0-0", failure))
 
-    async def _note_failure(self, webhook: Webhook, failure: str) -> None:
+    async def _note_failure(self, webhook: Webhook, failure: DeliveryFailedError) -> None:
         now_unix_s = self._clock()
-        retry_unix_s = None if failure == str(_GONE) else retry_at(webhook, now_unix_s, random.random())
+        cause = failure.cause
+        retry_unix_s = None
+        if not cause.is_final:
+            retry_unix_s = retry_at(
+                now_unix_s,
+                failing_since_unix_s=webhook.failing_since_unix_s,
+                failed_attempts=webhook.attempts,
+                wait_s=cause.wait_s,
+                jitter=random.random(),
+            )
         outcome = "given_up" if retry_unix_s is None else "failed"
         self._deliveries.labels(outcome).inc()
-        _log.warning("webhook not delivered", session=webhook.session_id, failure=failure, outcome=outcome)
-        await self._store.note_failed(webhook.session_id, now_unix_s=now_unix_s, retry_unix_s=retry_unix_s)
+        _log.warning("webhook not delivered", session=webhook.session_id, reason=cause.reason, outcome=outcome)
+        await self._outbox.note_failed(
+            webhook.session_id,
+            failure.event_id,
+            reason=cause.reason,
+            now_unix_s=now_unix_s,
+            retry_unix_s=retry_unix_s,
+        )
 
-    async def _post(self, webhook: Webhook, event: Event) -> str | None:
-        """Why the receiver has not taken the event; None if it has."""
-        body = event.model_dump_json(exclude_none=True).encode()
-        message_id = f"{event.session_id}_{event.id}"
-        headers = signed_headers(webhook.secret, message_id, int(self._clock()), body)
-        headers |= {"content-type": "application/json", "user-agent": "CAKE"}
+    async def _post(self, webhook: Webhook, event: Event) -> None:
+        """Raises DeliveryFailedError."""
+        now_unix_s = self._clock()
+        secrets = [webhook.secret.get_secret_value()]
+        if webhook.old_secret is not None and now_unix_s < webhook.old_secret_until_unix_s:
+            secrets.append(webhook.old_secret.get_secret_value())
         try:
-            async with asyncio.timeout(WITHIN_S):
-                request = self._pool.stream("POST", webhook.url, headers=list(headers.items()), content=body)
-                # What the receiver says beyond the status is not read: it could be without end.
-                async with request as response:
-                    status = response.status
-        except SourceForbidden as error:
-            return error.code
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, TimeoutError) as error:
-            return type(error).__name__
-        return None if 200 <= status < 300 else str(status)
+            await post_signed(
+                self._pool,
+                webhook.url.get_secret_value(),
+                event.model_dump_json(exclude_none=True).encode(),
+                message_id=f"{event.session_id}_{event.id}",
+                secrets=secrets,
+                headers={"content-type": "application/json"},
+                now_unix_s=now_unix_s,
+            )
+        except PostFailedError as error:
+            raise DeliveryFailedError(event.id, error) from error

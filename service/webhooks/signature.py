@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
+from collections.abc import Sequence
 
 SECRET_PREFIX = "whsec_"
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
@@ -15,7 +16,7 @@ SECRET_PATTERN = (
 """What `secret_key` takes, for callers who check before they ask."""
 
 
-def new_secret() -> str:
+def new_webhook_secret() -> str:
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
@@ -30,12 +31,15 @@ def secret_key(secret: str) -> bytes:
     return key
 
 
-def signed_headers(secret: str, message_id: str, sent_unix_s: int, body: bytes) -> dict[str, str]:
-    """The three headers by which the receiver knows that the message is ours, whole and new."""
+def signed_headers(secrets: Sequence[str], message_id: str, sent_unix_s: int, body: bytes) -> dict[str, str]:
+    """Return the three headers by which the receiver knows that the message is ours, complete and new.
+
+    There is one signature for each secret: a receiver accepts the message if one of them is by the secret it knows.
+    """
     signed = b".".join((message_id.encode(), str(sent_unix_s).encode(), body))
-    digest = hmac.new(secret_key(secret), signed, hashlib.sha256).digest()
+    digests = [hmac.new(secret_key(secret), signed, hashlib.sha256).digest() for secret in secrets]
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(sent_unix_s),
-        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+        "webhook-signature": " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests),
     }

@@ -19,18 +19,18 @@ from typing import Literal
 import numpy as np
 import torch
 
-from model.head import Head
-from model.training.ablation.motion import Motion, MotionFeatures, learn_motion
+from model.atomic import write_text_atomically
+from model.network.head import Head
+from model.training.ablation.motion import MotionFeatures, MotionSource, learn_motion
 from model.training.evaluation.calibrate import calibrate
 from model.training.evaluation.evaluate import EvaluationReport, evaluate
 from model.training.evaluation.scores import StreamScores
 from model.training.layouts.annotations import (
     LabelledVideo,
-    ambiguous_frames,
-    frame_labels,
-    read_annotations,
 )
 from model.training.layouts.feature_sequence import FeatureSequence
+from model.training.layouts.segments import label_frames
+from model.training.layouts.video_folders import read_video_folder
 from model.training.loop import Stage, load_network, run_stage
 from model.training.progress import Progress
 from model.training.run import Run
@@ -40,13 +40,13 @@ from model.training.stages.head import HeadObjective
 from model.training.stages.teacher import train_teacher
 from model.training.stages.trunk import load_trunk, train_trunk
 
-RESULTS_FILE = "outcomes.json"
+RESULTS_FILE = "results.json"
 
 
 @dataclass(frozen=True)
 class Variant:
     name: str
-    motion: Motion
+    motion: MotionSource
     contrast: Literal["none", "plain", "floating"] = "none"
 
 
@@ -62,7 +62,7 @@ VARIANTS = (
 
 
 @dataclass(frozen=True)
-class Outcome:
+class VariantResult:
     """One variant under one seed, on the test videos. Start rules were chosen on the validation videos."""
 
     variant: str
@@ -70,10 +70,10 @@ class Outcome:
     frame_map: float | None
     start_map_1s: float | None
     start_map_2s: float | None
-    false_starts_per_hour: float
+    false_starts_per_hour: float | None
 
 
-def ablate(run: Run, test_dir: Path, seeds: Sequence[int], progress: Progress) -> list[Outcome]:
+def ablate(run: Run, test_dir: Path, seeds: Sequence[int], progress: Progress) -> list[VariantResult]:
     """All variants under all seeds. What an interrupted call finished is not done again.
 
     Trunk and teacher are those of the run, trained first if they are not there.
@@ -85,36 +85,38 @@ def ablate(run: Run, test_dir: Path, seeds: Sequence[int], progress: Progress) -
         videos = [*each.training, *each.validation]
         cache_static_maps(each, videos, progress)
         cache_teacher_maps(each, videos, progress)
-    return [outcome for seed in seeds for outcome in _ablate_seed(run, test, seed, progress)]
+    return [result for seed in seeds for result in _ablate_seed(run, test, seed, progress)]
 
 
-def _ablate_seed(run: Run, test: Run, seed: int, progress: Progress) -> list[Outcome]:
+def _ablate_seed(run: Run, test: Run, seed: int, progress: Progress) -> list[VariantResult]:
     """Each seed has a folder of its own, so that several can be tried at a time."""
     folder = run.out_dir / "ablation" / f"seed{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RESULTS_FILE
-    outcomes = [Outcome(**each) for each in json.loads(path.read_text())] if path.is_file() else []
-    for variant in VARIANTS[len(outcomes) :]:
-        outcomes.append(_try(run, test, variant, seed, folder, progress))
-        path.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1) + "\n")
-    return outcomes
+    results = [VariantResult(**each) for each in json.loads(path.read_text())] if path.is_file() else []
+    for variant in VARIANTS[len(results) :]:
+        results.append(_try(run, test, variant, seed, folder, progress))
+        write_text_atomically(path, json.dumps([asdict(result) for result in results], indent=1) + "\n")
+    return results
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
+def table(results: Sequence[VariantResult]) -> str:
     """Markdown: mean and, over several seeds, standard deviation of each variant."""
     lines = [
         "| variant | frame mAP | start mAP 1 s | start mAP 2 s | false starts an hour |",
         "| --- | --- | --- | --- | --- |",
     ]
     for variant in VARIANTS:
-        of_variant = [outcome for outcome in outcomes if outcome.variant == variant.name]
+        of_variant = [result for result in results if result.variant == variant.name]
         columns = [
-            [outcome.frame_map for outcome in of_variant],
-            [outcome.start_map_1s for outcome in of_variant],
-            [outcome.start_map_2s for outcome in of_variant],
+            [result.frame_map for result in of_variant],
+            [result.start_map_1s for result in of_variant],
+            [result.start_map_2s for result in of_variant],
         ]
         shares = [_mean_and_spread([value for value in column if value is not None], 3) for column in columns]
-        false_starts = _mean_and_spread([outcome.false_starts_per_hour for outcome in of_variant], 0)
+        false_starts = _mean_and_spread(
+            [r.false_starts_per_hour for r in of_variant if r.false_starts_per_hour is not None], 0
+        )
         lines.append(f"| {' | '.join([variant.name, *shares, false_starts])} |")
     return "\n".join(lines)
 
@@ -128,16 +130,16 @@ def _mean_and_spread(values: Sequence[float], digits: int) -> str:
 
 def _open_test(run: Run, test_dir: Path, progress: Progress) -> Run:
     """The same run on other videos, with a cache of its own, as their names may be the same."""
-    videos = [replace(video, subset="testing") for video in read_annotations(test_dir)]
+    videos = [replace(video, subset="testing") for video in read_video_folder(test_dir)]
     test = replace(run, data_dir=test_dir, cache_dir=run.out_dir / "ablation" / "cache", training=(), validation=videos)
     progress.on_stage(f"decoding {len(videos)} test videos")
-    failures = test.frames.fill(videos, run.placement.processes, progress.on_item)
+    failures = test.frames.fill(videos, run.placement.processes, progress)
     test = replace(test, validation=[video for video in videos if video.name not in failures], failures=failures)
     test.cache_flow(progress)
     return test
 
 
-def _try(run: Run, test: Run, variant: Variant, seed: int, folder: Path, progress: Progress) -> Outcome:
+def _try(run: Run, test: Run, variant: Variant, seed: int, folder: Path, progress: Progress) -> VariantResult:
     motion = learn_motion(run, variant.motion, folder, seed, progress)
     sequences = _sequences(run, run.training, motion)
     head = _train_head(run, variant, sequences, seed, folder, progress)
@@ -145,7 +147,7 @@ def _try(run: Run, test: Run, variant: Variant, seed: int, folder: Path, progres
     labels = run.config.labels
     settings = calibrate(scores[0], labels)
     report: EvaluationReport = evaluate(scores[1], labels, settings.rules, settings.candidate_rule)
-    return Outcome(
+    return VariantResult(
         variant.name,
         seed,
         report.frame_map,
@@ -161,23 +163,24 @@ def _sequences(run: Run, videos: Sequence[LabelledVideo], motion: MotionFeatures
     found = []
     for video in videos:
         pts_s_T = run.frames.load_pts_s(video)
-        target_TK, ambiguous_T = frame_labels(video, run.config.labels, pts_s_T), ambiguous_frames(video, pts_s_T)
+        labels = label_frames(video.segments, run.config.labels, pts_s_T)
         moved_VTD = None if motion is None else motion(run, video)
         for view, maps_TCHW in enumerate(load_static_maps(run, video)):
             static_TD = feature_head.sequence(torch.from_numpy(np.array(maps_TCHW, np.float32)), streams=1).numpy()
             motion_TD = static_TD[:, :0] if moved_VTD is None else moved_VTD[view]
-            found.append(FeatureSequence(video.name, static_TD, motion_TD, target_TK, ambiguous_T, pts_s_T))
+            found.append(FeatureSequence(video.name, static_TD, motion_TD, labels, pts_s_T))
     return found
 
 
 def _train_head(
     run: Run, variant: Variant, sequences: Sequence[FeatureSequence], seed: int, folder: Path, progress: Progress
 ) -> Head:
-    branches = 1 if variant.motion == "none" else 2
+    widths = run.config.head.feature_widths
+    width = widths[0] if variant.motion == "none" else sum(widths)
     contrast, recipe = replace(run.recipe.contrast, kind=variant.contrast), run.recipe.head
     name = f"{variant.motion}-{variant.contrast}".replace(" ", "-")
     settings: Mapping[str, object] = {"contrast": asdict(contrast), "head": asdict(recipe)}
-    begun = partial(Head, run.config.head, len(run.config.labels), branches)
+    begun = partial(Head, run.config.head, len(run.config.labels), width)
     if variant.contrast != "none":
         progress.on_stage(f"{variant.name}, seed {seed}: contrast")
         stage = Stage(f"contrast-{name}", folder / f"contrast-{name}", contrast.schedule, seed, settings)

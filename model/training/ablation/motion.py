@@ -18,24 +18,25 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.cake import batch_major
-from model.causal import CausalDepthwise
-from model.head import Head
-from model.motion import MotionAdapter
-from model.training.layouts.annotations import LabelledVideo, frame_targets, time_in_segment
+from model.network.cake import batch_major
+from model.network.causal import CausalDepthwise
+from model.network.feature_head import FeatureHead
+from model.network.head import Head
+from model.network.motion import MotionAdapter
+from model.training.layouts.annotations import LabelledVideo
+from model.training.layouts.segments import FrameLabels, label_frames
 from model.training.loop import Stage, load_network, run_stage
-from model.training.losses import frame_loss
+from model.training.losses import frame_loss, frame_weights
 from model.training.progress import Progress
 from model.training.run import Run
 from model.training.stages.distill import MapObjective, load_static_maps
 from model.training.stages.maps import load_maps
 from model.training.stages.teacher import load_teacher
-from model.x3d import FeatureHead
 
-Motion = Literal["none", "static convolution", "dynamic convolution", "distilled", "real flow"]
+MotionSource = Literal["none", "static convolution", "dynamic convolution", "distilled", "real flow"]
 Features = NDArray[np.float32]
 MotionFeatures = Callable[[Run, LabelledVideo], Features]
-"""Motion features (V, T, D) of every view of a video; the run says where its maps are."""
+"""MotionSource features (V, T, D) of every view of a video; the run says where its maps are."""
 
 
 class StaticAdapter(nn.Module):
@@ -61,7 +62,7 @@ class StaticAdapter(nn.Module):
         return F.silu(self.spatial_norm(self.spatial(y_NCHW)))
 
 
-def learn_motion(run: Run, motion: Motion, folder: Path, seed: int, progress: Progress) -> MotionFeatures | None:
+def learn_motion(run: Run, motion: MotionSource, folder: Path, seed: int, progress: Progress) -> MotionFeatures | None:
     """Trains what the variant's motion branch needs, under `folder`; None for a variant without one."""
     match motion:
         case "none":
@@ -106,7 +107,7 @@ def _distil(run: Run, folder: Path, seed: int, progress: Progress) -> MotionAdap
 
 
 def _learn_from_labels(
-    run: Run, motion: Motion, folder: Path, seed: int, progress: Progress
+    run: Run, motion: MotionSource, folder: Path, seed: int, progress: Progress
 ) -> tuple[StaticAdapter | MotionAdapter, FeatureHead]:
     name = motion.replace(" ", "-")
     stage = Stage(name, folder / name, run.recipe.distill.schedule, seed, asdict(run.recipe.distill))
@@ -124,14 +125,14 @@ def _learn_from_labels(
 @dataclass(frozen=True)
 class _MapBatch:
     static_NCHW: Tensor
-    target_BT: Tensor
-    since_start_s_BT: Tensor
+    target_BTK: Tensor
+    weight_BT: Tensor
 
 
 class _LabelObjective:
     """The motion branch learns from the labels, with a head of its own on both branches that is left afterwards."""
 
-    def __init__(self, run: Run, motion: Motion) -> None:
+    def __init__(self, run: Run, motion: MotionSource) -> None:
         self.recipe, self.weights = run.recipe.distill, run.recipe.head.labels
         config, width = run.config, run.config.trunk.widths[-1]
         dynamic = MotionAdapter(width, config.motion_kernels, config.trunk.window_steps)
@@ -147,18 +148,20 @@ class _LabelObjective:
 
     def draw(self, rng: np.random.Generator) -> _MapBatch:
         drawn = [self._window(rng) for _ in range(self.recipe.sequences)]
-        maps, targets, since = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
-        static_NCHW = torch.from_numpy(maps.swapaxes(0, 1).astype(np.float32)).flatten(0, 1)
-        return _MapBatch(static_NCHW, torch.from_numpy(targets), torch.from_numpy(since))
-
-    def _window(self, rng: np.random.Generator) -> tuple[NDArray[np.float16], NDArray[np.int64], NDArray[np.float64]]:
-        maps_VTCHW, target_T, since_s_T = self.videos[rng.integers(len(self.videos))]
-        view, start = (
-            int(rng.integers(len(maps_VTCHW))),
-            int(rng.integers(len(target_T) - self.recipe.sequence_steps + 1)),
+        maps = np.stack([maps_TCHW for maps_TCHW, _ in drawn], axis=1).astype(np.float32)
+        targets, since_s, ambiguous = (
+            torch.from_numpy(np.stack(arrays))
+            for arrays in zip(*((d.target_TK, d.since_start_s_T, d.ambiguous_T) for _, d in drawn), strict=True)
         )
+        weight_BT = frame_weights(targets, since_s, ambiguous, self.weights)
+        return _MapBatch(torch.from_numpy(maps).flatten(0, 1), targets, weight_BT)
+
+    def _window(self, rng: np.random.Generator) -> tuple[NDArray[np.float16], FrameLabels]:
+        maps_VTCHW, labels = self.videos[rng.integers(len(self.videos))]
+        view = int(rng.integers(len(maps_VTCHW)))
+        start = int(rng.integers(len(labels.target_TK) - self.recipe.sequence_steps + 1))
         window = slice(start, start + self.recipe.sequence_steps)
-        return maps_VTCHW[view, window], target_T[window], since_s_T[window]
+        return maps_VTCHW[view, window], labels.part(window)
 
     def losses(self, batch: _MapBatch, step: int) -> dict[str, Tensor]:
         streams, network, static = self.recipe.sequences, self.network, batch.static_NCHW
@@ -171,10 +174,8 @@ class _LabelObjective:
         moved = adapter.sequence(static, streams)
         features_NF = torch.cat([static_head.sequence(static, streams), motion_head.sequence(moved, streams)], dim=1)
         logits_BTK, _ = head.logits(batch_major(features_NF, streams), head.fresh(streams))
-        return {"loss": frame_loss(logits_BTK, batch.target_BT, batch.since_start_s_BT, self.weights)}
+        return {"loss": frame_loss(logits_BTK, batch.target_BTK, batch.weight_BT, self.weights.smoothing)}
 
 
-def _load(run: Run, video: LabelledVideo) -> tuple[NDArray[np.float16], NDArray[np.int64], NDArray[np.float64]]:
-    pts_s_T = run.frames.load_pts_s(video)
-    target_T = frame_targets(video, run.config.labels, pts_s_T)
-    return load_static_maps(run, video), target_T, time_in_segment(video, pts_s_T)
+def _load(run: Run, video: LabelledVideo) -> tuple[NDArray[np.float16], FrameLabels]:
+    return load_static_maps(run, video), label_frames(video.segments, run.config.labels, run.frames.load_pts_s(video))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.training.layouts.annotations import DataInvalid
+from model.training.layouts.annotations import DataError
 
 Folds = tuple[frozenset[int], ...]
 """The blocks of each fold."""
@@ -20,11 +20,11 @@ Folds = tuple[frozenset[int], ...]
 def block_of(clip: Path, block_size: int) -> int:
     """Which run of `block_size` numbers, counted from 1, the last number in the file's name lies in.
 
-    Clips of all kinds share their blocks: the same camera often shows both. `DataInvalid` for a name without a number.
+    Clips of all kinds share their blocks: the same camera often shows both. `DataError` for a name without a number.
     """
     numbers = re.findall(r"\d+", clip.stem)
     if not numbers:
-        raise DataInvalid(f"{clip}: expected a number in the name; clips with close numbers are kept together")
+        raise DataError(f"{clip}: expected a number in the name; clips with close numbers are kept together")
     return (int(numbers[-1]) - 1) // block_size
 
 

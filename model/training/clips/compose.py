@@ -3,9 +3,9 @@ where only trimmed clips exist.
 
     videos/block02_0001.mp4   annotations.json
 
-A stream holds the clips of one block in random order, so that about every second cut changes the label and a cut tells
-nothing. Frame rate, size and length of the files tell nothing either: clips are resampled by media time, brought to one
-square size as serving does, and cut to the same length where they are longer. Each stream's compression is drawn anew.
+A stream holds the clips of one block in random order, so that about every second cut changes the label and a cut
+reveals nothing. Neither do frame rate, size and length of the files: clips are resampled by media time, brought to one
+square size as serving does, and cut to the same length where they are longer. Each stream has its own compression.
 
 Shapes: T frames, S pixels.
 """
@@ -20,15 +20,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model.atomic import write_text_atomically
 from model.config import BACKGROUND
 from model.training.clips.blocks import block_of
-from model.training.evaluation.scores import Segment
-from model.training.layouts.annotations import ANNOTATIONS_FILE, DataInvalid
+from model.training.layouts.annotations import ANNOTATIONS_FILE, DataError
+from model.training.layouts.segments import Segment
 from model.training.layouts.video_lists import LabelledClip
-from model.training.video_file import write_h264
-from model.video import VideoError, open_video
+from model.video.errors import VideoError
+from model.video.file_reader import open_video
+from model.video.media_time import SAME_TIME_S
+from model.video.preprocess import FrameInput
+from model.video.writer import write_h264
 
-Pictures = NDArray[np.uint8]
+Images = NDArray[np.uint8]
 
 _STREAM_NAME = "block{:02d}_{:04d}"
 
@@ -68,12 +72,12 @@ def compose_streams(
     """Write the streams into `out_dir`. Clips with the label `background` become stretches without an action.
 
     Returns the clips that do not decode, with the reason; they are left out. `on_progress` gets the number of finished
-    streams and of all. Raises `DataInvalid` when a clip's name has no number, no clip has the label `background` or
+    streams and of all. Raises `DataError` when a clip's name has no number, no clip has the label `background` or
     another label, or nothing decodes.
     """
     labels = {clip.label for clip in clips}
     if background not in labels or len(labels) < 2:
-        raise DataInvalid(f"expected clips labelled {background!r} and clips of an action; found {sorted(labels)}")
+        raise DataError(f"expected clips labelled {background!r} and clips of an action; found {sorted(labels)}")
     blocks = _blocks(clips, composition)
     subsets = _subsets(sorted(blocks), composition)
     (out_dir / "videos").mkdir(parents=True, exist_ok=True)
@@ -85,16 +89,15 @@ def compose_streams(
         rng = np.random.default_rng((composition.seed, block, index))
         shown = _decode_in_random_order(blocks[block], rng, composition, failures)
         if shown:
-            pictures = (picture for each in shown for picture in each.pictures)
+            images = (image for each in shown for image in each.images)
             path, crf = out_dir / "videos" / f"{name}.mp4", int(rng.integers(17, 30))
-            write_h264(path, pictures, size=composition.size, fps=composition.fps, crf=crf)
+            write_h264(path, images, width=composition.size, height=composition.size, fps=composition.fps, crf=crf)
             database[name] = {"subset": subsets[block], "block": block, **_entry(shown, composition, background)}
         on_progress(done, len(jobs))
     if not database:
-        raise DataInvalid("no clip could be decoded")
-    partial = out_dir / f"{ANNOTATIONS_FILE}.partial"
-    partial.write_text(json.dumps({"version": "composed clips 1", "database": database}, indent=1))
-    partial.replace(out_dir / ANNOTATIONS_FILE)
+        raise DataError("no clip could be decoded")
+    content = {"version": "composed clips 1", "database": database}
+    write_text_atomically(out_dir / ANNOTATIONS_FILE, json.dumps(content, indent=1))
     return failures
 
 
@@ -103,16 +106,16 @@ def block_of_stream(name: str) -> int:
     return int(name.removeprefix("block").split("_")[0])
 
 
-def resample(pictures: Sequence[Pictures], pts_s: Sequence[float], times_s: NDArray[np.float64]) -> list[Pictures]:
-    """The picture that is on the screen at each time: the last one that is not later."""
-    index_T = np.searchsorted(np.asarray(pts_s), times_s + 1e-6, side="right") - 1
-    return [pictures[index] for index in index_T.clip(min=0)]
+def resample(images: Sequence[Images], pts_s: Sequence[float], times_s: NDArray[np.float64]) -> list[Images]:
+    """The image that is on the screen at each time: the last one that is not later."""
+    index_T = np.searchsorted(np.asarray(pts_s), times_s + SAME_TIME_S, side="right") - 1
+    return [images[index] for index in index_T.clip(min=0)]
 
 
 @dataclass(frozen=True)
 class _Shown:
     clip: LabelledClip
-    pictures: Sequence[Pictures]
+    images: Sequence[Images]
 
 
 def _blocks(clips: Sequence[LabelledClip], composition: Composition) -> dict[int, list[LabelledClip]]:
@@ -141,9 +144,9 @@ def _decode_in_random_order(
     return shown
 
 
-def _decode(path: Path, rng: np.random.Generator, composition: Composition) -> list[Pictures]:
+def _decode(path: Path, rng: np.random.Generator, composition: Composition) -> list[Images]:
     with open_video(path) as video:
-        frames = list(video.frames(size=composition.size))
+        frames = list(video.frames(frame_input=FrameInput(composition.size, "stretch")))
     pts_s = [frame.pts_s for frame in frames]
     length_s = pts_s[-1] + (pts_s[-1] - pts_s[0]) / max(1, len(pts_s) - 1)
     spare_s = max(0.0, length_s - composition.clip_s)
@@ -156,13 +159,13 @@ def _entry(shown: Sequence[_Shown], composition: Composition, background: str) -
     segments: list[Segment] = []
     frames = 0
     for each in shown:
-        start_s, end_s = frames / composition.fps, (frames + len(each.pictures)) / composition.fps
+        start_s, end_s = frames / composition.fps, (frames + len(each.images)) / composition.fps
         label = each.clip.label
         if segments and segments[-1][2] == label and segments[-1][1] == start_s:
             segments[-1] = (segments[-1][0], end_s, label)
         elif label not in (background, BACKGROUND):
             segments.append((start_s, end_s, label))
-        frames += len(each.pictures)
+        frames += len(each.images)
     return {
         "duration": frames / composition.fps,
         "resolution": f"{composition.size}x{composition.size}",

@@ -1,4 +1,4 @@
-"""Cross-validation of a clip classifier by blocks, beside motion statistics on the same splits.
+"""Cross-validation of a clip classifier by blocks, compared with motion statistics on the same splits.
 
 Every block is held out once in each of several random groupings of the blocks into folds, and tested by a network that
 begins with a checkpoint and has learnt from the other folds' clips: on the clips alone, each from a fresh stream, and
@@ -10,14 +10,14 @@ Shapes: N clips.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from model.cake import Cake
-from model.checkpoint import save_checkpoint
+from model.checkpoints.checkpoint import save_checkpoint
 from model.detector import Detector
 from model.metrics import Floats
+from model.network.cake import Cake
 from model.training.clips.blocks import group_folds
 from model.training.clips.finetune import finetune_on_clips
 from model.training.clips.material import Material, Workshop
@@ -44,7 +44,7 @@ class Grouping:
 def cross_validate(
     material: Material, workshop: Workshop, *, folds: int, repeats: int, seed: int, progress: Progress
 ) -> list[Grouping]:
-    """One grouping for each repeat. Interrupted at any point, the same call goes on where it was."""
+    """One grouping for each repeat. After an interruption, the same call resumes."""
     return [_grouping(material, workshop, folds, (seed, repeat), progress) for repeat in range(repeats)]
 
 
@@ -90,7 +90,7 @@ def train_on_all(material: Material, workshop: Workshop, calibration: Calibratio
     `calibration` comes from held-out streams: all clips there are have been learnt from here.
     """
     network = train_without((), "all", material, workshop, progress)
-    config = replace(workshop.config, start_rules=calibration.rules, candidate_rule=calibration.candidate_rule)
+    config = workshop.config.with_calibrated_rules(calibration.rules, calibration.candidate_rule)
     save_checkpoint(workshop.dir, network, config)
 
 

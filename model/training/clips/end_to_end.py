@@ -1,6 +1,6 @@
 """A checkpoint taught one action from thousands of clips, every layer of it: what a few hundred clips then build on.
 
-Views are drawn anew at every step, from frames that are decoded once.
+New views are drawn at every step, from frames that are decoded once.
 
 Shapes: B sequences, T steps, C channels, S pixels of the input, P cached pixels.
 """
@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.cake import Cake
-from model.checkpoint import load_checkpoint, save_checkpoint
+from model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from model.config import BACKGROUND
-from model.training.clips.finetune import follow_average, frame_loss, new_labels, with_average
-from model.training.clips.views import WholeClip, draw_view
-from model.training.frame_cache import FrameCache
-from model.training.layouts.annotations import DataInvalid, LabelledVideo
+from model.network.cake import Cake
+from model.training.clips.finetune import clip_loss, follow_average, new_labels, with_average
+from model.training.clips.views import WholeClip, render_view
+from model.training.frame_cache import FrameCache, file_identity
+from model.training.layouts.annotations import DataError, LabelledVideo
 from model.training.layouts.video_lists import LabelledClip
 from model.training.loop import Stage, load_network, run_stage
 from model.training.placement import Placement
@@ -70,11 +70,11 @@ class EndToEndObjective:
         for target in targets:
             clips = self.by_target[target]
             clip = self._load(clips[int(rng.integers(len(clips)))], target)
-            views.append(draw_view(clip, rng, steps, config.sample_hz, config.image_size))
+            views.append(render_view(clip, rng, steps, config.sample_hz, config.image_size))
         return torch.from_numpy(np.stack(views)), torch.tensor(targets)[:, None].expand(-1, steps)
 
     def _load(self, clip: LabelledVideo, target: int) -> WholeClip:
-        """Read anew each time: thousands of mapped files would not stay open."""
+        """Read each time: thousands of mapped files would not stay open."""
         seen = self.frames.load(clip)
         return WholeClip(list(seen.images_TSS3), seen.pts_s_T.tolist(), target)
 
@@ -83,7 +83,7 @@ class EndToEndObjective:
         network = self.network["trained"]
         assert isinstance(network, Cake)
         follow_average(self.network, self.recipe.momentum, step)
-        return {"loss": frame_loss(network.sequence(x_BTCSS), target_BT, self.recipe.smoothing)}
+        return {"loss": clip_loss(network.sequence(x_BTCSS), target_BT, self.recipe.smoothing)}
 
 
 def train_end_to_end(
@@ -95,24 +95,28 @@ def train_end_to_end(
     placement: Placement,
     progress: Progress,
 ) -> dict[str, str]:
-    """Write the taught checkpoint, which has no start rules, into `out_dir`.
+    """Write the taught checkpoint, whose start rules are not calibrated, into `out_dir`.
 
-    Returns the clips that do not decode, with the reason; they are left out. Interrupted at any point, the same call
-    goes on where it was. Raises `DataInvalid` when there is not just one action besides `background`,
-    `CheckpointNotFound`.
+    Returns the clips that do not decode, with the reason; they are left out. After an interruption, the same call
+    resumes. Raises `DataError` when there is not just one action besides `background`,
+    `CheckpointNotFoundError`.
     """
     actions = sorted({clip.label for clip in clips} - {background})
     if len(actions) != 1 or all(clip.label != background for clip in clips):
-        raise DataInvalid(f"expected clips of {background!r} and of one action; found {', '.join(actions) or 'none'}")
+        raise DataError(f"expected clips of {background!r} and of one action; found {', '.join(actions) or 'none'}")
     source, version = load_checkpoint(init)
     begin = new_labels(source, (BACKGROUND, actions[0]), source.config.name, recipe.dropout)
-    frames = FrameCache(out_dir / "cache", begin.config.sample_hz, round(_CACHED_SHARE * begin.config.image_size))
+    frames = FrameCache(
+        out_dir / "cache",
+        begin.config.sample_hz,
+        round(_CACHED_SHARE * begin.config.image_size),
+        begin.config.framing,
+    )
     videos = [
-        LabelledVideo(f"{index:05d}-{clip.path.stem}", clip.path, "training", 0.0, ())
-        for index, clip in enumerate(clips)
+        LabelledVideo(f"{index:05d}-{clip.path.stem}", clip.path, "training", ()) for index, clip in enumerate(clips)
     ]
     progress.on_stage(f"decoding {len(videos)} clips")
-    failures = frames.fill(videos, placement.processes, progress.on_item)
+    failures = frames.fill(videos, placement.processes, progress)
     seen = [
         (video, int(clip.label != background))
         for video, clip in zip(videos, clips, strict=True)
@@ -120,10 +124,14 @@ def train_end_to_end(
     ]
     progress.on_stage("end to end")
     torch.manual_seed(recipe.seed)
-    settings = {"recipe": asdict(recipe), "init": version, "clips": [str(clip.path) for clip in clips]}
+    settings = {
+        "recipe": asdict(recipe),
+        "init": version,
+        "clips": [f"{clip.path} {file_identity(clip.path)}" for clip in clips],
+    }
     stage = Stage("end-to-end", out_dir / "stages" / "end-to-end", recipe.schedule, recipe.seed, settings)
     sequences = max(2, recipe.sequences // placement.processes)
     run_stage(stage, partial(EndToEndObjective, begin, frames, seen, recipe, sequences), placement, progress.on_step)
     load_network(stage, begin, prefix="average.")
-    save_checkpoint(out_dir, begin.eval())
+    save_checkpoint(out_dir, begin.eval(), begin.config.with_default_rules())
     return failures

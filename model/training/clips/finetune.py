@@ -23,16 +23,15 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.cake import Cake, time_major
 from model.config import ModelConfig
+from model.network.cake import Cake, time_major
 from model.training.clips.views import ClipView
 from model.training.loop import Stage, load_network, run_stage
+from model.training.losses import WARMUP_STEPS, WARMUP_WEIGHT, frame_loss
 from model.training.placement import Placement
 from model.training.recipe import Schedule
 
 _CHUNK_VIEWS = 4
-_WARMUP_STEPS = 4
-_WARMUP_WEIGHT = 0.25
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class ViewMaps:
 
 
 def new_labels(source: Cake, labels: tuple[str, ...], name: str, dropout: float) -> Cake:
-    """The same network and weights for other labels: only the classifier begins anew, if they are others."""
+    """The same network and weights for other labels: if they differ, the classifier is initialised again."""
     head = replace(source.config.head, dropout=dropout, activation="softmax")
     config = replace(source.config, name=name, labels=labels, start_rules={}, head=head)
     network = Cake(config)
@@ -120,7 +119,7 @@ class ClipObjective:
         for block in list(network.trunk.blocks())[self.depth :]:
             map_NCHW = block.sequence(map_NCHW, streams)
         logits_BTK = network.logits_of_map(map_NCHW, streams)
-        return {"loss": frame_loss(logits_BTK, target_BT, self.recipe.smoothing)}
+        return {"loss": clip_loss(logits_BTK, target_BT, self.recipe.smoothing)}
 
 
 def with_average(network: Cake) -> nn.ModuleDict:
@@ -135,29 +134,26 @@ def with_average(network: Cake) -> nn.ModuleDict:
 
 @torch.no_grad()
 def follow_average(networks: nn.ModuleDict, momentum: float, step: int) -> None:
-    """One step of the average, which at first leans on few steps, so that it is not the beginning's."""
+    """One step of the average, over few steps at first, so that the initial weights do not dominate it."""
     kept = min(momentum, (1 + step) / (10 + step))
     pairs = zip(networks["average"].parameters(), networks["trained"].parameters(), strict=True)
     for slow, fast in pairs:
         slow.lerp_(fast, 1 - kept)
 
 
-def frame_loss(logits_BTK: Tensor, target_BT: Tensor, smoothing: float) -> Tensor:
+def clip_loss(logits_BTK: Tensor, target_BT: Tensor, smoothing: float) -> Tensor:
     """Cross-entropy of every frame, by `warmup_weight`."""
-    loss_BT = F.cross_entropy(
-        logits_BTK.flatten(0, 1), target_BT.flatten(), reduction="none", label_smoothing=smoothing
-    ).view(target_BT.shape)
-    weight_BT = warmup_weight(target_BT)
-    return (loss_BT * weight_BT).sum() / weight_BT.sum()
+    target_BTK = F.one_hot(target_BT, logits_BTK.shape[2]).to(logits_BTK.dtype)
+    return frame_loss(logits_BTK, target_BTK, warmup_weight(target_BT), smoothing)
 
 
 def warmup_weight(target_BT: Tensor) -> Tensor:
     """The first steps of a view and those after its label changed weigh less: the new label is barely visible yet."""
     weight_BT = torch.ones(target_BT.shape, device=target_BT.device)
-    weight_BT[:, :_WARMUP_STEPS] = _WARMUP_WEIGHT
+    weight_BT[:, :WARMUP_STEPS] = WARMUP_WEIGHT
     changed_BT = F.pad(target_BT[:, 1:] != target_BT[:, :-1], (1, 0))
-    for lag in range(_WARMUP_STEPS):
-        weight_BT[:, lag:][changed_BT[:, : changed_BT.shape[1] - lag]] = _WARMUP_WEIGHT
+    for lag in range(WARMUP_STEPS):
+        weight_BT[:, lag:][changed_BT[:, : changed_BT.shape[1] - lag]] = WARMUP_WEIGHT
     return weight_BT
 
 
@@ -171,7 +167,7 @@ def finetune_on_clips(
     settings: dict[str, Any],
     on_step: Callable[[int, int, float], None],
 ) -> Cake:
-    """The taught network, for evaluation. Interrupted at any point, the same call goes on where it was.
+    """The taught network, for evaluation. After an interruption, the same call resumes.
 
     `settings`: what the result depends on besides the recipe, fit for JSON.
     """

@@ -17,17 +17,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.cake import Cake
-from model.checkpoint import load_checkpoint
+from model.atomic import write_atomically, write_text_atomically
+from model.checkpoints.checkpoint import load_checkpoint
 from model.config import BACKGROUND, ModelConfig
 from model.metrics import Bools, Floats
+from model.network.cake import Cake
 from model.training.clips.blocks import block_of
 from model.training.clips.compose import Composition, block_of_stream, compose_streams
 from model.training.clips.finetune import ClipRecipe, ViewMaps, frozen_maps, new_labels
 from model.training.clips.motion_baseline import motion_statistics
 from model.training.clips.views import draw_views, load_clip
-from model.training.frame_cache import FrameCache
-from model.training.layouts.annotations import DataInvalid, LabelledVideo, read_annotations
+from model.training.frame_cache import FrameCache, file_identity
+from model.training.layouts.annotations import DataError, LabelledVideo, read_annotations
 from model.training.layouts.video_lists import LabelledClip
 from model.training.progress import Progress
 
@@ -80,10 +81,10 @@ def open_workshop(
 ) -> Workshop:
     """`image_size`: another side of the input than the checkpoint's, in pixels.
 
-    Raises `DataInvalid` when there is not just one action besides `background`, `CheckpointNotFound`."""
+    Raises `DataError` when there is not just one action besides `background`, `CheckpointNotFoundError`."""
     actions = sorted({clip.label for clip in clips} - {background})
     if len(actions) != 1:
-        raise DataInvalid(f"expected clips of one action besides {background!r}; found {', '.join(actions) or 'none'}")
+        raise DataError(f"expected clips of one action besides {background!r}; found {', '.join(actions) or 'none'}")
     source, version = load_checkpoint(init)
     if image_size is not None:
         source, version = _resized(source, image_size), f"{version} at {image_size} px"
@@ -101,14 +102,13 @@ def _resized(source: Cake, image_size: int) -> Cake:
 def prepare(clips: Sequence[LabelledClip], background: str, workshop: Workshop, progress: Progress) -> Material:
     """Decode, describe, see and compose everything once. What is in the folder already is kept."""
     videos = [
-        LabelledVideo(f"{index:04d}-{clip.path.stem}", clip.path, "testing", 0.0, ())
-        for index, clip in enumerate(clips)
+        LabelledVideo(f"{index:04d}-{clip.path.stem}", clip.path, "testing", ()) for index, clip in enumerate(clips)
     ]
     progress.on_stage(f"decoding {len(videos)} clips")
-    failures = workshop.frames.fill(videos, workshop.processes, progress.on_item)
+    failures = workshop.frames.fill(videos, workshop.processes, progress)
     decoded = [(clip, video) for clip, video in zip(clips, videos, strict=True) if video.name not in failures]
     if not decoded:
-        raise DataInvalid("no clip could be decoded")
+        raise DataError("no clip could be decoded")
     kept = [clip for clip, _ in decoded]
     videos = [video for _, video in decoded]
     positive_N = np.array([clip.label != background for clip in kept])
@@ -155,7 +155,7 @@ def _maps(
 def _block_maps(block: int, members: Sequence[tuple[LabelledVideo, int]], workshop: Workshop) -> ViewMaps:
     recipe, config = workshop.recipe, workshop.config
     begun_with = (workshop.init_version, recipe.seed, recipe.views, recipe.view_steps, recipe.frozen_stages)
-    key = json.dumps([*begun_with, [str(clip.path) for clip, _ in members]])
+    key = json.dumps([*begun_with, [f"{clip.path} {file_identity(clip.path)}" for clip, _ in members]])
     path = workshop.dir / "maps" / f"block{block}.npz"
     if path.is_file():
         with np.load(path) as stored:
@@ -170,9 +170,8 @@ def _block_maps(block: int, members: Sequence[tuple[LabelledVideo, int]], worksh
         size=config.image_size,
     )
     made = frozen_maps(workshop.init, recipe.frozen_stages, list(views))
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, maps=made.maps_VTCHW, target=made.target_VT, key=key)
-    partial.replace(path)
+    with write_atomically(path) as partial_path:
+        np.savez(partial_path, maps=made.maps_VTCHW, target=made.target_VT, key=key)
     return made
 
 
@@ -182,10 +181,10 @@ def _streams(
     progress.on_stage("composing streams")
     data_dir = workshop.dir / "streams"
     note = data_dir / "composition.json"
-    wanted = json.dumps([asdict(workshop.composition), [str(clip.path) for clip in clips]])
+    wanted = json.dumps([asdict(workshop.composition), [f"{clip.path} {file_identity(clip.path)}" for clip in clips]])
     if not note.is_file() or note.read_text() != wanted:
         compose_streams(clips, data_dir, workshop.composition, background=background, on_progress=progress.on_item)
-        note.write_text(wanted)
+        write_text_atomically(note, wanted)
     streams = read_annotations(data_dir)
-    workshop.frames.fill(streams, workshop.processes, progress.on_item)
+    workshop.frames.fill(streams, workshop.processes, progress)
     return [(block_of_stream(stream.name), stream) for stream in streams]

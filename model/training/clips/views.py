@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.preprocess import MEAN, STD
-from model.training.clips.compose import Pictures, resample
-from model.video import open_video
+from model.training.clips.compose import Images, resample
+from model.video.file_reader import open_video
+from model.video.preprocess import MEAN, STD
 
-Floats = NDArray[np.float32]
+_Floats = NDArray[np.float32]
 
 SHORT_SIDE = 7 / 6
-"""Of the pictures that crops are cut from, in sides of the input."""
+"""Of the images that crops are cut from, in sides of the input."""
 SHORTEST_STEPS = 7
 _SMALLEST_CROP = 0.6
 _WIDE_SHARE = 0.3
@@ -32,9 +32,9 @@ _REACH = 0.35  # of the height: how far from the middle a crop may lie, as servi
 
 @dataclass(frozen=True)
 class WholeClip:
-    """A clip's pictures, whole, at the file's own rate."""
+    """A clip's images, whole, at the file's own rate."""
 
-    pictures: Sequence[Pictures]
+    images: Sequence[Images]
     pts_s: Sequence[float]
     target: int
     """Label index."""
@@ -42,7 +42,7 @@ class WholeClip:
 
 @dataclass(frozen=True)
 class ClipView:
-    images_TCSS: Floats
+    images_TCSS: _Floats
     """Normalised RGB."""
     target_T: NDArray[np.int64]
 
@@ -67,7 +67,7 @@ def draw_views(
         first, second = targets[index % len(targets)], targets[int(rng.integers(len(targets)))]
         cut = int(rng.integers(SHORTEST_STEPS, steps - SHORTEST_STEPS + 1))
         parts = [(queues[first].next(), cut), (queues[second].next(), steps - cut)]
-        images = [draw_view(clip, rng, length, sample_hz, size) for clip, length in parts]
+        images = [render_view(clip, rng, length, sample_hz, size) for clip, length in parts]
         yield ClipView(np.concatenate(images), np.repeat([first, second], [cut, steps - cut]))
 
 
@@ -84,26 +84,26 @@ class _Turns:
         return self._clips[self._left.pop()]
 
 
-def _shrink(image_HWC: Pictures, short_side: int) -> Pictures:
+def _shrink(image_HWC: Images, short_side: int) -> Images:
     height, width = image_HWC.shape[:2]
     scale = short_side / min(height, width)
     sides = (max(short_side, round(width * scale)), max(short_side, round(height * scale)))
     return np.asarray(cv2.resize(image_HWC, sides, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def draw_view(clip: WholeClip, rng: np.random.Generator, steps: int, sample_hz: float, size: int) -> Floats:
+def render_view(clip: WholeClip, rng: np.random.Generator, steps: int, sample_hz: float, size: int) -> _Floats:
     """One view of `steps` frames of a clip, normalised RGB (T, C, S, S)."""
     speed = rng.uniform(0.8, 1.25)
     span_s = (steps - 1) / sample_hz * speed
     # A clip that is too short runs slower rather than standing still at its end.
     span_s = min(span_s, clip.pts_s[-1])
     times_s = rng.uniform(0, clip.pts_s[-1] - span_s) + np.linspace(0, span_s, steps)
-    cropped_TSSC = _crop(resample(clip.pictures, clip.pts_s, times_s), rng, size)
+    cropped_TSSC = _crop(resample(clip.images, clip.pts_s, times_s), rng, size)
     return _recolour(cropped_TSSC.astype(np.float32) / np.float32(255), rng)
 
 
-def _crop(pictures: Sequence[Pictures], rng: np.random.Generator, size: int) -> Pictures:
-    height, width = pictures[0].shape[:2]
+def _crop(images: Sequence[Images], rng: np.random.Generator, size: int) -> Images:
+    height, width = images[0].shape[:2]
     tall = height * rng.uniform(_SMALLEST_CROP, 1.0)
     wide = min(width, tall * np.exp(rng.uniform(-0.2, 0.2)))
     if rng.random() < _WIDE_SHARE:
@@ -112,13 +112,13 @@ def _crop(pictures: Sequence[Pictures], rng: np.random.Generator, size: int) -> 
     reach = min(spare_x / 2, _REACH * height)
     top, left = int(rng.uniform(0, spare_y)), int(spare_x / 2 + rng.uniform(-reach, reach))
     method = cv2.INTER_AREA if tall > size else cv2.INTER_LINEAR
-    crops = [picture[top : top + int(tall), left : left + int(wide)] for picture in pictures]
+    crops = [image[top : top + int(tall), left : left + int(wide)] for image in images]
     sized = [cv2.resize(crop, (size, size), interpolation=method) for crop in crops]
     cropped_TSSC = np.stack(sized).astype(np.uint8, copy=False)
     return cropped_TSSC[:, :, ::-1] if rng.random() < 0.5 else cropped_TSSC
 
 
-def _recolour(images_TSSC: Floats, rng: np.random.Generator) -> Floats:
+def _recolour(images_TSSC: _Floats, rng: np.random.Generator) -> _Floats:
     """Grey or other colours, gamma, brightness and noise, the same for all frames; normalised (T, C, S, S)."""
     if rng.random() < 0.25:
         images_TSSC = np.repeat(images_TSSC.mean(axis=3, keepdims=True), 3, axis=3)
@@ -129,5 +129,5 @@ def _recolour(images_TSSC: Floats, rng: np.random.Generator) -> Floats:
     if rng.random() < 0.3:
         noise = rng.normal(0, rng.uniform(0.005, 0.04), images_TSSC.shape)
         images_TSSC = images_TSSC + noise.astype(np.float32)
-    images_TCSS: Floats = (images_TSSC.clip(0, 1).transpose(0, 3, 1, 2) - np.float32(MEAN)) / np.float32(STD)
+    images_TCSS: _Floats = (images_TSSC.clip(0, 1).transpose(0, 3, 1, 2) - np.float32(MEAN)) / np.float32(STD)
     return images_TCSS

@@ -1,7 +1,7 @@
 """Chooses the start decoder's settings on validation streams. NumPy only.
 
 With some twenty minutes of validation an action occurs about twenty times: settings chosen for it alone fit those
-occurrences, and on unseen streams they announce several times the false starts. So the choice leans on all labels
+occurrences, and on unseen streams they announce several times the false starts. So the choice depends on all labels
 together, as far as streams held out in turn show that it pays.
 """
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from model.config import BACKGROUND, StartRule
 from model.metrics import Floats, match_announcements, mean_over_classes, start_average_precision
-from model.training.evaluation.scores import LabelScores, Starts, StreamScores, decide, find_runs, join_streams
+from model.starts import DecidedStarts, decide_starts, find_runs
+from model.training.evaluation.scores import LabelScores, StreamScores, join_streams
 
 FALSE_STARTS_PER_HOUR = 45.0
 """What `calibrate` allows on held-out streams, all labels together: under one a minute, with a margin."""
@@ -91,23 +92,29 @@ def _grid(enters: Sequence[float], min_durations_s: Sequence[float]) -> list[Sta
     ]
 
 
-def _decode_all(joined: LabelScores, grid: Sequence[StartRule]) -> Iterator[Starts]:
+def _decode_all(joined: LabelScores, grid: Sequence[StartRule]) -> Iterator[DecidedStarts]:
     """What each rule announces, looking for runs only when the thresholds change."""
     for (enter, leave), rules in groupby(grid, key=lambda rule: (rule.enter, rule.leave)):
         runs = find_runs(joined.scores, enter, leave)
         for rule in rules:
-            yield decide(joined, runs, rule.min_duration_s, rule.refractory_s)
+            yield decide_starts(joined.pts_s, joined.scores, runs, rule.min_duration_s, rule.refractory_s)
 
 
 def _tabulate(joined: LabelScores, grid: Sequence[StartRule], folds: int) -> Floats:
     """The value of the correct starts, and the number of false ones: (2, folds, rules)."""
     table_2FN = np.zeros((2, folds, len(grid)))
     for i, starts in enumerate(_decode_all(joined, grid)):
-        found = match_announcements(starts.start_s, starts.decided_s, joined.true_starts_s, joined.true_ends_s)
+        found = match_announcements(
+            starts.start_s,
+            starts.decided_s,
+            joined.true_starts_s,
+            joined.true_ends_s,
+            ambiguous_s=joined.ambiguous_s,
+        )
         worth = 1 - np.clip(found.delays_s / _LATE_S, 0, 1)
         fold = joined.stream_of(starts.start_s) % folds
         table_2FN[0, :, i] = np.bincount(fold[found.correct], worth, minlength=folds)
-        table_2FN[1, :, i] = np.bincount(fold[~found.correct], minlength=folds)
+        table_2FN[1, :, i] = np.bincount(fold[found.false], minlength=folds)
     return table_2FN
 
 
@@ -142,11 +149,10 @@ def _choose(value_KN: Floats, pooling: float) -> NDArray[np.intp]:
 
 
 def _candidate_precision(joined: LabelScores, grid: Sequence[StartRule]) -> list[float]:
+    def precision(starts: DecidedStarts, within_s: float) -> float:
+        return start_average_precision(starts.start_s, starts.score, joined.true_starts_s, within_s, joined.ambiguous_s)
+
     return [
-        mean_over_classes(
-            np.array(
-                [start_average_precision(s.start_s, s.score, joined.true_starts_s, within_s) for within_s in (1.0, 2.0)]
-            )
-        )
-        for s in _decode_all(joined, grid)
+        mean_over_classes(np.array([precision(starts, within_s) for within_s in (1.0, 2.0)]))
+        for starts in _decode_all(joined, grid)
     ]

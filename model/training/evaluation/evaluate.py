@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import isnan
+from typing import Literal
 
 import numpy as np
 
-from model.config import BACKGROUND, StartRule
+from model.config import BACKGROUND, ModelConfig, StartRule
 from model.metrics import (
     Announcements,
     Floats,
@@ -20,21 +21,21 @@ from model.metrics import (
     start_average_precision,
 )
 from model.training.evaluation.scores import LabelScores, StreamScores, decode, join_streams
-from model.training.layouts.annotations import AMBIGUOUS
+from model.training.layouts.segments import AMBIGUOUS
 
 START_OFFSETS_S = (0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True)
 class ClassReport:
-    """One action. Average precisions are None when it never occurs."""
+    """One action. Average precisions are None when it never occurs; what is found and false, when it has no rule."""
 
     frame_ap: float | None
     frame_cap: float | None
     start_ap: Mapping[str, float | None]
     actions: int
-    found: int
-    false_starts: int
+    found: int | None
+    false_starts: int | None
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ class EvaluationReport:
     """By tenths of an action's duration, from its first to its last."""
     start_map: Mapping[str, float | None]
     start_delay_s: StartDelay
-    false_starts_per_hour: float
+    false_starts_per_hour: float | None
+    """None when no action has a start rule."""
+    start_rules: Literal["calibrated", "default", "none"]
+    """Where the rules come from that `found` and the false starts were counted with."""
     per_class: Mapping[str, ClassReport]
 
     def to_json(self) -> dict[str, object]:
@@ -66,7 +70,11 @@ class EvaluationReport:
         """The same for a reader: a line for each class, one for all, and two sentences."""
         heads = ["", "frame AP", "frame cAP", *(f"start {o} s" for o in self.start_map), "actions", "found", "false"]
         classes = list(self.per_class.values())
-        totals = (sum(c.actions for c in classes), sum(c.found for c in classes), sum(c.false_starts for c in classes))
+        totals = (
+            sum(c.actions for c in classes),
+            total_of(c.found for c in classes),
+            total_of(c.false_starts for c in classes),
+        )
         rows = [
             heads,
             *(
@@ -79,7 +87,10 @@ class EvaluationReport:
         return "\n".join([align(rows), "", f"Frame cAP by tenths of the actions: {stages}.", self._starts_sentence()])
 
     def _starts_sentence(self) -> str:
-        false_starts = f"{self.false_starts_per_hour:.1f} false starts per hour at the shipped thresholds"
+        if self.false_starts_per_hour is None:
+            return "The model has no start rules, so it reports no start; calibrate it with: cake train calibrate"
+        which = "calibrated" if self.start_rules == "calibrated" else "default, not calibrated"
+        false_starts = f"{self.false_starts_per_hour:.1f} false starts per hour with the model's start rules ({which})"
         if self.start_delay_s.median is None:
             return f"No start found; {false_starts}."
         median_s, p90_s = self.start_delay_s.median, self.start_delay_s.p90
@@ -87,7 +98,12 @@ class EvaluationReport:
 
 
 def evaluate(
-    streams: Sequence[StreamScores], labels: Sequence[str], rules: Mapping[str, StartRule], candidate_rule: StartRule
+    streams: Sequence[StreamScores],
+    labels: Sequence[str],
+    rules: Mapping[str, StartRule],
+    candidate_rule: StartRule,
+    *,
+    rules_origin: Literal["calibrated", "default"] = "calibrated",
 ) -> EvaluationReport:
     """Scores every label but the background.
 
@@ -96,18 +112,20 @@ def evaluate(
     `stage_cmap` does so with one tenth of every action at a time.
 
     Starts, ranked: `start_map[t]` is the mean over labels of the point-level average precision at t seconds. It ranks
-    candidates, and not only what passes the shipped thresholds: they are what a `StartDecoder` with `candidate_rule`,
+    candidates, and not only what passes the start rules: they are what a `StartDecoder` with `candidate_rule`,
     one rule for every label, announces. A candidate stands at its `start_s` and is ranked by its score, the label's
     mean from `start_s` to `decided_s`. So it is causal: known `candidate_rule.min_duration_s` after the time that
     it names, whatever follows.
 
     Starts, announced: what a `StartDecoder` with `rules` announces. A start is correct when its `start_s` lies between
     1 s before and 4 s after the start of an action not yet claimed, or inside it. Anything else is a false start, a
-    second start for one action too. `start_delay_s` is over the correct ones, `false_starts_per_hour` over all labels.
+    second start for one action too, unless it lies in an ambiguous stretch: what happens there counts neither way, in
+    the ranking as well. `start_delay_s` is over the correct ones, `false_starts_per_hour` over all labels.
 
     Args:
         labels: names of the scores' columns.
-        rules: the shipped thresholds. A label without a rule is never announced.
+        rules: the model's start rules. A label without a rule is never announced.
+        rules_origin: where they come from.
 
     Raises:
         ValueError: no stream of several frames, scores that do not fit `labels`, or a segment of an unknown label.
@@ -116,10 +134,10 @@ def evaluate(
     joined = {label: join_streams(streams, k, label) for k, label in enumerate(labels) if label != BACKGROUND}
     frame_ap, frame_cap, stage_cap = _frames(streams, labels, list(joined))
     start_ap = np.array([_rank_candidates(scores, candidate_rule) for scores in joined.values()])
-    announced = [_announce(scores, rules.get(label)) for label, scores in joined.items()]
-    delays_s = np.concatenate([a.delays_s for a in announced])
+    announced = {label: _announce(scores, rules[label]) for label, scores in joined.items() if label in rules}
+    delays_s = np.concatenate([np.zeros(0), *(a.delays_s for a in announced.values())])
     hours = sum(stream.duration_s for stream in streams) / 3600
-    false_starts = sum(int((~a.correct).sum()) for a in announced)
+    false_starts = sum(int(a.false.sum()) for a in announced.values())
     return EvaluationReport(
         frame_map=_known(mean_over_classes(frame_ap)),
         frame_cmap=_known(mean_over_classes(frame_cap)),
@@ -128,19 +146,26 @@ def evaluate(
         start_delay_s=StartDelay(*np.percentile(delays_s, (50, 90)).tolist())
         if len(delays_s)
         else StartDelay(None, None),
-        false_starts_per_hour=false_starts / hours,
+        false_starts_per_hour=false_starts / hours if announced else None,
+        start_rules=rules_origin if announced else "none",
         per_class={
             label: ClassReport(
                 frame_ap=_known(frame_ap[i]),
                 frame_cap=_known(frame_cap[i]),
                 start_ap=_by_offset(start_ap[i]),
                 actions=len(scores.true_starts_s),
-                found=int(announced[i].correct.sum()),
-                false_starts=int((~announced[i].correct).sum()),
+                found=int(announced[label].correct.sum()) if label in announced else None,
+                false_starts=int(announced[label].false.sum()) if label in announced else None,
             )
             for i, (label, scores) in enumerate(joined.items())
         },
     )
+
+
+def evaluate_model(streams: Sequence[StreamScores], config: ModelConfig) -> EvaluationReport:
+    """`evaluate` with the start rules of the model."""
+    rules, candidate_rule = config.start_rules, config.candidate_rule
+    return evaluate(streams, config.labels, rules, candidate_rule, rules_origin=config.start_rules_origin)
 
 
 def _check(streams: Sequence[StreamScores], labels: Sequence[str]) -> None:
@@ -172,16 +197,16 @@ def _frames(
 def _rank_candidates(scores: LabelScores, candidate_rule: StartRule) -> list[float]:
     found = decode(scores, candidate_rule)
     return [
-        start_average_precision(found.start_s, found.score, scores.true_starts_s, offset_s)
+        start_average_precision(found.start_s, found.score, scores.true_starts_s, offset_s, scores.ambiguous_s)
         for offset_s in START_OFFSETS_S
     ]
 
 
-def _announce(scores: LabelScores, rule: StartRule | None) -> Announcements:
-    if rule is None:
-        return Announcements(np.array([], float), np.array([], bool))
+def _announce(scores: LabelScores, rule: StartRule) -> Announcements:
     found = decode(scores, rule)
-    return match_announcements(found.start_s, found.decided_s, scores.true_starts_s, scores.true_ends_s)
+    return match_announcements(
+        found.start_s, found.decided_s, scores.true_starts_s, scores.true_ends_s, ambiguous_s=scores.ambiguous_s
+    )
 
 
 def _by_offset(values: Sequence[float] | Floats) -> dict[str, float | None]:
@@ -192,8 +217,14 @@ def _known(value: float) -> float | None:
     return None if isnan(value) else float(value)
 
 
-def _row(label: str, shares: Sequence[float | None], counts: Sequence[int]) -> list[str]:
-    return [label, *map(_percent, shares), *map(str, counts)]
+def total_of(counts: Iterable[int | None]) -> int | None:
+    """The sum of what was counted; None when nothing was."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _row(label: str, shares: Sequence[float | None], counts: Sequence[int | None]) -> list[str]:
+    return [label, *map(_percent, shares), *("-" if count is None else str(count) for count in counts)]
 
 
 def _percent(share: float | None) -> str:

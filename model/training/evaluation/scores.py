@@ -1,4 +1,4 @@
-"""Scored streams, and the decisions of `model.starts` taken over whole arrays, so that settings can be searched."""
+"""Scored streams, and one label of all of them on one timeline, on which the decisions of `model.starts` are taken."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import StartRule
+from model.gaps import frames_after_gaps
 from model.metrics import Bools, Floats
+from model.starts import DecidedStarts, decide_starts, find_runs
+from model.training.layouts.segments import AMBIGUOUS, Segment, covered_frames
 
-Segment = tuple[float, float, str]
-"""An action's start and end in seconds, and its label."""
-
-_ROUNDING_S = 1e-6
 _SEPARATION_S = 10_000.0  # more than any tolerance or refractory time
 _NO_SCORE = -1.0  # below every threshold
+_RIGHT_AFTER_S = 1e-5
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class StreamScores:
         segments: the actions that are there.
 
     Raises:
-        ValueError: the stream is empty, shapes differ, time does not grow or a segment ends before it starts.
+        ValueError: the stream is empty, shapes differ, a score is not finite, time does not grow, or a segment ends
+            before it starts.
     """
 
     name: str
@@ -40,11 +41,16 @@ class StreamScores:
     def __post_init__(self) -> None:
         if not len(self.pts_s) or self.scores.shape[:1] != self.pts_s.shape or self.scores.ndim != 2:
             raise ValueError(f"{self.name}: scores of shape {self.scores.shape} for times of shape {self.pts_s.shape}")
+        if not np.isfinite(self.scores).all():
+            raise ValueError(f"{self.name}: the model's scores are not finite from {self._first_bad_s():g} s on")
         if (np.diff(self.pts_s) <= 0).any():
             raise ValueError(f"{self.name}: the frames' times do not grow")
         for start_s, end_s, label in self.segments:
             if end_s < start_s:
                 raise ValueError(f"{self.name}: {label} at {start_s} s ends before it starts, at {end_s} s")
+
+    def _first_bad_s(self) -> float:
+        return float(self.pts_s[~np.isfinite(self.scores).all(axis=1)][0])
 
     @property
     def duration_s(self) -> float:
@@ -57,18 +63,23 @@ class StreamScores:
         covered_T = np.zeros(len(self.pts_s), bool)
         for start_s, end_s, name in self.segments:
             if name == label:
-                covered_T |= (start_s - _ROUNDING_S <= self.pts_s) & (self.pts_s < end_s - _ROUNDING_S)
+                covered_T |= covered_frames(self.pts_s, start_s, end_s)
         return covered_T
 
 
 @dataclass(frozen=True)
 class LabelScores:
-    """One label in all streams, laid end to end far apart, with a frame that belongs to no stream after each."""
+    """One label in all streams, laid end to end far apart, with a frame without a score after each and in each gap.
+
+    The frame in a gap ends an action right after the last frame before the gap, as `StartDecoder.gap` does.
+    """
 
     pts_s: Floats
     scores: Floats
     true_starts_s: Floats
     true_ends_s: Floats
+    ambiguous_s: Floats
+    """Start and end (A, 2) of the stretches that count neither way."""
     origins_s: Floats
     """A time before each stream and after the one before it."""
 
@@ -82,14 +93,19 @@ def join_streams(streams: Sequence[StreamScores], column: int, label: str) -> La
     pts_s: list[Floats] = []
     scores: list[Floats] = []
     actions_s: list[tuple[float, float]] = []
+    ambiguous_s: list[tuple[float, float]] = []
     origins_s: list[float] = []
     free_s = 0.0
     for stream in streams:
-        shift_s = free_s - float(stream.pts_s[0])
-        last_s = float(stream.pts_s[-1]) + shift_s
-        pts_s += [stream.pts_s + shift_s, np.array([last_s + _SEPARATION_S / 2])]
-        scores += [stream.scores[:, column], np.array([_NO_SCORE])]
+        # Segments may lie outside the frames: they too must stay away from other streams.
+        shift_s = free_s - min([float(stream.pts_s[0]), *(start_s for start_s, _, _ in stream.segments)])
+        last_s = max([float(stream.pts_s[-1]), *(end_s for _, end_s, _ in stream.segments)]) + shift_s
+        after_gap = np.flatnonzero(frames_after_gaps(stream.pts_s))
+        in_gaps_s = stream.pts_s[after_gap - 1] + _RIGHT_AFTER_S
+        pts_s += [np.insert(stream.pts_s, after_gap, in_gaps_s) + shift_s, np.array([last_s + _SEPARATION_S / 2])]
+        scores += [np.insert(stream.scores[:, column], after_gap, _NO_SCORE), np.array([_NO_SCORE])]
         actions_s += [(start_s + shift_s, end_s + shift_s) for start_s, end_s, name in stream.segments if name == label]
+        ambiguous_s += [(s + shift_s, e + shift_s) for s, e, name in stream.segments if name == AMBIGUOUS]
         origins_s.append(free_s - _SEPARATION_S / 4)
         free_s = last_s + _SEPARATION_S
     actions_M2 = np.array(sorted(actions_s), np.float64).reshape(-1, 2)
@@ -98,53 +114,12 @@ def join_streams(streams: Sequence[StreamScores], column: int, label: str) -> La
         scores=np.concatenate(scores, dtype=np.float64),
         true_starts_s=actions_M2[:, 0],
         true_ends_s=actions_M2[:, 1],
+        ambiguous_s=np.array(ambiguous_s, np.float64).reshape(-1, 2),
         origins_s=np.array(origins_s),
     )
 
 
-@dataclass(frozen=True)
-class Starts:
-    """Decided starts of one label (N,), in order of time."""
-
-    start_s: Floats
-    decided_s: Floats
-    score: Floats
-    """The mean from the start to the decision."""
-
-
-@dataclass(frozen=True)
-class Runs:
-    """Where scores reach `enter` (first frame) and then fall below `leave` (first frame that does), as indices (N,)."""
-
-    first: NDArray[np.intp]
-    fall: NDArray[np.intp]
-
-
-def find_runs(scores_T: Floats, enter: float, leave: float) -> Runs:
-    """The scores must end below `leave`, as `LabelScores` do."""
-    decisive = np.where((scores_T >= enter) | (scores_T < leave), np.arange(len(scores_T)), 0)
-    high = (scores_T >= enter)[np.maximum.accumulate(decisive)]
-    edges = np.diff(high.astype(np.int8), prepend=0)
-    return Runs(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1))
-
-
-def decide(joined: LabelScores, runs: Runs, min_duration_s: float, refractory_s: float) -> Starts:
-    """The runs that `StartDecoder` announces, among all runs of one `enter` and `leave`."""
-    decided = np.searchsorted(joined.pts_s, joined.pts_s[runs.first] + min_duration_s - _ROUNDING_S)
-    lasting = decided < runs.fall
-    first, fall, decided = runs.first[lasting], runs.fall[lasting], decided[lasting]
-    announced = []
-    quiet_until_s = -np.inf
-    for i, (start_s, end_s) in enumerate(zip(joined.pts_s[first], joined.pts_s[fall], strict=True)):
-        if start_s >= quiet_until_s - _ROUNDING_S:
-            announced.append(i)
-            quiet_until_s = end_s + refractory_s
-    first, decided = first[announced], decided[announced]
-    from_start_to_decision = np.column_stack([first, decided + 1]).ravel()
-    sums = np.add.reduceat(joined.scores, from_start_to_decision)[::2] if announced else np.zeros(0)
-    return Starts(joined.pts_s[first], joined.pts_s[decided], sums / (decided + 1 - first))
-
-
-def decode(joined: LabelScores, rule: StartRule) -> Starts:
+def decode(joined: LabelScores, rule: StartRule) -> DecidedStarts:
     """What a `StartDecoder` with this rule announces."""
-    return decide(joined, find_runs(joined.scores, rule.enter, rule.leave), rule.min_duration_s, rule.refractory_s)
+    runs = find_runs(joined.scores, rule.enter, rule.leave)
+    return decide_starts(joined.pts_s, joined.scores, runs, rule.min_duration_s, rule.refractory_s)

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
+from model.atomic import write_text_atomically
 from model.training.fights.footage import record
-from model.training.fights.scene import render
+from model.training.fights.scene import render_fight
 from model.training.mocap.motion import load_recordings
 from model.training.mocap.render_pool import write_in_processes
-from model.training.video_file import write_h264
+from model.video.writer import write_h264
 
 LIST_FILE = "clips.txt"
 FIGHT, CALM = "fight", "calm"
 CLIP_FRAMES, CLIP_FPS, CLIP_PX = 26, 10, 144
-# The compression that a recorder adds is part of the picture already.
+# The compression that a recorder adds is part of the image already.
 _CRF = 12
 
 
@@ -58,12 +59,14 @@ def write_fight_clips(
         write_in_processes(
             partial(_write_clip, folder), missing, workers, lambda left: on_progress(clips - left, clips)
         )
-    part = out_dir / f"{LIST_FILE}.part"
-    part.write_text("".join(f"{folder.name}/{spec.name}.mp4 {spec.label}\n" for spec in specs))
-    part.replace(out_dir / LIST_FILE)
+    lines = [f"{folder.name}/{spec.name}.mp4 {spec.label}\n" for spec in specs]
+    write_text_atomically(out_dir / LIST_FILE, "".join(lines))
 
 
 def _write_clip(folder: Path, spec: ClipSpec) -> None:
     rng = np.random.default_rng([spec.seed, spec.index])
-    seen = render(rng, load_recordings(), fight=spec.label == FIGHT, frames=CLIP_FRAMES, size=CLIP_PX, fps=CLIP_FPS)
-    write_h264(folder / f"{spec.name}.mp4", record(rng, seen), size=CLIP_PX, fps=CLIP_FPS, crf=_CRF)
+    seen = render_fight(
+        rng, load_recordings(), fight=spec.label == FIGHT, frames=CLIP_FRAMES, size=CLIP_PX, fps=CLIP_FPS
+    )
+    path = folder / f"{spec.name}.mp4"
+    write_h264(path, record(rng, seen), width=CLIP_PX, height=CLIP_PX, fps=CLIP_FPS, crf=_CRF)

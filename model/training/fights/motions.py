@@ -36,7 +36,7 @@ def fight_motion(rng: np.random.Generator, recordings: Recordings, frames: int) 
     pieces = Composer(rng, recordings).pieces
     role = rng.choice(_ROLES, p=_ROLE_SHARES)
     while sum(map(len, pieces)) / MOTION_HZ < frames / MOTION_HZ + 2.5:
-        motion = _fight_piece(rng, recordings, str(role))
+        motion = fight_piece(rng, recordings, str(role))
         pieces.append(above_floor(continued(pieces[-1], motion, rng.uniform(0.12, 0.3))))
     whole = joined(*pieces)
     start = int(rng.uniform(1.0, len(whole) / MOTION_HZ - frames / MOTION_HZ - 0.1) * MOTION_HZ)
@@ -62,7 +62,7 @@ def calm_motion(rng: np.random.Generator, recordings: Recordings, frames: int) -
     return grounded(with_bends(stance, bends_TL3))
 
 
-def _fight_piece(rng: np.random.Generator, recordings: Recordings, role: str) -> Motion:
+def fight_piece(rng: np.random.Generator, recordings: Recordings, role: str) -> Motion:
     chance = rng.random()
     if role == "grapple" or (role == "mixed" and chance < 0.5):
         return _grapple(rng, recordings, int(rng.uniform(0.8, 2.5) * MOTION_HZ))

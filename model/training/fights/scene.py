@@ -1,4 +1,4 @@
-"""Pictures of one clip: several figures among clutter, from above or from eye level, through one fixed camera."""
+"""Images of one clip: several figures among clutter, from above or from eye level, through one fixed camera."""
 
 import numpy as np
 import pybullet
@@ -16,7 +16,7 @@ _HEIGHT_M, _MIDDLE_M = 1.6, 0.8
 _NOBODY_J3 = np.full((15, 3), [50.0, 0.0, 50.0])
 
 
-def render(
+def render_fight(
     rng: np.random.Generator, recordings: Recordings, *, fight: bool, frames: int, size: int, fps: int
 ) -> NDArray[np.uint8]:
     """RGB (frames, size, size, 3) as the lens sees it; everything is drawn from `rng`."""
@@ -38,16 +38,17 @@ def _render(
         figures.append((dress_figure(client, rng, scale), joints_TJ3 * scale, rotations_TL4))
     _add_clutter(client, rng)
     camera = _hang_camera(rng, frames, fps)
-    backdrop, light, lens = Backdrop(rng, size, camera.tan_half_fov), Light.drawn(rng), Lens.drawn(rng, size)
-    pictures = []
+    backdrop = Backdrop(rng, camera, size, size)
+    light, lens = Light.drawn(rng), Lens.drawn(rng, size, size)
+    images = []
     for index in range(frames):
         for figure, joints_TJ3, rotations_TL4 in figures:
             figure.pose(joints_TJ3[index], rotations_TL4[index])
-        rgb, bodies = shoot(client, camera, index, size, light)
+        rgb, bodies = shoot(client, camera, index, size, size, light)
         shadow_J3 = figures[0][1][index] if figures else _NOBODY_J3
         behind = backdrop.draw(camera.eye_T3[index], camera.axes_T33[index], shadow_J3, light.direction_3)
-        pictures.append(lens.expose(rng, np.where(bodies >= 0, rgb.transpose(2, 0, 1), behind)))
-    return np.stack(pictures)
+        images.append(lens.expose(rng, np.where(bodies >= 0, rgb.transpose(2, 0, 1), behind)))
+    return np.stack(images)
 
 
 def _hang_camera(rng: np.random.Generator, frames: int, fps: int) -> Camera:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import BACKGROUND
+from model.training.layouts.segments import AMBIGUOUS, Segment
+from model.video.preprocess import WHOLE_FRAME, Region
 
 ANNOTATIONS_FILE = "annotations.json"
 SUBSETS = ("training", "validation", "testing")
-AMBIGUOUS = "ambiguous"
-"""The label of segments that count neither for nor against a model, as in THUMOS'14."""
-
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".flv", ".wmv", ".asf"}
+    | {".3gp", ".ogv", ".ogg", ".vob", ".mxf", ".f4v", ".y4m", ".nut", ".gif", ".h264", ".hevc"}
+)
+_SHOWN = 5
+_ROUNDING = 1e-6
 _SHORT_SUBSETS = {"train": "training", "val": "validation", "test": "testing"}
-_ROUNDING_S = 1e-6
 
 
-class DataInvalid(ValueError):
+class DataError(ValueError):
     """The data folder is not laid out as expected; names the file, the field and what was expected."""
 
 
@@ -37,9 +42,12 @@ class LabelledVideo:
     name: str
     path: Path
     subset: str
-    duration_s: float
-    segments: tuple[tuple[float, float, str], ...]
+    segments: tuple[Segment, ...]
     """(start_s, end_s, label), ordered by start. They may overlap: a frame can have several labels."""
+    duration_s: float = 0.0
+    """As annotated; 0 where it is not."""
+    region: Region = WHOLE_FRAME
+    """The part of the displayed frame that the labels are about: the network is shown nothing else of the video."""
 
 
 @dataclass(frozen=True)
@@ -50,52 +58,193 @@ class Targets:
     mask_TGG: NDArray[np.uint8]
 
 
-def read_annotations(data_dir: Path) -> list[LabelledVideo]:
-    """The videos of a data folder, by name. `DataInvalid` says what is wrong with the layout."""
+@dataclass(frozen=True)
+class VideoLabels:
+    """What an annotation file says of one video; fields as in `LabelledVideo`."""
+
+    subset: str
+    segments: tuple[Segment, ...]
+    duration_s: float = 0.0
+    region: Region = WHOLE_FRAME
+
+
+def read_annotations(
+    data_dir: Path, subsets: Collection[str] = SUBSETS, on_skip: Callable[[str], None] | None = None
+) -> list[LabelledVideo]:
+    """The videos of these subsets in a data folder, by name.
+
+    Args:
+        on_skip: takes a sentence for each video and segment that is left out because it cannot be used: a video without
+            a file, a segment that ends before it starts. Without it these are errors.
+
+    Raises:
+        DataError: names the file, the field and what was expected; of several missing videos how many, and some names.
+    """
     path = data_dir / ANNOTATIONS_FILE
+    labels = {
+        name: _labels_of_entry(f"{path}: database[{name!r}]", entry, on_skip)
+        for name, entry in _read_database(path).items()
+    }
+    wanted = {name: found for name, found in labels.items() if found.subset in subsets}
+    return find_videos(path, wanted, sorted((data_dir / "videos").glob("*")), on_skip)
+
+
+def find_videos(
+    annotations: Path, labels: Mapping[str, VideoLabels], files: Iterable[Path], on_skip: Callable[[str], None] | None
+) -> list[LabelledVideo]:
+    """The labelled videos with their files, sorted by name.
+
+    Args:
+        annotations: where the labels were read, for errors.
+        labels: by the video's name.
+        files: of which the videos are some. Subtitles and notes next to a video are no videos.
+        on_skip: as in `read_annotations`.
+
+    Raises:
+        DataError: a video has several files, or, without `on_skip`, none.
+    """
+    by_key: dict[str, list[Path]] = {}
+    for file in files:
+        if file.suffix.lower() in VIDEO_SUFFIXES and not file.stem.endswith(".partial"):
+            by_key.setdefault(_key(file.name), []).append(file)
+    videos: list[LabelledVideo] = []
+    missing: list[str] = []
+    for name, found in sorted(labels.items()):
+        own = by_key.get(_key(name), [])
+        if not own:
+            missing.append(name)
+        elif len(own) > 1:
+            names = ", ".join(file.name for file in own)
+            raise DataError(f"{annotations}: {name}: expected one file videos/{name}.*; there are {names}")
+        else:
+            subset, segments, duration_s, region = found.subset, found.segments, found.duration_s, found.region
+            videos.append(LabelledVideo(name, own[0], subset, segments, duration_s, region))
+    _report_missing(annotations, missing, on_skip)
+    return videos
+
+
+def _read_database(path: Path) -> Mapping[str, object]:
     try:
-        database = json.loads(path.read_text(encoding="utf-8"))["database"]
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_object_without_repeats)
     except FileNotFoundError as error:
-        raise DataInvalid(f"{path}: not there; a data folder holds videos/ and {ANNOTATIONS_FILE}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataInvalid(f"{path}: expected ActivityNet JSON with an object under 'database'") from error
+        raise DataError(f"{path}: not found; a data folder holds videos/ and {ANNOTATIONS_FILE}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except _RepeatedKeyError as error:
+        raise DataError(f"{path}: {error} occurs twice in one object; its first entry would be lost") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected ActivityNet JSON; it is not JSON in UTF-8 ({error})") from error
+    database = content.get("database") if isinstance(content, dict) else None
     if not isinstance(database, dict):
-        raise DataInvalid(f"{path}: database: expected an object with an entry for each video")
-    files: dict[str, list[Path]] = {}
-    for file in sorted((data_dir / "videos").glob("*")):
-        files.setdefault(file.stem, []).append(file)
-    return [
-        _labelled_video(f"{path}: database[{name!r}]", name, entry, files.get(name, []))
-        for name, entry in sorted(database.items())
-    ]
+        raise DataError(f"{path}: expected ActivityNet JSON: an object whose 'database' has an entry for each video")
+    return database
 
 
-def _labelled_video(where: str, name: str, entry: Mapping[str, object], files: Sequence[Path]) -> LabelledVideo:
-    try:
-        subset, duration_s, annotations = str(entry["subset"]), float(str(entry["duration"])), entry["annotations"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataInvalid(f"{where}: expected 'subset', 'duration' in seconds and 'annotations' ({error})") from error
+class _RepeatedKeyError(ValueError):
+    """The key, as JSON."""
+
+
+def _object_without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for key, value in pairs:
+        if key in values:
+            raise _RepeatedKeyError(json.dumps(key))
+        values[key] = value
+    return values
+
+
+def _key(name: str) -> str:
+    """What an entry and its file have in common: downloaded copies of ActivityNet are called v_ID.mp4, and some
+    annotations name the file.
+    """
+    stem, dot, suffix = name.rpartition(".")
+    if dot and f".{suffix.lower()}" in VIDEO_SUFFIXES:
+        name = stem
+    return name.removeprefix("v_")
+
+
+def _report_missing(path: Path, missing: Sequence[str], on_skip: Callable[[str], None] | None) -> None:
+    if not missing:
+        return
+    if on_skip is not None:
+        for name in missing:
+            on_skip(f"{name}: there is no video of this name")
+        return
+    shown = ", ".join(missing[:_SHOWN]) + (f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else "")
+    raise DataError(
+        f"{path}: {len(missing)} of its videos are not in the folder videos/: {shown}. Add them, or leave them "
+        "out with --skip-invalid"
+    )
+
+
+def _labels_of_entry(where: str, entry: object, on_skip: Callable[[str], None] | None) -> VideoLabels:
+    if not isinstance(entry, Mapping) or "subset" not in entry or "annotations" not in entry:
+        raise DataError(f"{where}: expected an object with 'subset' and 'annotations'")
+    subset = str(entry["subset"])
     known_subset = _SHORT_SUBSETS.get(subset.lower(), subset.lower())
     if known_subset not in SUBSETS:
-        raise DataInvalid(f"{where}.subset: expected one of {', '.join(SUBSETS)}, not {subset!r}")
+        raise DataError(f"{where}.subset: expected one of {', '.join(SUBSETS)}, not {subset!r}")
+    duration_s = _number(entry["duration"]) if "duration" in entry else 0.0
+    if "duration" in entry and not (math.isfinite(duration_s) and duration_s > 0):
+        raise DataError(f"{where}.duration: expected a positive number of seconds, not {entry['duration']!r}")
+    region = _region(f"{where}.region", entry["region"]) if "region" in entry else WHOLE_FRAME
+    annotations = entry["annotations"]
     if not isinstance(annotations, list):
-        raise DataInvalid(f"{where}.annotations: expected a list")
-    segments = (_segment(f"{where}.annotations[{i}]", annotation) for i, annotation in enumerate(annotations))
-    if len(files) != 1:
-        found = f"there are {', '.join(file.name for file in files)}" if files else "there is no video of this name"
-        raise DataInvalid(f"{where}: expected one file videos/{name}.*; {found}")
-    return LabelledVideo(name, files[0], known_subset, duration_s, tuple(sorted(segments)))
+        raise DataError(f"{where}.annotations: expected a list")
+    segments: list[Segment] = []
+    for index, annotation in enumerate(annotations):
+        try:
+            segments.append(_segment(f"{where}.annotations[{index}]", annotation))
+        except _ReversedSegmentError as error:
+            if on_skip is None:
+                raise
+            on_skip(str(error))
+    return VideoLabels(known_subset, tuple(sorted(set(segments))), duration_s, region)
 
 
-def _segment(where: str, annotation: Mapping[str, object]) -> tuple[float, float, str]:
+def _region(where: str, region: object) -> Region:
+    """A region from its JSON, [x, y, width, height]."""
+    sides = list(map(_number, region)) if isinstance(region, list) else []
+    if len(sides) != 4 or not all(map(math.isfinite, sides)):
+        raise DataError(f"{where}: expected [x, y, width, height] in fractions of the frame, not {str(region)[:80]}")
+    x, y, width, height = sides
+    if min(x, y) < 0 or min(width, height) <= 0 or max(x + width, y + height) > 1 + _ROUNDING:
+        raise DataError(f"{where}: [x, y, width, height] are fractions of the frame; {sides} lies outside of it")
+    return Region(x, y, width, height)
+
+
+class _ReversedSegmentError(DataError):
+    """A segment ends before it starts, as a few of ActivityNet's do."""
+
+
+def _segment(where: str, annotation: object) -> Segment:
+    if not isinstance(annotation, Mapping) or "label" not in annotation or "segment" not in annotation:
+        raise DataError(f"{where}: expected a 'label' and a 'segment' [start, end]")
+    label, segment = annotation["label"], annotation["segment"]
+    if not isinstance(label, str) or not label.strip():
+        raise DataError(f"{where}.label: expected a name, not {label!r}")
+    if not isinstance(segment, list) or len(segment) != 2 or not all(math.isfinite(_number(each)) for each in segment):
+        raise DataError(f"{where}.segment: expected [start, end] in seconds, not {str(segment)[:80]}")
+    start_s, end_s = map(_number, segment)
+    if end_s < start_s:
+        raise _ReversedSegmentError(f"{where}.segment: [{start_s:g}, {end_s:g}] ends before it starts")
+    return start_s, end_s, clean_label(label)
+
+
+def clean_label(label: str) -> str:
+    """The label as it is compared: without spaces around it, composed Unicode, special names in lower case."""
+    label = unicodedata.normalize("NFC", label.strip())
+    return label.lower() if label.lower() in (BACKGROUND, AMBIGUOUS) else label
+
+
+def _number(value: object) -> float:
+    """NaN for what is no number. ActivityNet's files write some numbers as strings."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return math.nan
     try:
-        start_s, end_s = map(float, annotation["segment"])  # type: ignore[call-overload]
-        label = str(annotation["label"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataInvalid(f"{where}: expected a 'label' and a 'segment' [start, end]") from error
-    if not (math.isfinite(start_s) and math.isfinite(end_s) and start_s <= end_s):
-        raise DataInvalid(f"{where}.segment: expected [start, end] in seconds, not [{start_s:g}, {end_s:g}]")
-    return start_s, end_s, label.lower() if label.lower() in (BACKGROUND, AMBIGUOUS) else label
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan
 
 
 def labels_of(videos: Sequence[LabelledVideo]) -> tuple[str, ...]:
@@ -103,52 +252,14 @@ def labels_of(videos: Sequence[LabelledVideo]) -> tuple[str, ...]:
     return tuple(sorted({label for video in videos for _, _, label in video.segments} - {BACKGROUND, AMBIGUOUS}))
 
 
-def frame_targets(video: LabelledVideo, labels: Sequence[str], pts_s_T: NDArray[np.float64]) -> NDArray[np.int64]:
-    """One index into `labels` at each time; 0 (background) where no action is. Of several, the last to start."""
-    target_T = np.zeros(len(pts_s_T), dtype=np.int64)
-    for start_s, end_s, label in _actions(video):
-        target_T[_covered(pts_s_T, start_s, end_s)] = labels.index(label)
-    return target_T
-
-
-def frame_labels(video: LabelledVideo, labels: Sequence[str], pts_s_T: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Every label at each time (T, K), 0 or 1; column 0, the background, where no action is."""
-    target_TK = np.zeros((len(pts_s_T), len(labels)), dtype=np.float32)
-    for start_s, end_s, label in _actions(video):
-        target_TK[_covered(pts_s_T, start_s, end_s), labels.index(label)] = 1
-    target_TK[:, 0] = ~target_TK.any(axis=1)
-    return target_TK
-
-
-def ambiguous_frames(video: LabelledVideo, pts_s_T: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which times a segment called "ambiguous" covers."""
-    ambiguous_T = np.zeros(len(pts_s_T), dtype=bool)
-    for start_s, end_s, label in video.segments:
-        if label == AMBIGUOUS:
-            ambiguous_T |= _covered(pts_s_T, start_s, end_s)
-    return ambiguous_T
-
-
-def time_in_segment(video: LabelledVideo, pts_s_T: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Seconds since the last action to start began, at each time; infinity in the background."""
-    since_s_T = np.full(len(pts_s_T), np.inf)
-    for start_s, end_s, _ in _actions(video):
-        inside_T = _covered(pts_s_T, start_s, end_s)
-        since_s_T[inside_T] = pts_s_T[inside_T] - start_s
-    return since_s_T
-
-
-def _actions(video: LabelledVideo) -> list[tuple[float, float, str]]:
-    return [segment for segment in video.segments if segment[2] not in (BACKGROUND, AMBIGUOUS)]
-
-
-def _covered(pts_s_T: NDArray[np.float64], start_s: float, end_s: float) -> NDArray[np.bool_]:
-    return (pts_s_T >= start_s - _ROUNDING_S) & (pts_s_T < end_s - _ROUNDING_S)
-
-
-def read_targets(data_dir: Path, name: str) -> Targets | None:
+def read_targets(data_dir: Path, name: str, pts_s_T: NDArray[np.float64]) -> Targets | None:
+    """The targets at each sampled frame's time, where the file says its rows' times; else row by row."""
     path = data_dir / "targets" / f"{name}.npz"
     if not path.is_file():
         return None
     with np.load(path) as arrays:
-        return Targets(arrays["joints_TJ2"].astype(np.float32), arrays["mask_THW"])
+        joints_TJ2, mask_TGG = arrays["joints_TJ2"].astype(np.float32), arrays["mask_THW"]
+        if "pts_s_T" not in arrays:
+            return Targets(joints_TJ2, mask_TGG)
+        nearest_T = np.abs(arrays["pts_s_T"] - pts_s_T[:, None]).argmin(axis=1)
+    return Targets(joints_TJ2[nearest_T], mask_TGG[nearest_T])

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model.training.layouts.segments import FrameLabels
+
 
 @dataclass(frozen=True)
 class FeatureSequence:
     name: str
     static_TD: NDArray[np.float32]
-    """May be a memory map."""
+    """May be a memory map. The two branches may have different widths; one of them may have none."""
     motion_TD: NDArray[np.float32]
-    target_TK: NDArray[np.float32]
-    """0 or 1 for each label; column 0 is the background; a frame may have several labels."""
-    ambiguous_T: NDArray[np.bool_]
+    labels: FrameLabels
     pts_s_T: NDArray[np.float64]
+    identity: str = ""
+    """Of the files that it was read from."""

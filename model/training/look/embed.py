@@ -14,15 +14,16 @@ import torch
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
 
-from model.cake import Cake
 from model.config import BACKGROUND
-from model.folding import fold_norms
 from model.metrics import Floats
-from model.preprocess import normalise
+from model.network.cake import Cake
+from model.network.folding import fold_norms
 from model.training.frame_cache import Frames
-from model.training.layouts.annotations import LabelledVideo, ambiguous_frames, frame_targets, labels_of
+from model.training.layouts.annotations import LabelledVideo, labels_of
+from model.training.layouts.segments import label_frames, last_started
+from model.video.preprocess import normalise
 
-BATCH = 8
+_VIDEOS_TOGETHER = 8
 PERPLEXITY = 30.0
 FEWEST_POINTS = 4
 
@@ -61,7 +62,8 @@ def embed_videos(
     for video in videos:
         pts_s_T = load(video).pts_s_T
         pts_s.append(pts_s_T)
-        targets.append(np.where(ambiguous_frames(video, pts_s_T), -1, frame_targets(video, labels, pts_s_T)))
+        ambiguous_T = label_frames(video.segments, labels, pts_s_T).ambiguous_T
+        targets.append(np.where(ambiguous_T, -1, last_started(video.segments, labels, pts_s_T)))
         names.append(np.full(len(pts_s_T), video.name))
     target_N = np.concatenate(targets)
     chosen = _choose(target_N, per_class, np.random.default_rng(seed))
@@ -89,8 +91,8 @@ def encode_videos(
     network, encoded_BH = fold_norms(model), []
     network.head.classify.register_forward_pre_hook(lambda _, inputs: encoded_BH.append(inputs[0][:, -1].numpy()))
     features: list[Floats] = []
-    for begin in range(0, len(videos), BATCH):
-        group = [load(video) for video in videos[begin : begin + BATCH]]
+    for begin in range(0, len(videos), _VIDEOS_TOGETHER):
+        group = [load(video) for video in videos[begin : begin + _VIDEOS_TOGETHER]]
         lengths = [len(frames.pts_s_T) for frames in group]
         state = network.fresh(len(group))
         for t in range(max(lengths)):

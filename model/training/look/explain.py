@@ -1,7 +1,7 @@
-"""Explains what a model says about a video: which moments, and what in the picture spoke for the label, as in figure 3
+"""Explains what a model says about a video: which moments, and what in the image spoke for the label, as in figure 3
 of the paper (see `model.training.look.gradcam`).
 
-Shapes: T frames, S pixels of a picture, K labels.
+Shapes: T frames, S pixels of an image, K labels.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.cake import Cake
 from model.config import ModelConfig
 from model.detector import Detector
 from model.metrics import Floats
-from model.preprocess import normalise
+from model.network.cake import Cake
 from model.starts import ActionStart, StartDecoder
 from model.training.look.explain_teacher import Teacher
 from model.training.look.gradcam import cake_evidence
-from model.video import open_video
+from model.video.file_reader import open_video
+from model.video.preprocess import FrameInput, normalise
 
 WINDOW_STEPS = 128
 """Frames up to the explained one on which the network is run afresh: the paper's training window. What is explained
@@ -35,7 +35,7 @@ MAX_MOMENTS = 8
 
 
 @dataclass(frozen=True)
-class Moment:
+class ExplainedMoment:
     """A frame and the label whose score there, in [0, 1], is to be explained."""
 
     index: int
@@ -47,8 +47,8 @@ class Moment:
 
 @dataclass(frozen=True)
 class Explanation:
-    moment: Moment
-    picture_SS3: NDArray[np.uint8]
+    moment: ExplainedMoment
+    image_SS3: NDArray[np.uint8]
     maps: dict[str, Floats]
     """Evidence for the label by branch (S, S), not negative: "static", "motion" and, with a teacher, "teacher"."""
 
@@ -81,7 +81,9 @@ def explain_video(
     return list(_explain(video, model, moments, teacher))
 
 
-def find_moments(pts_s_T: Floats, scores_TK: Floats, config: ModelConfig, label: str | None = None) -> list[Moment]:
+def find_moments(
+    pts_s_T: Floats, scores_TK: Floats, config: ModelConfig, label: str | None = None
+) -> list[ExplainedMoment]:
     """The frames at which an action start (of `label`, if given) is decided: the `MAX_MOMENTS` surest of them, in order
     of time. Where the model announces none, the one frame of the highest score.
     """
@@ -115,20 +117,23 @@ def _score(video: Path, model: Cake) -> tuple[Floats, Floats]:
     stream, config = detector.open_stream(), model.config
     pts_s, scores = [], []
     with open_video(video) as source:
-        for frame in source.frames(config.sample_hz, config.image_size):
+        for frame in source.frames(config.sample_hz, config.frame_input):
             pts_s.append(frame.pts_s)
             scores.append(detector.push([stream], frame.image[None])[0])
     return np.array(pts_s), np.stack(scores)
 
 
-def _explain(video: Path, model: Cake, moments: Sequence[Moment], teacher: Teacher | None) -> Iterator[Explanation]:
+def _explain(
+    video: Path, model: Cake, moments: Sequence[ExplainedMoment], teacher: Teacher | None
+) -> Iterator[Explanation]:
     """Decodes once more, side by side in each size that is needed, and keeps no more than a window."""
     config = model.config
-    sizes_px = [PICTURE_PX, config.image_size, *([] if teacher is None else [teacher.picture_px])]
-    windows = [deque[NDArray[np.uint8]](maxlen=WINDOW_STEPS) for _ in sizes_px]
+    sizes_px = [PICTURE_PX, config.image_size, *([] if teacher is None else [teacher.image_px])]
+    inputs = [FrameInput(size_px, config.framing) for size_px in sizes_px]
+    windows = [deque[NDArray[np.uint8]](maxlen=WINDOW_STEPS) for _ in inputs]
     with ExitStack() as open_videos:
-        sources = [open_videos.enter_context(open_video(video)) for _ in sizes_px]
-        frames = zip(*(s.frames(config.sample_hz, px) for s, px in zip(sources, sizes_px, strict=True)), strict=True)
+        sources = [open_videos.enter_context(open_video(video)) for _ in inputs]
+        frames = zip(*(s.frames(config.sample_hz, px) for s, px in zip(sources, inputs, strict=True)), strict=True)
         for index, same_frame in enumerate(islice(frames, moments[-1].index + 1)):
             for window, frame in zip(windows, same_frame, strict=True):
                 window.append(frame.image)
@@ -148,8 +153,8 @@ def _frame_at(time_s: float, pts_s_T: Floats, sample_hz: float) -> int:
     return int(np.searchsorted(pts_s_T, time_s, side="right")) - 1
 
 
-def _moment(index: int, label: str, pts_s_T: Floats, scores_TK: Floats, config: ModelConfig) -> Moment:
-    return Moment(index, float(pts_s_T[index]), label, float(scores_TK[index, config.labels.index(label)]))
+def _moment(index: int, label: str, pts_s_T: Floats, scores_TK: Floats, config: ModelConfig) -> ExplainedMoment:
+    return ExplainedMoment(index, float(pts_s_T[index]), label, float(scores_TK[index, config.labels.index(label)]))
 
 
 def _best_action(scores_K: Floats, config: ModelConfig) -> str:

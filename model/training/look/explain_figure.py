@@ -1,4 +1,4 @@
-"""Draws explanations: one figure with a row for each moment, and a picture for each map."""
+"""Draws explanations: one figure with a row for each moment, and an image for each map."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _MOST_OPAQUE = 0.75
 
 
 def write_explanations(explanations: Sequence[Explanation], title: str, out_dir: Path) -> Path:
-    """Write the figure `explain.png`, which is returned, and a picture SECONDSs_LABEL_BRANCH.png of each map."""
+    """Write the figure `explain.png`, which is returned, and an image SECONDSs_LABEL_BRANCH.png of each map."""
     out_dir.mkdir(parents=True, exist_ok=True)
     for explanation in explanations:
         label = re.sub(r"\W+", "-", explanation.moment.label)
         for branch, map_SS in explanation.maps.items():
             name = f"{explanation.moment.pts_s:07.2f}s_{label}_{branch}.png"
-            imsave(out_dir / name, overlay(explanation.picture_SS3, map_SS))
+            imsave(out_dir / name, overlay(explanation.image_SS3, map_SS))
     draw_explanations(explanations, title).savefig(out_dir / FIGURE_FILE, dpi=120)
     return out_dir / FIGURE_FILE
 
 
-def overlay(picture_SS3: NDArray[np.uint8], map_SS: Floats) -> NDArray[np.uint8]:
-    """The map, brightest where it is highest, over the picture in grey, which stays visible where the map is low. A map
-    of zeros leaves the picture in grey.
+def overlay(image_SS3: NDArray[np.uint8], map_SS: Floats) -> NDArray[np.uint8]:
+    """The map, brightest where it is highest, over the image in grey, which stays visible where the map is low. A map
+    of zeros leaves the image in grey.
     """
-    grey_SS1 = picture_SS3.mean(axis=2, keepdims=True)
+    grey_SS1 = image_SS3.mean(axis=2, keepdims=True)
     strength_SS = map_SS / max(float(map_SS.max()), 1e-12)
     opacity_SS1 = _MOST_OPAQUE * strength_SS[:, :, None]
     colour_SS3 = _COLOURS(0.25 + 0.75 * strength_SS)[..., :3] * 255
@@ -53,9 +53,9 @@ def draw_explanations(explanations: Sequence[Explanation], title: str) -> Figure
     figure = Figure(figsize=(columns * side_in + 0.3, rows * (side_in + 0.32) + 0.75), layout="constrained")
     axes_RC = figure.subplots(rows, columns, squeeze=False)
     for row_axes, explanation in zip(axes_RC, explanations, strict=True):
-        moment, picture = explanation.moment, explanation.picture_SS3
-        pictures = [picture, *(overlay(picture, explanation.maps[branch]) for branch in branches)]
-        for axes, shown in zip(row_axes, pictures, strict=True):
+        moment, image = explanation.moment, explanation.image_SS3
+        images = [image, *(overlay(image, explanation.maps[branch]) for branch in branches)]
+        for axes, shown in zip(row_axes, images, strict=True):
             axes.imshow(shown)
             axes.set_axis_off()
         row_axes[0].set_title(

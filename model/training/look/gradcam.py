@@ -3,8 +3,8 @@
 What is explained is the logit of one label at one frame, as a function of the last map of each branch: the trunk's map
 as the static feature head sees it, the motion adapter's output, the flow teacher's map. CAKE's two branches are
 explained apart, though one is computed from the other. The network is causal and remembers, so the logit also depends
-on earlier maps; but those belong to earlier pictures, in which the person stood elsewhere. So the map of the frame
-itself is what is returned: what in this picture, given what came before it, speaks for the label.
+on earlier maps; but those belong to earlier images, in which the person stood elsewhere. So the map of the frame
+itself is what is returned: what in this image, given what came before it, speaks for the label.
 
 Shapes: T frames, C channels, H x W cells of a map, S pixels of the network's input, K labels.
 """
@@ -17,8 +17,8 @@ import torch
 from captum.attr import LayerAttribution, LayerGradCam
 from torch import Tensor, nn
 
-from model.cake import Cake, time_major
 from model.metrics import Floats
+from model.network.cake import Cake, time_major
 from model.training.stages.single_stream import SingleStream
 
 
@@ -80,7 +80,7 @@ class _FromMaps(nn.Module):
 
 
 def _enlarge(map_HW: Tensor, size: int) -> Floats:
-    # Bicubic has no creases along the middles of the cells, but swings below zero beside them.
+    # Bicubic has no creases along the middles of the cells, but swings below zero next to them.
     enlarged = LayerAttribution.interpolate(map_HW[None, None], (size, size), "bicubic")[0, 0].clamp(min=0)
     enlarged_SS: Floats = enlarged.numpy()
     return enlarged_SS

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from model.training.mocap.camera import Camera
 from model.training.mocap.quaternions import Array
 
 Image = NDArray[np.float32]
@@ -12,16 +13,19 @@ _SHADOW_RADIUS_M = 0.17
 
 
 class Backdrop:
-    """The surroundings of one stream, seen by cameras of one size and field of view.
+    """The surroundings of one stream, seen by a camera whose frames are `width` x `height` pixels.
 
     Images are float32 RGB (3, H, W) of 0 to 255: planes, because numpy is slow on rows of three.
     """
 
-    def __init__(self, rng: np.random.Generator, size: int, tan_half_fov: float) -> None:
-        across = (np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1
-        x_HW, y_HW = np.meshgrid(across * tan_half_fov, -across * tan_half_fov)
-        rays_3N = np.stack([x_HW.ravel(), y_HW.ravel(), np.full(size * size, -1.0)])
-        self._size = size
+    def __init__(self, rng: np.random.Generator, camera: Camera, width: int, height: int) -> None:
+        across, down = ((np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1 for side in (width, height))
+        x_HW, y_HW = np.meshgrid(
+            (across - camera.shift_2[0]) * camera.tan_half_fov * camera.aspect,
+            -(down - camera.shift_2[1]) * camera.tan_half_fov,
+        )
+        rays_3N = np.stack([x_HW.ravel(), y_HW.ravel(), np.full(width * height, -1.0)])
+        self._width, self._height = width, height
         self._rays_3N = (rays_3N / np.linalg.norm(rays_3N, axis=0)).astype(np.float32)
         self._floor_3T = _planes(_floor_tile(rng))
         self._far_3T = _planes(_panorama(rng))
@@ -39,7 +43,7 @@ class Backdrop:
         down = rays_3N[1] < -0.01
         image_3N[:, ~down] = self._far_colours(rays_3N[:, ~down])
         image_3N[:, down] = self._floor_colours(rays_3N[:, down], eye_3.astype(np.float32), joints_J3, light_3)
-        image_3HW: Image = image_3N.reshape(3, self._size, self._size)
+        image_3HW: Image = image_3N.reshape(3, self._height, self._width)
         return image_3HW
 
     def _floor_colours(self, rays_3N: Image, eye_3: Image, joints_J3: Array, light_3: Array) -> Image:

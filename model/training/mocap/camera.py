@@ -1,6 +1,6 @@
 """Where the camera of one stream is: static, following, panning, orbiting or held by hand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,33 +12,62 @@ _TOO_FAR = 0.62  # part of the frame's height that a standing figure must fill a
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera's places (T, 3) in metres and axes (T, 3, 3), in rows right, up and back."""
+    """A pinhole camera's places (T, 3) in metres and axes (T, 3, 3), in rows right, up and back.
+
+    `tan_half_fov` spans half the frame's height, `aspect` is width / height. `shift_2` moves the image by that much to
+    the right and down, in image coordinates: the optical axis then meets the frame off its centre.
+    """
 
     eye_T3: Array
     axes_T33: Array
     tan_half_fov: float
+    aspect: float = 1.0
+    shift_2: tuple[float, float] = (0.0, 0.0)
 
     def project(self, points_TJ3: Array) -> Array:
         """Image coordinates (T, J, 2): x to the right, y down, -1 to 1 inside the image."""
         seen_TJ3 = np.einsum("tij,tkj->tki", self.axes_T33, points_TJ3 - self.eye_T3[:, None])
         depth_TJ1 = np.maximum(-seen_TJ3[..., 2:], 0.05)
-        image_TJ2: Array = seen_TJ3[..., :2] * np.array([1.0, -1.0]) / (depth_TJ1 * self.tan_half_fov)
+        scale_2 = np.array([1.0 / self.aspect, -1.0])
+        image_TJ2: Array = seen_TJ3[..., :2] * scale_2 / (depth_TJ1 * self.tan_half_fov) + np.array(self.shift_2)
         return image_TJ2
 
 
-def aim_camera(rng: np.random.Generator, joints_TJ3: Array, height_m: float, rate_hz: float) -> Camera:
-    """A camera that keeps a figure `height_m` tall, with `joints_TJ3` at each frame, in the picture."""
+def aim_camera(
+    rng: np.random.Generator, joints_TJ3: Array, height_m: float, rate_hz: float, aspect: float = 1.0
+) -> Camera:
+    """A camera that keeps a figure `height_m` tall, with `joints_TJ3` at each frame, in the frame.
+
+    In a square frame the figure fills most of the height and stands near the middle. In others it has many sizes and
+    stands anywhere, now and then cut off by the frame's edge.
+    """
     kind = str(rng.choice(_KINDS))
     tan_half_fov = float(np.tan(np.radians(rng.uniform(40, 60)) / 2))
-    frame_m = height_m / rng.uniform(0.68, 0.92)
+    largest_share = rng.uniform(0.68, 0.92)
+    smallest_share = _TOO_FAR
+    if aspect != 1.0:
+        smallest_share = 0.28
+        largest_share = rng.uniform(smallest_share, 0.92)
+    frame_m = height_m / largest_share
     shape = _Shape.drawn(rng, kind, len(joints_TJ3), rate_hz)
     root_T3 = joints_TJ3[:, 0] * np.array([1.0, 0.0, 1.0])
     while True:
         camera = _look(shape, root_T3, frame_m / (2 * tan_half_fov), tan_half_fov, height_m, rate_hz)
         outside = np.abs(camera.project(joints_TJ3)).max(axis=(1, 2)) > 0.97
-        if outside.mean() < 0.04 or height_m / frame_m < _TOO_FAR:
-            return camera
+        if outside.mean() < 0.04 or height_m / frame_m < smallest_share:
+            break
         frame_m *= 1.06
+    return camera if aspect == 1.0 else _moved_aside(rng, replace(camera, aspect=aspect), joints_TJ3)
+
+
+def _moved_aside(rng: np.random.Generator, camera: Camera, joints_TJ3: Array) -> Camera:
+    """The camera with its image shifted so that the figure's whole path lies anywhere in the frame."""
+    image_TJ2 = camera.project(joints_TJ3)
+    low_2, high_2 = np.quantile(image_TJ2.reshape(-1, 2), [0.02, 0.98], axis=0)
+    spill = 0.15 if rng.random() < 0.2 else 0.0
+    room_2 = np.maximum([1.0, 1.0] - (high_2 - low_2) / 2 + spill, 0.0)
+    x, y = rng.uniform(-room_2, room_2) - (low_2 + high_2) / 2
+    return replace(camera, shift_2=(float(x), float(y)))
 
 
 @dataclass(frozen=True)

@@ -139,8 +139,13 @@ def placed(motion: Motion, root_3: Array, heading_rad: float) -> Motion:
 
 def continued(before: Motion, after: Motion, blend_s: float) -> Motion:
     """`after`, placed where `before` ends and blended out of its last movement over `blend_s`."""
+    heading_rad = float(quat.heading(before.rotations_TL4[-1, 0]))
+    return blended(before, placed(after, before.root_T3[-1], heading_rad), blend_s)
+
+
+def blended(before: Motion, after: Motion, blend_s: float) -> Motion:
+    """`after`, where it is, blended out of the last movement of `before` over `blend_s`."""
     last = before[-2:]
-    after = placed(after, last.root_T3[-1], float(quat.heading(last.rotations_TL4[-1, 0])))
     count = min(max(round(blend_s * MOTION_HZ), 1), len(after))
     elapsed = np.arange(1, count + 1)
     coast = 6 * (1 - np.exp(-elapsed / 6))  # frames of the old movement still to come, dying out in 0.1 s

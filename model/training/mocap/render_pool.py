@@ -53,7 +53,7 @@ def write_in_processes(
 
 def _check(failure: BaseException | None, spec: Named) -> None:
     if isinstance(failure, BrokenProcessPool):
-        raise RenderError(f"a process died while it wrote {spec.name} or one beside it") from failure
+        raise RenderError(f"a process died while it wrote {spec.name} or one next to it") from failure
     if failure is not None:
         raise RenderError(f"{spec.name} could not be written: {failure}") from failure
 

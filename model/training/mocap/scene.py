@@ -1,4 +1,4 @@
-"""One stream's pictures: figure and distractors drawn by pybullet before a backdrop, through an imperfect camera."""
+"""One stream's images: figure and distractors drawn by pybullet before a backdrop, through an imperfect camera."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from model.training.mocap.quaternions import Array
 from model.training.mocap.skeleton import link_poses
 
 _HEIGHT_M = 1.6  # of the unscaled figure
-Place = Callable[[float], tuple[float, float, float]]
+PositionAt = Callable[[float], tuple[float, float, float]]
 
 
 @dataclass(frozen=True)
-class Picture:
+class RenderedFrame:
     """RGB uint8 (H, W, 3); where the figure is seen, bool (H, W); image coordinates of the 15 joints, -1 to 1."""
 
     image: NDArray[np.uint8]
@@ -27,34 +27,39 @@ class Picture:
     joints_J2: Array
 
 
-def render(rng: np.random.Generator, motion: Motion, *, size: int, fps: int) -> Iterator[Picture]:
-    """The stream's pictures at times 0, 1 / fps, ...; everything but the motion is drawn from `rng`."""
+def render_stream(
+    rng: np.random.Generator, motion: Motion, *, width: int, height: int, fps: int
+) -> Iterator[RenderedFrame]:
+    """The stream's images at times 0, 1 / fps, ...; everything but the motion is drawn from `rng`."""
     client = pybullet.connect(pybullet.DIRECT)
     try:
-        yield from _render(client, rng, motion, size, fps)
+        yield from _render(client, rng, motion, width, height, fps)
     finally:
         pybullet.disconnect(client)
 
 
-def _render(client: int, rng: np.random.Generator, motion: Motion, size: int, fps: int) -> Iterator[Picture]:
+def _render(
+    client: int, rng: np.random.Generator, motion: Motion, width: int, height: int, fps: int
+) -> Iterator[RenderedFrame]:
     scale = float(rng.uniform(0.85, 1.15))
     frames = (np.arange(int(len(motion) / MOTION_HZ * fps)) * (MOTION_HZ / fps)).astype(int)
     joints_TJ3, rotations_TL4 = link_poses(motion.root_T3[frames], motion.rotations_TL4[frames])
     joints_TJ3 = joints_TJ3 * scale
-    camera = aim_camera(rng, joints_TJ3, _HEIGHT_M * scale, fps)
+    camera = aim_camera(rng, joints_TJ3, _HEIGHT_M * scale, fps, width / height)
     image_TJ2 = camera.project(joints_TJ3)
     figure = dress_figure(client, rng, scale)
     distractors = [_distractor(client, rng) for _ in range(rng.integers(0, 4))]
-    backdrop, light, lens = Backdrop(rng, size, camera.tan_half_fov), Light.drawn(rng), Lens.drawn(rng, size)
+    backdrop = Backdrop(rng, camera, width, height)
+    light, lens = Light.drawn(rng), Lens.drawn(rng, width, height)
     for index in range(len(frames)):
         figure.pose(joints_TJ3[index], rotations_TL4[index])
         for body, place in distractors:
             pybullet.resetBasePositionAndOrientation(body, place(index / fps), (0, 0, 0, 1), physicsClientId=client)
-        rgb, bodies = shoot(client, camera, index, size, light)
+        rgb, bodies = shoot(client, camera, index, width, height, light)
         image = backdrop.draw(camera.eye_T3[index], camera.axes_T33[index], joints_TJ3[index], light.direction_3)
         image = np.where(bodies >= 0, rgb.transpose(2, 0, 1), image)
         seen = (bodies >= figure.bodies[0]) & (bodies <= figure.bodies[-1])
-        yield Picture(lens.expose(rng, image), seen, image_TJ2[index])
+        yield RenderedFrame(lens.expose(rng, image), seen, image_TJ2[index])
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Light:
 
 
 def shoot(
-    client: int, camera: Camera, index: int, size: int, light: Light
+    client: int, camera: Camera, index: int, width: int, height: int, light: Light
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Colours (H, W, 3) and body ids (H, W), -1 where there is nothing."""
     eye, axes = camera.eye_T3[index], camera.axes_T33[index]
@@ -88,15 +93,15 @@ def shoot(
     near, far, focal = 0.1, 40.0, 1 / camera.tan_half_fov
     lens = np.array(
         [
-            [focal, 0, 0, 0],
-            [0, focal, 0, 0],
+            [focal / camera.aspect, 0, -camera.shift_2[0], 0],
+            [0, focal, camera.shift_2[1], 0],
             [0, 0, (near + far) / (near - far), 2 * near * far / (near - far)],
             [0, 0, -1, 0],
         ]
     )
     _, _, rgba, _, bodies = pybullet.getCameraImage(
-        size,
-        size,
+        width,
+        height,
         view.T.ravel().tolist(),
         lens.T.ravel().tolist(),
         lightDirection=(light.direction_3 * 5).tolist(),
@@ -108,10 +113,10 @@ def shoot(
         renderer=pybullet.ER_TINY_RENDERER,
         physicsClientId=client,
     )
-    return np.reshape(rgba, (size, size, 4))[..., :3], np.reshape(bodies, (size, size))
+    return np.reshape(rgba, (height, width, 4))[..., :3], np.reshape(bodies, (height, width))
 
 
-def _distractor(client: int, rng: np.random.Generator) -> tuple[int, Place]:
+def _distractor(client: int, rng: np.random.Generator) -> tuple[int, PositionAt]:
     """A ball or box that swings, bounces or circles; its id, and where it is at a time in seconds."""
     radius = float(rng.uniform(0.05, 0.2))
     rgba = (*rng.uniform(0.05, 1, 3).tolist(), 1.0)
@@ -148,15 +153,15 @@ class Lens:
     noise: float
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator, size: int) -> "Lens":
+    def drawn(cls, rng: np.random.Generator, width: int, height: int) -> "Lens":
         contrast = rng.uniform(0.7, 1.25)
-        across = np.linspace(-1, 1, size) ** 2
-        vignette = 1 - rng.uniform(0, 0.25) * (across[:, None] + across) / 2
+        across, down = (np.linspace(-1, 1, side) ** 2 for side in (width, height))
+        vignette = 1 - rng.uniform(0, 0.25) * (down[:, None] + across) / 2
         gain_3HW = contrast * vignette * rng.uniform(0.92, 1.08, (3, 1, 1))
         return cls(gain_3HW.astype(np.float32), float(128 * (1 - contrast) + rng.uniform(-25, 25)), rng.uniform(0, 7))
 
     def expose(self, rng: np.random.Generator, image_3HW: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The picture (H, W, 3) that the camera makes of the light."""
+        """The image (H, W, 3) that the camera makes of the light."""
         grain_HW = rng.standard_normal(image_3HW.shape[1:], dtype=np.float32) * np.float32(self.noise)
         exposed_3HW = image_3HW * self.gain_3HW + (grain_HW + np.float32(self.offset))
         return np.ascontiguousarray(np.clip(exposed_3HW, 0, 255).astype(np.uint8).transpose(1, 2, 0))

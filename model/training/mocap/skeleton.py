@@ -17,7 +17,7 @@ ELBOWS = (RIGHT_ELBOW, LEFT_ELBOW)
 HINGES = (*KNEES, *ELBOWS)
 MIRROR = (0, 1, 2, *range(9, 15), *range(3, 9))
 
-_PARENTS = (-1, 0, 1, 0, 3, 4, 1, 6, 7, 0, 9, 10, 1, 12, 13)
+PARENTS = (-1, 0, 1, 0, 3, 4, 1, 6, 7, 0, 9, 10, 1, 12, 13)
 _OFFSETS = np.array(
     [
         [0.0, 0.0, 0.0],
@@ -61,7 +61,7 @@ def link_poses(root_T3: Array, rotations_TL4: Array) -> tuple[Array, Array]:
     world_TL4 = np.empty_like(rotations_TL4)
     positions_TL3[:, 0], world_TL4[:, 0] = root_T3, rotations_TL4[:, 0]
     for link in range(1, LINKS):
-        parent = _PARENTS[link]
+        parent = PARENTS[link]
         positions_TL3[:, link] = positions_TL3[:, parent] + rotate(world_TL4[:, parent], _OFFSETS[link])
         world_TL4[:, link] = multiply(world_TL4[:, parent], rotations_TL4[:, link])
     return positions_TL3, world_TL4

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model.training.mocap.motion import load_recordings
-from model.training.mocap.scene import Picture, render
+from model.atomic import write_atomically, write_text_atomically
+from model.training.mocap.motion import Motion, load_recordings
+from model.training.mocap.scene import RenderedFrame, render_stream
 from model.training.mocap.timeline import compose_timeline
-from model.training.video_file import write_h264
+from model.video.writer import write_h264
 
 TARGET_HZ = 10
 MASK_SIZE = 14
 _VALIDATION_SHARE = 0.12
+_INSET_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class StreamSpec:
 
     seed: int
     index: int
-    size: int
+    width: int
+    height: int
     fps: int
     stream_s: float
     targets: bool
@@ -39,25 +42,47 @@ def write_stream(out_dir: Path, spec: StreamSpec) -> None:
     """Writes `videos/NAME.mp4`, with targets `targets/NAME.npz`, and at last `streams/NAME.json`."""
     subset_rng, timeline_rng, scene_rng, codec_rng = np.random.default_rng([spec.seed, spec.index]).spawn(4)
     timeline = compose_timeline(timeline_rng, load_recordings(), spec.stream_s)
-    pictures = render(scene_rng, timeline.motion, size=spec.size, fps=spec.fps)
+    frames = _frames(scene_rng, timeline.motion, spec)
     video = out_dir / "videos" / f"{spec.name}.mp4"
-    duration_s, seen = _encode(video, pictures, spec, crf=int(codec_rng.integers(17, 34)))
+    duration_s, seen = _encode(video, frames, spec, crf=int(codec_rng.integers(17, 34)))
     if spec.targets:
         _write_targets(out_dir / "targets" / f"{spec.name}.npz", seen)
     drawn = "validation" if subset_rng.random() < _VALIDATION_SHARE else "training"
     entry = {
         "subset": spec.subset or drawn,
         "duration": duration_s,
-        "resolution": f"{spec.size}x{spec.size}",
+        "resolution": f"{spec.width}x{spec.height}",
         "annotations": [
             {"segment": [round(each.start_s, 3), round(each.end_s, 3)], "label": each.label}
             for each in timeline.segments
         ],
     }
     note = out_dir / "streams" / f"{spec.name}.json"
-    part = note.with_suffix(".part")
-    part.write_text(json.dumps({"spec": asdict(spec), "entry": entry}))
-    part.replace(note)
+    write_text_atomically(note, json.dumps({"spec": asdict(spec), "entry": entry}))
+
+
+def _frames(rng: np.random.Generator, motion: Motion, spec: StreamSpec) -> Iterator[RenderedFrame]:
+    """The stream's frames; of those that are not square, a few show a square video inset in a plain border."""
+    if spec.width == spec.height or rng.random() >= _INSET_SHARE:
+        return render_stream(rng, motion, width=spec.width, height=spec.height, fps=spec.fps)
+    side = 2 * round(rng.uniform(0.45, 1.0) * min(spec.width, spec.height) / 2)
+    left, top = (int(rng.integers(0, room + 1)) for room in (spec.width - side, spec.height - side))
+    border = rng.integers(0, 256, 3, np.uint8) if rng.random() < 0.5 else np.zeros(3, np.uint8)
+    return (
+        _inset(frame, spec, border, left, top)
+        for frame in render_stream(rng, motion, width=side, height=side, fps=spec.fps)
+    )
+
+
+def _inset(frame: RenderedFrame, spec: StreamSpec, border: NDArray[np.uint8], left: int, top: int) -> RenderedFrame:
+    side = len(frame.image)
+    image = np.broadcast_to(border, (spec.height, spec.width, 3)).copy()
+    figure = np.zeros((spec.height, spec.width), np.bool_)
+    image[top : top + side, left : left + side] = frame.image
+    figure[top : top + side, left : left + side] = frame.figure
+    size_2 = np.array([spec.width, spec.height])
+    joints_px_J2 = (frame.joints_J2 + 1) / 2 * side + np.array([left, top])
+    return RenderedFrame(image, figure, joints_px_J2 / size_2 * 2 - 1)
 
 
 def read_entry(out_dir: Path, spec: StreamSpec) -> dict[str, object] | None:
@@ -70,36 +95,34 @@ def read_entry(out_dir: Path, spec: StreamSpec) -> dict[str, object] | None:
     return entry
 
 
-def _encode(path: Path, pictures: Iterable[Picture], spec: StreamSpec, crf: int) -> tuple[float, list[Picture]]:
-    """Returns the duration in seconds and the pictures that targets are made of."""
+def _encode(
+    path: Path, frames: Iterable[RenderedFrame], spec: StreamSpec, crf: int
+) -> tuple[float, list[RenderedFrame]]:
+    """Returns the duration in seconds and the frames that targets are made of."""
     every = max(1, round(spec.fps / TARGET_HZ))
-    sampled: list[Picture] = []
+    sampled: list[RenderedFrame] = []
 
     def images() -> Iterator[NDArray[np.uint8]]:
-        for index, picture in enumerate(pictures):
+        for index, frame in enumerate(frames):
             if index % every == 0:
-                sampled.append(picture)
-            yield picture.image
+                sampled.append(frame)
+            yield frame.image
 
-    count = write_h264(path, images(), size=spec.size, fps=spec.fps, crf=crf)
+    count = write_h264(path, images(), width=spec.width, height=spec.height, fps=spec.fps, crf=crf)
     return count / spec.fps, sampled
 
 
-def _write_targets(path: Path, pictures: list[Picture]) -> None:
+def _write_targets(path: Path, frames: list[RenderedFrame]) -> None:
     """`joints_TJ2` float16 image coordinates, -1 to 1 inside; `mask_THW` uint8, 255 where the figure covers a cell."""
-    joints_TJ2 = np.stack([picture.joints_J2 for picture in pictures]).astype(np.float16)
-    mask_THW = np.stack([_coverage(picture) for picture in pictures])
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.savez_compressed(file, joints_TJ2=joints_TJ2, mask_THW=mask_THW, rate_hz=TARGET_HZ)
-    part.replace(path)
+    joints_TJ2 = np.stack([frame.joints_J2 for frame in frames]).astype(np.float16)
+    mask_THW = np.stack([coverage(frame.figure) for frame in frames])
+    with write_atomically(path) as partial_path:
+        np.savez_compressed(partial_path, joints_TJ2=joints_TJ2, mask_THW=mask_THW, rate_hz=TARGET_HZ)
 
 
-def _coverage(picture: Picture) -> NDArray[np.uint8]:
-    """The share of each of 14 x 14 cells that the figure covers, 0 to 255."""
-    size = len(picture.figure)
-    edges = np.arange(MASK_SIZE + 1) * size // MASK_SIZE
-    sums = np.add.reduceat(np.add.reduceat(picture.figure.astype(np.float64), edges[:-1], 0), edges[:-1], 1)
-    cells = np.diff(edges)
-    coverage: NDArray[np.uint8] = np.round(255 * sums / (cells[:, None] * cells)).astype(np.uint8)
-    return coverage
+def coverage(figure_HW: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The share of each of 14 x 14 cells that figures cover, 0 to 255."""
+    rows, columns = (np.arange(MASK_SIZE + 1) * side // MASK_SIZE for side in figure_HW.shape)
+    sums = np.add.reduceat(np.add.reduceat(figure_HW.astype(np.float64), rows[:-1], 0), columns[:-1], 1)
+    shares: NDArray[np.uint8] = np.round(255 * sums / np.outer(np.diff(rows), np.diff(columns))).astype(np.uint8)
+    return shares

@@ -26,7 +26,7 @@ _LEAST_ACTION_S = 1.0
 
 
 @dataclass(frozen=True)
-class Segment:
+class TimelineSegment:
     label: str
     start_s: float
     end_s: float
@@ -37,7 +37,7 @@ class Timeline:
     """`motion` is sampled at `MOTION_HZ` from time 0; segments are ordered and disjoint."""
 
     motion: Motion
-    segments: tuple[Segment, ...]
+    segments: tuple[TimelineSegment, ...]
 
 
 def compose_timeline(rng: np.random.Generator, recordings: Recordings, duration_s: float) -> Timeline:
@@ -52,7 +52,7 @@ def compose_timeline(rng: np.random.Generator, recordings: Recordings, duration_
         composer.idle(rng.uniform(0.7, 2.4))
     motion = joined(*composer.pieces)[: round(duration_s * MOTION_HZ)]
     segments = tuple(
-        Segment(each.label, each.start_s, min(each.end_s, duration_s))
+        TimelineSegment(each.label, each.start_s, min(each.end_s, duration_s))
         for each in composer.segments
         if each.start_s + _LEAST_ACTION_S <= duration_s
     )
@@ -65,7 +65,7 @@ class Composer:
     def __init__(self, rng: np.random.Generator, recordings: Recordings) -> None:
         self.rng = rng
         self.recordings = recordings
-        self.segments: list[Segment] = []
+        self.segments: list[TimelineSegment] = []
         stance = self.stance(4)
         heading = quat.about_y(np.asarray(rng.uniform(-np.pi, np.pi)))
         turned_TL4 = stance.rotations_TL4.copy()
@@ -134,7 +134,7 @@ class Composer:
             self._face_the_middle(action)
         start_s = self.now_s
         blend_s = self._append(action, self.rng.uniform(0.2, 0.4))
-        self.segments.append(Segment(label, start_s + blend_s / 2, self.now_s))
+        self.segments.append(TimelineSegment(label, start_s + blend_s / 2, self.now_s))
 
     def _lie_down(self, lying: Motion) -> None:
         fall_s, rest_s = self.rng.uniform(0.5, 0.8), self.rng.uniform(0.3, 1.5)

@@ -1,4 +1,4 @@
-"""What the stages of a training run wrote as they went on."""
+"""What the stages of a training run wrote while they ran."""
 
 from __future__ import annotations
 

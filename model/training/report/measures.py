@@ -6,15 +6,15 @@ Shapes: T frames, K labels, N starts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.config import BACKGROUND, ModelConfig, StartRule
 from model.metrics import Bools, Floats, average_precision, match_announcements
-from model.training.evaluation.scores import Starts, StreamScores, decode, join_streams
-from model.training.layouts.annotations import AMBIGUOUS
+from model.starts import DecidedStarts
+from model.training.evaluation.scores import StreamScores, decode, join_streams
+from model.training.layouts.segments import AMBIGUOUS, last_started
 
 
 def joined_frames(streams: Sequence[StreamScores], column: int, label: str) -> tuple[Floats, Bools]:
@@ -33,11 +33,7 @@ def confusion(streams: Sequence[StreamScores], labels: Sequence[str]) -> NDArray
     """
     counts_KK = np.zeros((len(labels), len(labels)), np.int64)
     for stream in streams:
-        truth_T = np.zeros(len(stream.pts_s), np.int64)
-        for segment in sorted(stream.segments):
-            label = segment[2]
-            if label in labels[1:]:
-                truth_T[replace(stream, segments=[segment]).covered(label)] = labels.index(label)
+        truth_T = last_started(stream.segments, labels, stream.pts_s)
         kept_T = ~stream.covered(AMBIGUOUS)
         np.add.at(counts_KK, (truth_T[kept_T], stream.scores.argmax(axis=1)[kept_T]), 1)
     return counts_KK
@@ -54,15 +50,15 @@ def start_delays_s(streams: Sequence[StreamScores], config: ModelConfig) -> Floa
     return np.concatenate(delays_s)
 
 
-def announced_starts(stream: StreamScores, config: ModelConfig) -> Mapping[str, Starts]:
+def announced_starts(stream: StreamScores, config: ModelConfig) -> Mapping[str, DecidedStarts]:
     """What a start decoder announces in one stream, in its own media time, for each label with a rule."""
     return {label: _decode_one(stream, config.labels.index(label), rule) for label, rule in config.start_rules.items()}
 
 
-def _decode_one(stream: StreamScores, column: int, rule: StartRule) -> Starts:
+def _decode_one(stream: StreamScores, column: int, rule: StartRule) -> DecidedStarts:
     first_s = float(stream.pts_s[0])
     found = decode(join_streams([stream], column, ""), rule)
-    return Starts(found.start_s + first_s, found.decided_s + first_s, found.score)
+    return DecidedStarts(found.start_s + first_s, found.decided_s + first_s, found.score)
 
 
 def stream_quality(stream: StreamScores, labels: Sequence[str]) -> float:

@@ -1,4 +1,4 @@
-"""The report's page: one HTML file with style and pictures inside, which loads nothing. Names are escaped."""
+"""The report's page: one HTML file with style and images inside, which loads nothing. Names are escaped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
-class Picture:
+class Plot:
     """A figure as the page shows it: a PNG with what it says in words."""
 
     title: str
@@ -34,21 +34,21 @@ class Table:
 class Section:
     title: str
     text: str
-    pictures: Sequence[Picture] = ()
+    images: Sequence[Plot] = ()
     table: Table | None = None
     folded: bool = False
     """Shown only when the reader asks for it."""
 
 
-def picture(title: str, caption: str, figure: Figure) -> Picture:
+def plot_of(title: str, caption: str, figure: Figure) -> Plot:
     """Drawn at twice the size in pixels, for sharp screens."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=200)
     width_px = round(figure.get_figwidth() * 100)
-    return Picture(title, caption, base64.b64encode(buffer.getvalue()).decode(), width_px)
+    return Plot(title, caption, base64.b64encode(buffer.getvalue()).decode(), width_px)
 
 
-def page(title: str, subtitle: str, tiles: Sequence[tuple[str, str]], sections: Sequence[Section]) -> str:
+def render_page(title: str, subtitle: str, tiles: Sequence[tuple[str, str]], sections: Sequence[Section]) -> str:
     """`tiles` are the numbers on top: (value, name)."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_TEMPLATE).render(title=title, subtitle=subtitle, tiles=tiles, sections=sections)
@@ -117,13 +117,13 @@ _TEMPLATE = """{% macro table_row(row) %}
 {% endif %}
 </table></div>
 {% endif %}
-{% for picture in section.pictures %}
-{% if picture.title %}<h3>{{ picture.title }}</h3>{% endif %}
+{% for image in section.images %}
+{% if image.title %}<h3>{{ image.title }}</h3>{% endif %}
 <figure class="scroll">
-<img{% if picture.width_px > 1060 %} class="wide"{% endif %} width="{{ picture.width_px }}"
- alt="{{ picture.title or section.title }}. {{ picture.caption }}"
- src="data:image/png;base64,{{ picture.png_base64 }}">
-{% if picture.caption %}<figcaption>{{ picture.caption }}</figcaption>{% endif %}
+<img{% if image.width_px > 1060 %} class="wide"{% endif %} width="{{ image.width_px }}"
+ alt="{{ image.title or section.title }}. {{ image.caption }}"
+ src="data:image/png;base64,{{ image.png_base64 }}">
+{% if image.caption %}<figcaption>{{ image.caption }}</figcaption>{% endif %}
 </figure>
 {% endfor %}
 {% if section.folded %}</details>{% endif %}

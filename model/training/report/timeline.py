@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from model.config import ModelConfig
-from model.training.evaluation.scores import Starts, StreamScores
+from model.starts import DecidedStarts
+from model.training.evaluation.scores import StreamScores
 from model.training.figure_style import BLUE, ORANGE, RED, WIDTH_IN, plain
 from model.training.report.measures import announced_starts
 
@@ -51,7 +52,7 @@ def draw_timeline(stream: StreamScores, config: ModelConfig) -> Figure:
     return figure
 
 
-def _lanes(stream: StreamScores, config: ModelConfig, starts: Mapping[str, Starts]) -> list[str]:
+def _lanes(stream: StreamScores, config: ModelConfig, starts: Mapping[str, DecidedStarts]) -> list[str]:
     firsts = {label: start_s for start_s, _, label in sorted(stream.segments, reverse=True)}
     highest = dict(zip(config.labels, stream.scores.max(axis=0), strict=True))
     notable = [

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from model.atomic import write_text_atomically
 from model.config import ModelConfig
-from model.training.evaluation.evaluate import EvaluationReport
+from model.training.evaluation.evaluate import EvaluationReport, total_of
 from model.training.evaluation.scores import StreamScores
 from model.training.report.figures import (
     draw_average_precisions,
@@ -20,9 +21,9 @@ from model.training.report.figures import (
 )
 from model.training.report.log import StageLog, read_logs
 from model.training.report.measures import confusion, start_delays_s, telling_streams
-from model.training.report.page import Section, Table, page, picture
+from model.training.report.page import Section, Table, plot_of, render_page
 from model.training.report.timeline import MOST_LANES, draw_timeline
-from model.training.run import RECIPE_FILE
+from model.training.run_records import RECIPE_FILE
 
 
 def write_report(
@@ -53,9 +54,7 @@ def write_report(
     ]
     minutes = sum(stream.duration_s for stream in streams) / 60
     subtitle = f"Action classes: {len(config.labels) - 1}. Streams measured: {len(streams)}, of {minutes:.1f} minutes."
-    partial = out.with_name(f"{out.name}.partial")
-    partial.write_text(page(f"Report on {config.name}", subtitle, _tiles(report), sections), encoding="utf-8")
-    partial.replace(out)
+    write_text_atomically(out, render_page(f"Report on {config.name}", subtitle, _tiles(report), sections))
 
 
 def _tiles(report: EvaluationReport) -> list[tuple[str, str]]:
@@ -65,15 +64,19 @@ def _tiles(report: EvaluationReport) -> list[tuple[str, str]]:
         (_percent(report.frame_cmap), "calibrated frame mAP"),
         *((_percent(value), f"start mAP within {offset} s") for offset, value in report.start_map.items()),
         ("–" if delay_s is None else f"{delay_s:.2f} s", "median start delay"),
-        (f"{report.false_starts_per_hour / 60:.2f}", "false starts a minute"),
+        (_per_minute(report.false_starts_per_hour), "false starts a minute"),
     ]
+
+
+def _per_minute(per_hour: float | None) -> str:
+    return "–" if per_hour is None else f"{per_hour / 60:.2f}"
 
 
 def _losses(run_dir: Path) -> Section:
     logs = read_logs(run_dir)
-    pictures = [picture(log.stage, _log_caption(log), draw_losses(log)) for log in logs if log.curves]
+    images = [plot_of(log.stage, _log_caption(log), draw_losses(log)) for log in logs if log.curves]
     text = "What each stage logged over its steps, in the order of training."
-    return Section("Training", text if pictures else "This run has no logs of its stages.", pictures)
+    return Section("Training", text if images else "This run has no logs of its stages.", images)
 
 
 def _log_caption(log: StageLog) -> str:
@@ -89,7 +92,11 @@ def _classes(report: EvaluationReport) -> Section:
         for label, c in report.per_class.items()
     ]
     classes = report.per_class.values()
-    totals = (sum(c.actions for c in classes), sum(c.found for c in classes), sum(c.false_starts for c in classes))
+    totals = (
+        sum(c.actions for c in classes),
+        total_of(c.found for c in classes),
+        total_of(c.false_starts for c in classes),
+    )
     foot = _row("all", (report.frame_map, report.frame_cmap, *report.start_map.values()), totals)
     text = (
         "Average precisions in percent: of frames; of frames with negatives weighed down to the positives' number; of "
@@ -97,19 +104,19 @@ def _classes(report: EvaluationReport) -> Section:
         "thresholds. The last row has means and sums. By tenths of the actions, from their first to their last, the "
         f"calibrated average precision is {', '.join(map(_percent, report.stage_cmap))}."
     )
-    bars = picture("", "Classes ordered by the average precision of their frames.", draw_average_precisions(report))
+    bars = plot_of("", "Classes ordered by the average precision of their frames.", draw_average_precisions(report))
     return Section("Classes", text, [bars], Table(heads, rows, foot))
 
 
-def _row(name: str, shares: Sequence[float | None], counts: Sequence[int]) -> list[str]:
-    return [name, *map(_percent, shares), *map(str, counts)]
+def _row(name: str, shares: Sequence[float | None], counts: Sequence[int | None]) -> list[str]:
+    return [name, *map(_percent, shares), *("–" if count is None else str(count) for count in counts)]
 
 
 def _precision_recall(streams: Sequence[StreamScores], config: ModelConfig, report: EvaluationReport) -> Section:
     caption = (
         "Of frames. Beside each name: the average precision. Dotted: the share of positive frames, which is chance."
     )
-    curves = picture("", caption, draw_precision_recall(streams, config.labels, report))
+    curves = plot_of("", caption, draw_precision_recall(streams, config.labels, report))
     return Section(
         "Precision and recall", "What share of the frames that a threshold picks is right, and found.", [curves]
     )
@@ -121,7 +128,7 @@ def _delays(streams: Sequence[StreamScores], config: ModelConfig) -> Section:
     if not len(delays_s):
         return Section(title, "No start was found at the shipped thresholds.")
     text = f"When the {len(delays_s)} correct starts were decided, as against when the action began."
-    return Section(title, text, [picture("", "All classes together.", draw_delays(delays_s))])
+    return Section(title, text, [plot_of("", "All classes together.", draw_delays(delays_s))])
 
 
 def _confusion(streams: Sequence[StreamScores], config: ModelConfig) -> Section:
@@ -130,12 +137,12 @@ def _confusion(streams: Sequence[StreamScores], config: ModelConfig) -> Section:
         "there is room. A frame with several labels counts for the last one to start; ambiguous frames are left out."
     )
     drawn = draw_confusion(confusion(streams, config.labels), config.labels)
-    return Section("Confusion", text, [picture("", "A line through a row: the label never occurs.", drawn)])
+    return Section("Confusion", text, [plot_of("", "A line through a row: the label never occurs.", drawn)])
 
 
 def _timelines(streams: Sequence[StreamScores], config: ModelConfig) -> Section:
-    pictures = [
-        picture(f"{name}: {stream.name}", _quality(quality), draw_timeline(stream, config))
+    images = [
+        plot_of(f"{name}: {stream.name}", _quality(quality), draw_timeline(stream, config))
         for name, stream, quality in telling_streams(streams, config.labels)
     ]
     text = (
@@ -143,7 +150,7 @@ def _timelines(streams: Sequence[StreamScores], config: ModelConfig) -> Section:
         "label. A lane for each label that occurs, is announced, or reaches a score of 0.5; the first "
         f"{MOST_LANES} of them."
     )
-    return Section("Timelines", text, pictures)
+    return Section("Timelines", text, images)
 
 
 def _quality(quality: float) -> str:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import ModelConfig
-from model.head import Head
+from model.network.head import Head
 from model.training.layouts.feature_sequence import FeatureSequence
 from model.training.loop import Stage, load_network, run_stage
 from model.training.losses import supervised_contrastive_loss
@@ -30,6 +30,7 @@ from model.training.stages.windows import Windows, WindowSource
 
 
 def contrast_stage(run: Run) -> Stage:
+    """The stage; its settings include those of the distillation that made its features."""
     recipe = run.recipe.contrast
     return run.stage("contrast", recipe.schedule, recipe=asdict(recipe), distill=distill_stage(run).settings)
 
@@ -44,7 +45,7 @@ def train_contrast(run: Run, progress: Progress) -> None:
 
 
 def load_contrast(run: Run) -> Head:
-    """The head after this stage, its classifier untrained. `StageMismatch` when the stage is not finished."""
+    """The head after this stage, its classifier untrained. `StageMismatchError` when the stage is not finished."""
     head = Head(run.config.head, len(run.config.labels))
     if run.recipe.contrast.kind != "none":
         load_network(contrast_stage(run), head, prefix="query.head.")
@@ -61,6 +62,7 @@ class Encoder(nn.Module):
         self.project = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, dimension))
 
     def forward(self, features_BTF: Tensor) -> Tensor:
+        """Embeddings (B, D) of unit length of the last step of each window."""
         encoded_BTH, _ = self.head.encode(features_BTF, self.head.fresh(len(features_BTF)))
         return F.normalize(self.project(encoded_BTH[:, -1]), dim=1)
 
@@ -96,7 +98,7 @@ class ContrastObjective:
 
     def __init__(self, config: ModelConfig, sequences: Sequence[FeatureSequence], recipe: ContrastRecipe) -> None:
         self.recipe = recipe
-        self.source = WindowSource(sequences, recipe.window_steps)
+        self.source = WindowSource(sequences, recipe.window_steps, pad=recipe.pad_windows)
         query = Encoder(config, recipe.dimension)
         key = deepcopy(query).requires_grad_(False).eval()
         queues = Queues(len(config.labels), recipe.queue_keys, recipe.dimension)

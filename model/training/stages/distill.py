@@ -1,6 +1,6 @@
 """Stage 3: the Dynamic Motion Adapter learns to make the flow teacher's map from the RGB trunk's (arXiv 2603.23988).
 
-With the trunk frozen it learns from cached maps, in minutes. Otherwise the trunk learns along, from pictures, and keeps
+With the trunk frozen it learns from cached maps, in minutes. Otherwise the trunk learns along, from images, and keeps
 its labels meanwhile. The attention's temperature falls from 5 to 1.
 
 Shapes: B sequences, T steps, N = T * B in time-major order, C channels, H and W of the map.
@@ -8,6 +8,7 @@ Shapes: B sequences, T steps, N = T * B in time-major order, C channels, H and W
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,22 +18,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.cake import time_major
+from model.checkpoints.checkpoint import load_parts
 from model.config import ModelConfig
-from model.motion import MotionAdapter
-from model.odconv import Attention
+from model.network.cake import time_major
+from model.network.feature_head import FeatureHead
+from model.network.motion import MotionAdapter
+from model.network.odconv import Attention
+from model.network.x3d import Trunk
 from model.training.batches import Batch, TrainingVideo, draw_batch
 from model.training.layouts.annotations import LabelledVideo
 from model.training.loop import Stage, load_network, run_stage
-from model.training.losses import distillation_loss, frame_loss
+from model.training.losses import distillation_loss
 from model.training.progress import Progress
 from model.training.recipe import DistillRecipe
 from model.training.run import Run, load_videos
 from model.training.stages.maps import Maps, MapSource, cache_maps, load_maps
-from model.training.stages.single_stream import SingleStream
+from model.training.stages.single_stream import SingleStream, batch_loss
 from model.training.stages.teacher import load_teacher, teacher_stage
 from model.training.stages.trunk import load_trunk, trunk_stage
-from model.x3d import FeatureHead, Trunk
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,19 @@ class Student:
 
 
 def distill_stage(run: Run) -> Stage:
+    """The stage; its settings include those of trunk and teacher."""
     before = {"trunk": trunk_stage(run).settings, "teacher": teacher_stage(run).settings}
     return run.stage("distill", run.recipe.distill.schedule, recipe=asdict(run.recipe.distill), **before)
 
 
 def distill(run: Run, progress: Progress) -> float:
-    """Returns the mean cosine between the adapter's and the teacher's map on the validation videos."""
+    """Returns the mean cosine between the adapter's and the teacher's map on the validation videos; NaN when the motion
+    branch is imported, which is kept as it is.
+    """
+    if run.recipe.motion_source == "imported":
+        _imported_student(run)
+        progress.on_stage(f"keeping the motion branch of {run.init}")
+        return math.nan
     recipe = run.recipe.distill
     if recipe.freeze_trunk:
         cache_static_maps(run, run.training, progress)
@@ -80,6 +90,7 @@ def load_static_maps(run: Run, video: LabelledVideo) -> Maps:
 
 
 def cache_teacher_maps(run: Run, videos: Sequence[LabelledVideo], progress: Progress) -> None:
+    """The teacher's last maps of the optical flow, which the adapter learns to make."""
     cache_maps(run, MapSource("teacher", _load_teacher, run.flow_path), videos, progress)
 
 
@@ -88,13 +99,26 @@ def _static_source(run: Run) -> str:
 
 
 def load_student(run: Run) -> Student:
-    """`StageMismatch` when a stage is not finished."""
+    """`StageMismatchError` when a stage is not finished."""
+    if run.recipe.motion_source == "imported":
+        return _imported_student(run)
     stream, teacher = load_trunk(run), load_teacher(run)
     network = _network(run.config, run.recipe.distill, stream)
     load_network(distill_stage(run), network)
     motion = network["motion"]
     assert isinstance(motion, MotionAdapter)
     return Student(stream.eval().trunk, stream.feature_head, motion.eval(), teacher.feature_head)
+
+
+def _imported_student(run: Run) -> Student:
+    """All of it from the checkpoint that the run began with."""
+    assert run.init is not None
+    config, stream = run.config, load_trunk(run)
+    width = config.trunk.widths[-1]
+    motion = MotionAdapter(width, config.motion_kernels, config.trunk.window_steps)
+    motion_head = FeatureHead(width, config.head, config.head.feature_widths[1])
+    load_parts(run.init, config.trunk, {"motion": motion, "motion_head": motion_head})
+    return Student(stream.trunk, stream.feature_head, motion.eval(), motion_head.eval())
 
 
 @torch.inference_mode()
@@ -170,6 +194,8 @@ def _set_temperature(network: nn.ModuleDict, recipe: DistillRecipe, step: int) -
 
 
 class MapObjective:
+    """The adapter learns from cached maps of trunk and teacher; the trunk stays as it is."""
+
     def __init__(self, run: Run) -> None:
         self.recipe = run.recipe.distill
         self.network = _network(run.config, self.recipe, SingleStream(run.config))
@@ -223,10 +249,10 @@ class _PictureObjective:
         frames, flows = batch
         stream, streams = self.network["stream"], self.labels.sequences
         assert isinstance(stream, SingleStream)
-        *_, static = stream.trunk.sequence_maps(time_major(frames.pictures_BTCSS), streams)
+        *_, static = stream.trunk.sequence_maps(time_major(frames.images_BTCSS), streams)
         with torch.no_grad():
-            *_, wanted = self.teacher.trunk.sequence_maps(time_major(flows.pictures_BTCSS), streams)
+            *_, wanted = self.teacher.trunk.sequence_maps(time_major(flows.images_BTCSS), streams)
         logits_BTK = stream.logits_of_map(static, streams)
-        labels = frame_loss(logits_BTK, frames.target_BT, frames.since_start_s_BT, self.labels.labels)
+        labels = batch_loss(logits_BTK, frames, self.labels.labels)
         losses = _imitation_losses(self.network, self.recipe, static, wanted, streams)
         return {"loss": labels + losses["imitation"], "labels": labels, **losses}

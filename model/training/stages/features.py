@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.training.layouts.annotations import LabelledVideo, ambiguous_frames, frame_labels
+from model.atomic import write_atomically
+from model.training.layouts.annotations import LabelledVideo
 from model.training.layouts.feature_sequence import FeatureSequence
-from model.training.loop import StageMismatch
+from model.training.layouts.segments import label_frames
+from model.training.loop import StageMismatchError
 from model.training.progress import Progress
 from model.training.run import Run
 from model.training.stages.distill import Student, cache_static_maps, load_static_maps, load_student
@@ -33,32 +35,32 @@ def extract_features(run: Run, progress: Progress) -> None:
     for done, video in enumerate(missing, start=1):
         features_VTF = np.stack([_features(student, maps_TCHW) for maps_TCHW in load_static_maps(run, video)])
         _path(run, video).parent.mkdir(parents=True, exist_ok=True)
-        partial = _path(run, video).with_suffix(".partial.npy")
-        np.save(partial, features_VTF)
-        partial.replace(_path(run, video))
+        with write_atomically(_path(run, video)) as partial_path:
+            np.save(partial_path, features_VTF)
         progress.on_item(done, len(missing))
 
 
 def load_features(run: Run, videos: Sequence[LabelledVideo]) -> list[FeatureSequence]:
-    """A sequence for each view of each video. `StageMismatch` when they are not extracted."""
+    """A sequence for each view of each video. `StageMismatchError` when they are not extracted."""
     if missing := [video.name for video in videos if not _path(run, video).is_file()]:
-        raise StageMismatch(f"features of {len(missing)} videos are not extracted; run it first: cake train features")
+        raise StageMismatchError(
+            f"features of {len(missing)} videos are not extracted; run it first: cake train features"
+        )
     return [sequence for video in videos for sequence in _load(run, video)]
 
 
 def _load(run: Run, video: LabelledVideo) -> list[FeatureSequence]:
     pts_s_T = run.frames.load_pts_s(video)
-    target_TK = frame_labels(video, run.config.labels, pts_s_T)
-    ambiguous_T = ambiguous_frames(video, pts_s_T)
+    labels = label_frames(video.segments, run.config.labels, pts_s_T)
     return [
-        FeatureSequence(f"{video.name} view {view}", static_TD, motion_TD, target_TK, ambiguous_T, pts_s_T)
+        FeatureSequence(f"{video.name} view {view}", static_TD, motion_TD, labels, pts_s_T)
         for view, features_TF in enumerate(np.load(_path(run, video)))
         for static_TD, motion_TD in [np.split(features_TF, 2, axis=1)]
     ]
 
 
 def _path(run: Run, video: LabelledVideo) -> Path:
-    return run.cache_dir / "features" / f"{video.name}.npy"
+    return run.cache_dir / "features" / f"{run.frames.path(video).stem}.npy"
 
 
 @torch.inference_mode()

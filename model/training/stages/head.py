@@ -12,12 +12,12 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from model.cake import Cake
-from model.checkpoint import save_checkpoint
-from model.head import Head
+from model.checkpoints.checkpoint import save_checkpoint
+from model.network.cake import Cake
+from model.network.head import Head
 from model.training.layouts.feature_sequence import FeatureSequence
 from model.training.loop import Stage, load_network, run_stage
-from model.training.losses import frame_loss, sigmoid_focal_loss
+from model.training.losses import frame_loss, frame_weights, sigmoid_focal_loss
 from model.training.progress import Progress
 from model.training.recipe import HeadRecipe
 from model.training.run import Run
@@ -28,6 +28,7 @@ from model.training.stages.windows import Windows, WindowSource
 
 
 def head_stage(run: Run) -> Stage:
+    """The stage; its settings include those of the stages before."""
     contrast = {} if run.recipe.contrast.kind == "none" else contrast_stage(run).settings
     before = {"contrast": contrast, "distill": distill_stage(run).settings}
     return run.stage("head", run.recipe.head.schedule, recipe=asdict(run.recipe.head), **before)
@@ -38,11 +39,11 @@ def train_head(run: Run, progress: Progress) -> None:
     progress.on_stage("classifier")
     make = partial(HeadObjective, partial(load_contrast, run), load_features(run, run.training), run.recipe.head)
     run_stage(head_stage(run), make, run.placement.alone(), progress.on_step)
-    save_checkpoint(run.out_dir, assemble(run))
+    save_checkpoint(run.out_dir, assemble(run), run.config.with_default_rules())
 
 
 def assemble(run: Run) -> Cake:
-    """The network of all stages. `StageMismatch` when one is not finished."""
+    """The network of all stages. `StageMismatchError` when one is not finished."""
     model, student = Cake(run.config), load_student(run)
     model.trunk.load_state_dict(student.trunk.state_dict())
     model.static_head.load_state_dict(student.static_head.state_dict())
@@ -53,10 +54,17 @@ def assemble(run: Run) -> Cake:
 
 
 class HeadObjective:
+    """The classifier's loss on windows of features (see `HeadRecipe`)."""
+
     def __init__(self, make_head: Callable[[], Head], sequences: Sequence[FeatureSequence], recipe: HeadRecipe) -> None:
         self.recipe = recipe
-        self.source = WindowSource(sequences, recipe.window_steps)
+        self.source = WindowSource(sequences, recipe.window_steps, pad=recipe.pad_windows)
         self.network = make_head().train()
+        if recipe.dropout is not None:
+            self.network.dropout.p = recipe.dropout
+        if recipe.classifier_only:
+            self.network.requires_grad_(False)
+            self.network.classify.requires_grad_(True)
 
     def draw(self, rng: np.random.Generator) -> Windows:
         return self.source.draw(rng, self.recipe.windows)
@@ -66,5 +74,6 @@ class HeadObjective:
         logits_BTK, _ = self.network.logits(batch.features_BTF, fresh_BH)
         if self.network.config.activation == "sigmoid":
             return {"loss": sigmoid_focal_loss(logits_BTK[:, -1], batch.target_BTK[:, -1])}
-        target_BT = batch.target_BTK.argmax(dim=2)
-        return {"loss": frame_loss(logits_BTK, target_BT, batch.since_start_s_BT, self.recipe.labels)}
+        labels = self.recipe.labels
+        weight_BT = frame_weights(batch.target_BTK, batch.since_start_s_BT, batch.ambiguous_BT, labels)
+        return {"loss": frame_loss(logits_BTK, batch.target_BTK, weight_BT, labels.smoothing)}

@@ -16,13 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.cake import time_major
+from model.atomic import write_atomically
 from model.config import TrunkConfig
+from model.cpus import use_one_thread
+from model.network.cake import time_major
+from model.network.x3d import Trunk
 from model.training.layouts.annotations import LabelledVideo
 from model.training.progress import Progress
 from model.training.run import Run
-from model.training.views import View, draw_view, see_pictures
-from model.x3d import Trunk
+from model.training.views import View, draw_view, see_images
 
 Maps = NDArray[np.float16]
 CHUNK_STEPS = 512
@@ -30,24 +32,25 @@ CHUNK_STEPS = 512
 
 @dataclass(frozen=True)
 class MapSource:
-    """Whose maps: `load` makes the trunk, `pictures` tells the file of a video's frames or flow."""
+    """Whose maps: `load` makes the trunk, `images` tells the file of a video's frames or flow."""
 
     name: str
     load: Callable[[Run], Trunk]
-    pictures: Callable[[LabelledVideo], Path]
+    images: Callable[[LabelledVideo], Path]
 
 
 def views_of(run: Run, video: LabelledVideo) -> list[View]:
-    """The whole picture as it is served; for training videos, random views besides."""
+    """The whole image as it is served; for training videos, random views besides."""
     if video.subset != "training":
         return [View(None)]
     seed = int.from_bytes(video.name.encode()[-8:], "big")
     rng = np.random.default_rng((run.recipe.seed, seed))
-    return [View(None), *(draw_view(rng) for _ in range(run.recipe.views - 1))]
+    return [View(None), *(draw_view(rng, flip_share=run.recipe.flip_share) for _ in range(run.recipe.views - 1))]
 
 
 def maps_path(run: Run, source_name: str, video: LabelledVideo) -> Path:
-    return run.cache_dir / "maps" / f"{video.name}.{source_name}.npy"
+    """The file of one source's maps of all views of a video."""
+    return run.cache_dir / "maps" / f"{run.frames.path(video).stem}.{source_name}.npy"
 
 
 def load_maps(run: Run, source_name: str, video: LabelledVideo) -> Maps:
@@ -69,25 +72,24 @@ def cache_maps(run: Run, source: MapSource, videos: Sequence[LabelledVideo], pro
 
 
 def _write_maps(run: Run, source: MapSource, video: LabelledVideo) -> None:
-    torch.set_num_threads(1)
+    use_one_thread()
     trunk = source.load(run).eval().to(run.placement.device)
-    pictures_TPPC = np.load(source.pictures(video), mmap_mode="r")
-    maps_VTCHW = np.stack([trunk_maps(trunk, pictures_TPPC, view) for view in views_of(run, video)])
+    images_TPPC = np.load(source.images(video), mmap_mode="r")
+    maps_VTCHW = np.stack([trunk_maps(trunk, images_TPPC, view) for view in views_of(run, video)])
     path = maps_path(run, source.name, video)
-    partial_path = path.with_suffix(".partial.npy")
-    np.save(partial_path, maps_VTCHW)
-    partial_path.replace(path)
+    with write_atomically(path) as partial_path:
+        np.save(partial_path, maps_VTCHW)
 
 
 @torch.inference_mode()
-def trunk_maps(trunk: Trunk, pictures_TPPC: NDArray[Any], view: View, chunk_steps: int = CHUNK_STEPS) -> Maps:
+def trunk_maps(trunk: Trunk, images_TPPC: NDArray[Any], view: View, chunk_steps: int = CHUNK_STEPS) -> Maps:
     """The causal trunk's last map of every frame (T, C, H, W), in chunks of bounded memory."""
     context = past_steps(trunk.config)
     device = next(trunk.parameters()).device
     chunks: list[Maps] = []
-    for first in range(0, len(pictures_TPPC), chunk_steps):
+    for first in range(0, len(images_TPPC), chunk_steps):
         begin = max(0, first - context)
-        x_TCSS = torch.from_numpy(see_pictures(pictures_TPPC[begin : first + chunk_steps], view)).to(device)
+        x_TCSS = torch.from_numpy(see_images(images_TPPC[begin : first + chunk_steps], view)).to(device)
         *_, maps_TCHW = trunk.sequence_maps(time_major(x_TCSS[None]), streams=1)
         chunks.append(maps_TCHW[first - begin :].half().cpu().numpy())
     return np.concatenate(chunks)

@@ -17,41 +17,47 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.cake import batch_major, time_major
 from model.config import ModelConfig
-from model.head import Head
+from model.network.cake import batch_major, time_major
+from model.network.feature_head import FeatureHead
+from model.network.head import Head
+from model.network.x3d import Trunk
 from model.training.batches import Batch, TrainingVideo, draw_batch
-from model.training.losses import frame_loss
-from model.training.recipe import SequenceRecipe
+from model.training.losses import frame_loss, frame_weights
+from model.training.recipe import LabelWeights, SequenceRecipe
 from model.training.views import CELL
-from model.x3d import FeatureHead, Trunk
 
 
 def teacher_config(config: ModelConfig) -> ModelConfig:
     """The same network on the two channels of optical flow."""
-    return replace(
-        config, name=f"{config.name}-teacher", trunk=replace(config.trunk, input_channels=2, frame_difference=False)
-    )
+    return replace(config, name=f"{config.name}-teacher", trunk=config.trunk.on_flow)
 
 
 class SingleStream(nn.Module):
-    """Trunk, feature head and GRU classifier of one stream; layers as in `model.cake`."""
+    """Trunk, feature head and GRU classifier of one stream; layers as in `model.network.cake`."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.trunk = Trunk(config.trunk)
         self.feature_head = FeatureHead(config.trunk.widths[-1], config.head)
-        self.head = Head(config.head, len(config.labels), branches=1)
+        self.head = Head(config.head, len(config.labels), config.head.feature_dim)
 
     def sequence(self, x_BTCHW: Tensor) -> Tensor:
-        """Logits (B, T, K) of RGB normalised by `model.preprocess`, or of flow scaled to +-1."""
+        """Logits (B, T, K) of RGB normalised by `model.video.preprocess`, or of flow scaled to +-1."""
         *_, map_NCHW = self.trunk.sequence_maps(time_major(x_BTCHW), len(x_BTCHW))
         return self.logits_of_map(map_NCHW, len(x_BTCHW))
 
     def logits_of_map(self, map_NCHW: Tensor, streams: int) -> Tensor:
+        """Logits (B, T, K) of the trunk's last map (T * B, C, H, W) in time-major order."""
         features_BTD = batch_major(self.feature_head.sequence(map_NCHW, streams), streams)
         return self.head.logits(features_BTD, self.head.fresh(streams))[0]
+
+
+def batch_loss(logits_BTK: Tensor, batch: Batch, weights: LabelWeights) -> Tensor:
+    """The frame loss of a batch of labelled sequences."""
+    weight_BT = frame_weights(batch.target_BTK, batch.since_start_s_BT, batch.ambiguous_BT, weights)
+    return frame_loss(logits_BTK, batch.target_BTK, weight_BT, weights.smoothing)
 
 
 class RendererHead(nn.Module):
@@ -93,14 +99,21 @@ class SingleStreamObjective:
             self.network["renderer"] = RendererHead(config, targets[0].joints_TJ2.shape[1])
 
     def draw(self, rng: np.random.Generator) -> Batch:
-        return draw_batch(self.videos, rng, sequences=self.recipe.sequences, steps=self.recipe.sequence_steps)
+        recipe = self.recipe
+        return draw_batch(
+            self.videos,
+            rng,
+            sequences=recipe.sequences,
+            steps=recipe.sequence_steps,
+            flip_share=recipe.flip_share,
+        )
 
     def losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        stream, streams = self.network["stream"], len(batch.pictures_BTCSS)
+        stream, streams = self.network["stream"], len(batch.images_BTCSS)
         assert isinstance(stream, SingleStream)
-        maps = list(stream.trunk.sequence_maps(time_major(batch.pictures_BTCSS), streams))
+        maps = list(stream.trunk.sequence_maps(time_major(batch.images_BTCSS), streams))
         logits_BTK = stream.logits_of_map(maps[-1], streams)
-        label_loss = frame_loss(logits_BTK, batch.target_BT, batch.since_start_s_BT, self.recipe.labels)
+        label_loss = batch_loss(logits_BTK, batch, self.recipe.labels)
         if "renderer" not in self.network:
             return {"loss": label_loss}
         renderer = self.network["renderer"]

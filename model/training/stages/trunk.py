@@ -5,26 +5,42 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 
-from model.checkpoint import checkpoint_version, load_parts
+from model.checkpoints.checkpoint import load_parts
+from model.checkpoints.stored import checkpoint_version
 from model.training.loop import Stage, load_network, run_stage
 from model.training.progress import Progress
 from model.training.run import Run, load_videos
 from model.training.stages.single_stream import SingleStream, SingleStreamObjective
 
 
+def is_imported(run: Run) -> bool:
+    """Whether the trunk is that of `run.init`, as it is."""
+    return run.recipe.trunk_source == "imported"
+
+
 def trunk_stage(run: Run) -> Stage:
+    """The stage; its settings name the checkpoint that it begins with."""
     init = None if run.init is None else checkpoint_version(run.init)
-    return run.stage("trunk", run.recipe.trunk.schedule, recipe=asdict(run.recipe.trunk), init=init)
+    return run.stage(
+        "trunk", run.recipe.trunk.schedule, recipe=asdict(run.recipe.trunk), init=init, source=run.recipe.trunk_source
+    )
 
 
 def train_trunk(run: Run, progress: Progress) -> None:
+    """Nothing to do when the trunk is imported, but to see that it is there."""
+    if is_imported(run):
+        load_trunk(run)
+        progress.on_stage(f"keeping the trunk of {run.init}")
+        return
     progress.on_stage(f"trunk of {run.config.name} on {len(run.training)} videos")
     run_stage(trunk_stage(run), partial(_objective, run), run.placement, progress.on_step)
 
 
 def load_trunk(run: Run) -> SingleStream:
-    """The finished stage's network, for evaluation. `StageMismatch` when it is not there."""
+    """The finished stage's network, for evaluation. `StageMismatchError` when it is not there."""
     stream = SingleStream(run.config)
+    if is_imported(run):
+        return _with_parts_of_init(run, stream).eval()
     load_network(trunk_stage(run), stream, prefix="stream.")
     return stream.eval()
 
@@ -34,5 +50,11 @@ def _objective(run: Run) -> SingleStreamObjective:
     if run.init is not None:
         stream = objective.network["stream"]
         assert isinstance(stream, SingleStream)
-        load_parts(run.init, run.config.trunk, {"trunk": stream.trunk, "static_head": stream.feature_head})
+        _with_parts_of_init(run, stream)
     return objective
+
+
+def _with_parts_of_init(run: Run, stream: SingleStream) -> SingleStream:
+    assert run.init is not None
+    load_parts(run.init, run.config.trunk, {"trunk": stream.trunk, "static_head": stream.feature_head})
+    return stream

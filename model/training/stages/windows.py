@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,51 +15,72 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.training.layouts.feature_sequence import FeatureSequence
+from model.training.layouts.segments import FrameLabels
 
 
 @dataclass(frozen=True)
 class Windows:
+    """A batch of windows of features, with the labels of each frame."""
+
     features_BTF: Tensor
     target_BTK: Tensor
     """0 or 1."""
+    ambiguous_BT: Tensor
+    """Frames that count neither way."""
     since_start_s_BT: Tensor
-    """Seconds since the frame's labels began; infinity in the background."""
+    """Seconds since the last action to start began; infinity in the background."""
 
 
 class WindowSource:
     """Random windows of `steps` frames whose last frame is not ambiguous. All features are held in memory.
 
-    Raises ValueError when no sequence has `steps` frames.
+    With `pad`, windows may begin before their stream: there they have zeros that count neither way.
+
+    Raises:
+        ValueError: no sequence has `steps` frames, and they are not padded.
     """
 
-    def __init__(self, sequences: Sequence[FeatureSequence], steps: int) -> None:
+    def __init__(self, sequences: Sequence[FeatureSequence], steps: int, *, pad: bool = False) -> None:
         self.steps = steps
-        long_enough = [each for each in sequences if len(each.pts_s_T) >= steps]
+        padded = [_with_zeros_before(each, steps - 1 if pad else 0) for each in sequences]
+        long_enough = [(features, labels) for features, labels in padded if len(features) >= steps]
         if not long_enough:
             raise ValueError(f"no video has {steps} frames; train with shorter windows or longer videos")
-        self._features = [
-            np.concatenate([each.static_TD, each.motion_TD], axis=1, dtype=np.float32) for each in long_enough
-        ]
-        self._targets = [each.target_TK for each in long_enough]
-        self._since_s = [_since_start_s(each) for each in long_enough]
+        self._features = [features for features, _ in long_enough]
+        self._labels = [labels for _, labels in long_enough]
         self._ends = [
             (index, int(last) + 1)
-            for index, each in enumerate(long_enough)
-            for last in np.flatnonzero(~each.ambiguous_T[steps - 1 :]) + steps - 1
+            for index, labels in enumerate(self._labels)
+            for last in np.flatnonzero(~labels.ambiguous_T[steps - 1 :]) + steps - 1
         ]
+        if not self._ends:
+            raise ValueError("every frame of the training videos is ambiguous")
 
     def draw(self, rng: np.random.Generator, windows: int) -> Windows:
         ends = [self._ends[i] for i in rng.integers(len(self._ends), size=windows)]
 
-        def cut(arrays: Sequence[NDArray[np.floating]]) -> Tensor:
+        def cut(arrays: Sequence[NDArray[np.generic]]) -> Tensor:
             return torch.from_numpy(np.stack([arrays[i][end - self.steps : end] for i, end in ends]))
 
-        return Windows(cut(self._features), cut(self._targets), cut(self._since_s))
+        return Windows(
+            cut(self._features),
+            cut([labels.target_TK for labels in self._labels]),
+            cut([labels.ambiguous_T for labels in self._labels]),
+            cut([labels.since_start_s_T for labels in self._labels]),
+        )
 
 
-def _since_start_s(sequence: FeatureSequence) -> NDArray[np.float32]:
-    """Seconds since the labels last changed."""
-    changed_T = np.any(np.diff(sequence.target_TK, axis=0, prepend=np.nan) != 0, axis=1)
-    began_s_T = np.maximum.accumulate(np.where(changed_T, sequence.pts_s_T, -np.inf))
-    since_s_T = np.where(sequence.target_TK[:, 0] > 0, np.inf, sequence.pts_s_T - began_s_T)
-    return np.asarray(since_s_T, np.float32)
+def _with_zeros_before(sequence: FeatureSequence, frames: int) -> tuple[NDArray[np.float32], FrameLabels]:
+    """The features (T, F) of both branches, and the labels."""
+    labels = sequence.labels
+    features_TF = np.concatenate([sequence.static_TD, sequence.motion_TD], axis=1, dtype=np.float32)
+    if not frames:
+        return features_TF, labels
+
+    def before(array: NDArray[Any], value: float) -> NDArray[Any]:
+        return np.concatenate([np.full((frames, *array.shape[1:]), value, array.dtype), array])
+
+    before_labels = FrameLabels(
+        before(labels.target_TK, 0), before(labels.ambiguous_T, True), before(labels.since_start_s_T, np.inf)
+    )
+    return before(features_TF, 0), before_labels

@@ -1,0 +1,78 @@
+"""Client of CAKE, served: submit videos and follow the actions in them, synchronously or with asyncio.
+
+with Client("http://127.0.0.1:8000") as cake:
+    session = cake.submit_file("video.mp4")
+    for event in cake.follow(session.id):
+        print(event)
+"""
+
+from cake_client.async_client import AsyncClient
+from cake_client.client import Client, OnInterruption
+from cake_client.errors import (
+    AccessRevokedError,
+    ApiError,
+    CakeError,
+    Problem,
+    PushInterruptedError,
+    UnexpectedResponseError,
+    UnreachableError,
+    WebhookError,
+)
+from cake_client.models import (
+    ActionEnd,
+    ActionStart,
+    Clip,
+    Event,
+    EventMedia,
+    EventPage,
+    Feedback,
+    Latency,
+    LogEntry,
+    Region,
+    Session,
+    SessionGap,
+    SessionState,
+    Source,
+    Video,
+    Webhook,
+    parse_event,
+)
+from cake_client.submission import OnProgress, SessionOptions, SourceOptions
+from cake_client.version import VERSION
+from cake_client.webhooks import verify_webhook
+
+__all__ = [
+    "VERSION",
+    "AccessRevokedError",
+    "ActionEnd",
+    "ActionStart",
+    "ApiError",
+    "AsyncClient",
+    "CakeError",
+    "Client",
+    "Clip",
+    "Event",
+    "EventMedia",
+    "EventPage",
+    "Feedback",
+    "Latency",
+    "LogEntry",
+    "OnInterruption",
+    "OnProgress",
+    "Problem",
+    "PushInterruptedError",
+    "Region",
+    "Session",
+    "SessionGap",
+    "SessionOptions",
+    "SessionState",
+    "Source",
+    "SourceOptions",
+    "UnexpectedResponseError",
+    "UnreachableError",
+    "Video",
+    "Webhook",
+    "WebhookError",
+    "parse_event",
+    "verify_webhook",
+]

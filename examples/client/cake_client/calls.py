@@ -1,0 +1,231 @@
+"""The requests of the API and when to repeat them, without input or output: shared by both clients."""
+
+import random
+import re
+import ssl
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+from urllib.parse import quote, urlencode, urlsplit
+
+import httpx
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Close
+
+from cake_client.errors import (
+    AccessRevokedError,
+    ApiError,
+    CakeError,
+    PushInterruptedError,
+    UnexpectedResponseError,
+    UnreachableError,
+    error_of,
+)
+from cake_client.models import Clip
+from cake_client.submission import SessionOptions, SourceOptions, Upload
+from cake_client.version import VERSION
+
+NORMAL, POLICY_VIOLATION = 1000, 1008
+MESSAGE_BYTES = 64 * 1024
+"""Largest message of a pushed stream."""
+MAX_EVENT_BYTES = 1024**2
+FIRST_DELAY_S, LAST_DELAY_S = 0.5, 15.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """Address of a server and the key to use it with. Raises ValueError for anything but an HTTP address."""
+
+    url: str
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"{self.url!r} is not the address of a server; give one like http://127.0.0.1:8000")
+        object.__setattr__(self, "url", self.url.rstrip("/"))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        authorization = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        return {"User-Agent": f"cake-client/{VERSION}", **authorization}
+
+    def websocket(self, path: str, after: str | None = None) -> str:
+        query = f"?{urlencode({'after': after})}" if after else ""
+        return f"{re.sub('^http', 'ws', self.url)}{path}{query}"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request. `is_repeatable`: sending it twice has the same effect as sending it once."""
+
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    upload: Upload | None = None
+    is_repeatable: bool = True
+
+
+def session_path(session_id: str, rest: str = "") -> str:
+    return f"/v1/sessions/{quote(session_id, safe='')}{rest}"
+
+
+def submission(source: Mapping[str, Any], options: SessionOptions | None, idempotency_key: str | None) -> Call:
+    """Submit a URL or a push source. The key makes it repeatable."""
+    body = (options or SessionOptions()).to_json() | {"source": dict(source)}
+    return Call("POST", "/v1/sessions", headers=_idempotent(idempotency_key), json=body)
+
+
+def upload(body: Upload, idempotency_key: str | None) -> Call:
+    return Call("POST", "/v1/uploads", headers={**_idempotent(idempotency_key), **body.headers}, upload=body)
+
+
+def upload_options(options: SessionOptions | None, source: SourceOptions | None) -> dict[str, Any]:
+    given = (options or SessionOptions()).to_json()
+    return given | ({"source": source.to_json()} if source else {})
+
+
+def _idempotent(key: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": key or str(uuid.uuid4())}
+
+
+def stop(session_id: str) -> Call:
+    """Not repeatable: a second request deletes the session that the first one stopped."""
+    return Call("DELETE", session_path(session_id), is_repeatable=False)
+
+
+def events(session_id: str, after: str | None, limit: int, wait_s: float) -> Call:
+    params = {"limit": str(limit), "wait_s": f"{wait_s:g}"} | ({"after": after} if after else {})
+    return Call("GET", session_path(session_id, "/events"), params)
+
+
+def clip(session_id: str, event_id: str, before_s: float | None, after_s: float | None) -> Call:
+    given = {"before_s": before_s, "after_s": after_s}
+    params = {name: f"{value:g}" for name, value in given.items() if value is not None}
+    return Call("GET", session_path(session_id, f"/events/{quote(event_id, safe='')}/clip.mp4"), params)
+
+
+def clip_of(response: httpx.Response) -> Clip:
+    """Raises UnexpectedResponseError."""
+    try:
+        return Clip(response.content, float(response.headers["Clip-From-S"]))
+    except (KeyError, ValueError) as error:
+        raise UnexpectedResponseError("The response is no clip of CAKE. Check the server's address.") from error
+
+
+def feedback(session_id: str) -> Call:
+    return Call("GET", session_path(session_id, "/feedback"))
+
+
+def verdict(session_id: str, event_id: str, is_right: bool, note: str) -> Call:
+    path = session_path(session_id, f"/events/{quote(event_id, safe='')}/feedback")
+    return Call("PUT", path, json={"verdict": "right" if is_right else "wrong", "note": note})
+
+
+def missed(session_id: str, label: str, start_s: float, end_s: float | None, region: str | None) -> Call:
+    """Not repeatable: each request adds one."""
+    body = {"label": label, "start_s": start_s, "end_s": end_s, "region": region}
+    return Call("POST", session_path(session_id, "/feedback"), json=body, is_repeatable=False)
+
+
+def sessions(state: str | None, before: str | None, limit: int) -> Call:
+    params = {"limit": str(limit)} | ({"state": state} if state else {}) | ({"before": before} if before else {})
+    return Call("GET", "/v1/sessions", params)
+
+
+def failure_of(server: Server, error: httpx.HTTPError) -> CakeError:
+    """Why a request has no response."""
+    if isinstance(error, httpx.TransportError):
+        return UnreachableError(server.url, str(error) or type(error).__name__)
+    return UnexpectedResponseError(f"The response cannot be read ({error}). Check the server's address.")
+
+
+def refusal_of(error: InvalidStatus) -> ApiError:
+    """Why a WebSocket was refused."""
+    response = error.response
+    return error_of(response.status_code, response.headers, bytes(response.body or b""))
+
+
+def raise_refused_push(server: Server, error: ConnectionClosed) -> NoReturn:
+    """Raise why the server closed a stream that was being pushed."""
+    code, reason = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (0, "")
+    if code == NORMAL:
+        raise CakeError("push_ended", reason or "The session has ended. Submit a new session.") from error
+    if code == POLICY_VIOLATION:
+        raise AccessRevokedError from error
+    raise PushInterruptedError(reason or f"The connection to {server.url} was lost") from error
+
+
+class Repetition:
+    """When to send a request again. Times are those of one monotonic clock, in seconds."""
+
+    def __init__(self, for_s: float, now_s: float) -> None:
+        self._until_s = now_s + for_s
+        self._backoff = Backoff()
+
+    def delay_s(self, error: CakeError, now_s: float) -> float | None:
+        """How long to wait before sending it again; None when it is not worth it, or there is no time for it."""
+        is_repeatable = isinstance(error, UnreachableError) or (isinstance(error, ApiError) and error.is_repeatable)
+        delay_s = max(self._backoff.next_s(), getattr(error, "retry_after_s", None) or 0.0)
+        return delay_s if is_repeatable and now_s + delay_s <= self._until_s else None
+
+
+class Backoff:
+    """Delays that double, with a random part, so that clients do not return all at once."""
+
+    def __init__(self) -> None:
+        self._delay_s = FIRST_DELAY_S
+
+    def next_s(self) -> float:
+        delay_s, self._delay_s = self._delay_s, min(2 * self._delay_s, LAST_DELAY_S)
+        return delay_s * random.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        self._delay_s = FIRST_DELAY_S
+
+
+class Resumption:
+    """Where a follower of events is, and how long it waits before it reconnects."""
+
+    def __init__(self, after: str | None) -> None:
+        self.after = after
+        self._backoff = Backoff()
+
+    def advance(self, position: str) -> bool:
+        """Note an event id or a cursor. False if it is not new, so that no event is seen twice."""
+        self._backoff.reset()
+        if self.after is not None and _order(position) <= _order(self.after):
+            return False
+        self.after = position
+        return True
+
+    def delay_s(self, error: CakeError) -> float:
+        """How long to wait after a lost or refused connection. Raises `error` when reconnecting cannot help."""
+        if isinstance(error, ApiError) and not error.is_repeatable:
+            raise error
+        if isinstance(error, AccessRevokedError | UnexpectedResponseError) or _is_untrusted(error):
+            raise error
+        return max(self._backoff.next_s(), getattr(error, "retry_after_s", None) or 0.0)
+
+
+def _is_untrusted(error: CakeError) -> bool:
+    """Whether the server's certificate was not accepted."""
+    return isinstance(error.__cause__, ssl.SSLCertVerificationError)
+
+
+def _order(position: str) -> tuple[int, ...]:
+    """`MEDIA_MS-SEQ` and cursors are ordered as numbers."""
+    return tuple(int(number) for number in position.split("-"))
+
+
+def lost(server: Server, close: Close | None) -> CakeError | None:
+    """Why a stream of events was closed; None when everything was sent. `close`: what the server sent, if anything."""
+    code, reason = (close.code, close.reason) if close else (None, "")
+    if code == NORMAL:
+        return None
+    if code == POLICY_VIOLATION:
+        return AccessRevokedError()
+    return UnreachableError(server.url, reason or "the connection broke off")

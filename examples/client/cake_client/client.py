@@ -1,0 +1,263 @@
+"""The synchronous client."""
+
+import ssl
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from os import PathLike
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from cake_client import calls
+from cake_client.calls import MAX_EVENT_BYTES, MESSAGE_BYTES, Call, Repetition, Resumption, Server
+from cake_client.errors import CakeError, UnreachableError, error_of
+from cake_client.models import (
+    Clip,
+    Event,
+    EventPage,
+    Feedback,
+    FeedbackList,
+    LogEntry,
+    Session,
+    SessionPage,
+    parse,
+    parse_entry,
+    parse_event,
+    parse_page,
+)
+from cake_client.submission import OnProgress, SessionOptions, SourceOptions, Upload
+
+T = TypeVar("T")
+OnInterruption = Callable[[CakeError], None]
+"""Called each time before a follower waits and reconnects."""
+
+
+class Client:
+    """A CAKE server. A context manager; one thread may use it at a time.
+
+    `server`: its address, with a path prefix if it has one. Requests that fail because the server is unreachable, busy
+    or restarting are repeated for `retry_for_s`; submissions carry an idempotency key, so none takes effect twice.
+    Methods raise ApiError when the server refuses, UnreachableError, and UnexpectedResponseError.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        key: str | None = None,
+        *,
+        timeout_s: float = 30.0,
+        retry_for_s: float = 30.0,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._server = Server(server, key)
+        self._timeout_s = timeout_s
+        self._retry_for_s = retry_for_s
+        self._ssl = ssl_context
+        self._http = httpx.Client(
+            base_url=self._server.url,
+            headers=self._server.headers,
+            timeout=timeout_s,
+            verify=True if ssl_context is None else ssl_context,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    # Sessions
+
+    def submit_file(
+        self,
+        file: str | PathLike[str],
+        options: SessionOptions | None = None,
+        source: SourceOptions | None = None,
+        *,
+        on_progress: OnProgress | None = None,
+        idempotency_key: str | None = None,
+    ) -> Session:
+        """Upload a video. It is read while it is sent. Also raises OSError when it cannot be read."""
+        body = Upload(file, calls.upload_options(options, source), on_progress)
+        return parse(Session, self._send(calls.upload(body, idempotency_key)))
+
+    def submit_url(
+        self,
+        url: str,
+        options: SessionOptions | None = None,
+        source: SourceOptions | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Session:
+        """Let the server open a camera or a video on the web."""
+        body = {"url": url, **(source or SourceOptions()).to_json()}
+        return parse(Session, self._send(calls.submission(body, options, idempotency_key)))
+
+    def submit_push(
+        self,
+        options: SessionOptions | None = None,
+        source: SourceOptions | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Session:
+        """A session that waits for `push`."""
+        body = {"push": True, **(source or SourceOptions()).to_json()}
+        return parse(Session, self._send(calls.submission(body, options, idempotency_key)))
+
+    def session(self, session_id: str) -> Session:
+        return parse(Session, self._send(Call("GET", calls.session_path(session_id))))
+
+    def sessions(self, *, state: str | None = None, page_size: int = 50) -> Iterator[Session]:
+        """All sessions of the key, newest first. Pages are requested as they are needed."""
+        before: str | None = None
+        while True:
+            page = parse(SessionPage, self._send(calls.sessions(state, before, page_size)))
+            yield from page.sessions
+            if page.next is None:
+                return
+            before = page.next
+
+    def stop(self, session_id: str) -> Session | None:
+        """Stop a session; an ended one is deleted with all its data, and None is returned."""
+        text = self._send(calls.stop(session_id))
+        return parse(Session, text) if text else None
+
+    def push(self, session_id: str, chunks: Iterable[bytes]) -> None:
+        """Send a stream (MPEG-TS, Matroska, WebM, fragmented MP4) to a session of `submit_push`, to its end.
+
+        Blocks while the server reads more slowly than `chunks` are produced. Also raises PushInterruptedError: push
+        again, from the beginning of a stream.
+        """
+        path = calls.session_path(session_id, "/stream")
+        with self._repeated(lambda: self._connect(path)) as socket:
+            try:
+                for chunk in chunks:
+                    for at in range(0, len(chunk), MESSAGE_BYTES):
+                        socket.send(chunk[at : at + MESSAGE_BYTES])
+            except ConnectionClosed as error:
+                calls.raise_refused_push(self._server, error)
+
+    # Review
+
+    def clip(
+        self, session_id: str, event_id: str, *, before_s: float | None = None, after_s: float | None = None
+    ) -> Clip:
+        """The video around the start of an action: by default from 5 s before until 10 s after it."""
+        return calls.clip_of(self._request(calls.clip(session_id, event_id, before_s, after_s)))
+
+    def feedback(self, session_id: str) -> tuple[Feedback, ...]:
+        """What people said about the session's events, by `start_s`."""
+        return parse(FeedbackList, self._send(calls.feedback(session_id))).feedback
+
+    def judge(self, session_id: str, event_id: str, *, is_right: bool, note: str = "") -> Feedback:
+        """Say whether an event was right; replaces what was said before."""
+        return parse(Feedback, self._send(calls.verdict(session_id, event_id, is_right, note)))
+
+    def add_missed(
+        self, session_id: str, label: str, start_s: float, end_s: float | None = None, *, region: str | None = None
+    ) -> Feedback:
+        """Add an action that happened without an event."""
+        return parse(Feedback, self._send(calls.missed(session_id, label, start_s, end_s, region)))
+
+    # Events
+
+    def events(self, session_id: str, *, after: str | None = None, limit: int = 500, wait_s: float = 0) -> EventPage:
+        """The events after an id that there are now; `wait_s` waits for the first one, at most 50 s."""
+        return parse_page(self._send(calls.events(session_id, after, limit, wait_s)))
+
+    def follow(
+        self, session_id: str, *, after: str | None = None, on_interruption: OnInterruption | None = None
+    ) -> Generator[Event, None, None]:
+        """Each event of a session once, in order, until the session has ended, across restarts of the server."""
+        path = calls.session_path(session_id, "/events")
+        return self._follow(path, after, parse_event, lambda event: event.id, on_interruption)
+
+    def follow_all(
+        self, *, after: str | None = None, on_interruption: OnInterruption | None = None
+    ) -> Generator[LogEntry, None, None]:
+        """The events of all sessions of the key, without end. Resume after a cursor; "0" replays all that are kept."""
+        return self._follow("/v1/events", after, parse_entry, lambda entry: entry.cursor, on_interruption)
+
+    def _follow(
+        self,
+        path: str,
+        after: str | None,
+        parse_message: Callable[[str | bytes], T],
+        position_of: Callable[[T], str],
+        on_interruption: OnInterruption | None,
+    ) -> Generator[T, None, None]:
+        place = Resumption(after)
+        while True:
+            try:
+                with self._connect(path, place.after) as socket:
+                    while True:
+                        item = parse_message(socket.recv())
+                        if place.advance(position_of(item)):
+                            yield item
+            except ConnectionClosed as closed:
+                error = calls.lost(self._server, closed.rcvd)
+            except CakeError as failure:
+                error = failure
+            if error is None:
+                return
+            delay_s = place.delay_s(error)
+            if on_interruption is not None:
+                on_interruption(error)
+            time.sleep(delay_s)
+
+    # Transport
+
+    def _connect(self, path: str, after: str | None = None) -> ClientConnection:
+        """Open a WebSocket. Raises ApiError, UnreachableError."""
+        try:
+            return connect(
+                self._server.websocket(path, after),
+                additional_headers=self._server.headers,
+                user_agent_header=None,
+                open_timeout=self._timeout_s,
+                max_size=MAX_EVENT_BYTES,
+                ssl=self._ssl,
+            )
+        except InvalidStatus as error:
+            raise calls.refusal_of(error) from error
+        except (OSError, InvalidHandshake) as error:
+            raise UnreachableError(self._server.url, str(error) or type(error).__name__) from error
+
+    def _send(self, call: Call) -> bytes:
+        return self._request(call).content
+
+    def _request(self, call: Call) -> httpx.Response:
+        return self._repeated(lambda: self._request_once(call), is_repeatable=call.is_repeatable)
+
+    def _request_once(self, call: Call) -> httpx.Response:
+        try:
+            response = self._http.request(
+                call.method,
+                call.path,
+                params=dict(call.params),
+                headers=dict(call.headers),
+                json=call.json,
+                content=None if call.upload is None else iter(call.upload),
+            )
+        except httpx.HTTPError as error:
+            raise calls.failure_of(self._server, error) from error
+        if response.status_code >= httpx.codes.BAD_REQUEST:
+            raise error_of(response.status_code, response.headers, response.content)
+        return response
+
+    def _repeated(self, attempt: Callable[[], T], *, is_repeatable: bool = True) -> T:
+        repetition = Repetition(self._retry_for_s, time.monotonic())
+        while True:
+            try:
+                return attempt()
+            except CakeError as error:
+                delay_s = repetition.delay_s(error, time.monotonic()) if is_repeatable else None
+                if delay_s is None:
+                    raise
+            time.sleep(delay_s)

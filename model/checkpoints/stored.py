@@ -1,0 +1,125 @@
+"""What a checkpoint holds, read without torch: a folder with `model.safetensors` (weights) and `model.json`.
+
+A checkpoint holds whole parts of the network, as a rule all of them. One that lacks some, as an imported trunk does, is
+a start for training and is no model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+
+from model.atomic import write_text_atomically
+from model.checkpoints.arrays import Array, arrays_of_bytes
+from model.checkpoints.folders import CONFIG_FILE, find_checkpoint
+from model.config import ModelConfig
+
+WEIGHTS_FILE = "model.safetensors"
+PARTS = ("trunk", "static_head", "motion", "motion_head", "head")
+"""The children of `Cake`, in the order in which they are trained."""
+VERSION_DIGITS = 12
+
+
+class CheckpointError(ValueError):
+    """The folder is there, but its weights or configuration are damaged or do not fit each other."""
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """A whole model as its checkpoint holds it. The weights are not yet compared with the configuration."""
+
+    config: ModelConfig
+    weights: Mapping[str, Array]
+    digest: str
+    """SHA-256 of weights and configuration, in hex."""
+
+    @property
+    def version(self) -> str:
+        """The beginning of the digest."""
+        return self.digest[:VERSION_DIGITS]
+
+    def arrays(self) -> Mapping[str, Array]:
+        """Parameters and buffers by their names in `Cake`."""
+        return self.weights
+
+
+def read_network(name_or_path: str | Path) -> StoredNetwork:
+    """A whole model. `CheckpointError` when it is a start for training; `CheckpointNotFoundError`."""
+    folder = find_checkpoint(name_or_path)
+    config = read_config(folder)
+    weights, digest = read_weights(folder)
+    held = {part_of(name) for name in weights}
+    if held and held < set(PARTS):
+        untrained = ", ".join(part for part in PARTS if part not in held)
+        raise CheckpointError(
+            f"{folder.name} is a start for training, not a whole model: it lacks {untrained}; "
+            f"train it with: cake train --config {config.name} --init {folder.name}"
+        )
+    return StoredNetwork(config, weights, digest)
+
+
+def write_config(folder: Path, config: ModelConfig) -> None:
+    write_text_atomically(folder / CONFIG_FILE, json.dumps(config.to_json(), indent=2) + "\n")
+
+
+def read_config(folder: Path) -> ModelConfig:
+    try:
+        return ModelConfig.from_json(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{folder.name}/{CONFIG_FILE}: expected JSON in UTF-8") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{folder.name}/{CONFIG_FILE}: {error}") from error
+
+
+def read_weights(folder: Path) -> tuple[dict[str, Array], str]:
+    """The weights, all of finite numbers, and the digest (see `StoredNetwork`)."""
+    try:
+        data = (folder / WEIGHTS_FILE).read_bytes()
+        weights = arrays_of_bytes(data)
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{folder.name}/{WEIGHTS_FILE} cannot be read: {error}") from error
+    for name, array in weights.items():
+        # Must be found here: the served graph turns NaN into a number, so its scores look sound.
+        if not np.isfinite(array).all():
+            bad = int((~np.isfinite(array)).sum())
+            raise CheckpointError(
+                f"{folder.name}/{WEIGHTS_FILE}: {name} has {bad} of {array.size} values that are NaN or infinite; "
+                "the training that wrote it diverged"
+            )
+    return weights, hashlib.sha256(data + (folder / CONFIG_FILE).read_bytes()).hexdigest()
+
+
+def checkpoint_version(name_or_path: str | Path) -> str:
+    """12 hex digits of the SHA-256 of weights and configuration."""
+    return read_weights(find_checkpoint(name_or_path))[1][:VERSION_DIGITS]
+
+
+def parts_of(name_or_path: str | Path) -> tuple[str, ...]:
+    """The names of the parts that a checkpoint holds, in the order of `PARTS`."""
+    held = {part_of(name) for name in read_weights(find_checkpoint(name_or_path))[0]}
+    return tuple(part for part in PARTS if part in held)
+
+
+def part_of(name: str) -> str:
+    """The part of the network that a tensor of this name belongs to."""
+    return name.partition(".")[0]
+
+
+def check_fit(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Strict: raise CheckpointError unless every expected name is there in its shape, and nothing else."""
+    missing, unknown = _first(expected.keys() - found.keys()), _first(found.keys() - expected.keys())
+    if missing or unknown:
+        raise CheckpointError(f"weights do not fit the configuration; missing: {missing}, unknown: {unknown}")
+    for name, shape in expected.items():
+        if found[name] != shape:
+            raise CheckpointError(f"{name} has shape {found[name]}, not {shape}")
+
+
+def _first(names: Collection[str]) -> list[str]:
+    return sorted(names)[:8]

@@ -1,0 +1,177 @@
+"""The network as its served graph takes it: arrays by layer (see `model.compiled.stored_layers`).
+
+Shapes: O and C output and input
+channels, K taps or kernels, k side of a kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.checkpoints.arrays import Array
+from model.config import ModelConfig
+from model.network.geometry import (
+    DynamicShape,
+)
+
+Weights = NDArray[np.float32]
+
+
+class Network(Protocol):
+    """What a served graph is made from: `model.checkpoints.stored.StoredNetwork`, or the network in torch."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """Sizes, labels and rules."""
+
+    def arrays(self) -> Mapping[str, Array]:
+        """The parameters and buffers by name."""
+
+
+@dataclass(frozen=True)
+class Norm:
+    """What a batch norm does in inference: x * scale + shift."""
+
+    scale_C: Weights
+    shift_C: Weights
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """Normalises a vector, then scales and shifts it."""
+
+    weight: Weights
+    bias: Weights
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fully connected layer."""
+
+    weight_OC: Weights
+    bias_O: Weights | None
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A convolution over space, with its norm folded in."""
+
+    weight_OCkk: Weights
+    bias_O: Weights | None
+    stride: int = 1
+
+
+@dataclass(frozen=True)
+class Depthwise:
+    """A causal depthwise convolution over time and space."""
+
+    weight_C1Kkk: Weights
+    bias_C: Weights
+    stride: int = 1
+
+    @property
+    def taps(self) -> int:
+        """Frames that the kernel covers."""
+        return int(self.weight_C1Kkk.shape[2])
+
+    @property
+    def padding(self) -> int:
+        """Pixels of zeros at each edge."""
+        return int(self.weight_C1Kkk.shape[-1]) // 2
+
+
+@dataclass(frozen=True)
+class Stem:
+    """The first layers: space, then time."""
+
+    spatial: Convolution
+    temporal: Depthwise
+
+
+@dataclass(frozen=True)
+class SqueezeExcite:
+    """The two layers between the means of channels and their factors."""
+
+    reduce: Linear
+    expand: Linear
+
+
+@dataclass(frozen=True)
+class Block:
+    """A residual block of the trunk (see `model.network.x3d.Block`)."""
+
+    expand: Convolution
+    depthwise: Depthwise
+    squeeze: SqueezeExcite | None
+    project: Convolution
+    shortcut: Convolution | None
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Attention of a dynamic convolution over channels, kernel positions and kernels; None where it has no choice."""
+
+    reduce: Linear
+    norm: Norm
+    input_channel: Linear
+    output_channel: Linear | None
+    position: Linear | None
+    kernel: Linear | None
+
+
+@dataclass(frozen=True)
+class Dynamic:
+    """A dynamic convolution and the norm behind it, which cannot be folded: its kernels change with the input."""
+
+    shape: DynamicShape
+    weight_KOCkkk: Weights
+    attention: Attention
+    norm: Norm
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The motion adapter (see `model.network.motion`)."""
+
+    adapt_depthwise: Dynamic
+    adapt_pointwise: Dynamic
+    temporal: Dynamic
+    spatial: Dynamic
+
+
+@dataclass(frozen=True)
+class Feature:
+    """From a map to a feature vector (see `model.network.feature_head`)."""
+
+    widen: Convolution
+    project: Linear
+
+
+@dataclass(frozen=True)
+class Head:
+    """From the features of both branches to the scores, through the GRU."""
+
+    fuse: Linear
+    fuse_norm: LayerNorm
+    from_input: Linear
+    """The GRU's three gates from its input, and from its hidden state: reset, update, new."""
+    from_hidden: Linear
+    classify: Linear
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The whole network."""
+
+    config: ModelConfig
+    stem: Stem
+    blocks: tuple[Block, ...]
+    static_head: Feature
+    motion: Motion
+    motion_head: Feature
+    head: Head

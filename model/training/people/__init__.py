@@ -1,0 +1,1 @@
+"""PeopleStreams: rendered everyday video of people, in which some fall and some fight, with its annotations."""

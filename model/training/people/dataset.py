@@ -1,0 +1,73 @@
+"""PeopleStreams: untrimmed everyday video of people, some of whom fall or fight, with the field's annotation file.
+
+    videos/people_1_00000.mp4   annotations.json   targets/people_1_00000.npz   streams/people_1_00000.json
+
+`streams/` notes what is complete, so that an interrupted run resumes where it was. A folder may hold several seeds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from model.atomic import write_text_atomically
+from model.training.mocap.render_pool import write_in_processes
+from model.training.people.stream import PeopleSpec, write_people_stream
+
+_VERSION = "PeopleStreams 1"
+
+
+def write_people_streams(
+    out_dir: Path,
+    *,
+    minutes: float,
+    seed: int,
+    stream_s: float = 40.0,
+    fps: int | None = None,
+    everyday: bool = False,
+    targets: bool = False,
+    subset: str | None = None,
+    workers: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Writes `minutes` of streams of `stream_s` seconds each, at least one, in `workers` processes.
+
+    A stream depends on its number and the parameters, not on `workers`. Streams of an earlier run with the same
+    parameters are kept. `fps` is drawn for each stream when it is None. `everyday`: nobody falls or fights. `subset`
+    puts all streams in one subset; without it about 12 % are "validation" and the others "training". `targets` adds
+    what the renderer knows of each frame. `on_progress` gets the number of complete streams and of all.
+
+    Raises ValueError for such parameters, and RenderError when a stream cannot be written.
+    """
+    if stream_s < 5:
+        raise ValueError(f"stream_s must be at least 5 seconds, not {stream_s:g}")
+    if fps is not None and not 1 <= fps <= 60:
+        raise ValueError(f"fps must be from 1 to 60, not {fps}")
+    specs = [
+        PeopleSpec(seed, index, stream_s, fps, everyday, targets, subset)
+        for index in range(max(1, round(minutes * 60 / stream_s)))
+    ]
+    for folder in ("videos", "streams", *(["targets"] if targets else [])):
+        (out_dir / folder).mkdir(parents=True, exist_ok=True)
+    missing = [spec for spec in specs if not _is_written(out_dir, spec)]
+    report = on_progress or (lambda done, total: None)
+    report(len(specs) - len(missing), len(specs))
+    if missing:
+        write_in_processes(
+            partial(write_people_stream, out_dir), missing, workers, lambda left: report(len(specs) - left, len(specs))
+        )
+    _write_annotations(out_dir)
+
+
+def _is_written(out_dir: Path, spec: PeopleSpec) -> bool:
+    note = out_dir / "streams" / f"{spec.name}.json"
+    return note.exists() and PeopleSpec(**json.loads(note.read_text())["spec"]) == spec
+
+
+def _write_annotations(out_dir: Path) -> None:
+    notes = sorted((out_dir / "streams").glob("*.json"))
+    database = {note.stem: json.loads(note.read_text())["entry"] for note in notes}
+    content = {"version": _VERSION, "database": database}
+    write_text_atomically(out_dir / "annotations.json", json.dumps(content, indent=1))

@@ -1,0 +1,115 @@
+"""What is checked before a run spends hours: the recipe's needs, the labels, and the lengths of the videos."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from model.checkpoints.stored import CheckpointError, parts_of, read_config
+from model.config import ModelConfig
+from model.training.frame_cache import FrameCache
+from model.training.layouts.annotations import DataError, LabelledVideo, labels_of
+from model.training.recipe import Recipe, RecipeError
+from model.training.views import MARGIN
+
+USED_SUBSETS = ("training", "validation")
+
+
+def check_flow(recipe: Recipe) -> None:
+    """Raise RecipeError when the recipe's optical flow cannot be computed here; not after hours of training."""
+    if recipe.flow == "raft" and find_spec("torchvision") is None:
+        raise RecipeError(
+            'the recipe\'s "flow": "raft" needs torchvision, which is not installed. Install the release that '
+            'fits the installed torch, or use "flow": "dis"'
+        )
+
+
+def check_imports(recipe: Recipe, init: Path | None) -> None:
+    """Before any work: the parts that the recipe takes from a checkpoint must be there."""
+    wanted = ["trunk", "static_head"] if recipe.trunk_source == "imported" else []
+    wanted += ["motion", "motion_head"] if recipe.motion_source == "imported" else []
+    if wanted and init is None:
+        raise RecipeError(f"the recipe imports {', '.join(wanted)}: name their checkpoint with --init")
+    if init is not None and (missing := [part for part in wanted if part not in parts_of(init)]):
+        raise RecipeError(f"the recipe imports {', '.join(missing)}, which {init} does not hold")
+
+
+def check_teacher(recipe: Recipe, config: ModelConfig, teacher: Path) -> None:
+    """Raise unless the run can learn from this flow teacher: RecipeError or CheckpointError."""
+    if recipe.motion_source == "imported":
+        raise RecipeError("--teacher has no effect on a recipe that imports the motion branch; leave it out")
+    found, name = read_config(teacher), teacher.name
+    if found.trunk != config.trunk.on_flow:
+        raise CheckpointError(f"{name} is no flow teacher for {config.name}: its trunk is of another architecture")
+    if missing := [part for part in ("trunk", "static_head") if part not in parts_of(teacher)]:
+        raise CheckpointError(f"{name} is no flow teacher: it lacks {', '.join(missing)}")
+    if found.head.feature_dim != config.head.feature_widths[1]:
+        raise CheckpointError(
+            f"{name} makes features of {found.head.feature_dim} numbers, the motion branch of {config.name} has "
+            f"{config.head.feature_widths[1]}"
+        )
+
+
+def cache_bytes(config: ModelConfig, recipe: Recipe, *, training_frames: int, validation_frames: int) -> int:
+    """About how much disk the frames, the optical flow, the maps and the features of a run take."""
+    side = config.image_size + MARGIN
+    strides = math.prod((config.trunk.stem_stride, *config.trunk.strides))
+    map_bytes = 2 * config.trunk.widths[-1] * math.ceil(config.image_size / strides) ** 2
+    has_teacher = recipe.motion_source == "distilled"
+    per_frame = 3 * side**2 + (4 * side**2 if has_teacher else 0)
+    per_view = map_bytes * (2 if has_teacher else 1) + 4 * sum(config.head.feature_widths)
+    frames = training_frames + validation_frames
+    return frames * per_frame + (training_frames * recipe.views + validation_frames) * per_view
+
+
+def check_labels(data: Path, videos: Sequence[LabelledVideo]) -> None:
+    """Before any work: there must be actions to learn, each with an example to learn from."""
+    learned = labels_of([video for video in videos if video.subset == "training"])
+    if not learned:
+        raise DataError(f"{data}: no action is labelled in the videos of the subset 'training'")
+    unseen = sorted(set(labels_of(videos)) - set(learned))
+    if unseen:
+        raise DataError(
+            f"{data}: only validation videos show {', '.join(unseen)}; correct the label, or add training videos"
+        )
+
+
+def by_subset(data: Path, videos: Sequence[LabelledVideo]) -> list[list[LabelledVideo]]:
+    """The training and the validation videos; DataError when either is empty."""
+    subsets = [[video for video in videos if video.subset == subset] for subset in USED_SUBSETS]
+    for name, found in zip(USED_SUBSETS, subsets, strict=True):
+        if not found:
+            raise DataError(f"{data}: there is no video of the subset {name!r} that decodes")
+    return subsets
+
+
+def check_lengths(
+    data: Path, training: Sequence[LabelledVideo], cache: FrameCache, config: ModelConfig, recipe: Recipe
+) -> list[str]:
+    """Name the training videos that are too short for a stage's sequences, and reject labels that only they show."""
+    contrast, head = recipe.contrast, recipe.head
+    windows = {
+        "trunk": 0 if recipe.trunk_source == "imported" else recipe.trunk.sequence_steps,
+        "teacher": 0 if recipe.motion_source == "imported" else recipe.teacher.sequence_steps,
+        "distillation": 0 if recipe.motion_source == "imported" else recipe.distill.sequence_steps,
+        "contrast": 0 if contrast.kind == "none" or contrast.pad_windows else contrast.window_steps,
+        "head": 0 if head.pad_windows else head.window_steps,
+    }
+    frames = {video.name: len(cache.load_pts_s(video)) for video in training}
+    for stage, steps in windows.items():
+        long_enough = [video for video in training if frames[video.name] >= steps]
+        lost = sorted(set(config.labels[1:]) - set(labels_of(long_enough)))
+        if lost:
+            raise DataError(
+                f"{data}: the {stage} learns from sequences of {steps} frames ({steps / config.sample_hz:.1f} s), and "
+                f"no training video that long shows {', '.join(lost)}; give longer videos, or a recipe with shorter "
+                "sequences"
+            )
+    longest = max(windows.values())
+    return [
+        f"{name}: {count} frames; the stages that learn from {longest} frames at a time do not use it"
+        for name, count in frames.items()
+        if count < longest
+    ]

@@ -1,0 +1,92 @@
+"""The packets of an open source as they arrive."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from model.video.errors import VideoError
+from model.video.rtp_frames import NAL_UNITS, RtpFrame, RtpFrames
+from model.video.rtp_marks import RtpMarks
+
+OnPacket = Callable[["Packet[Any]", float], None]
+"""Called with a packet and the time of its arrival, on the monotonic clock."""
+# There are many RTP packets to a frame.
+NOTED_EVERY_S = 0.1
+
+
+class Arrival(NamedTuple):
+    """A packet, when it was complete, on the monotonic clock, and how long the reader waited for it."""
+
+    packet: "Packet[Any]"
+    at_s: float
+    awaited_s: float
+
+
+def arrivals(packets: "Iterator[Packet[Any]]", on_packet: OnPacket) -> Iterator[Arrival]:
+    """Yield packets as FFmpeg gives them out. Raises FFmpegError."""
+    asked_at_s = time.monotonic()
+    for packet in packets:
+        now_s = time.monotonic()
+        on_packet(packet, now_s)
+        yield Arrival(packet, now_s, now_s - asked_at_s)
+        asked_at_s = time.monotonic()
+
+
+def frame_arrivals(
+    packets: "Iterator[Packet[Any]]",
+    stream: VideoStream,
+    marks: RtpMarks | None,
+    on_packet: OnPacket,
+) -> Iterator[Arrival]:
+    """Yield the frames of an H.264 or H.265 stream over RTP as they are complete.
+
+    Args:
+        packets: what FFmpeg gives out without a parser: one packet for each RTP packet.
+        marks: the marks of the connection; without them a frame is complete when the next one begins.
+        on_packet: called with some of the packets and their times.
+
+    Raises:
+        FFmpegError, VideoError: the connection failed; a frame that had arrived is yielded before.
+    """
+    frames = RtpFrames(NAL_UNITS[stream.codec_context.name])
+    index, noted_at_s = stream.index, 0.0
+    try:
+        while True:
+            asked_at_s = time.monotonic()
+            is_marked = None if marks is None else marks.next()
+            packet = next(packets, None)
+            if packet is None:
+                break
+            now_s = time.monotonic()
+            if now_s - noted_at_s > NOTED_EVERY_S:
+                on_packet(packet, now_s)
+                if packet.stream_index == index:
+                    noted_at_s = now_s
+            if marks is not None and not marks.was_read():
+                is_marked = None
+            if packet.stream_index != index or not packet.size:
+                continue
+            for frame in frames.add(bytes(packet), packet.pts, now_s, now_s - asked_at_s, is_marked):
+                yield _arrival(frame, stream)
+    except (FFmpegError, VideoError):
+        yield from _last(frames, stream)
+        raise
+    yield from _last(frames, stream)
+
+
+def _last(frames: RtpFrames, stream: VideoStream) -> Iterator[Arrival]:
+    frame = frames.finish()
+    if frame is not None:
+        yield _arrival(frame, stream)
+
+
+def _arrival(frame: RtpFrame, stream: VideoStream) -> Arrival:
+    packet: Packet[Any] = Packet(frame.data)
+    assert stream.time_base is not None
+    packet.stream, packet.time_base = stream, stream.time_base
+    packet.pts, packet.is_keyframe = frame.pts, frame.is_keyframe
+    return Arrival(packet, frame.arrived_at_s, frame.awaited_s)

@@ -1,0 +1,35 @@
+"""Find the connection that FFmpeg opened for a source; it does not give it out."""
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+_OPEN_FILES = Path("/proc/self/fd")
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
+
+
+def open_sockets() -> frozenset[int]:
+    """Return the open sockets of this process, by number; none where the system does not tell."""
+    if not _OPEN_FILES.exists():
+        return frozenset()
+    return frozenset(number for path in list(_OPEN_FILES.iterdir()) if _is_socket(number := int(path.name)))
+
+
+def new_connection(opened_before: frozenset[int]) -> socket.socket | None:
+    """Return a duplicate of the one TCP connection that was opened meanwhile; None if there is not exactly one."""
+    found = [socket.socket(fileno=os.dup(number)) for number in open_sockets() - opened_before]
+    connections = [sock for sock in found if sock.family in _INTERNET and sock.type == socket.SOCK_STREAM]
+    connection = connections[0] if len(connections) == 1 else None
+    for sock in found:
+        if sock is not connection:
+            sock.close()
+    return connection
+
+
+def _is_socket(number: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(number).st_mode)
+    except OSError:
+        # Closed again, as the folder that was listed.
+        return False

@@ -1,0 +1,140 @@
+"""Open a media container safely: bounded, and without access to anything but the source itself."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+
+from model.video.errors import NO_ANSWER, VideoError, source_error
+from model.video.source import LIVE_SCHEMES, SCHEME_PROTOCOLS, ByteStream, is_url, scheme_of
+
+# 8K at its tallest (8192 x 4352). Larger frames are refused before they cost memory.
+MAX_PIXELS = 8192 * 4352
+# Containers of animations, which hold a still image if they have one frame.
+STILL_OR_MOVING = ("mjpeg", "smjpeg", "gif", "apng")
+# Containers that hold their own frames. Playlists, image sequences and scripts are left out: they name other files.
+VIDEO_FORMATS = (
+    *("mov", "matroska", "mpegts", "avi", "flv", "mpeg", "mpegvideo", "ogg", "asf", "ivf", "mxf", "nut", "rm", "dv"),
+    *("m4v", "h264", "hevc", "vvc", "av1", "obu", "vc1", "h261", "h263", "cavsvideo", "yuv4mpegpipe"),
+    # Camera and broadcast recorders.
+    *("dhav", "hxvs", "ifv", "iv8", "luodat", "lmlm4", "mxg", "wtv", "ty", "pva", "gxf", "live_flv", "kux"),
+    *STILL_OR_MOVING,
+)
+# Sound files may hold a cover image and no video, which is said more clearly than that the format is not supported.
+AUDIO_FORMATS = ("mp3", "wav", "flac", "aac", "amr", "ac3", "eac3", "aiff")
+FILE_FORMATS = ",".join((*VIDEO_FORMATS, *AUDIO_FORMATS))
+URL_FORMATS = FILE_FORMATS + ",hls,mpjpeg,rtsp"
+# FFmpeg refuses segments without a usual extension, lest a playlist leads it to other files. Protocols and formats are
+# restricted above, so segments may have any name.
+HLS_OPTIONS = {"extension_picky": "0", "allowed_segment_extensions": "ALL", "allowed_extensions": "ALL"}
+# With and without boundaries between its images; FFmpeg makes up the timestamps of both.
+MOTION_JPEG = frozenset({"mpjpeg", "mjpeg"})
+# By default FFmpeg reads up to 5 s of a stream before it returns the first frame.
+LIVE_OPTIONS = {"analyzeduration": "1000000", "fpsprobesize": "0"}
+# AVFMT_FLAG_GENPTS of FFmpeg.
+GENERATE_PTS = 0x0001
+# Metadata that is not UTF-8 must not make a video unreadable. PyAV 18 takes this argument for that. PyAV 19 removed the
+# argument and keeps such bytes as surrogate escapes.
+UNDECODABLE_METADATA: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+)
+
+
+def open_container(
+    source: str | ByteStream, options: Mapping[str, str], timeout_s: float, file_format: str | None = None
+) -> InputContainer:
+    """Open a path, a URL or a stream of bytes and read its header.
+
+    Args:
+        options: options of FFmpeg, which override the defaults.
+        file_format: the format to read, where FFmpeg does not recognise it.
+
+    Raises:
+        VideoError: the source cannot be opened.
+    """
+    defaults = {
+        "max_pixels": str(MAX_PIXELS),
+        "protocol_whitelist": "file",
+        "format_whitelist": FILE_FORMATS,
+        # A new version of an MPEG-TS program may move the video to another PID.
+        "merge_pmt_versions": "1",
+    }
+    if is_url(source):
+        timeout_us = str(int(timeout_s * 1e6))
+        defaults |= {
+            "protocol_whitelist": SCHEME_PROTOCOLS.get(scheme_of(source), SCHEME_PROTOCOLS["https"]),
+            "format_whitelist": URL_FORMATS,
+            "rw_timeout": timeout_us,
+            **HLS_OPTIONS,
+        }
+    if scheme_of(source) in LIVE_SCHEMES or not isinstance(source, str):
+        defaults |= LIVE_OPTIONS
+    all_options = defaults | dict(options)
+    began_s = time.monotonic()
+    try:
+        if isinstance(source, str) and not is_url(source):
+            return _open_path(Path(source), all_options, timeout_s)
+        return _open(source, all_options, timeout_s, file_format)
+    except FFmpegError as error:
+        if is_url(source) and time.monotonic() - began_s >= timeout_s:
+            # FFmpeg does not always report that it was interrupted.
+            raise VideoError("source_timeout", NO_ANSWER) from None
+        raise source_error(source, error) from None
+
+
+def _open_path(path: Path, options: dict[str, str], timeout_s: float) -> InputContainer:
+    try:
+        return _open(f"file:{path}", options, timeout_s)
+    except FFmpegError:
+        if not path.suffix or not path.is_file():
+            raise
+        # FFmpeg may trust a wrong suffix more than the content: open the file by a name without one.
+        with path.open("rb") as file:
+            return _open(f"file:/proc/self/fd/{file.fileno()}", options, timeout_s)
+
+
+def _open(
+    address: str | ByteStream, options: dict[str, str], timeout_s: float, file_format: str | None = None
+) -> InputContainer:
+    container: InputContainer = av.open(
+        address, "r", format=file_format, options=options, timeout=(timeout_s, timeout_s), **UNDECODABLE_METADATA
+    )
+    # PyAV asks FFmpeg to make up missing presentation timestamps. What it makes up follows the order of decoding.
+    container.flags &= ~GENERATE_PTS
+    return container
+
+
+def is_live(source: str | ByteStream, container: InputContainer, *, stated: bool | None) -> bool:
+    """Return whether an open source is live, which means that it cannot be paused or rewound.
+
+    A scheme of cameras always is. Otherwise `stated`, what the caller says, decides. Without that, motion JPEG is live,
+    a playlist without an end, and what comes over HTTP without any statement of its length.
+    """
+    if scheme_of(source) in LIVE_SCHEMES:
+        return True
+    if stated is not None or not is_url(source):
+        return bool(stated)
+    if container.format.name == "hls":
+        return container.duration is None
+    return container.format.name == "mpjpeg" or not _has_length(container)
+
+
+def has_ended(container: InputContainer) -> bool:
+    """Return whether a playlist states its end."""
+    return container.format.name == "hls" and container.duration is not None
+
+
+def states_size(container: InputContainer) -> bool:
+    """Return whether a source states how many bytes it has; what a playlist lists need not."""
+    return container.format.name == "hls" or container.size >= 0
+
+
+def _has_length(container: InputContainer) -> bool:
+    """Return whether a source states its length, in bytes or in seconds."""
+    # A fragmented MP4 has no frames in its header; FFmpeg takes the length of the first fragments for its duration.
+    is_fragmented = container.format.name.startswith("mov") and not any(s.frames for s in container.streams.video)
+    return states_size(container) or (bool(container.duration) and not is_fragmented)

@@ -1,0 +1,109 @@
+"""Keep the newest packets of a stream, undecoded, from a keyframe on: what a clip of the last seconds is made of."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from av.packet import Packet
+
+# What a packet takes beside its data.
+OVERHEAD_BYTES = 400
+# Decoders return a frame at most this many packets late.
+MAX_REORDERED = 32
+
+
+@dataclass(slots=True)
+class BufferedPacket:
+    """A packet, and the media time of its frame: that of the frame before it until its own is known."""
+
+    packet: "Packet[Any]"
+    media_s: float
+
+
+class PacketBuffer:
+    """The newest packets of one stream, in the order in which they arrived. The oldest is always a keyframe.
+
+    `newest_s` is the media time of the newest frame. `on_packet`, if set, is called with each packet that is added.
+
+    Args:
+        keep_s: how much of the stream to keep, up to `newest_s`; more until the next keyframe.
+        max_bytes: the most that is kept; what is older than that is lost.
+    """
+
+    def __init__(self, keep_s: float, max_bytes: int) -> None:
+        self._keep_s, self._max_bytes = keep_s, max_bytes
+        self._groups: deque[list[BufferedPacket]] = deque()
+        self._group_bytes: deque[int] = deque()
+        self._bytes = 0
+        self.newest_s = 0.0
+        self.on_packet: Callable[[BufferedPacket], None] | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """What the packets take."""
+        return self._bytes
+
+    def add(self, packet: "Packet[Any]") -> None:
+        """Take the next packet."""
+        if packet.is_keyframe:
+            self._groups.append([])
+            self._group_bytes.append(0)
+            self._forget_old()
+        elif not self._groups:
+            return
+        added = BufferedPacket(packet, self.newest_s)
+        size = packet.size + OVERHEAD_BYTES
+        self._groups[-1].append(added)
+        self._group_bytes[-1] += size
+        self._bytes += size
+        while self._groups and self._bytes > self._max_bytes:
+            self._forget_oldest()
+        if self.on_packet is not None:
+            self.on_packet(added)
+
+    def clear(self) -> None:
+        """Forget everything: what follows does not continue it."""
+        self._groups.clear()
+        self._group_bytes.clear()
+        self._bytes = 0
+
+    def note_frame(self, pts: int | None, media_s: float) -> None:
+        """Take the media time of the frame with this timestamp, which was decoded from one of the newest packets."""
+        self.newest_s = media_s
+        if pts is None:
+            return
+        for _, buffered in zip(range(MAX_REORDERED), self._newest_first(), strict=False):
+            if buffered.packet.pts == pts:
+                buffered.media_s = media_s
+                return
+
+    def since(self, from_s: float) -> list[BufferedPacket]:
+        """Return the packets from the newest keyframe at or before `from_s` on, or else from the oldest one."""
+        first = 0
+        for number, group in enumerate(self._groups):
+            if group[0].media_s <= from_s:
+                first = number
+        return [buffered for number, group in enumerate(self._groups) if number >= first for buffered in group]
+
+    def _newest_first(self) -> Iterator[BufferedPacket]:
+        for group in reversed(self._groups):
+            yield from reversed(group)
+
+    def _forget_old(self) -> None:
+        """Forget groups of frames when another one begins early enough."""
+        while len(self._groups) > 2 and self._groups[1][0].media_s <= self.newest_s - self._keep_s:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        self._groups.popleft()
+        self._bytes -= self._group_bytes.popleft()
+
+
+def reordered(packets: list[BufferedPacket]) -> int:
+    """Return how many packets at most come before one that is shown earlier."""
+    shown = [buffered.packet.pts for buffered in packets if buffered.packet.pts is not None]
+    most = 0
+    for index, pts in enumerate(shown):
+        most = max(most, sum(before > pts for before in shown[max(0, index - MAX_REORDERED) : index]))
+    return most

@@ -1,0 +1,61 @@
+"""Skip frames of a file that need not be decoded, because only the first frame of each slot of time is taken.
+
+This is exact, not a guess: a skipped frame is later than a decoded frame of its slot, and it is a non-reference frame.
+In a stream with B-frames that is up to half of the frames; in a stream without, none.
+"""
+
+from typing import Any
+
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from model.video.media_time import MediaClock, slot
+from model.video.timestamps import leaps
+
+# Codecs whose marking of non-reference frames is reliable. In HEVC it holds only within the frame's own layer.
+CODECS = frozenset({"h264"})
+# Frames are reordered by far fewer slots.
+SLOTS_REMEMBERED = 64
+
+
+def may_skip(stream: VideoStream, frame: VideoFrame) -> bool:
+    """Return whether frames may be skipped: not where a frame may come as two fields, one of them skipped."""
+    return stream.codec_context.codec.name in CODECS and not frame.interlaced_frame
+
+
+class Skipper:
+    """Has the decoder skip the frame of a packet that is not needed, if it is a non-reference frame."""
+
+    def __init__(self, stream: VideoStream, clock: MediaClock, sample_hz: float) -> None:
+        self._context, self._clock, self._sample_hz = stream.codec_context, clock, sample_hz
+        self._begun: dict[int, int] = {}
+        """The earliest timestamp of each recent slot."""
+        self._last_dts: int | None = None
+        self._skips = self._has_stopped = False
+
+    def see(self, packet: "Packet[Any]") -> None:
+        """Take the packet that is decoded next. One without a timestamp is treated like the one before."""
+        if packet.pts is None or self._has_stopped:
+            return
+        if self._has_leapt(packet.dts):
+            self.stop()
+            return
+        at = slot(self._clock.media_s(packet.pts), self._sample_hz)
+        earliest = self._begun.get(at, packet.pts)
+        self._begun[at] = min(earliest, packet.pts)
+        if len(self._begun) > SLOTS_REMEMBERED:
+            del self._begun[min(self._begun)]
+        if self._skips != (packet.pts > earliest):
+            self._skips = not self._skips
+            self._context.skip_frame = "NONREF" if self._skips else "DEFAULT"
+
+    def stop(self) -> None:
+        """Skip nothing from now on: timestamps no longer say to which slot a frame belongs."""
+        self._has_stopped, self._skips = True, False
+        self._context.skip_frame = "DEFAULT"
+
+    def _has_leapt(self, dts: int | None) -> bool:
+        """Return whether the clock of the stream was restarted or set."""
+        last, self._last_dts = self._last_dts, dts
+        return dts is not None and last is not None and leaps(self._clock.media_s(last), self._clock.media_s(dts))

@@ -1,0 +1,157 @@
+"""Choose the video stream of a container, and describe it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from model.video.container import MAX_PIXELS
+from model.video.display import orientation_of, square_pixel_size
+from model.video.errors import NO_DECODER, STILL_IMAGE, VideoError
+from model.video.source import ByteStream
+
+STILL_IMAGE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})
+# A stream that has no second packet among so many is a still image, or only announced.
+COUNTED_PACKETS = 5000
+# FFmpeg guesses absurd rates (90000 Hz) for streams that state none.
+MAX_RATE_HZ = 1000.0
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a stream states about itself.
+
+    Width and height are in pixels, as displayed: at a square pixel aspect, after mirroring left to right if `mirrored`
+    and a clockwise rotation by `rotation_deg`. A `live` source cannot be paused or rewound: a camera or a broadcast.
+    `capture_offset_s` is how much later than its capture, by the camera's own clock, a frame arrives.
+    """
+
+    codec: str
+    width: int
+    height: int
+    rate_hz: float | None
+    duration_s: float | None
+    rotation_deg: int
+    live: bool = False
+    mirrored: bool = False
+    capture_offset_s: float | None = None
+
+
+def video_streams(container: InputContainer) -> list[VideoStream]:
+    """Return the video streams of a container, without cover images. Raises VideoError if there is none."""
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams and container.streams.data and container.format.name == "rtsp":
+        raise VideoError("source_unsupported", NO_DECODER)
+    if not streams:
+        raise VideoError("no_video_stream", "The source has no video stream. Send one that has video.")
+    if container.metadata.get("major_brand") in STILL_IMAGE_BRANDS:
+        raise VideoError("source_unsupported", STILL_IMAGE)
+    return streams
+
+
+def best_stream(streams: Sequence[VideoStream], packets: Mapping[int, int] | None = None) -> int:
+    """Return the position in `streams` of the one to analyse.
+
+    First come streams with more than one frame, then those of a known size, those marked as default, those with a
+    stated frame rate, and those that come first in the container.
+
+    Args:
+        streams: the video streams of a container.
+        packets: the number of packets of each, by its index in the container, as far as they were counted.
+    """
+
+    def rank(position: int) -> tuple[bool, bool, bool, bool, int]:
+        stream = streams[position]
+        counted = stream.frames if packets is None else packets.get(stream.index, 0)
+        is_moving = counted > 1 or (packets is None and counted == 0)
+        has_size = stream.codec_context is not None and stream.width * stream.height > 0
+        is_default = bool(stream.disposition & Disposition.default)
+        return is_moving, has_size, is_default, plausible_rate_hz(stream.average_rate) is not None, -position
+
+    return max(range(len(streams)), key=rank)
+
+
+def count_packets(container: InputContainer, streams: Sequence[VideoStream]) -> Counter[int]:
+    """Count the packets of each stream, by its index, until each has two or COUNTED_PACKETS were read."""
+    found: Counter[int] = Counter()
+    with suppress(FFmpegError):  # damaged further on, which is reported when it is read
+        for packet in islice(container.demux(*streams), COUNTED_PACKETS):
+            found[packet.stream_index] += packet.size > 0
+            if all(found[stream.index] > 1 for stream in streams):
+                break
+    return found
+
+
+def prepare_decoder(stream: VideoStream) -> None:
+    """Set a stream to decode on one thread and within bounds. Raises VideoError if it cannot be decoded."""
+    if stream.codec_context is None:
+        raise VideoError("source_unsupported", NO_DECODER)
+    if stream.width * stream.height > MAX_PIXELS:
+        size = f"{stream.width} x {stream.height}"
+        raise VideoError("limit_exceeded", f"Frames of {size} pixels are too large. Send at most 8192 x 4352.")
+    stream.codec_context.thread_count = 1
+    stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+
+
+def probe(
+    source: str | ByteStream, container: InputContainer, stream: VideoStream, frame: VideoFrame, *, live: bool
+) -> VideoInfo:
+    """Describe a stream of which a frame has been decoded."""
+    orientation = orientation_of(frame)
+    width, height = orientation.size(*square_pixel_size(frame, stream.sample_aspect_ratio))
+    # For a stream of bytes the stated duration may be that of the first fragment.
+    duration_s = _duration_s(container, stream) if isinstance(source, str) and not live else None
+    codec = stream.codec_context.codec.name
+    return VideoInfo(
+        codec,
+        width,
+        height,
+        _rate_hz(container, stream, frame),
+        duration_s,
+        orientation.rotation_deg,
+        live,
+        orientation.is_mirrored,
+    )
+
+
+def _rate_hz(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> float | None:
+    """Return the frame rate: the stated average, or a guess where that is missing or, without timestamps, made up."""
+    if stream.average_rate is None and container.format.name == "rtsp":
+        # FFmpeg has seen too little of the stream for a guess.
+        return plausible_rate_hz(stream.codec_context.framerate)
+    if stream.average_rate is None or (frame.pts is None and frame.dts is None):
+        return plausible_rate_hz(stream.guessed_rate)
+    return plausible_rate_hz(stream.average_rate)
+
+
+def length_s(container: InputContainer) -> float | None:
+    """Return the stated length of a container in seconds, or None where it is missing or impossible."""
+    length = container.duration or 0
+    if "matroska" in container.format.name:
+        # FFmpeg writes the end time of a segment as its duration, as segments keep the clock of the recorder.
+        length -= max(0, container.start_time or 0)
+    return length / av.time_base if length > 0 else None
+
+
+def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
+    """Return when a video stream ends, by its header, in seconds from the start of the container."""
+    if not stream.duration or not stream.time_base:
+        return length_s(container)
+    lead = 0.0
+    if stream.start_time is not None and container.start_time is not None:
+        lead = float(stream.start_time * stream.time_base) - container.start_time / av.time_base
+    return float(stream.duration * stream.time_base) + max(0.0, lead)
+
+
+def plausible_rate_hz(rate: Fraction | None) -> float | None:
+    """Return a stated frame rate in Hz, or None where it is missing, zero or absurd."""
+    return float(rate) if rate is not None and 0 < rate <= MAX_RATE_HZ else None

@@ -1,0 +1,247 @@
+"""Authentication of requests by API key or ticket, authorization by scope, and the rate limit of each key."""
+
+import math
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, TypeVar
+
+import structlog
+from fastapi import APIRouter, Query, Security
+from fastapi.openapi.models import HTTPBearer
+from fastapi.security import SecurityScopes
+from fastapi.security.base import SecurityBase
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from service.access.keys import ApiKey, digest, new_key_secret, parse_key
+from service.access.scopes import Scope
+from service.api.context import Context, SharedContext
+from service.api.error_responses import AUTH_STATUSES, problem_responses, reject_unknown_query
+from service.api.origin import check_host, check_local, check_origin
+from service.errors import MissingScopeError, RateLimitError, ServiceError, StoreUnavailableError, UnauthorizedError
+from service.observability.audit import AuditActor
+from service.schemas import Ticket
+
+T = TypeVar("T")
+TICKET_VALID = timedelta(seconds=30)
+RECHECK_EVERY_S = 15.0
+"""How often an open stream checks that its key was not revoked."""
+router = APIRouter(tags=["events"], responses=problem_responses(*AUTH_STATUSES))
+
+
+class AccessRevokedError(Exception):
+    """The key that opened a stream was revoked, or the stream was opened without a key and now one is required."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who sent a request. `key` is None when authentication is off: then every operation is allowed."""
+
+    key: ApiKey | None
+    by_ticket: bool = False
+    address: str = ""
+    """Address of the client, or of the last untrusted proxy."""
+
+    @property
+    def client(self) -> str:
+        """Whom limits of streams apply to: the key, or without keys the address."""
+        return self.address if self.key is None else self.key.id
+
+    @property
+    def actor(self) -> AuditActor:
+        """The caller in the audit log."""
+        if self.key is None:
+            return AuditActor(address=self.address)
+        return AuditActor(key=self.key.id, key_name=self.key.name, address=self.address)
+
+    def may(self, scope: str) -> bool:
+        if self.key is None:
+            return True
+        if self.by_ticket and scope not in (Scope.EVENTS_READ, Scope.SESSIONS_WRITE):
+            return False
+        return scope in self.key.scopes or Scope.ADMIN in self.key.scopes
+
+    @property
+    def owner(self) -> str | None:
+        """Id of the key whose sessions the caller sees; None if the caller sees all sessions."""
+        return None if self.key is None or Scope.ADMIN in self.key.scopes else self.key.id
+
+
+class _Bearer(SecurityBase):
+    """Declares the key in OpenAPI. Unlike FastAPI's own class it also serves WebSocket handshakes."""
+
+    model = HTTPBearer(
+        description="An API key, created with `cake keys create`. Not required while authentication is off."
+    )
+    scheme_name = "ApiKey"
+
+    async def __call__(self, connection: HTTPConnection) -> str | None:
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else None
+
+
+async def get_caller(
+    connection: HTTPConnection,
+    context: SharedContext,
+    needed: SecurityScopes,
+    token: Annotated[str | None, Security(_Bearer())],
+) -> Caller:
+    """Authenticate and authorize a request, and count it.
+
+    Raises OriginForbiddenError, HostForbiddenError, UnauthorizedError, RateLimitError, MissingScopeError and
+    InvalidRequestError.
+    """
+    check_origin(connection, context.settings.allowed_origins)
+    if context.settings.allowed_hosts:
+        check_host(connection, context.settings.allowed_hosts)
+    address = "" if connection.client is None else connection.client.host
+    caller = replace(await _identify(connection, context, token), address=address)
+    if caller.key is not None:
+        structlog.contextvars.bind_contextvars(key=caller.key.id)
+        _limit_rate(connection, context, caller.key)
+    for scope in needed.scopes:
+        if not caller.may(scope):
+            raise MissingScopeError(f"This operation requires the scope `{scope}`. Use a key that has it.")
+    reject_unknown_query(connection)
+    return caller
+
+
+async def get_metrics_reader(
+    connection: HTTPConnection,
+    context: SharedContext,
+    needed: SecurityScopes,
+    token: Annotated[str | None, Security(_Bearer())],
+) -> Caller:
+    """Like `get_caller`. While the store is unavailable, keys that read metrics recently may still do so.
+
+    The metrics are needed most then: they show that the store is unavailable.
+    """
+    known_as = digest(token or "")
+    try:
+        caller = await get_caller(connection, context, needed, token)
+    except StoreUnavailableError:
+        if known_as not in context.metrics_readers:
+            raise
+        return Caller(None)
+    context.metrics_readers.append(known_as)
+    return caller
+
+
+async def _identify(connection: HTTPConnection, context: Context, token: str | None) -> Caller:
+    if context.auth == "off":
+        check_host(connection, context.settings.allowed_hosts)
+        return Caller(None)
+    if token is not None:
+        key = await _known_key(context, token)
+        if key is not None:
+            return Caller(key)
+    elif (ticket := _ticket_of(connection)) is not None:
+        key_id = await context.store.keys.redeem_ticket(digest(ticket), now=datetime.now(UTC))
+        key = None if key_id is None else await context.store.keys.find(key_id)
+        if key is not None and key.is_active(datetime.now(UTC)):
+            return Caller(key, by_ticket=True)
+    if context.auth == "auto" and not await context.store.keys.exist():
+        check_local(connection)
+        return Caller(None)
+    if token is not None:
+        raise UnauthorizedError(
+            "The API key is unknown, expired or was revoked. Use another key, or ask the operator for one."
+        )
+    if _ticket_of(connection) is not None:
+        raise UnauthorizedError(
+            "The ticket is unknown, expired or already used. Get a new one with `POST /v1/tickets`."
+        )
+    raise UnauthorizedError(
+        "Send an API key as `Authorization: Bearer KEY`. The operator creates keys with `cake keys create`."
+    )
+
+
+async def _known_key(context: Context, token: str) -> ApiKey | None:
+    sent = parse_key(token)
+    if sent is None:
+        return None
+    key = context.own_key if sent.id == context.own_key.id else await context.store.keys.find(sent.id)
+    now = datetime.now(UTC)
+    if key is None or not sent.opens(key, now):
+        return None
+    if key is not context.own_key and context.key_uses.is_due(key.id, time.monotonic()):
+        with suppress(ServiceError):
+            await context.store.keys.note_used(key.id, now=now)
+    return key
+
+
+def _ticket_of(connection: HTTPConnection) -> str | None:
+    """Only streams accept a ticket: browsers cannot send a header when they open one."""
+    is_stream = connection.scope["type"] == "websocket" or (
+        connection.scope["method"] == "GET" and "text/event-stream" in connection.headers.get("accept", "")
+    )
+    return connection.query_params.get("ticket") if is_stream else None
+
+
+def _limit_rate(connection: HTTPConnection, context: Context, key: ApiKey) -> None:
+    allowance = context.limiter.take(key.id, key.limits.requests_per_s, time.monotonic())
+    connection.state.rate_limit = allowance
+    if allowance.wait_s > 0:
+        raise RateLimitError(
+            f"The API key may send {key.limits.requests_per_s:g} requests per second. Retry after the time in"
+            " `Retry-After`.",
+            retry_after_s=math.ceil(allowance.wait_s),
+        )
+
+
+def requires(scope: Scope) -> object:
+    """The dependency that returns a caller with this scope."""
+    return Security(get_caller, scopes=[scope.value])
+
+
+SessionsReader = Annotated[Caller, requires(Scope.SESSIONS_READ)]
+SessionsWriter = Annotated[Caller, requires(Scope.SESSIONS_WRITE)]
+EventsReader = Annotated[Caller, requires(Scope.EVENTS_READ)]
+TicketParameter = Annotated[
+    str | None,
+    Query(alias="ticket", description="A ticket of `POST /v1/tickets`, for streams that browsers open."),
+]
+MetricsReader = Annotated[Caller, Security(get_metrics_reader, scopes=[Scope.METRICS_READ.value])]
+
+
+async def while_authorized(
+    messages: AsyncGenerator[T, None], context: Context, caller: Caller
+) -> AsyncGenerator[T, None]:
+    """Pass on the messages of a stream, heartbeats included, while its key is valid. Raises AccessRevokedError."""
+    checked_s = time.monotonic()
+    async with aclosing(messages):
+        async for batch in messages:
+            if time.monotonic() - checked_s >= RECHECK_EVERY_S:
+                if not await is_authorized(context, caller):
+                    raise AccessRevokedError
+                checked_s = time.monotonic()
+            yield batch
+
+
+async def is_authorized(context: Context, caller: Caller) -> bool:
+    """Whether what authorized the caller is still valid."""
+    if caller.key is context.own_key:
+        return True
+    if caller.key is None:
+        return context.auth == "off" or (context.auth == "auto" and not await context.store.keys.exist())
+    key = await context.store.keys.find(caller.key.id)
+    return key is not None and key.is_active(datetime.now(UTC))
+
+
+@router.post(
+    "/v1/tickets",
+    summary="Create a ticket that opens one WebSocket or event stream within 30 s, as `?ticket=`",
+    status_code=201,
+    responses=problem_responses(503, 507),
+)
+async def create_ticket(context: SharedContext, caller: EventsReader, response: Response) -> Ticket:
+    """While authentication is off, any ticket is accepted and none is required."""
+    now = datetime.now(UTC)
+    ticket = Ticket(ticket=new_key_secret(), expires_at=now + TICKET_VALID)
+    if caller.key is not None:
+        await context.store.keys.add_ticket(digest(ticket.ticket), caller.key.id, now=now, expires_at=ticket.expires_at)
+    response.headers["Cache-Control"] = "no-store"
+    return ticket

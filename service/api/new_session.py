@@ -1,0 +1,125 @@
+"""Builds the record of a submitted session and queues it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from pydantic import SecretStr
+
+from service.api.authentication import Caller
+from service.api.capabilities import default_model
+from service.api.context import Context
+from service.errors import SourceRejectedError, UnknownLabelError, UnknownModelError, WebhookRejectedError
+from service.observability.tracing import current_traceparent
+from service.requests import SessionOptions, SourceRequest, WebhookRequest
+from service.schemas import ModelInfo, NamedRegion, Pace
+from service.settings import Settings
+from service.sources.sources import SourceForbiddenError, check_url, is_camera
+from service.sources.stored import StoredPush, StoredSource, StoredUrl
+from service.store.admission import too_many_regions
+from service.store.records import SessionRecord, WebhookTarget
+from service.webhooks.signature import new_webhook_secret
+
+
+async def queue_session(
+    context: Context, caller: Caller, record: SessionRecord, idempotency_key: str | None, digest: str
+) -> SessionRecord:
+    """Raises OverCapacityError and what `Sessions.create` raises."""
+    if caller.key is not None:
+        record = record.model_copy(update={"owner": caller.key.id})
+    if record.streams > 1 and not context.settings.queue_beyond_capacity:
+        # One worker decodes the video, so the regions cannot be spread over several.
+        largest = max((worker.capacity_steps_per_s for worker in await context.store.workers.live()), default=0.0)
+        if record.cost_steps_per_s > largest:
+            raise too_many_regions(record.streams, record.cost_steps_per_s, largest)
+    return await context.store.sessions.create(
+        record,
+        limits=None if caller.key is None else caller.key.limits,
+        max_queued=context.settings.max_queued_sessions,
+        may_wait=context.settings.queue_beyond_capacity,
+        idempotency_key=idempotency_key,
+        digest=digest,
+    )
+
+
+def stored_source(asked: SourceRequest, settings: Settings) -> StoredSource:
+    """Raises SourceRejectedError."""
+    if asked.url is None:
+        return StoredPush(stream=asked.stream, max_down_s=asked.max_down_s)
+    try:
+        check_url(str(asked.url), settings.address_policy)
+    except SourceForbiddenError as error:
+        raise SourceRejectedError(error.detail) from error
+    url = SecretStr(str(asked.url))
+    return StoredUrl(
+        url=url, stream=asked.stream, transport=asked.transport, max_down_s=asked.max_down_s, live=asked.live
+    )
+
+
+def new_record(
+    session_id: str, source: StoredSource, asked: SessionOptions, models: Mapping[str, ModelInfo], settings: Settings
+) -> SessionRecord:
+    """A realtime session costs its sampling rate, a fast one a small fixed share; with regions, for each of them.
+
+    Raises UnknownModelError, UnknownLabelError.
+    """
+    name = default_model(models, settings) if asked.model is None else asked.model
+    if name not in models:
+        raise UnknownModelError(
+            f"There is no model {name!r}. `known` lists the available models.", known=sorted(models)
+        )
+    model = models[name]
+    check_labels(asked.labels or (), model)
+    labels = tuple(dict.fromkeys(asked.labels or model.labels))
+    check_rules(asked.rules, labels)
+    pace: Pace = "realtime" if is_camera(source) else asked.pace
+    stream_steps_per_s = model.sample_hz if pace == "realtime" else settings.fast_session_steps_per_s
+    regions = tuple(NamedRegion(**region.model_dump()) for region in asked.regions)
+    return SessionRecord(
+        id=session_id,
+        source=source.model_copy(update={"regions": regions or None}),
+        model=name,
+        model_version=model.version,
+        labels=labels,
+        rules=asked.rules,
+        pace=pace,
+        cost_steps_per_s=stream_steps_per_s * max(1, len(regions)),
+        created_at=datetime.now(UTC),
+        time_zero="source_start",
+        name=asked.name,
+        metadata=asked.metadata,
+        traceparent=current_traceparent(),
+        webhook=None if asked.webhook is None else _webhook(asked.webhook, settings),
+    )
+
+
+def check_labels(labels: Iterable[str], model: ModelInfo) -> None:
+    """Raises UnknownLabelError unless the model has the labels."""
+    unknown = set(labels) - set(model.labels)
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise UnknownLabelError(
+            f"The model {model.name!r} has no label {names}. `known` lists its labels.", known=list(model.labels)
+        )
+
+
+def check_rules(rules: Iterable[str], labels: Sequence[str]) -> None:
+    """Raises UnknownLabelError unless the labels that have rules are reported."""
+    unknown = set(rules) - set(labels)
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        raise UnknownLabelError(
+            f"There are rules for {names}, which the session does not report. `known` lists what it reports.",
+            known=list(labels),
+        )
+
+
+def _webhook(asked: WebhookRequest, settings: Settings) -> WebhookTarget:
+    """Raises WebhookRejectedError."""
+    try:
+        check_url(str(asked.url), settings.address_policy)
+    except SourceForbiddenError as error:
+        raise WebhookRejectedError(
+            "The webhook's address is not public. If the receiver is in a private network, the operator can allow that"
+            " network with CAKE_SOURCE_ALLOW."
+        ) from error
+    return WebhookTarget(url=SecretStr(str(asked.url)), secret=SecretStr(asked.secret or new_webhook_secret()))

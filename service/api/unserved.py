@@ -1,0 +1,82 @@
+"""Fails sessions whose model no worker has any more, so that none stays `running` or `queued` without a worker."""
+
+import time
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import structlog
+
+from service.errors import ServiceError
+from service.schemas import ENDED_STATES, SESSION_STATES, ModelInfo
+from service.store.protocols import Store
+from service.store.records import LeaseLostError, SessionRecord, SessionUpdate, WorkerInfo, state_event
+
+CHECK_EVERY_S = 30.0
+GRACE_S = 600.0
+"""How long a model may be missing while its workers restart."""
+PAGE = 200
+_log = structlog.get_logger(__name__)
+
+
+class UnservedSessions:
+    """Looks for unserved sessions of all servers of a store; several servers may do so at the same time."""
+
+    def __init__(self, store: Store, *, grace_s: float = GRACE_S) -> None:
+        self._store = store
+        self._grace_s = grace_s
+        self._missing_since_s: dict[str, float] = {}
+
+    async def check(self, now_s: float | None = None) -> float:
+        """Fail the sessions whose model has been missing for the grace period; return the seconds until the next check.
+
+        Without any live worker no session fails: the deployment is restarting. Raises ServiceError.
+        """
+        now_s = time.monotonic() if now_s is None else now_s
+        live = await self._store.workers.live()
+        if not live:
+            return CHECK_EVERY_S
+        loaded = {model.name for worker in live for model in worker.models}
+        missing = {record.model for record in await self._unended()} - loaded
+        self._missing_since_s = {model: self._missing_since_s.get(model, now_s) for model in missing}
+        for model, since_s in self._missing_since_s.items():
+            if now_s - since_s >= self._grace_s:
+                await self._fail_all(model)
+        return CHECK_EVERY_S
+
+    async def _unended(self) -> Iterable[SessionRecord]:
+        found: list[SessionRecord] = []
+        for state in SESSION_STATES:
+            cursor: str | None = None
+            while state not in ENDED_STATES:
+                page, cursor = await self._store.sessions.page(limit=PAGE, before=cursor, state=state)
+                found += page
+                if cursor is None:
+                    break
+        return found
+
+    async def _fail_all(self, model: str) -> None:
+        """Claim each session as a worker of the model would, which keeps two servers from failing it twice."""
+        info = ModelInfo(name=model, version="", labels=[], sample_hz=0.0, image_size=0)
+        claimant = WorkerInfo(f"unserved-{uuid.uuid4().hex[:8]}", 0.0, (info,))
+        await self._store.workers.register(claimant)
+        try:
+            while (record := await self._store.workers.claim(claimant.id)) is not None:
+                await self._fail(record)
+        finally:
+            await self._store.workers.release(claimant.id)
+
+    async def _fail(self, record: SessionRecord) -> None:
+        now = datetime.now(UTC)
+        detail = f"No worker has the model {record.model!r} any more. Submit the session again with another model."
+        event = state_event(record, "failed", time=now, code="model_unavailable", detail=detail)
+        update = SessionUpdate(state="failed", code="model_unavailable", detail=detail, ended_at=now)
+        try:
+            await self._store.log.commit(record.id, record.token, events=[event], update=update)
+        except LeaseLostError:
+            return
+        except ServiceError as error:
+            # The others go on: this one stays claimed until all have failed, and is tried again at the next check.
+            _log.warning("session not ended", session=record.id, error=error.detail)
+            return
+        _log.warning("session failed", session=record.id, code="model_unavailable", model=record.model)

@@ -1,0 +1,13 @@
+"""Entry point of the command `cake`."""
+
+from service.cli.interrupts import ended_by_interrupt
+
+
+def main() -> None:
+    with ended_by_interrupt():
+        from service.cli.main import app
+    app()
+
+
+if __name__ == "__main__":
+    main()

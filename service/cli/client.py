@@ -1,0 +1,236 @@
+"""`cake submit`, `watch`, `sessions`, `events` and `push`: what a user does with a server that runs somewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from service.cli.progress import LinesAboveBar
+from service.cli.terminal import FAILED, MISUSED, fail, print_warning
+
+if TYPE_CHECKING:
+    from cake_client import AsyncClient, Client, Session, SessionOptions
+
+    C = TypeVar("C", Client, AsyncClient)
+
+CHUNK_BYTES = 64 * 1024
+BYTES = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+
+
+Server = Annotated[
+    str,
+    typer.Option(
+        envvar="CAKE_SERVER",
+        help="Address of the server. Its API key, if it requires one, comes from the variable CAKE_KEY.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+Model = Annotated[str | None, typer.Option(help="Name of a model. Default: the server's.", show_default=False)]
+Label = Annotated[
+    list[str] | None, typer.Option(metavar="LABEL", help="Report only this action; may be repeated. Default: all.")
+]
+Pace = Annotated[
+    str | None,
+    typer.Option(
+        metavar="fast|realtime",
+        help="Speed of the analysis. Default: realtime for cameras and stdin, else fast.",
+        show_default=False,
+    ),
+]
+Name = Annotated[str | None, typer.Option(help="Name of the session, for people.", show_default=False)]
+SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="Id of the session.")]
+After = Annotated[str | None, typer.Option(metavar="ID", help="Only events after this one.", show_default=False)]
+LOCAL = "http://127.0.0.1:8000"
+
+
+def submit(
+    source: Annotated[str, typer.Argument(help="Video file, or URL of a video or camera.", metavar="FILE|URL")],
+    server: Server = LOCAL,
+    model: Model = None,
+    label: Label = None,
+    pace: Pace = None,
+    name: Name = None,
+    follow: Annotated[bool, typer.Option("--watch", help="Then print its events until it has ended.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Submit a video to a server and print the id of its session.
+
+    Exit status 1: the server refused it or cannot be reached, or with --watch, the session failed.
+    """
+    with connected(server) as client:
+        session = _submit(client, source, _options(model, label, pace, name))
+    for warning in session.warnings:
+        print_warning(warning)
+    if not follow:
+        typer.echo(session.model_dump_json() if as_json else session.id)
+        return
+    typer.echo(session.id, err=True)
+    watch(session.id, server, None, as_json)
+
+
+def watch(
+    session: Annotated[str | None, typer.Argument(metavar="[SESSION]", help="Id. Default: all sessions.")] = None,
+    server: Server = LOCAL,
+    after: After = None,
+    as_json: Json = False,
+) -> None:
+    """Print the events of a session, each once, until it has ended; or new events of all sessions, until Ctrl-C.
+
+    Reconnects when the server restarts. Without a session, `--after` takes a cursor. Exit status 1: the session failed.
+    """
+    import asyncio
+
+    from cake_client import AsyncClient
+    from service.cli import watching
+
+    with _failing_in_one_line():
+        client = _made(AsyncClient, server)
+        if session is None:
+            asyncio.run(watching.print_all_events(client, after, as_json))
+            return
+        last = asyncio.run(watching.print_events(client, session, after, as_json))
+    if getattr(last, "state", None) == "failed":
+        raise typer.Exit(FAILED)
+
+
+def sessions(
+    server: Server = LOCAL,
+    state: Annotated[
+        str | None, typer.Option(help="Only sessions in this state, such as running or failed.", show_default=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number of sessions.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List the sessions of a server, newest first."""
+    with connected(server) as client:
+        found = list(islice(client.sessions(state=state, page_size=min(limit, 200)), limit))
+    if as_json:
+        for session in found:
+            typer.echo(session.model_dump_json())
+        return
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from service.cli.event_lines import session_row
+
+    table = Table(
+        Column("id", no_wrap=True), "state", "name", "model", Column("position", justify="right"), "submitted"
+    )
+    for session in found:
+        table.add_row(*session_row(session))
+    Console(markup=False).print(table)
+
+
+def events(session: SessionId, server: Server = LOCAL, after: After = None, as_json: Json = False) -> None:
+    """Print the events of a session that there are now."""
+    from service.cli.event_lines import event_text
+
+    with connected(server) as client:
+        while (page := client.events(session, after=after)).events:
+            for event in page.events:
+                typer.echo(event_text(event, as_json))
+            after = page.next
+
+
+def push(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="MPEG-TS, Matroska, WebM or fragmented MP4; - reads stdin.")
+    ],
+    server: Server = LOCAL,
+    session: Annotated[
+        str | None, typer.Option(help="Push to this session. Default: a new one.", show_default=False)
+    ] = None,
+    model: Model = None,
+    label: Label = None,
+    pace: Pace = None,
+    name: Name = None,
+    as_json: Json = False,
+) -> None:
+    """Send a stream to a server, to its end. Prints the id of its session first.
+
+    Exit status 1: the server refused it, cannot be reached, or no longer reads the stream.
+    """
+    options = _options(model, label, pace or ("realtime" if source == "-" else "fast"), name)
+    with _opened(source) as stream, connected(server) as client:
+        target = client.submit_push(options) if session is None else client.session(session)
+        typer.echo(target.model_dump_json() if as_json else target.id)
+        sys.stdout.flush()
+        size_bytes = None if source == "-" else os.fstat(stream.fileno()).st_size
+        with LinesAboveBar(*BYTES, total=size_bytes) as bar:
+            client.push(target.id, _chunks(stream, bar))
+
+
+@contextmanager
+def _failing_in_one_line() -> Iterator[None]:
+    """End with one line: the code and what to do."""
+    from cake_client import CakeError
+
+    try:
+        yield
+    except CakeError as error:
+        fail(f"{error.code}: {error.detail}", FAILED)
+
+
+@contextmanager
+def connected(server: str) -> Iterator[Client]:
+    """A client of this server. Its errors end the command with one line."""
+    from cake_client import Client
+
+    with _failing_in_one_line(), _made(Client, server) as client:
+        yield client
+
+
+def _made(client: type[C], server: str) -> C:
+    """A client that fails at once: a person waits for it, and can repeat the command."""
+    try:
+        return client(server, os.environ.get("CAKE_KEY") or None, retry_for_s=0)
+    except ValueError as error:
+        fail(f"--server: {error}", MISUSED)
+
+
+def _options(model: str | None, label: list[str] | None, pace: str | None, name: str | None) -> SessionOptions:
+    from cake_client import SessionOptions
+
+    return SessionOptions(model=model, labels=label or None, pace=pace, name=name)
+
+
+def _submit(client: Client, source: str, options: SessionOptions) -> Session:
+    if "://" in source:
+        return client.submit_url(source, options)
+    with LinesAboveBar(*BYTES, total=None) as bar:
+        try:
+            return client.submit_file(source, options, on_progress=bar.advance)
+        except OSError as error:
+            fail(f"{source}: {error.strerror}", MISUSED)
+
+
+@contextmanager
+def _opened(source: str) -> Iterator[BufferedReader]:
+    """The file, or stdin for `-`."""
+    if source == "-":
+        yield cast("BufferedReader", sys.stdin.buffer)
+        return
+    try:
+        file = Path(source).open("rb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        fail(f"{source}: {error.strerror}", MISUSED)
+    with file:
+        yield file
+
+
+def _chunks(stream: BufferedReader, bar: LinesAboveBar) -> Iterator[bytes]:
+    sent_bytes = 0
+    # `read1` returns what a pipe has now, without waiting for a whole chunk.
+    while chunk := stream.read1(CHUNK_BYTES):
+        yield chunk
+        sent_bytes += len(chunk)
+        bar.advance(sent_bytes)

@@ -1,0 +1,46 @@
+"""`cake data`: training data from what people said about events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli.client import LOCAL, Server, connected
+from service.cli.terminal import FAILED, fail, print_warning
+
+data_app = typer.Typer(no_args_is_help=True, help="Turn judged events into training data.")
+
+
+@data_app.callback()
+def data() -> None:
+    """Turn judged events into training data."""
+
+
+@data_app.command()
+def export(
+    out: Annotated[Path, typer.Option(help="Folder for videos/ and annotations.json.")],
+    session: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Session; may be repeated. Default: all.", show_default=False)
+    ] = None,
+    server: Server = LOCAL,
+) -> None:
+    """Write clips of the events that people judged, labelled for `cake train --data`.
+
+    Right and missed actions are labelled, wrong ones are background. Exit status 1: no event was judged, or the server
+    refused.
+    """
+    from service.offline.training_data import export_training_data
+
+    with connected(server) as client:
+        ids = session or [each.id for each in client.sessions()]
+        try:
+            exported = export_training_data(client, ids, out, lambda name: typer.echo(name))
+        except OSError as error:
+            fail(f"{error.filename}: {error.strerror}", FAILED)
+    for name, reason in exported.skipped.items():
+        print_warning(f"{name}: {reason}")
+    if exported.clips == 0:
+        fail("no judged event has a clip; judge events on the page, or with the API", FAILED)
+    typer.echo(f"wrote {exported.clips} clips to {out}", err=True)

@@ -1,0 +1,60 @@
+"""The command `cake` and its subcommands. Each imports what it needs when it runs: `cake --help` answers at once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from model import cli as model_cli
+from service.cli.bench import bench
+from service.cli.client import events, push, sessions, submit, watch
+from service.cli.clip import clip
+from service.cli.data import data_app
+from service.cli.detect import detect
+from service.cli.keys import keys_app
+from service.cli.serve import serve, worker
+from service.cli.settings import settings
+from service.cli.store import store_app
+
+SERVE, USE = "Serve", "Use a server"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"cake {version('cake-served')}")
+        raise typer.Exit
+
+
+@app.callback()
+def cake(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Watch video and report each action live, the moment it starts."""
+
+
+app.command(rich_help_panel=SERVE)(serve)
+app.command(rich_help_panel=SERVE)(worker)
+app.add_typer(keys_app, name="keys", rich_help_panel=SERVE)
+app.add_typer(store_app, name="store", rich_help_panel=SERVE)
+app.command("settings", rich_help_panel=SERVE)(settings)
+for command in (submit, watch, sessions, events, clip, push):
+    app.command(rich_help_panel=USE)(command)
+app.add_typer(data_app, name="data", rich_help_panel=USE)
+app.command(rich_help_panel=model_cli.HERE)(detect)
+app.command(rich_help_panel=model_cli.HERE)(bench)
+model_cli.mount(app)
+
+if __name__ == "__main__":
+    app()

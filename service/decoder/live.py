@@ -1,0 +1,112 @@
+"""The decoder child's side of a live source: the newest frame wins.
+
+The parent requests each frame on stdin. Reading from the source never waits for that: a frame that is not requested in
+time is replaced by a newer one, and counted. Where nothing is lost meanwhile, the child sleeps between frames.
+"""
+
+import math
+import time
+from dataclasses import asdict
+
+from model.video.frame import Frame
+from model.video.live_clock import LiveClock
+from model.video.live_reader import LiveReader
+from model.video.live_timing import LiveTiming
+from model.video.media_time import slot
+from model.video.packets import PacketReader
+from model.video.stream import VideoInfo
+from service.decoder import protocol as messages
+from service.decoder.clips import Clips
+from service.decoder.protocol import DecodeRequest, Input, Output
+from service.decoder.snapshot_schedule import SnapshotSchedule
+
+HURRIED_S = 5.0
+HURRIED = (
+    "The stream arrived much faster than it was recorded, so most of its frames were not analysed. If it was live, a"
+    " proxy collected it: turn off the buffering of requests there. Push a recording with the pace `fast`."
+)
+
+
+class _Newest:
+    """The newest frame that the parent does not have yet."""
+
+    def __init__(self, input_: Input, output: Output, timing: LiveTiming, video: LiveReader) -> None:
+        self._input = input_
+        self._output = output
+        self._timing = timing
+        self._video = video
+        self._waiting: tuple[bytes | memoryview, ...] | None = None
+
+    def put(self, frame: Frame, decode_s: float) -> None:
+        arrived_unix_s = time.time() - (time.monotonic() - self._timing.due_s)
+        timestamp_s = math.nan if self._video.timestamp_s is None else self._video.timestamp_s
+        header = messages.FRAME_HEADER.pack(
+            *(frame.pts_s, arrived_unix_s, timestamp_s, decode_s, self._timing.is_new_timeline)
+        )
+        if self._waiting is not None:
+            self._timing.dropped["newer_frame"] += 1
+        self._waiting = header, *(image.data for image in frame.images)
+
+    def send_if_requested(self) -> bool:
+        """Whether a frame was sent."""
+        if self._waiting is None:
+            return False
+        self._input.read()
+        if not self._input.frame_requested:
+            return False
+        if self._timing.dropped:
+            self._output.send_json(messages.DROPPED, self._timing.dropped)
+            self._timing.dropped.clear()
+        self._output.send(messages.FRAME, *self._waiting)
+        self._waiting, self._input.frame_requested = None, False
+        return True
+
+
+def send_live(request: DecodeRequest, packets: PacketReader, input_: Input, output: Output, clips: Clips) -> list[str]:
+    """Send the frames of a live source until it ends, and return warnings.
+
+    OPENED comes with its first new frame, and again whenever what it states changes, such as the size of its frames.
+    """
+    timing = LiveTiming(LiveClock(request.zero_s, request.after_s))
+    video = LiveReader(packets, timing, request.seen_until_s)
+    newest = _Newest(input_, output, timing, video)
+    snapshots = SnapshotSchedule(request.snapshot_hz)
+    sent_info: VideoInfo | None = None
+    opened_s = time.monotonic()
+    first_timestamp_s: float | None = None
+    loses_nothing = request.options.get("rtsp_transport") == "tcp"
+
+    def on_frame(_pts_s: float, is_taken: bool) -> None:
+        if not is_taken:  # one that is taken replaces the one that waits
+            newest.send_if_requested()
+        output.send_alive(time.monotonic())
+
+    began_s = time.thread_time()
+    for frame in video.frames(request.sample_hz, request.frame_inputs, on_frame):
+        if first_timestamp_s is None:
+            first_timestamp_s = video.timestamp_s
+        if (info := video.info) != sent_info:
+            sent_info = info
+            output.send_json(messages.OPENED, asdict(sent_info))
+        # The time of this thread only: waiting for the source is not decoding.
+        decode_s = time.thread_time() - began_s
+        newest.put(frame, decode_s)
+        if newest.send_if_requested():
+            clips.begin_ordered(input_)
+            if snapshots.is_due(time.monotonic(), late_s=timing.late_s, is_watched=input_.is_watched):
+                output.send(messages.SNAPSHOT, video.snapshot_jpeg())
+            if loses_nothing:
+                next_s = (slot(frame.pts_s, request.sample_hz) + 1) / request.sample_hz
+                time.sleep(timing.rest_s(next_s, time.monotonic(), decode_s))
+        began_s = time.thread_time()
+    is_hurried = request.pushed_fd is not None and _is_hurried(
+        first_timestamp_s, video.timestamp_s, lasted_s=time.monotonic() - opened_s
+    )
+    return [HURRIED] if is_hurried else []
+
+
+def _is_hurried(first_s: float | None, last_s: float | None, *, lasted_s: float) -> bool:
+    """Whether the timestamps of a stream advanced much faster than time did, `lasted_s` in all."""
+    if first_s is None or last_s is None:
+        return False
+    return last_s - first_s > 2 * lasted_s + HURRIED_S

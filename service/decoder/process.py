@@ -1,0 +1,276 @@
+"""The parent's side of a decoder: starts the child, reads its messages, and always kills and reaps it."""
+
+import asyncio
+import json
+import math
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from model.video.errors import VideoError
+from model.video.source import is_url
+from model.video.stream import VideoInfo
+from service.confinement.broker import ConnectionBroker
+from service.decoder import protocol as kinds
+from service.decoder.messages import DecoderDiedError, child_environment, message_pipe, read_message
+from service.decoder.protocol import CLIP_NUMBER, ClipOrder, Confinement, DecodeRequest
+from service.sources.address_policy import PUBLIC_ONLY, AddressPolicy
+from service.sources.sources import FORBIDDEN_ADDRESS, SourceForbiddenError
+
+# From the start of the process to its first sign of life, which takes a while on a busy machine.
+START_WITHIN_S = 60.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class DecodedFrame:
+    """A frame for the detector: its media time, when it arrived, and what decoding cost.
+
+    `images`: RGB uint8 (regions, size, size, 3), for each region of the request.
+    `is_new_timeline`: the timestamps of a live source do not continue those before. `timestamp_s`: the frame's own.
+    """
+
+    images: NDArray[np.uint8]
+    pts_s: float
+    arrived_unix_s: float
+    decode_s: float
+    is_new_timeline: bool = False
+    timestamp_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """How many frames of a live source were dropped since the last message of this kind, by reason."""
+
+    frames: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A JPEG of the whole frame, for people."""
+
+    jpeg: bytes
+
+
+@dataclass(frozen=True)
+class ClipPart:
+    """Bytes of a clip that was ordered; without any, it begins: `from_s` is the media time of its first frame."""
+
+    number: int
+    data: bytes = b""
+    from_s: float | None = None
+
+
+@dataclass(frozen=True)
+class ClipEnded:
+    """All of a clip was sent: until `to_s`, or there is none because of a `problem`, which is a sentence for people."""
+
+    number: int
+    to_s: float
+    problem: str | None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The source has ended; `warnings` are sentences about what was wrong with it.
+
+    `is_final`: it says itself that this is its end; a live source does not, unless it is a playlist.
+    """
+
+    warnings: tuple[str, ...]
+    is_final: bool = True
+
+
+Message = VideoInfo | DecodedFrame | Dropped | Snapshot | ClipPart | ClipEnded | Ended
+
+
+@asynccontextmanager
+async def start_decoder(
+    request: DecodeRequest, policy: AddressPolicy = PUBLIC_ONLY, pushed: socket.socket | None = None
+) -> AsyncIterator["Decoder"]:
+    """A decoder child for as long as the context lasts; leaving it kills and reaps the child, also on cancellation.
+
+    It reaches only the addresses that `policy` permits, and none for a file or a pushed stream. `pushed` is the
+    connection of a pushed stream; the child owns it from now on.
+    """
+    async with message_pipe() as (messages, pipe):
+        with pipe, pushed or nullcontext(), _connections(request, policy) as (broker, channel_fd):
+            pushed_fd = None if pushed is None else pushed.fileno()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "service.decoder.child",
+                stdin=PIPE,
+                stdout=pipe,
+                stderr=DEVNULL,
+                env=child_environment(),
+                pass_fds=[fd for fd in (channel_fd, pushed_fd) if fd is not None],
+            )
+        sent = replace(request, parent_pid=os.getpid(), channel_fd=channel_fd, pushed_fd=pushed_fd)
+        assert process.stdin is not None
+        decoder = Decoder(process, process.stdin, messages, request, broker)
+        try:
+            _write(process.stdin, sent.to_json().encode() + b"\n")
+            yield decoder
+        finally:
+            decoder.kill()
+            process.stdin.close()
+            await process.wait()
+            if broker is not None:
+                await asyncio.to_thread(broker.join)
+
+
+@contextmanager
+def _connections(request: DecodeRequest, policy: AddressPolicy) -> Iterator[tuple[ConnectionBroker | None, int | None]]:
+    """The broker that makes the connections of a decoder that needs some, and the decoder's end of its channel.
+
+    That end is open here until the decoder has been started.
+    """
+    if request.address is None or not is_url(request.address):
+        yield None, None
+        return
+    ours, its = socket.socketpair()
+    with its:
+        broker = ConnectionBroker(policy, ours)
+        broker.start()
+        yield broker, its.fileno()
+
+
+class Decoder:
+    """A running decoder child; made by `start_decoder`."""
+
+    def __init__(
+        self,
+        process: Process,
+        stdin: asyncio.StreamWriter,
+        messages: asyncio.StreamReader,
+        request: DecodeRequest,
+        broker: ConnectionBroker | None,
+    ) -> None:
+        self.confinement: Confinement | None = None
+        """What confines the child; known before the first message."""
+        self._process = process
+        self._stdin = stdin
+        self._messages = messages
+        self._broker = broker
+        self._shape = (len(request.regions), request.size, request.size, 3)
+        self._is_live = self._frame_requested = self._is_watched = False
+        # Opening takes one deadline to connect and one to probe; afterwards the child gives a sign of life each second.
+        self._silence_s = 2 * request.timeout_s + 5
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End the child now; `messages` then raises DecoderDiedError. Idempotent."""
+        if self._process.returncode is None:
+            # Not Process.kill: that would reap a child that has just died behind asyncio's back.
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+
+    def order_clip(self, order: ClipOrder) -> None:
+        """Have a clip sent, in parts; the request must have asked for a buffer."""
+        _write(self._stdin, order.to_bytes())
+
+    async def messages(self, is_watched: Callable[[], bool] = lambda: False) -> AsyncIterator[Message]:
+        """First a VideoInfo, then frames and snapshots, then Ended; another VideoInfo when the frame size changes.
+
+        A live source yields its newest frame each time, a file all of them. Snapshots are frequent while
+        `is_watched` returns True.
+
+        Raises VideoError when the source fails or the child falls silent, SourceForbiddenError when it failed because
+        it led to an address that is not permitted, DecoderDiedError when the child ends without a message.
+        """
+        try:
+            await read_message(self._messages, START_WITHIN_S)
+        except TimeoutError:
+            raise DecoderDiedError(f"The decoder did not start within {START_WITHIN_S:.0f} s.") from None
+        while True:
+            self._notify_child(is_watched())
+            try:
+                kind, payload = await read_message(self._messages, self._silence_s)
+            except TimeoutError:
+                detail = f"The source sent no data for {self._silence_s:.0f} s. Check that it is on and reachable."
+                raise VideoError("source_timeout", detail) from None
+            if kind == kinds.FRAME:
+                self._frame_requested = False
+                yield self._frame(payload)
+            elif kind == kinds.SNAPSHOT:
+                yield Snapshot(payload)
+            elif kind == kinds.LAST_ORDERS:
+                # By now the caller has seen all frames.
+                _write(self._stdin, kinds.NO_MORE_ORDERS)
+            elif kind in (kinds.CLIP_BEGINS, kinds.CLIP_DATA, kinds.CLIP_ENDED):
+                yield _clip_message(kind, payload)
+            elif kind == kinds.DROPPED:
+                yield Dropped(json.loads(payload))
+            elif kind == kinds.OPENED:
+                info = VideoInfo(**json.loads(payload))
+                self._is_live = info.live
+                yield info
+            elif kind == kinds.CONFINED:
+                self.confinement = Confinement(**json.loads(payload))
+            elif kind == kinds.ENDED:
+                ended = json.loads(payload)
+                yield Ended(tuple(ended["warnings"]), ended["is_final"])
+                return
+            elif kind == kinds.ERROR:
+                self._raise_if_forbidden()
+                raise _video_error(json.loads(payload))
+            elif kind != kinds.ALIVE:
+                raise DecoderDiedError(f"The decoder sent a message of unknown kind {kind!r}.")
+
+    def _notify_child(self, is_watched: bool) -> None:
+        """Send the child what has changed: whether a client is watching, and the request for a live source's frame."""
+        if is_watched != self._is_watched:
+            _write(self._stdin, kinds.WATCH if is_watched else kinds.UNWATCH)
+            self._is_watched = is_watched
+        if self._is_live and not self._frame_requested:
+            _write(self._stdin, kinds.REQUEST_FRAME)
+            self._frame_requested = True
+
+    def _raise_if_forbidden(self) -> None:
+        if self._broker is not None and self._broker.refused:
+            # For the operator only: callers could learn what names resolve to inside this network.
+            _log.warning("source led to addresses that are not permitted", addresses=self._broker.refused)
+            raise SourceForbiddenError(FORBIDDEN_ADDRESS)
+
+    def _frame(self, payload: bytes) -> DecodedFrame:
+        pts_s, arrived_unix_s, timestamp_s, decode_s, is_new_timeline = kinds.FRAME_HEADER.unpack_from(payload)
+        pixels = np.frombuffer(payload, np.uint8, offset=kinds.FRAME_HEADER.size)
+        images = pixels.reshape(self._shape)
+        stated_s = None if math.isnan(timestamp_s) else timestamp_s
+        return DecodedFrame(images, pts_s, arrived_unix_s, decode_s, is_new_timeline, stated_s)
+
+
+def _write(stdin: asyncio.StreamWriter, data: bytes) -> None:
+    """Write unless the child has died, which its reader notices. asyncio would ignore the write, but uvloop raises."""
+    if not stdin.is_closing():
+        stdin.write(data)
+
+
+def _clip_message(kind: bytes, payload: bytes) -> ClipPart | ClipEnded:
+    if kind == kinds.CLIP_BEGINS:
+        return ClipPart(**json.loads(payload))
+    if kind == kinds.CLIP_ENDED:
+        return ClipEnded(**json.loads(payload))
+    (number,) = CLIP_NUMBER.unpack_from(payload)
+    return ClipPart(number, payload[CLIP_NUMBER.size :])
+
+
+def _video_error(message: dict[str, Any]) -> VideoError:
+    if "traceback" in message:
+        _log.error("decoder failed", traceback=message["traceback"])
+    return VideoError(message["code"], message["detail"])

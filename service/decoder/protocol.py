@@ -1,0 +1,194 @@
+"""The protocol between a decoder child and its parent.
+
+The parent writes one line of JSON, a `DecodeRequest`. The child replies with messages, each of them
+`kind: 1 byte, length: uint32, payload`, little-endian. For a live source the parent requests each frame with one byte;
+for every source it says when a client starts and stops watching the snapshots, and orders clips. A child that takes
+orders asks for the last ones when its source has ended, since frames may still be on their way to the detector.
+"""
+
+import json
+import os
+import select
+import struct
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import BinaryIO, Literal, NamedTuple, Self
+
+from model.video.media_time import TimeZero
+from model.video.preprocess import WHOLE_FRAME, FrameInput, Framing, Region
+
+HEADER = struct.Struct("<cI")
+# Media time, Unix time of arrival, the timestamp of a live source or NaN, seconds of decoding, whether a new timeline
+# begins.
+FRAME_HEADER = struct.Struct("<dddf?")
+CONFINED, OPENED, FRAME, DROPPED, SNAPSHOT, ALIVE, ENDED, ERROR = b"C", b"O", b"F", b"D", b"J", b"K", b"E", b"X"
+CLIP_BEGINS, CLIP_DATA, CLIP_ENDED, LAST_ORDERS = b"B", b"V", b"Z", b"L"
+REQUEST_FRAME, WATCH, UNWATCH, ORDER_CLIP, NO_MORE_ORDERS = b".", b"w", b"u", b"c", b"n"
+# In front of the bytes of a clip.
+CLIP_NUMBER = struct.Struct("<I")
+_CLIP_ORDER = struct.Struct("<Idd")
+
+ALIVE_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """Which mechanisms of the kernel confine a decoder: its system calls and network, and the files that it reads."""
+
+    seccomp: bool
+    landlock: bool
+
+
+class ClipOrder(NamedTuple):
+    """A clip that the parent wants: its number, and from when to when it reaches, in media time."""
+
+    number: int
+    from_s: float
+    to_s: float
+
+    def to_bytes(self) -> bytes:
+        """What the parent writes."""
+        return ORDER_CLIP + _CLIP_ORDER.pack(*self)
+
+
+@dataclass(frozen=True)
+class DecodeRequest:
+    """What to decode, and how.
+
+    Args:
+        address: path or URL of the source, with its secrets; None for a pushed stream.
+        options: options of FFmpeg for it.
+        after_s: media time of the last frame that the detector has seen.
+        replay_until_s: frames up to this media time are not paced: their events are already published.
+        snapshot_hz: snapshots per second while a client is watching.
+        max_bytes: address space that the decoder may use before it is killed.
+        max_cpu_s: processor time that the decoder may use before it is killed.
+        max_duration_s: a source that is not live and is longer than this fails.
+        regions: parts of the displayed frame, each of which becomes an image of its own.
+        zero_s: the moment, on the monotonic clock, that is media time 0 of a live source; its first frame if None.
+        starts_at_s: media time at which a pushed stream that is not live is placed.
+        time_zero: what media time 0 of a file is.
+        keyframe_timeout_s: how long a live source may send packets before the first keyframe.
+        live: whether a source over HTTP is live; by default it is found out.
+        was_live: an earlier connection of the session was live.
+        seen_until_s: timestamp of the newest frame of that connection.
+        stream: number of the video stream to analyse, from 0; the best one if None.
+        clip_buffer_s: how much of the stream to keep for clips; 0 for none.
+        clip_buffer_bytes: the most that is kept.
+        parent_pid: set by the parent's side.
+        channel_fd: set by the parent's side for a URL: the channel through which the child gets its connections.
+        pushed_fd: set by the parent's side for a pushed stream: the connection that it arrives on.
+    """
+
+    address: str | None = field(repr=False)
+    options: Mapping[str, str] = field(repr=False)
+    sample_hz: float
+    size: int
+    pace: Literal["fast", "realtime"]
+    after_s: float | None
+    snapshot_hz: float
+    timeout_s: float
+    framing: Framing = "centre_crop"
+    regions: tuple[Region, ...] = (WHOLE_FRAME,)
+    replay_until_s: float | None = None
+    max_bytes: int = 2 * 1024**3
+    max_cpu_s: int = 6 * 3600
+    max_duration_s: float = 24 * 3600.0
+    zero_s: float | None = None
+    parent_pid: int = 0
+    channel_fd: int | None = None
+    starts_at_s: float = 0.0
+    time_zero: TimeZero = "source_start"
+    keyframe_timeout_s: float = 60.0
+    live: bool | None = None
+    was_live: bool = False
+    seen_until_s: float | None = None
+    stream: int | None = None
+    pushed_fd: int | None = None
+    clip_buffer_s: float = 0.0
+    clip_buffer_bytes: int = 0
+
+    @property
+    def frame_inputs(self) -> tuple[FrameInput, ...]:
+        """What the detector sees of a frame."""
+        return tuple(FrameInput(self.size, self.framing, region) for region in self.regions)
+
+    def to_json(self) -> str:
+        """The line that the parent writes."""
+        return json.dumps(asdict(self) | {"options": dict(self.options)})
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """The request in the parent's line."""
+        fields = json.loads(line)
+        fields["regions"] = tuple(Region(**region) for region in fields["regions"])
+        return cls(**fields)
+
+
+class Output:
+    """The child's messages to the parent."""
+
+    def __init__(self, pipe: BinaryIO) -> None:
+        self._pipe = pipe
+        self.sent_at_s = time.monotonic()
+
+    def send(self, kind: bytes, *payload: bytes | memoryview) -> None:
+        """Write one message; waits while the pipe is full."""
+        self._pipe.write(HEADER.pack(kind, sum(memoryview(part).nbytes for part in payload)))
+        for part in payload:
+            self._pipe.write(part)
+        self._pipe.flush()
+        self.sent_at_s = time.monotonic()
+
+    def send_alive(self, now_s: float) -> None:
+        """Send a sign of life if nothing else was sent for a while."""
+        if now_s - self.sent_at_s >= ALIVE_EVERY_S:
+            self.send(ALIVE)
+
+    def send_json(self, kind: bytes, value: object) -> None:
+        """Write one message whose payload is JSON."""
+        self.send(kind, json.dumps(value).encode())
+
+
+class Input:
+    """The parent's bytes to the child, read from `fd` without waiting."""
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._received = b""
+        self.frame_requested = False
+        """Whether the parent waits for the next frame of a live source; the sender of that frame resets it."""
+        self.is_watched = False
+        """Whether a client is watching the snapshots."""
+        self.ordered: list[ClipOrder] = []
+        """Clips that the parent has ordered; their sender removes them."""
+        self.has_more_orders = True
+        """Whether the parent may order clips."""
+
+    def wait(self, duration_s: float) -> None:
+        """Take in what arrives, as soon as something does."""
+        if select.select([self._fd], [], [], duration_s)[0]:
+            self.read()
+
+    def read(self) -> None:
+        """Take in what has arrived since the last call."""
+        try:
+            received = os.read(self._fd, 4096)
+        except BlockingIOError:
+            return
+        if not received:  # the parent has closed its end
+            self.has_more_orders = False
+        self._received += received
+        while self._received:
+            kind, rest = self._received[:1], self._received[1:]
+            if kind == ORDER_CLIP:
+                if len(rest) < _CLIP_ORDER.size:
+                    return
+                self.ordered.append(ClipOrder(*_CLIP_ORDER.unpack_from(rest)))
+                rest = rest[_CLIP_ORDER.size :]
+            self.has_more_orders &= kind != NO_MORE_ORDERS
+            self.frame_requested |= kind == REQUEST_FRAME
+            self.is_watched = kind == WATCH or (self.is_watched and kind != UNWATCH)
+            self._received = rest

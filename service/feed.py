@@ -1,0 +1,258 @@
+"""Fans the store's events out to many clients: first the history, then live events, without gaps or duplicates."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from service.errors import ServiceError
+from service.event_filter import EVERYTHING, EventFilter
+from service.observability.tracing import note_delivery
+from service.schemas import ENDED_STATES, EVENT, Event, LogEntry
+from service.store.protocols import EventLog
+from service.store.records import LoggedEvent
+
+BUFFER = 1000
+"""Messages buffered for one client. A client that falls further behind is disconnected."""
+PAGE = 500
+HEARTBEAT_S = 15.0
+_RETRY_S = 1.0
+_log = structlog.get_logger(__name__)
+
+
+class SlowClientError(Exception):
+    """The client fell behind. It may resume after the last message that it received."""
+
+
+class FeedClosedError(Exception):
+    """The server is shutting down."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One event as sent to a client. The client resumes with `position`; a client's messages increase in `order`."""
+
+    position: str
+    order: tuple[int, ...]
+    text: str
+    last: bool
+    event: Event
+    is_hidden: bool = False
+    """The client does not want it; it may still be the last one."""
+
+
+def position_order(position: str) -> tuple[int, ...]:
+    """Parse an event id, or a cursor of the common log, into comparable numbers."""
+    return tuple(int(number) for number in position.split("-"))
+
+
+def session_message(event: Event, wanted: EventFilter = EVERYTHING) -> Message:
+    """The message for clients that follow one session."""
+    last = event.type == "session.state" and event.state in ENDED_STATES
+    if not wanted.passes(event):
+        return Message(event.id, position_order(event.id), "", last, event, is_hidden=True)
+    return Message(event.id, position_order(event.id), EVENT.dump_json(event).decode(), last, event)
+
+
+def log_message(logged: LoggedEvent, wanted: EventFilter = EVERYTHING) -> Message:
+    """The message for clients that follow all sessions."""
+    order = position_order(logged.cursor)
+    if not wanted.passes(logged.event):
+        return Message(logged.cursor, order, "", False, logged.event, is_hidden=True)
+    text = LogEntry(cursor=logged.cursor, event=logged.event).model_dump_json()
+    return Message(logged.cursor, order, text, False, logged.event)
+
+
+class Subscription:
+    """The bounded buffer of one client, filled by the feed with the events that the client wants."""
+
+    def __init__(self, wanted: EventFilter) -> None:
+        self._wanted = wanted
+        self._messages: deque[Message] = deque()
+        self._changed = asyncio.Event()
+        self._overflowed = False
+        self._closed = False
+        self.seen: tuple[int, ...] = ()
+        """Order of the last message that the client got from the store; earlier messages are not buffered."""
+
+    def put(self, message: Message, event: Event) -> None:
+        if message.order <= self.seen:
+            return
+        if not self._wanted.passes(event):
+            if not message.last:
+                return
+            message = replace(message, is_hidden=True)
+        if len(self._messages) >= BUFFER:
+            self._overflowed = True
+            self._messages.clear()
+        if not self._overflowed:
+            self._messages.append(message)
+        self._changed.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._changed.set()
+
+    def restart(self) -> None:
+        """Clear the buffer: earlier messages will be read from the store."""
+        self._messages.clear()
+        self._overflowed = False
+
+    @property
+    def overflowed(self) -> bool:
+        return self._overflowed
+
+    @property
+    def has_messages(self) -> bool:
+        return bool(self._messages) or self._overflowed
+
+    async def take(self, timeout_s: float) -> list[Message]:
+        """Return all waiting messages, or none after `timeout_s`. Raises SlowClientError, FeedClosedError."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return []
+        self._changed.clear()
+        if self._closed:
+            raise FeedClosedError
+        if self._overflowed:
+            raise SlowClientError
+        messages = list(self._messages)
+        self._messages.clear()
+        return messages
+
+
+class Feed:
+    """Reads each new event of the store once and passes it to all clients that follow it. `run` must be running."""
+
+    def __init__(self, log: EventLog, delivery_seconds: Histogram, poison: Counter) -> None:
+        self._log = log
+        self._poison = poison
+        self._delivery_seconds = delivery_seconds
+        self._by_session: dict[str, set[Subscription]] = {}
+        self._by_owner: dict[str | None, set[Subscription]] = {None: set()}
+        """Subscriptions to the sessions of an owner; None: to all sessions."""
+        self._closed = False
+        self.position: str | None = None
+        """Cursor of the common log: every event up to there was passed on."""
+
+    async def run(self) -> None:
+        """Run until cancelled. Retries while the store is unavailable; no event is lost, since the cursor stays."""
+        cursor: str | None = None
+        while True:
+            try:
+                if cursor is None:
+                    cursor = await self._log.end()
+                await self._log.wait(cursor, timeout_s=1.0)
+                page = await self._log.read(after=cursor, limit=PAGE)
+            except ServiceError as error:
+                _log.warning("cannot read events from the store, retrying", error=error.detail)
+                await asyncio.sleep(_RETRY_S)
+                continue
+            except Exception:
+                _log.exception("cannot read events from the store, retrying")
+                self._poison.labels("feed").inc()
+                await asyncio.sleep(_RETRY_S)
+                continue
+            for entry in page.entries:
+                self._try_to_dispatch(entry)
+            self.position = cursor = page.cursor
+
+    def _try_to_dispatch(self, entry: LoggedEvent) -> None:
+        """An event that cannot be passed on costs its followers this event, and no other."""
+        try:
+            self._dispatch(entry)
+        except Exception:
+            _log.exception("an event was not passed on", session=entry.event.session_id, id=entry.event.id)
+            self._poison.labels("feed").inc()
+
+    def _dispatch(self, entry: LoggedEvent) -> None:
+        of_session = self._by_session.get(entry.event.session_id, set())
+        if of_session:
+            message = session_message(entry.event)
+            for follower in of_session:
+                follower.put(message, entry.event)
+        of_owner = self._by_owner[None] | self._by_owner.get(entry.owner, set())
+        if of_owner:
+            message = log_message(entry)
+            for follower in of_owner:
+                follower.put(message, entry.event)
+        self._delivery_seconds.observe(max(0.0, (datetime.now(UTC) - entry.event.time).total_seconds()))
+        note_delivery(entry.event.traceparent, entry.event.time.timestamp(), len(of_session) + len(of_owner))
+
+    @contextmanager
+    def subscribe(self, session_id: str, wanted: EventFilter = EVERYTHING) -> Iterator[Subscription]:
+        """Follow one session."""
+        followers = self._by_session.setdefault(session_id, set())
+        try:
+            with self._joined(followers, wanted) as subscription:
+                yield subscription
+        finally:
+            if not followers:
+                self._by_session.pop(session_id, None)
+
+    @contextmanager
+    def subscribe_all(self, owner: str | None, wanted: EventFilter = EVERYTHING) -> Iterator[Subscription]:
+        """Follow all sessions, or all sessions of one owner."""
+        with self._joined(self._by_owner.setdefault(owner, set()), wanted) as subscription:
+            yield subscription
+
+    @contextmanager
+    def _joined(self, followers: set[Subscription], wanted: EventFilter) -> Iterator[Subscription]:
+        subscription = Subscription(wanted)
+        followers.add(subscription)
+        if self._closed:
+            subscription.close()
+        try:
+            yield subscription
+        finally:
+            followers.discard(subscription)
+
+    def close(self) -> None:
+        """End all subscriptions, including later ones."""
+        self._closed = True
+        for followers in (*self._by_owner.values(), *self._by_session.values()):
+            for subscription in followers:
+                subscription.close()
+
+
+async def follow(
+    subscription: Subscription,
+    read: Callable[[str | None], Awaitable[list[Message]]],
+    after: str | None,
+    *,
+    live: bool,
+) -> AsyncGenerator[list[Message], None]:
+    """Yield the messages after a position: first pages that `read` gets from the store, then live messages.
+
+    Ends after the last message of a session, and after the stored messages unless `live`. An empty list means that no
+    message that the client wants arrived for HEARTBEAT_S, or on a page. Raises SlowClientError, FeedClosedError.
+    """
+    subscription.seen = () if after is None else position_order(after)
+    caught_up = False
+    while not caught_up:
+        subscription.restart()
+        page = await read(after)
+        if page:
+            after, subscription.seen = page[-1].position, page[-1].order
+            yield _visible(page)
+            if page[-1].last:
+                return
+        # A client may read history slowly: messages that overflow the buffer meanwhile are read from the store.
+        caught_up = len(page) < PAGE and not subscription.overflowed
+    while live:
+        # Some messages may have been buffered before they were read from the store.
+        taken = [message for message in await subscription.take(HEARTBEAT_S) if message.order > subscription.seen]
+        yield _visible(taken)
+        if taken and taken[-1].last:
+            return
+
+
+def _visible(messages: list[Message]) -> list[Message]:
+    return [message for message in messages if not message.is_hidden]

@@ -1,0 +1,98 @@
+"""The audit log: who submitted, viewed, changed or deleted what, as one JSON object per line of a file."""
+
+import json
+import os
+import stat
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from logging import INFO, LogRecord
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+MAX_FILE_BYTES, KEPT_FILES = 10 * 1024**2, 10
+VIEW_EVERY_S = 600.0
+"""A client that views the same thing again within this time is recorded once: the page polls several times a second."""
+Action = Literal[
+    "session.submit",
+    "session.view",
+    "session.export",
+    "session.push",
+    "session.change",
+    "session.stop",
+    "session.delete",
+    "feedback.give",
+    "feedback.withdraw",
+    "webhook.redeliver",
+    "webhook.rotate_secret",
+    "subscription.create",
+    "subscription.pause",
+    "subscription.resume",
+    "subscription.test",
+    "subscription.delete",
+    "key.create",
+    "key.revoke",
+]
+
+
+@dataclass(frozen=True)
+class AuditActor:
+    """Who acted. `key` is the id of an API key, null without authentication; `address` the client's address."""
+
+    key: str | None = None
+    key_name: str | None = None
+    address: str | None = None
+    user: str | None = None
+    """Name of the system user, for commands."""
+
+
+class AuditLog:
+    """Appends to `path`, readable by its owner only. Old files are kept as `path.1` to `path.10`.
+
+    Recording never fails: when the file cannot be written, the problem is reported on stderr.
+    """
+
+    def __init__(self, path: Path, *, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._handler = RotatingFileHandler(
+            path, maxBytes=MAX_FILE_BYTES, backupCount=KEPT_FILES, encoding="utf-8", delay=True
+        )
+        self._path = path
+        self._clock_s = clock_s
+        self._viewed_s: dict[tuple[AuditActor, str, str], float] = {}
+
+    def record(self, action: Action, actor: AuditActor, **details: str | None) -> None:
+        """Append an entry. `details` name what was acted on: ids and names, never secrets."""
+        entry = {
+            "time": datetime.now(UTC).isoformat(),
+            "action": action,
+            **asdict(actor),
+            **details,
+            "request_id": structlog.contextvars.get_contextvars().get("request_id"),
+        }
+        line = json.dumps({name: value for name, value in entry.items() if value is not None})
+        if not self._path.exists():
+            self._create()
+        self._handler.handle(LogRecord("audit", INFO, "", 0, line, None, None))
+
+    def record_view(self, actor: AuditActor, *, session: str, what: str) -> None:
+        """Append an entry unless the same actor viewed the same thing recently."""
+        now_s, key = self._clock_s(), (actor, session, what)
+        if now_s - self._viewed_s.get(key, -VIEW_EVERY_S) < VIEW_EVERY_S:
+            return
+        self._viewed_s = {seen: at_s for seen, at_s in self._viewed_s.items() if now_s - at_s < VIEW_EVERY_S}
+        self._viewed_s[key] = now_s
+        self.record("session.view", actor, session=session, what=what)
+
+    def close(self) -> None:
+        self._handler.close()
+
+    def _create(self) -> None:
+        try:
+            os.close(os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, stat.S_IRUSR | stat.S_IWUSR))
+        except OSError:
+            # The handler meets and reports the same problem.
+            return

@@ -1,0 +1,84 @@
+"""When the engine starts its next model call, and which frames that call takes. Pure: the time is an argument."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.detector import Stream
+
+# How long a frame waits for those of other fast sessions, which are about to arrive.
+GATHER_S = 0.003
+MAX_BATCH = 8
+# After a call the engine stays idle for as long as the call took, at most this long, unless a full batch waits. The
+# busier it is, the more frames of live sessions it gathers: a step in a batch of 8 costs a third of a single one.
+MAX_IDLE_S = 0.008
+# While live sessions run, each call takes only this many frames of fast ones: a live frame waits for at most one call.
+MAX_FAST_PER_LIVE_BATCH = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """One frame's scores in [0, 1], one per label of the model, and how many seconds it waited and the call took."""
+
+    scores: NDArray[np.float32]
+    queue_s: float
+    infer_s: float
+
+
+@dataclass(eq=False)
+class EngineStream:
+    """One session's batch slot in the engine. Opaque: made by `Engine.open_stream`."""
+
+    model: str
+    live: bool
+    stream: Stream
+    waiting: "FrameRequest | None" = None
+
+
+@dataclass(eq=False)
+class FrameRequest:
+    """A frame that waits for its scores, since `requested_s`."""
+
+    stream: EngineStream
+    image: NDArray[np.uint8]
+    requested_s: float
+    outcome: "asyncio.Future[Step]" = field(repr=False)
+
+
+class BatchWindow:
+    """The streams of an engine and their waiting frames, at most one per stream."""
+
+    def __init__(self) -> None:
+        self.streams: set[EngineStream] = set()
+        self.requests: list[FrameRequest] = []
+        self._idle_until_s = 0.0
+
+    def wait_s(self, now_s: float) -> float:
+        """How long to wait for more frames before the next call; 0 when it should start now."""
+        if not self.requests or len(self.requests) >= min(MAX_BATCH, len(self.streams)):
+            return 0.0
+        fast_streams = sum(not stream.live for stream in self.streams)
+        fast_waiting = sum(not request.stream.live for request in self.requests)
+        until_s = self._idle_until_s if fast_waiting == 0 else 0.0
+        if fast_waiting < fast_streams:
+            until_s = max(until_s, self.requests[0].requested_s + GATHER_S)
+        return max(0.0, until_s - now_s)
+
+    def take(self) -> list[FrameRequest]:
+        """The next batch, of one model: live frames first, then fast ones, oldest first."""
+        if not self.requests:
+            return []
+        live = [request for request in self.requests if request.stream.live]
+        fast = [request for request in self.requests if not request.stream.live]
+        if any(stream.live for stream in self.streams):
+            fast = fast[:MAX_FAST_PER_LIVE_BATCH]
+        chosen = live + fast
+        batch = [request for request in chosen if request.stream.model == chosen[0].stream.model][:MAX_BATCH]
+        self.requests = [request for request in self.requests if request not in batch]
+        return batch
+
+    def called(self, began_s: float, ended_s: float) -> None:
+        """Note that a call took this long."""
+        self._idle_until_s = ended_s + min(ended_s - began_s, MAX_IDLE_S)

@@ -1,0 +1,167 @@
+"""Collects the clips of one session's actions from its decoder, and stores them in the background.
+
+Events are published first, and analysis never waits for a clip. What a decoder has sent of a clip is kept, also when
+the decoder or its source ends before the rest.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+from model.config import ModelConfig, StartRule
+from service.decoder.messages import BUFFER_BYTES, PIPE_BYTES
+from service.decoder.process import ClipEnded, ClipPart, Decoder
+from service.decoder.protocol import ClipOrder
+from service.errors import ServiceError
+from service.schemas import ActionStartEvent
+from service.session.events import EventBuffer, Media
+from service.settings import Settings
+from service.storage.blobs import Blobs, StoredClip
+from service.storage.disk import Disk
+from service.store.records import SessionRecord
+
+MAX_OPEN = 8
+"""Clips that are collected at a time; each takes up to CAKE_CLIP_MAX_BYTES of memory."""
+CLOSE_WITHIN_S = 15.0
+DECISION_S = 3.0
+"""How long after the last frame that it needs a start may be decided: for batching and busy machines."""
+LATE_S = 0.5
+"""A clip that begins this much later than asked lacks something: rates and rounding explain less."""
+LATE = "The clip begins after the time it was to begin at: the stream was interrupted, or is larger than is kept of it."
+CUT_SHORT = "The clip ends early: the source was interrupted or ended, or the server was restarted."
+TOO_LARGE = "The clip ends early: it would be larger than CAKE_CLIP_MAX_BYTES."
+NOT_STORED = "Some clips could not be stored, while the analysis went on. {}"
+_log = structlog.get_logger(__name__)
+
+
+def clip_buffer_s(
+    settings: Settings, record: SessionRecord, config: ModelConfig, rules: Iterable[StartRule], *, is_realtime: bool
+) -> float:
+    """How much of its stream a session's decoder has to keep for clips; 0 for none."""
+    is_kept = record.source.kind == "upload"
+    if is_kept or not any(settings.keeps_clips_of(label) for label in record.labels):
+        return 0.0
+    decided_after_s = max((rule.min_duration_s for rule in rules), default=0.0)
+    # A decoder of another source is ahead of the detector by what fits between them.
+    frame_bytes = 3 * config.image_size**2 * record.streams
+    ahead_s = 0.0 if is_realtime else (PIPE_BYTES + BUFFER_BYTES) / frame_bytes / config.sample_hz
+    return settings.clip_before_s + decided_after_s + DECISION_S + ahead_s
+
+
+@dataclass
+class _Clip:
+    """A clip that is being collected."""
+
+    start: ActionStartEvent
+    order: ClipOrder
+    from_s: float | None = None
+    to_s: float = 0.0
+    data: bytearray = field(default_factory=bytearray)
+
+
+class SessionClips:
+    """The clips of one session."""
+
+    def __init__(self, record: SessionRecord, blobs: Blobs, settings: Settings, events: EventBuffer) -> None:
+        self._session_id = record.id
+        self._blobs, self._settings, self._events = blobs, settings, events
+        # A bucket has no low-water mark.
+        self._disk = None if settings.blob_url else Disk(settings.data_dir, settings.min_free_bytes)
+        self._decoder: Decoder | None = None
+        self._number = 0
+        self._open: dict[int, _Clip] = {}
+        self._storing: set[asyncio.Task[None]] = set()
+        self.warnings: tuple[str, ...] = ()
+        """What went wrong, for people."""
+
+    @asynccontextmanager
+    async def of_decoder(self, decoder: Decoder, *, has_buffer: bool) -> AsyncIterator[None]:
+        """Collect from this decoder; when it is left, clips that are incomplete are stored as they are.
+
+        Without a buffer it has no clips: the labels of the session had none when it was started.
+        """
+        self._decoder = decoder if has_buffer else None
+        try:
+            yield
+        finally:
+            self._decoder = None
+            for number in list(self._open):
+                self._finish(number, CUT_SHORT)
+
+    def order(self, starts: Iterable[ActionStartEvent]) -> None:
+        """Have the decoder send clips of actions that have just started."""
+        for start in starts:
+            if self._decoder is None or not self._settings.keeps_clips_of(start.label):
+                continue
+            if len(self._open) >= MAX_OPEN:
+                _log.warning("clip left out: too many at a time", session=self._session_id, event_id=start.id)
+                continue
+            self._number += 1
+            from_s = max(0.0, start.start_s - self._settings.clip_before_s)
+            order = ClipOrder(self._number, from_s, start.start_s + self._settings.clip_after_s)
+            self._open[order.number] = _Clip(start, order)
+            self._decoder.order_clip(order)
+
+    def take(self, message: ClipPart | ClipEnded) -> None:
+        """Take what the decoder has sent."""
+        clip = self._open.get(message.number)
+        if clip is None:
+            return
+        if isinstance(message, ClipEnded):
+            clip.to_s = message.to_s
+            if message.problem is not None:
+                _log.warning("no clip", session=self._session_id, event_id=clip.start.id, problem=message.problem)
+                del self._open[message.number]
+                return
+            self._finish(message.number, None if message.to_s >= clip.order.to_s else CUT_SHORT)
+            return
+        if message.from_s is not None:
+            clip.from_s = message.from_s
+        elif len(clip.data) + len(message.data) > self._settings.clip_max_bytes:
+            self._finish(message.number, TOO_LARGE)
+        else:
+            clip.data += message.data
+
+    async def close(self) -> None:
+        """Wait until all clips are stored or have failed, for at most CLOSE_WITHIN_S. Idempotent."""
+        if not self._storing:
+            return
+        _, late = await asyncio.wait(self._storing, timeout=CLOSE_WITHIN_S)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+
+    def _finish(self, number: int, problem: str | None) -> None:
+        clip = self._open.pop(number)
+        if clip.from_s is None or not clip.data:
+            _log.warning("no clip", session=self._session_id, event_id=clip.start.id, problem=problem)
+            return
+        if problem is None and clip.from_s > clip.order.from_s + LATE_S:
+            problem = LATE
+        stored = StoredClip(self._session_id, clip.start.id, clip.from_s)
+        # What arrived last is not known where the decoder has not said so.
+        to_s = clip.to_s or max(clip.from_s, min(clip.order.to_s, self._events.record.position_s))
+        media = Media(clip.start, clip.from_s, to_s, len(clip.data), problem)
+        task = asyncio.create_task(self._store(stored, bytes(clip.data), media))
+        self._storing.add(task)
+        task.add_done_callback(self._storing.discard)
+
+    async def _store(self, stored: StoredClip, mp4: bytes, media: Media) -> None:
+        try:
+            if self._disk is not None:
+                await asyncio.to_thread(self._disk.require_room, len(mp4))
+            await self._blobs.put_clip(stored, mp4)
+        except ServiceError as error:
+            _log.warning("clip not stored", session=self._session_id, event_id=media.start.id, error=error.detail)
+            if not self.warnings:
+                self.warnings = (NOT_STORED.format(error.detail),)
+                self._events.update(warnings=(*self._events.record.warnings, *self.warnings))
+        except Exception:
+            # A defect costs this clip only.
+            _log.exception("clip not stored", session=self._session_id, event_id=media.start.id)
+        else:
+            self._events.add_media(media)

@@ -1,0 +1,242 @@
+"""Turns one session's frames into decisions: detector states and start decoders, saved and restored together."""
+
+import asyncio
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from model.compiled.state import StateError
+from model.config import StartRule
+from model.gaps import GapRule
+from model.starts import ActionEnd, ActionStart, StartDecoder
+from service.decoder.process import DecodedFrame
+from service.session.batching import EngineStream, Step
+from service.session.engine import Engine
+from service.session.regions import region_names
+from service.store.records import DetectorSnapshot, ResumePoint, SessionRecord
+
+
+@dataclass(frozen=True)
+class Decided:
+    """An action start or end, and the name of the region in which it was found; None without regions."""
+
+    region: str | None
+    action: ActionStart | ActionEnd
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """What one frame yielded. With a gap before it, `ended_by_gap` are the actions that the gap ended.
+
+    `scores` in [0, 1] are those of `SessionRecord.score_labels`, in their order, of one region after the other.
+    `queue_s` and `infer_s` are those of the region that took longest.
+    """
+
+    scores: list[float]
+    decided: list[Decided]
+    queue_s: float
+    infer_s: float
+    gap_s: float | None = None
+    ended_by_gap: tuple[Decided, ...] = ()
+
+
+class Detection:
+    """Takes a session's frames in order; can be saved after any frame and resumed from there.
+
+    Each region is a stream of the detector with starts of its own; without regions, the whole frame is.
+    """
+
+    def __init__(self, engine: Engine, record: SessionRecord) -> None:
+        config = engine.config(record.model)
+        self._engine = engine
+        self._model = record.model
+        self._live = record.pace == "realtime" or (record.video is not None and record.video.live)
+        self._interrupted = False
+        self._gaps = GapRule()
+        self._labels = config.labels
+        self._default_rules = config.start_rules
+        self._columns = [config.labels.index(label) for label in record.score_labels]
+        self._regions = region_names(record)
+        self._starts = [StartDecoder(self._labels, self._rules_of(record)) for _ in self._regions]
+        self._streams: list[EngineStream] = []
+        self.position_s: float | None = None
+        """Media time of the newest frame whose events were published."""
+        self.detector_s: float | None = None
+        """Media time of the newest frame that the detector has seen; from here to `position_s`, frames are replayed."""
+        self.frames = 0
+
+    @classmethod
+    async def begin(cls, engine: Engine, record: SessionRecord, after: ResumePoint | None = None) -> Self:
+        """Start in the initial state; after a resume point that cannot be restored, at its position."""
+        detection = cls(engine, record)
+        if after is not None:
+            detection.position_s = detection.detector_s = after.position_s
+            detection.frames = after.frames
+        await detection._open_streams()
+        return detection
+
+    @classmethod
+    async def resume(cls, engine: Engine, record: SessionRecord, saved: ResumePoint) -> Self:
+        """Continue from a resume point, with the frames after `detector_s`. Raises StateError when it is of other
+        weights, labels or regions. Its rules hold until `change`.
+        """
+        detection = cls(engine, record)
+        detection.position_s, detection.frames = saved.position_s, saved.frames
+        # Another worker ran it: how rare its frames are is not known here.
+        detection._gaps.add(0.0)
+        state: bytes | None = None
+        match saved.detector:
+            case DetectorSnapshot(state=b""):
+                detection.detector_s, detection._interrupted = saved.position_s, True
+            case DetectorSnapshot(position_s, state):
+                detection.detector_s = position_s
+        detection._restore_starts(saved.starts)
+        await detection._open_streams(None if state is None else _unpacked(state, len(detection._regions)))
+        return detection
+
+    @property
+    def rules(self) -> Mapping[str, StartRule]:
+        """The rules by which the next frame is decided."""
+        return self._starts[0].rules
+
+    def change(self, record: SessionRecord) -> list[Decided]:
+        """Decide by the record's labels and rules from the next frame on; returns what the change ended."""
+        self._columns = [self._labels.index(label) for label in record.score_labels]
+        rules = self._rules_of(record)
+        return [
+            Decided(region, end)
+            for region, starts in zip(self._regions, self._starts, strict=True)
+            for end in starts.change(rules)
+        ]
+
+    def _rules_of(self, record: SessionRecord) -> dict[str, StartRule]:
+        own = {label: rule.as_start_rule() for label, rule in record.rules.items()}
+        return {label: rule for label, rule in {**self._default_rules, **own}.items() if label in record.labels}
+
+    def prioritise(self) -> None:
+        """Analyse its frames before those of files, because the source has turned out to be live."""
+        self._live = True
+        for stream in self._streams:
+            stream.live = True
+
+    def interrupt(self) -> None:
+        """The source was away: however short that was, detection restarts with the next frame."""
+        self._interrupted = True
+
+    async def push(self, frame: DecodedFrame) -> FrameResult | None:
+        """Analyse the next frame. None for a replayed one, whose events were already published."""
+        is_replayed = self.position_s is not None and frame.pts_s <= self.position_s
+        gap_s: float | None = None
+        ended_by_gap: tuple[Decided, ...] = ()
+        if self.detector_s is not None and self._is_gap(frame, self.detector_s):
+            gap_s = frame.pts_s - self.detector_s
+            ended_by_gap = () if is_replayed else tuple(self._end_all(gap_until_s=frame.pts_s))
+            self.close()
+            await self._open_streams()
+        if self.detector_s is not None and not (self._interrupted or frame.is_new_timeline):
+            self._gaps.add(frame.pts_s - self.detector_s)
+        self._interrupted = False
+        steps = await self._step(frame)
+        self.detector_s = frame.pts_s
+        if is_replayed:
+            return None
+        self.position_s, self.frames = frame.pts_s, self.frames + 1
+        reported: list[float] = []
+        decided: list[Decided] = []
+        for region, starts, step in zip(self._regions, self._starts, steps, strict=True):
+            scores = [float(score) for score in step.scores]
+            reported += [scores[column] for column in self._columns]
+            decided += [Decided(region, action) for action in starts.push(frame.pts_s, scores)]
+        slowest = max(steps, key=lambda step: step.queue_s + step.infer_s)
+        return FrameResult(reported, decided, slowest.queue_s, slowest.infer_s, gap_s, ended_by_gap)
+
+    def _is_gap(self, frame: DecodedFrame, last_s: float) -> bool:
+        return self._interrupted or frame.is_new_timeline or self._gaps.is_gap(frame.pts_s - last_s)
+
+    def finish(self) -> list[Decided]:
+        """End the actions in progress, at the end of the stream."""
+        return [] if self.position_s is None else self._end_all()
+
+    async def detector_snapshot(self) -> DetectorSnapshot | None:
+        """The detector's states, about half a megabyte for each region; None before the first frame."""
+        if self.detector_s is None or not self._streams:
+            return None
+        position_s = self.detector_s
+        return DetectorSnapshot(position_s, _packed([await self._engine.save(stream) for stream in self._streams]))
+
+    def resume_point(self, detector: DetectorSnapshot | None) -> ResumePoint | None:
+        """What `resume` needs, with that detector state or the one committed before; None before the first frame."""
+        if self.position_s is None:
+            return None
+        starts = [each.snapshot() for each in self._starts]
+        saved: dict[str, object] = {"regions": dict(zip(self._regions, starts, strict=True))}
+        if self._regions == (None,):
+            saved = starts[0]
+        return ResumePoint(self.position_s, saved, self.frames, detector)
+
+    def close(self) -> None:
+        """Free its batch slots. Idempotent."""
+        for stream in self._streams:
+            self._engine.close_stream(stream)
+
+    async def _open_streams(self, states: Sequence[bytes] | None = None) -> None:
+        self._streams = []
+        for number in range(len(self._regions)):
+            saved = None if states is None else states[number]
+            self._streams.append(await self._engine.open_stream(self._model, live=self._live, saved=saved))
+
+    async def _step(self, frame: DecodedFrame) -> list[Step]:
+        """Advance the streams of all regions, which the engine batches."""
+        pushes = [self._engine.push(stream, image) for stream, image in zip(self._streams, frame.images, strict=True)]
+        if len(pushes) == 1:
+            return [await pushes[0]]
+        outcomes = await asyncio.gather(*pushes, return_exceptions=True)
+        steps: list[Step] = []
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            steps.append(outcome)
+        return steps
+
+    def _end_all(self, gap_until_s: float | None = None) -> list[Decided]:
+        """End the actions in progress: at a gap that lasts until that media time, or at the end of the stream."""
+        decided: list[Decided] = []
+        for region, starts in zip(self._regions, self._starts, strict=True):
+            ends = starts.finish(self.position_s or 0.0) if gap_until_s is None else starts.gap(gap_until_s)
+            decided += [Decided(region, end) for end in ends]
+        return decided
+
+    def _restore_starts(self, saved: dict[str, object]) -> None:
+        """Raises StateError."""
+        of_regions = saved.get("regions") if self._regions != (None,) else {None: saved}
+        if not isinstance(of_regions, dict) or set(of_regions) != set(self._regions):
+            raise StateError("the resume point was taken with other regions")
+        try:
+            self._starts = [
+                StartDecoder.restore(self._labels, self.rules, of_regions[region]) for region in self._regions
+            ]
+        except ValueError as error:
+            raise StateError(str(error)) from error
+
+
+def _packed(states: Sequence[bytes]) -> bytes:
+    """A single state as it is, as older versions wrote it; several with their lengths in front."""
+    if len(states) == 1:
+        return states[0]
+    return struct.pack(f"<{len(states)}Q", *map(len, states)) + b"".join(states)
+
+
+def _unpacked(packed: bytes, count: int) -> list[bytes]:
+    """The inverse of `_packed`, for so many states. Raises StateError."""
+    if count == 1:
+        return [packed]
+    begin = struct.calcsize(f"<{count}Q")
+    lengths = struct.unpack_from(f"<{count}Q", packed) if len(packed) >= begin else ()
+    if begin + sum(lengths) != len(packed):
+        raise StateError("the saved stream state is not one of these regions")
+    states: list[bytes] = []
+    for length in lengths:
+        states.append(packed[begin : begin + length])
+        begin += length
+    return states

@@ -1,0 +1,28 @@
+"""Counts how many workers in a row died while they ran a session, to give up one that kills its workers. Pure."""
+
+from service.store.records import SessionRecord
+
+MAX_DEATHS = 3
+# A session that advanced this far in media time before its worker died is not to blame.
+PROGRESS_S = 10.0
+
+
+def deaths_in_a_row(record: SessionRecord) -> int:
+    """Of a session that was just claimed: the workers that died with it, the last one included.
+
+    A worker that hands its session over clears `claimed_at_position_s`. A source that was away when the worker died
+    is not to blame either.
+    """
+    if record.claimed_at_position_s is None:
+        return 0
+    if record.state == "reconnecting":
+        return record.worker_deaths
+    has_progressed = record.position_s - record.claimed_at_position_s >= PROGRESS_S
+    return 1 if has_progressed else record.worker_deaths + 1
+
+
+def is_suspect(record: SessionRecord) -> bool:
+    """Whether the next death of its worker ends the session: it should run while the worker claims no others."""
+    if record.worker_deaths < MAX_DEATHS - 1 or record.claimed_at_position_s is None:
+        return False
+    return record.position_s - record.claimed_at_position_s < PROGRESS_S

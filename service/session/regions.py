@@ -1,0 +1,41 @@
+"""A session's regions: what its decoder makes of a frame, what of it is analysed, and what is missed."""
+
+from dataclasses import asdict, replace
+
+from model.config import ModelConfig
+from model.video.preprocess import WHOLE_FRAME, FrameInput, Region
+from model.video.stream import VideoInfo
+from service.schemas import FrameRegion, VideoProperties
+from service.store.records import SessionRecord
+
+
+def regions_of(record: SessionRecord) -> tuple[Region, ...]:
+    """The parts of the displayed frame that are analysed, each on its own; at least one."""
+    found = tuple(Region(each.x, each.y, each.width, each.height) for each in record.regions)
+    return found or (WHOLE_FRAME,)
+
+
+def region_names(record: SessionRecord) -> tuple[str | None, ...]:
+    """The name of each of `regions_of`; None for the whole frame."""
+    return tuple(region.name for region in record.regions) or (None,)
+
+
+def describe_video(info: VideoInfo, config: ModelConfig, record: SessionRecord) -> VideoProperties:
+    """The properties of a video, with the parts of its frames that reach the network."""
+    seen = [FrameRegion(**asdict(each.seen(info.width, info.height))) for each in _frame_inputs(config, record)]
+    if record.regions:
+        return VideoProperties(**asdict(info), analysed_regions=seen)
+    return VideoProperties(**asdict(info), analysed=seen[0])
+
+
+def missed_of_video(info: VideoInfo, config: ModelConfig, record: SessionRecord) -> list[str]:
+    """What the network misses of a video, as sentences."""
+    return [
+        warning
+        for name, each in zip(region_names(record), _frame_inputs(config, record), strict=True)
+        for warning in each.warnings(info.width, info.height, record.model, name)
+    ]
+
+
+def _frame_inputs(config: ModelConfig, record: SessionRecord) -> list[FrameInput]:
+    return [replace(config.frame_input, region=region) for region in regions_of(record)]

@@ -1,0 +1,323 @@
+"""One session: source -> decoder -> engine -> starts -> events. The main loop of the product is `_analyse`."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Literal, TypeVar
+
+import structlog
+
+from model.compiled.state import StateError
+from model.video.errors import VideoError
+from model.video.stream import VideoInfo
+from service.decoder.messages import DecoderDiedError
+from service.decoder.process import ClipEnded, ClipPart, DecodedFrame, Dropped, Ended, Snapshot
+from service.errors import NotFoundError, ServiceError
+from service.session.clips import SessionClips, clip_buffer_s
+from service.session.commits import STORE_RETRY_S, Commits
+from service.session.context import WorkerContext
+from service.session.detection import Detection
+from service.session.events import EventBuffer
+from service.session.outcome import (
+    INTERNAL_FAILURE,
+    KILLS_WORKERS,
+    STREAM_ENDED,
+    UPLOAD_NOT_FOUND,
+    Outcome,
+    SourceFailure,
+    failed,
+)
+from service.session.quarantine import MAX_DEATHS, deaths_in_a_row, is_suspect
+from service.session.regions import describe_video, missed_of_video
+from service.session.snapshots import SnapshotWriter
+from service.session.source import SessionSource
+from service.sources.sources import SourceForbiddenError
+from service.storage.deletion import delete_files_of_deleted
+from service.store.records import LeaseLostError, SessionRecord
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+
+class RunningSession:
+    """Runs a claimed session to its end, or until it is stopped or handed over to another worker.
+
+    Events are committed together with the resume point that follows them: a resume from it loses and repeats nothing.
+    """
+
+    def __init__(self, record: SessionRecord, context: WorkerContext) -> None:
+        self._context = context
+        version = context.engine.version(record.model)
+        self._events = EventBuffer(record.model_copy(update={"model_version": version}), context.metrics)
+        self._source = SessionSource(record, context)
+        self._commits = Commits(context, self._events, self._source)
+        self._snapshots = SnapshotWriter(context.blobs, record.id)
+        self._clips = SessionClips(record, context.blobs, context.settings, self._events)
+        self._detection: Detection | None = None
+        self._wanted = record
+        """The session with the newest settings that are known."""
+        self._followed: SessionRecord | None = None
+        """That whose settings the detection follows."""
+        self.is_watched = False
+        """Whether a client is watching its snapshots."""
+        self._halting: Literal["stop", "hand_over"] | None = None
+        self._halted = asyncio.Event()
+
+    @property
+    def record(self) -> SessionRecord:
+        """The session as it will be after the next commit."""
+        return self._events.record
+
+    @property
+    def is_realtime(self) -> bool:
+        """Whether its frames arrive at the pace of the recording."""
+        return self._source.is_realtime
+
+    @property
+    def lag_s(self) -> float:
+        """How old the newest frame was when its scores were there; 0 for sessions that are not realtime."""
+        return self._events.lag_s if self._source.is_realtime else 0.0
+
+    @property
+    def cost_steps_per_s(self) -> float:
+        """Capacity that it takes. A URL whose source turns out to be live takes more than was reserved."""
+        live_steps_per_s = self._context.engine.config(self.record.model).sample_hz * self.record.streams
+        return max(self.record.cost_steps_per_s, live_steps_per_s if self._source.is_realtime else 0.0)
+
+    @property
+    def streams(self) -> int:
+        """How many streams of the detector it needs."""
+        return self.record.streams
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may be about to crash this process, as it crashed others."""
+        return is_suspect(self.record)
+
+    def change(self, record: SessionRecord) -> None:
+        """Follow the settings of the record, as the store has it now, from the next frame on."""
+        if record.revision > self._wanted.revision:
+            self._wanted = record
+
+    def stop(self) -> None:
+        """End it as `stopped`, soon. Idempotent."""
+        self._halt("stop")
+
+    def hand_over(self) -> None:
+        """Commit everything and leave it to another worker, soon. Idempotent."""
+        self._halt("hand_over")
+
+    def _halt(self, how: Literal["stop", "hand_over"]) -> None:
+        self._halting = self._halting or how
+        if self._halting == "hand_over":
+            self._commits.stop_waiting()
+        self._halted.set()
+        self._source.halt()
+
+    async def run(self) -> None:
+        """Analyse the source. Returns when the session has ended, is handed over, or belongs to another worker."""
+        record = self.record
+        try:
+            outcome = await self._outcome()
+            await self._clips.close()
+            if self._halting == "hand_over" and outcome is None:
+                self._events.update(claimed_at_position_s=None)
+                await self._commits.settle(self._detection)
+            else:
+                await self._end(outcome or Outcome("stopped"))
+        except (LeaseLostError, NotFoundError):
+            _log.info("session belongs to another worker", session=record.id)
+        except ServiceError as error:
+            _log.warning("session handed over from an older resume point", session=record.id, error=error.detail)
+        finally:
+            await self._commits.close()
+            await self._snapshots.close()
+            await self._clips.close()
+            await delete_files_of_deleted(self._context.store.sessions, self._context.blobs, record.id)
+            self._context.blobs.forget_upload(record.id, record.token)
+            if self._detection is not None:
+                self._detection.close()
+
+    async def _outcome(self) -> Outcome | None:
+        """How the source ended; None when the session was stopped or handed over before."""
+        record, blobs = self.record, self._context.blobs
+        try:
+            if (outcome := self._note_claim()) is not None:
+                return outcome
+            # Before the detection begins: a worker that crashes there has to be counted too.
+            if record.state == "queued":
+                self._events.enter_state("starting")
+            await self._commits.settle(None)
+            self._detection = await self._resume()
+            self._events.decide_by(self._detection.rules)
+            if record.state != "queued":
+                await self._commits.settle(None)
+            if record.source.kind == "upload":
+                try:
+                    await self._retry_store(lambda: blobs.fetch_upload(record.id, record.token))
+                except FileNotFoundError:
+                    return UPLOAD_NOT_FOUND
+            return await self._follow(self._detection)
+        except (LeaseLostError, ServiceError):
+            raise
+        except Exception:
+            # A defect of ours or of a model ends this session only.
+            _log.exception("session failed unexpectedly", session=record.id)
+            self._context.metrics.poison.labels("sessions").inc()
+            return INTERNAL_FAILURE
+
+    async def _follow(self, detection: Detection) -> Outcome | None:
+        """Analyse to the end of the source; reopen it when the decoder dies or the connection is lost."""
+        while self._halting is None:
+            try:
+                return await self._analyse(detection)
+            except (VideoError, SourceForbiddenError, DecoderDiedError) as error:
+                if self._halting is not None:
+                    break
+                has_worked = self.record.started_at is not None
+                delay_s = self._source.retry_delay_s(error, position_s=detection.position_s, has_worked=has_worked)
+                if delay_s is None:
+                    return failed(error)
+                await self._note_retry(error, detection)
+            await self._sleep(delay_s)
+        return None
+
+    async def _analyse(self, detection: Detection) -> Outcome | None:
+        """One decoder's life: its frames go to the detector, the scores to the start decoder, the events to commits."""
+        settings, config = self._context.settings, self._context.engine.config(self.record.model)
+        kept_s = clip_buffer_s(
+            settings, self.record, config, detection.rules.values(), is_realtime=self._source.is_realtime
+        )
+        source = self._source.open(detection.detector_s, replay_until_s=detection.position_s, clip_buffer_s=kept_s)
+        async with source as decoder, self._clips.of_decoder(decoder, has_buffer=kept_s > 0):
+            async for message in decoder.messages(lambda: self.is_watched):
+                match message:
+                    case DecodedFrame():
+                        self._follow_settings(detection)
+                        self._source.frame_arrived(message)
+                        if (result := await detection.push(message)) is not None:
+                            self._clips.order(self._events.add_frame(message, result))
+                        await self._commits.commit_if_due(detection)
+                    case VideoInfo():
+                        await self._opened(message, detection)
+                    case Dropped():
+                        for reason, count in message.frames.items():
+                            self._context.metrics.dropped.labels(reason).inc(count)
+                    case Snapshot():
+                        self._snapshots.put(message.jpeg)
+                    case ClipPart() | ClipEnded():
+                        self._clips.take(message)
+                    case Ended(is_final=False) if not self._source.is_pushed:
+                        raise VideoError("source_unreachable", STREAM_ENDED)
+                    case Ended():
+                        return Outcome("completed", warnings=message.warnings)
+                if self._halting is not None:
+                    break
+        return None
+
+    def _follow_settings(self, detection: Detection) -> None:
+        """Apply and publish what was changed of the session; without a change, only what a newer model decides by."""
+        wanted = self._wanted
+        if self._followed is wanted:
+            return
+        self._followed = wanted
+        self._events.add_actions(detection.change(wanted))
+        self._events.decide_by(detection.rules)
+        if wanted.revision > self.record.applied_revision:
+            self._events.add_change(wanted)
+
+    def _note_claim(self) -> Outcome | None:
+        """Count the workers that died with this session; an outcome once there were too many."""
+        record, deaths = self.record, deaths_in_a_row(self.record)
+        self._events.update(worker_deaths=deaths, claimed_at_position_s=record.position_s)
+        if record.state == "queued":
+            return None
+        fields = {"session": record.id, "name": record.name, "position_s": round(record.position_s, 3)}
+        if record.claimed_at_position_s is None:
+            _log.info("session resumed after its worker handed it over", **fields)
+            return None
+        _log.warning("session taken over from a worker that died", worker_deaths=deaths, **fields)
+        if deaths < MAX_DEATHS:
+            return None
+        self._context.metrics.poison.labels("sessions").inc()
+        return Outcome("failed", "internal", KILLS_WORKERS.format(deaths))
+
+    async def _resume(self) -> Detection:
+        """The detection from the last resume point, or a new one."""
+        engine, record = self._context.engine, self.record
+        resume_point = await self._retry_store(lambda: self._context.store.log.load_resume_point(record.id))
+        if resume_point is None:
+            self._events.update(position_s=0.0, frames=0)
+            return await Detection.begin(engine, record)
+        self._events.update(position_s=resume_point.position_s, frames=resume_point.frames)
+        self._source.resume(resume_point.position_s, record.started_at)
+        if self._source.is_pushed and record.state == "running":
+            self._events.enter_state("reconnecting")
+        try:
+            detection = await Detection.resume(engine, record, resume_point)
+        except StateError:
+            self._events.add_gap(resume_point.position_s, 0.0)
+            return await Detection.begin(engine, record, after=resume_point)
+        if self._source.is_pushed:
+            detection.interrupt()
+        return detection
+
+    async def _opened(self, info: VideoInfo, detection: Detection) -> None:
+        self._source.opened(info)
+        config = self._context.engine.config(self.record.model)
+        self._events.update(
+            video=describe_video(info, config, self.record),
+            warnings=(*config.warnings, *missed_of_video(info, config, self.record), *self._clips.warnings),
+        )
+        if info.live:
+            detection.prioritise()
+        if self.record.started_at is None:
+            self._events.update(started_at=datetime.now(UTC))
+        if self.record.state != "running":
+            self._events.enter_state("running")
+        await self._commits.commit_soon(detection)
+
+    async def _note_retry(self, error: SourceFailure, detection: Detection) -> None:
+        _log.warning("source will be reopened", session=self.record.id, error=str(error))
+        if isinstance(error, DecoderDiedError):
+            self._context.metrics.decoder_restarts.inc()
+            if self._source.can_rewind:
+                return
+        self._context.metrics.reconnects.inc()
+        if not self._source.can_rewind:
+            detection.interrupt()
+        if self.record.state != "reconnecting":
+            self._events.enter_state("reconnecting")
+        # Also at later attempts: clips are stored meanwhile, and no frame brings the next commit.
+        if self._events.has_events:
+            await self._commits.commit_soon(detection)
+
+    async def _end(self, outcome: Outcome) -> None:
+        if self._detection is not None:
+            self._events.add_actions(self._detection.finish())
+        self._events.enter_state(outcome.state, code=outcome.code, detail=outcome.detail)
+        self._events.update(ended_at=datetime.now(UTC), warnings=(*self.record.warnings, *outcome.warnings))
+        await self._commits.settle(None)
+        self._context.metrics.ended.labels(outcome.state, outcome.code or "").inc()
+
+    async def _retry_store(self, use_store: Callable[[], Awaitable[T]]) -> T:
+        """Use the store; while it is unavailable or full the session waits, unless another worker is to take it."""
+        while True:
+            try:
+                return await use_store()
+            except NotFoundError:
+                raise
+            except ServiceError as error:
+                if self._halting == "hand_over":
+                    raise
+                _log.warning("session waits for the store", session=self.record.id, error=error.detail)
+            await asyncio.sleep(STORE_RETRY_S)
+
+    async def _sleep(self, duration_s: float) -> None:
+        """Wait, but not longer than until the session is halted."""
+        try:
+            async with asyncio.timeout(duration_s):
+                await self._halted.wait()
+        except TimeoutError:
+            return

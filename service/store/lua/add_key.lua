@@ -1,9 +1,0 @@
--- Keep a new key unless one that was not revoked has its name. Answers 'taken' or 'done'.
-local id, name, record = take(), take(), take()
-if redis.call('HEXISTS', P .. 'keys:names', name) == 1 then
-  return 'taken'
-end
-redis.call('HSET', P .. 'keys:names', name, id)
-redis.call('HSET', P .. 'keys', id, record)
-redis.call('RPUSH', P .. 'keys:order', id)
-return 'done'

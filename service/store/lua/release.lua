@@ -1,3 +1,0 @@
--- Forget a worker; what it had may be claimed at once.
-forget_worker(take())
-return 'done'

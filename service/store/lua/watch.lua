@@ -1,6 +1,0 @@
--- Somebody looks at the pictures of a session. Nothing for one that has ended or is unknown.
-local now, watched_s, id = take_now(), take_number(), take()
-redis.call('ZREMRANGEBYSCORE', P .. 'watched', '-inf', now)
-if redis.call('EXISTS', session_key(id)) == 1 and not field(id, '_ended') then
-  redis.call('ZADD', P .. 'watched', now + watched_s, id)
-end

@@ -1,0 +1,368 @@
+"""The interface of a store, one protocol per subject; `sqlite` and `redis` implement each of them.
+
+Depend on the part you use, not on `Store`. Every method may raise StoreUnavailableError or StorageFullError, and
+returns within a few seconds, except `EventLog.wait`. Unknown session ids raise NotFoundError. With `owner`, sessions
+of other owners are unknown too.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from service.access.keys import ApiKey, Limits
+from service.feedback import Feedback
+from service.schemas import Event, Pace, SessionState
+from service.store.records import (
+    KeyUsage,
+    LeaseRenewal,
+    LogPage,
+    ResumePoint,
+    ScoreRow,
+    ServiceLoad,
+    SessionRecord,
+    SessionUpdate,
+    SettingsChange,
+    Webhook,
+    WebhookBacklog,
+    WebhookProgress,
+    WorkerInfo,
+)
+from service.store.subscription_records import (
+    DeliveryProgress,
+    ProgressChange,
+    StoredSubscription,
+    SubscriptionRecord,
+    SubscriptionState,
+)
+
+
+class Sessions(Protocol):
+    """Sessions as the API sees them."""
+
+    async def create(
+        self,
+        record: SessionRecord,
+        *,
+        max_queued: int,
+        may_wait: bool = False,
+        idempotency_key: str | None = None,
+        digest: str = "",
+        limits: Limits | None = None,
+    ) -> SessionRecord:
+        """Queue a session and append its first event, `session.state` queued with id `0-0`.
+
+        Returns the earlier session when the same owner repeats an idempotency key with the same `digest` of the body.
+
+        Raises:
+            IdempotencyConflictError: The key came with another digest before.
+            SessionLimitError: The owner has `limits.max_sessions` sessions that have not ended.
+            StorageLimitError: The owner's uploads would exceed `limits.max_stored_bytes`.
+            OverCapacityError: `max_queued` sessions are waiting, or the live workers have less than
+                `record.cost_steps_per_s` to spare and the session must not wait for them (`may_wait`).
+        """
+
+    async def get(self, session_id: str, *, owner: str | None = None) -> SessionRecord:
+        """One session."""
+
+    async def page(
+        self,
+        *,
+        limit: int,
+        before: str | None = None,
+        state: SessionState | None = None,
+        owner: str | None = None,
+    ) -> tuple[list[SessionRecord], str | None]:
+        """Sessions, newest first, and the cursor of the next page."""
+
+    async def change(self, session_id: str, change: SettingsChange) -> SessionRecord:
+        """Change settings of a session. Its worker, if it has not ended, applies them and publishes that.
+
+        Raises:
+            SessionEndedError: Rules or labels were to change, but the session has ended.
+        """
+
+    async def request_stop(self, session_id: str) -> SessionRecord:
+        """Ask the session's live worker to stop it, or end it as `stopped` when it has none. Idempotent."""
+
+    async def watch(self, session_id: str) -> None:
+        """Note a watcher of the session's snapshots for WATCHED_S; no effect on ended or unknown sessions."""
+
+    async def ended_before(self, moment: datetime, *, limit: int) -> list[str]:
+        """Ids of sessions that ended before `moment`, oldest first; accurate to a second."""
+
+    async def existing(self, session_ids: Sequence[str]) -> set[str]:
+        """Those of the ids that belong to a session."""
+
+    async def require_ended(self, session_id: str) -> None:
+        """Check that `delete` would succeed.
+
+        Raises:
+            InvalidRequestError: The session has not ended.
+        """
+
+    async def delete(self, session_id: str) -> None:
+        """Remove an ended session and everything that belongs to it.
+
+        Raises:
+            InvalidRequestError: The session has not ended.
+        """
+
+
+class Workers(Protocol):
+    """Workers, their leases and the sessions that they claim."""
+
+    async def register(self, worker: WorkerInfo) -> None:
+        """Announce a worker; it stays live while it renews."""
+
+    async def live(self) -> list[WorkerInfo]:
+        """The live workers."""
+
+    async def owner_of(self, session_id: str) -> WorkerInfo | None:
+        """The live worker that has the session, if any."""
+
+    async def load(self) -> ServiceLoad:
+        """Capacity, reservations and the number of sessions by state."""
+
+    async def claim(
+        self, worker_id: str, *, room_steps_per_s: float = float("inf"), pace: Pace | None = None
+    ) -> SessionRecord | None:
+        """Take the next session that is queued or whose worker has died; None when there is none.
+
+        Considers sessions of the worker's models, of that pace if given, that cost at most `room_steps_per_s`:
+        realtime before fast, then oldest first. The record carries a new token; earlier tokens become stale.
+        """
+
+    async def until_claimable(self, timeout_s: float) -> None:
+        """Return when there may be another session to claim, at the latest after `timeout_s`."""
+
+    async def renew(self, worker_id: str) -> LeaseRenewal:
+        """Keep the worker and its sessions for another LEASE_S.
+
+        Raises:
+            LeaseLostError: The worker was released and its sessions may be claimed by others.
+        """
+
+    async def release(self, worker_id: str) -> None:
+        """Remove the worker; its sessions may be claimed at once, and its later commits raise LeaseLostError."""
+
+
+class EventLog(Protocol):
+    """Events, scores and resume points that workers commit, and how they are read."""
+
+    async def load_resume_point(self, session_id: str) -> ResumePoint | None:
+        """Where the session resumes; None when nothing was committed yet."""
+
+    async def commit(
+        self,
+        session_id: str,
+        token: int,
+        *,
+        events: Sequence[Event] = (),
+        resume_point: ResumePoint | None = None,
+        update: SessionUpdate | None = None,
+        scores: Sequence[ScoreRow] = (),
+    ) -> None:
+        """Append events and scores, replace the resume point and update the session, in one transaction.
+
+        An event whose id is not greater than the session's newest is a replay and is skipped. An update to an ended
+        state frees the session's reservation and drops its resume point.
+
+        Raises:
+            LeaseLostError: The token is stale.
+            ValueError: The update ends the session but its `session.state` event is missing.
+        """
+
+    async def read_events(self, session_id: str, *, after: str | None = None, limit: int = 500) -> list[Event]:
+        """Events of a session with ids greater than `after`, in order."""
+
+    async def read(self, *, after: str, limit: int = 500, owner: str | None = None) -> LogPage:
+        """Events of all sessions in the order of their commits, after a cursor; "0" is the beginning.
+
+        A page with fewer than `limit` entries reaches the end of the log.
+        """
+
+    async def read_back(self, *, before: str | None = None, limit: int = 500, owner: str | None = None) -> LogPage:
+        """Events of all sessions, newest first, before a cursor or else from the end.
+
+        A page with fewer than `limit` entries reaches the beginning of the log.
+        """
+
+    async def end(self) -> str:
+        """The cursor after which only new events come."""
+
+    async def wait(self, after: str, timeout_s: float) -> None:
+        """Return once an event may have been committed after the cursor, by any process, or after `timeout_s`.
+
+        Raises:
+            RuntimeError: Another task of this process is waiting. Only the feed waits; it serves all clients.
+        """
+
+    async def read_scores(self, session_id: str, *, after_s: float | None = None, limit: int = 1000) -> list[ScoreRow]:
+        """Scores of a session's frames later than `after_s`, in order."""
+
+
+class Keys(Protocol):
+    """API keys, tickets and what each key uses."""
+
+    async def create(self, key: ApiKey) -> None:
+        """Add a key.
+
+        Raises:
+            InvalidRequestError: An active key has the same name.
+        """
+
+    async def all(self) -> list[ApiKey]:
+        """All keys, oldest first, including revoked ones."""
+
+    async def exist(self) -> bool:
+        """Whether any key was ever created: revoking the last one does not turn authentication off."""
+
+    async def find(self, key_id: str) -> ApiKey | None:
+        """The key with this id."""
+
+    async def revoke(self, id_or_name: str, *, now: datetime) -> ApiKey:
+        """Refuse the key from now on; idempotent by id.
+
+        Raises:
+            NotFoundError: No key has this id, and no active key has this name.
+        """
+
+    async def note_used(self, key_id: str, *, now: datetime) -> None:
+        """Set the key's `last_used_at`."""
+
+    async def usage(self, key_id: str) -> KeyUsage:
+        """What the key uses now."""
+
+    async def add_ticket(self, digest: str, key_id: str, *, now: datetime, expires_at: datetime) -> None:
+        """Keep a ticket by its digest, and drop expired tickets."""
+
+    async def redeem_ticket(self, digest: str, *, now: datetime) -> str | None:
+        """The id of the ticket's key, once; None for a used, expired or unknown ticket."""
+
+
+class Outbox(Protocol):
+    """Webhooks and how far their delivery has come. Unknown sessions are ignored here: they were deleted."""
+
+    async def due(
+        self,
+        *,
+        now_unix_s: float,
+        limit: int,
+        skip_sessions: Sequence[str] = (),
+        skip_owners: Sequence[str] = (),
+        skip_receivers: Sequence[str] = (),
+    ) -> Sequence[Webhook]:
+        """Webhooks with undelivered events whose next attempt is due, the longest due first.
+
+        Left out are `skip_sessions`, the sessions of the API keys in `skip_owners`, and those that post to
+        `skip_receivers`, as `receiver_of` names them.
+        """
+
+    async def note_delivered(
+        self, session_id: str, event_id: str, *, after: str | None, now_unix_s: float, last: bool
+    ) -> bool:
+        """The receiver has accepted the event that follows `after`; `last`: the session publishes no more.
+
+        Returns False, and notes nothing, if delivery was set back meanwhile or the session was deleted.
+        """
+
+    async def note_failed(
+        self, session_id: str, event_id: str, *, reason: str, now_unix_s: float, retry_unix_s: float | None
+    ) -> None:
+        """The event was not accepted: try again at `retry_unix_s`, or never."""
+
+    async def backlog(self, *, now_unix_s: float) -> WebhookBacklog:
+        """What is still to be delivered by receivers that are not disabled, over all sessions."""
+
+    async def progress(self, session_id: str) -> WebhookProgress | None:
+        """How delivery stands; None without a webhook."""
+
+    async def redeliver(self, session_id: str, *, after: str | None) -> None:
+        """Deliver the events after that one again, from now on, even to a disabled receiver."""
+
+    async def disable_all_of(self, owner: str) -> None:
+        """Deliver nothing more of the sessions of an API key."""
+
+    async def rotate_secret(self, session_id: str, secret: SecretStr, *, old_until_unix_s: float) -> None:
+        """Sign with `secret`, and until then also with the secret so far."""
+
+
+@dataclass(frozen=True)
+class SubscriptionLimits:
+    """How many subscriptions there may be."""
+
+    max_of_key: int
+    max_in_all: int
+
+
+class FeedbackOfSessions(Protocol):
+    """What people said about the actions of sessions. It is deleted with its session."""
+
+    async def put(self, session_id: str, feedback: Feedback, *, max_kept: int) -> bool:
+        """Keep feedback, in place of that with the same id. Returns False when the session has `max_kept` others."""
+
+    async def delete(self, session_id: str, feedback_id: str) -> None:
+        """Remove feedback, if it is there."""
+
+    async def of_session(self, session_id: str) -> list[Feedback]:
+        """All feedback of a session, by `start_s`; none of an unknown session."""
+
+
+class Subscriptions(Protocol):
+    """Subscriptions, and how far their delivery has come. With `key_id`, those of other keys are unknown.
+
+    Unknown ids raise NotFoundError in `get`, and are ignored elsewhere: the subscription was deleted.
+    """
+
+    async def create(self, record: SubscriptionRecord, *, cursor: str, limits: SubscriptionLimits) -> None:
+        """Add an active subscription to the events after `cursor`.
+
+        Raises:
+            SubscriptionLimitError: The key has `limits.max_of_key` of them, or there are `limits.max_in_all`.
+        """
+
+    async def all(self, *, key_id: str | None = None) -> list[StoredSubscription]:
+        """In the order of their creation."""
+
+    async def get(self, subscription_id: str, *, key_id: str | None = None) -> StoredSubscription:
+        """One subscription."""
+
+    async def delete(self, subscription_id: str) -> None:
+        """Remove it with its secrets."""
+
+    async def change(
+        self, subscription_id: str, state: SubscriptionState, *, progress: DeliveryProgress | None = None
+    ) -> None:
+        """Replace the state, and the progress if one is given. Deliveries under way are not noted any more."""
+
+    async def disable_all_of(self, key_id: str) -> None:
+        """Deliver nothing more to the subscriptions of an API key."""
+
+    async def drive(self) -> dict[str, int]:
+        """The revision of each active subscription, by id, if this process is the one that delivers; else nothing.
+
+        A process that has stopped to call this and `save_progress` for some seconds is replaced by another.
+        """
+
+    async def save_progress(self, changes: Sequence[ProgressChange]) -> set[str]:
+        """Note progress of several subscriptions.
+
+        Returns the ids of those of which nothing was noted: they were changed or deleted, or another process delivers.
+        """
+
+
+@dataclass(frozen=True)
+class Store:
+    """The parts of one open store, shared by servers and workers."""
+
+    sessions: Sessions
+    workers: Workers
+    log: EventLog
+    keys: Keys
+    outbox: Outbox
+    subscriptions: Subscriptions
+    feedback: FeedbackOfSessions
+    close: Callable[[], Awaitable[None]]

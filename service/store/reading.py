@@ -1,0 +1,150 @@
+"""Tolerant readers of stored data: servers and workers of two versions share a store.
+
+Unknown fields are ignored. A row that cannot be read is skipped, logged and counted once, and stays in the store for a
+version that can read it. It never keeps other rows from being read.
+"""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar, get_args
+
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from service.access.keys import ApiKey
+from service.errors import StoreUnavailableError
+from service.feedback import Feedback
+from service.schemas import EVENT, Event, FailureCode
+from service.store.previous_release import EVENT_FIELDS_SINCE_0_2, join_models, split_models
+from service.store.records import SessionRecord, WorkerInfo
+from service.store.subscription_records import (
+    DeliveryProgress,
+    StoredSubscription,
+    SubscriptionRecord,
+    SubscriptionState,
+)
+
+T = TypeVar("T")
+RETRY_AFTER_S = 3600.0
+"""A webhook that cannot be read is looked at again after this long."""
+MAX_REMEMBERED = 10_000
+_WORKER = TypeAdapter(WorkerInfo)
+_STATE: TypeAdapter[SubscriptionState] = TypeAdapter(SubscriptionState)
+_CODES = frozenset(get_args(FailureCode))
+_log = structlog.get_logger(__name__)
+
+
+class Reader:
+    """Reads rows and remembers those that it could not read. `count` is called with the kind of each such row."""
+
+    def __init__(self, count: Callable[[str], None] = lambda kind: None) -> None:
+        self._count = count
+        self._unreadable: dict[tuple[str, str], None] = {}
+
+    def read(self, kind: str, row_id: object, parse: Callable[[], T]) -> T | None:
+        """The result of `parse`, or None when it cannot read the row."""
+        try:
+            return parse()
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            self._note(kind, str(row_id), error)
+            return None
+
+    def unreadable(self, kind: str) -> list[str]:
+        """Ids of the rows of this kind that could not be read."""
+        return [row_id for noted, row_id in self._unreadable if noted == kind]
+
+    def _note(self, kind: str, row_id: str, error: Exception) -> None:
+        if (kind, row_id) in self._unreadable:
+            return
+        if len(self._unreadable) >= MAX_REMEMBERED:
+            del self._unreadable[next(iter(self._unreadable))]
+        self._unreadable[kind, row_id] = None
+        self._count(kind)
+        # The message may quote the row, and so secrets.
+        _log.warning("skipped a stored row that this version cannot read", kind=kind, id=row_id, error=_reason(error))
+
+
+def parse_feedback(json_text: str | bytes) -> Feedback:
+    """Feedback from its JSON. Raises ValueError."""
+    return Feedback.model_validate_json(json_text, extra="ignore")
+
+
+def parse_session(json_text: str | bytes) -> SessionRecord:
+    """A session from its JSON. A failure code of a newer version becomes `internal`. Raises ValueError."""
+    try:
+        return SessionRecord.model_validate_json(json_text, extra="ignore")
+    except ValidationError:
+        return SessionRecord.model_validate_json(_with_known_code(json_text), extra="ignore")
+
+
+def dump_event(event: Event) -> tuple[str, str | None]:
+    """An event as two JSON objects: the fields that version 0.1 knows, and the others, if they are set."""
+    known = EVENT.dump_json(event, exclude=EVENT_FIELDS_SINCE_0_2).decode()
+    others = EVENT.dump_json(event, include=EVENT_FIELDS_SINCE_0_2, exclude_defaults=True).decode()
+    return known, None if others == "{}" else others
+
+
+def parse_event(known: str | bytes, others: str | bytes | None = None) -> Event:
+    """An event from its JSON. A failure code of a newer version becomes `internal`. Raises ValueError."""
+    json_text = known if others is None else _joined(known, others)
+    try:
+        return EVENT.validate_json(json_text, extra="ignore")
+    except ValidationError:
+        return EVENT.validate_json(_with_known_code(json_text), extra="ignore")
+
+
+def parse_worker(json_text: str | bytes) -> WorkerInfo:
+    """A worker from its JSON. Raises ValueError."""
+    return _WORKER.validate_python(join_models(json.loads(json_text)), extra="ignore")
+
+
+def dump_worker(worker: WorkerInfo) -> str:
+    """A worker as JSON."""
+    return json.dumps(split_models(_WORKER.dump_python(worker, mode="json", exclude_defaults=True)))
+
+
+def read_stored_key(json_text: str | bytes, last_used_at: str | None = None) -> ApiKey:
+    """An API key from its JSON and the ISO time of its last use. Raises ValueError."""
+    key = ApiKey.model_validate_json(json_text, extra="ignore")
+    used = None if last_used_at is None else datetime.fromisoformat(last_used_at)
+    return key.model_copy(update={"last_used_at": used})
+
+
+def parse_subscription(
+    record: str | bytes, state: str | bytes, revision: bytes | int, progress: str | bytes
+) -> StoredSubscription:
+    """A subscription from its columns. Raises ValueError, TypeError."""
+    return StoredSubscription(
+        SubscriptionRecord.model_validate_json(record),
+        _STATE.validate_python(state.decode() if isinstance(state, bytes) else state),
+        int(revision),
+        DeliveryProgress.model_validate_json(progress),
+    )
+
+
+def unreadable_session() -> StoreUnavailableError:
+    """A session that this version cannot read was asked for by its id."""
+    return StoreUnavailableError(
+        "This session was written by another version of CAKE and cannot be read. Retry when all servers run the newer"
+        " version."
+    )
+
+
+def _joined(known: str | bytes, others: str | bytes) -> str:
+    """One JSON object of two; only the first may be empty."""
+    first, second = (text if isinstance(text, str) else text.decode() for text in (known, others))
+    return f"{first.rstrip().removesuffix('}')},{second.lstrip().removeprefix('{')}"
+
+
+def _with_known_code(json_text: str | bytes) -> str:
+    fields = json.loads(json_text)
+    if not isinstance(fields, dict) or fields.get("code") in (None, *_CODES):
+        raise ValueError("not readable")
+    return json.dumps({**fields, "code": "internal"})
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['type']}" for one in error.errors()[:3])
+    return type(error).__name__

@@ -1,0 +1,404 @@
+"""What the store keeps: sessions, their events, scores and resume points, workers and webhooks."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, TypedDict
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from model.video.media_time import TimeZero
+from service.push.protocol import PushAddress
+from service.schemas import (
+    Event,
+    FailureCode,
+    ModelInfo,
+    NamedRegion,
+    Pace,
+    Rule,
+    SessionState,
+    SessionStateEvent,
+    VideoProperties,
+    next_event_id,
+)
+from service.sources.stored import StoredModel, StoredSecret, StoredSource
+from service.store.previous_release import join_video, split_video
+
+LEASE_S = 10.0
+"""A worker that has not renewed its lease for this long loses its sessions."""
+
+WATCHED_S = 5.0
+"""For this long after a request for a session's snapshot its worker makes snapshots often."""
+
+
+class LeaseLostError(Exception):
+    """The session belongs to another worker, has ended or was deleted: stop working on it and write nothing."""
+
+
+class WebhookTarget(StoredModel):
+    """Where a session's events are posted, and the secret that signs them."""
+
+    url: StoredSecret
+    secret: StoredSecret
+
+
+class SessionRecord(StoredModel):
+    """A session as stored."""
+
+    id: str
+    source: StoredSource
+    model: str
+    model_version: str
+    labels: tuple[str, ...]
+    """The actions to report; never empty, without background."""
+    columns: tuple[str, ...] = ()
+    """Labels of the columns of ScoreRow.scores once `labels` were changed; empty before: `labels`."""
+    rules: dict[str, Rule] = Field(default={})
+    """Rules of its own, in place of the model's."""
+    start_rules: dict[str, Rule] = Field(default={})
+    """The rules that its worker decides by; empty before the first one."""
+    rules_hash: str | None = None
+    """Of `start_rules`."""
+    revision: int = 0
+    """How often its rules, labels, name or metadata were changed."""
+    applied_revision: int = 0
+    """The revision that its worker has published."""
+    pace: Pace
+    cost_steps_per_s: float
+    """Capacity reserved until the session ends."""
+    created_at: datetime
+    owner: str | None = None
+    """Id of the API key that submitted it; None when authentication was off."""
+    time_zero: TimeZero = "first_frame"
+    """What media time 0 of a file is. Records of versions before 0.2 have no such field and keep the first frame."""
+    upload_bytes: int = 0
+    """Size of the uploaded video, 0 for other sources."""
+    name: str | None = None
+    metadata: dict[str, str] = Field(default={})
+    traceparent: str | None = None
+    """W3C trace context of the request that submitted it."""
+    webhook: WebhookTarget | None = None
+    state: SessionState = "queued"
+    code: FailureCode | None = None
+    detail: str | None = None
+    warnings: tuple[str, ...] = ()
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    video: VideoProperties | None = None
+    position_s: float = 0.0
+    frames: int = 0
+    last_event_id: str | None = None
+    """Id of the newest committed event: number the next with `next_event_id(record.last_event_id, decided_s)`."""
+    token: int = 0
+    """Fencing token of the claim: pass it to every commit."""
+    worker_deaths: int = 0
+    """How many workers in a row died while they ran it, without progress of its own."""
+    claimed_at_position_s: float | None = None
+    """`position_s` when its worker claimed it; None before the first claim and after it was handed over."""
+
+    _read_video = model_validator(mode="before")(join_video)
+
+    @model_serializer(mode="wrap", when_used="json")
+    def _write_video(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return split_video(serialize(self))
+
+    @property
+    def regions(self) -> tuple[NamedRegion, ...]:
+        """The regions that are analysed, each on its own; none: the whole frame."""
+        return self.source.regions or ()
+
+    @property
+    def streams(self) -> int:
+        """How many streams of the detector it needs: one for each region, or one."""
+        return max(1, len(self.regions))
+
+    @property
+    def score_labels(self) -> tuple[str, ...]:
+        """Labels of the columns of ScoreRow.scores; a row from before the last were added is shorter."""
+        return self.columns or self.labels
+
+
+class SettingsChange(BaseModel):
+    """What a client changes of a session; fields that are not set stay as they are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str | None = None
+    metadata: dict[str, str] = Field(default={})
+    labels: tuple[str, ...] = ()
+    rules: dict[str, Rule] = Field(default={})
+
+
+class SessionUpdate(BaseModel):
+    """Fields of a session that a commit changes; fields that are not set stay as they are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state: SessionState | None = None
+    code: FailureCode | None = None
+    detail: str | None = None
+    warnings: tuple[str, ...] | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    video: VideoProperties | None = None
+    position_s: float | None = None
+    frames: int | None = None
+    start_rules: dict[str, Rule] = Field(default={})
+    rules_hash: str | None = None
+    applied_revision: int = 0
+    worker_deaths: int | None = None
+    claimed_at_position_s: float | None = None
+
+    @model_serializer(mode="wrap", when_used="json")
+    def _write_video(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return split_video(serialize(self))
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """Scores of one analysed frame, one in [0, 1] for each of `SessionRecord.score_labels`; with regions, those of the
+    first region, then those of the second, and so on.
+    """
+
+    pts_s: float
+    scores: Sequence[float]
+
+    def of_stream(self, number: int, streams: int) -> Sequence[float]:
+        """The scores of one of so many regions, from 0."""
+        columns = len(self.scores) // streams
+        return self.scores[number * columns : (number + 1) * columns]
+
+
+@dataclass(frozen=True)
+class DetectorSnapshot:
+    """The serialised detector state after the frame at `position_s`; with regions, the states of all of them."""
+
+    position_s: float
+    state: bytes
+
+
+NO_SNAPSHOT = DetectorSnapshot(0.0, b"")
+"""Detection has to restart from the initial state."""
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """Where a session resumes after a crash: right after its last committed event.
+
+    The detector snapshot is large, so it may be older: on resume the frames since then are replayed and their events
+    are not published again. None keeps the snapshot that was committed before; in a resume point that was read, it
+    means that the detector has seen no frame yet.
+    """
+
+    position_s: float
+    starts: dict[str, object]
+    frames: int
+    detector: DetectorSnapshot | None
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """A worker and its capacity, as it registered."""
+
+    id: str
+    capacity_steps_per_s: float
+    models: tuple[ModelInfo, ...]
+    push: PushAddress | None = None
+    """Where it accepts the streams that clients push to its sessions."""
+    confinement: Mapping[str, bool] | None = None
+    """Which mechanisms of the kernel confine its decoders, by name; None in workers of version 0.1."""
+
+
+@dataclass(frozen=True)
+class LeaseRenewal:
+    """What a worker learns when it renews its leases: ids of sessions to stop, of sessions with watchers, and of those
+    with a change that it has not published.
+    """
+
+    stop_requested: set[str]
+    watched: set[str]
+    changed: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class ServiceLoad:
+    """Capacity of the live workers and what sessions have reserved, in steps per second."""
+
+    capacity_steps_per_s: float
+    reserved_steps_per_s: float
+    workers: int
+    sessions: dict[SessionState, int]
+
+
+@dataclass(frozen=True)
+class LoggedEvent:
+    """An event and its place in the common log; `owner` as in its session's record."""
+
+    cursor: str
+    event: Event
+    owner: str | None
+
+
+@dataclass(frozen=True)
+class LogPage:
+    """Events of the common log, and the cursor after the last one that was looked at, readable or not."""
+
+    entries: list[LoggedEvent]
+    cursor: str
+
+
+_HOST_AND_PORT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^/?#\\]*@)?([^/?#\\@]*)")
+
+
+def receiver_of(url: str) -> str:
+    """Host and port of a URL, in lower case; empty for a malformed one. `lua/webhooks.lua` has the same rule."""
+    found = _HOST_AND_PORT.match(url)
+    return "" if found is None else found[1].lower()
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """A session's webhook and how far its delivery has come."""
+
+    session_id: str
+    url: SecretStr
+    secret: SecretStr
+    delivered: str | None
+    """Id of the last event that the receiver has accepted."""
+    attempts: int
+    """Failed attempts since then."""
+    failing_since_unix_s: float | None
+    owner: str | None = None
+    """Id of the API key that submitted the session."""
+    old_secret: SecretStr | None = None
+    """The secret before the last rotation."""
+    old_secret_until_unix_s: float = 0.0
+    """Until then deliveries are signed with the old secret as well."""
+
+    @property
+    def receiver(self) -> str:
+        """The server that it posts to, as `receiver_of` names it."""
+        return receiver_of(self.url.get_secret_value())
+
+
+@dataclass(frozen=True)
+class DeliveryAttempt:
+    """One attempt to deliver an event. `failure` is what went wrong, None if the receiver accepted it."""
+
+    event_id: str
+    at_unix_s: float
+    failure: str | None
+
+
+MAX_DELIVERY_ATTEMPTS = 50
+"""The attempts that a store keeps of one webhook: the newest ones."""
+
+
+@dataclass(frozen=True)
+class WebhookBacklog:
+    """Webhooks with undelivered events, each of which has one delivery pending, and the oldest of these events."""
+
+    pending: int
+    oldest_s: float
+    """Age of that event in seconds; 0 when nothing is pending."""
+
+
+@dataclass(frozen=True)
+class WebhookProgress:
+    """How the delivery of a session's events stands."""
+
+    webhook: Webhook
+    state: Literal["active", "retrying", "disabled", "finished"]
+    """`disabled`: the receiver failed for a day or answered 410, or the API key of the session was revoked. `finished`:
+    the session's last event was accepted."""
+    next_attempt_unix_s: float | None
+    """None unless it is being retried."""
+    attempts: tuple[DeliveryAttempt, ...]
+    """Newest first."""
+
+
+def webhook_progress(
+    webhook: Webhook, *, next_attempt_unix_s: float | None, attempts: Sequence[DeliveryAttempt], is_complete: bool
+) -> WebhookProgress:
+    """Derive the state.
+
+    `next_attempt_unix_s` is None when no more attempts will be made; `is_complete`: all events were accepted.
+    """
+    is_failing = webhook.failing_since_unix_s is not None
+    if next_attempt_unix_s is None:
+        return WebhookProgress(webhook, "finished" if is_complete else "disabled", None, tuple(attempts))
+    if is_failing:
+        return WebhookProgress(webhook, "retrying", next_attempt_unix_s, tuple(attempts))
+    return WebhookProgress(webhook, "active", None, tuple(attempts))
+
+
+@dataclass(frozen=True)
+class KeyUsage:
+    """What one API key uses: sessions that have not ended, and bytes of the uploads of all its sessions."""
+
+    sessions: int
+    stored_bytes: int
+
+
+def with_change(record: SessionRecord, change: SettingsChange) -> SessionRecord:
+    """The record of a session after a change of its settings."""
+    changed = record.model_copy(update={name: getattr(change, name) for name in change.model_fields_set})
+    columns = tuple(dict.fromkeys((*record.score_labels, *changed.labels)))
+    if columns == changed.labels:
+        columns = ()
+    return changed.model_copy(update={"columns": columns, "revision": record.revision + 1})
+
+
+class EventFields(TypedDict):
+    """What the events of a session have in common."""
+
+    id: str
+    session_id: str
+    decided_s: float
+    time: datetime
+    model: str
+    model_version: str
+    name: str | None
+    metadata: dict[str, str]
+    rules_hash: str | None
+
+
+def event_fields(record: SessionRecord, decided_s: float, *, time: datetime) -> EventFields:
+    """The common fields of the session's next event, which is decided at media time `decided_s`."""
+    return {
+        "id": next_event_id(record.last_event_id, decided_s),
+        "session_id": record.id,
+        "decided_s": round(decided_s, 3),
+        "time": time,
+        "model": record.model,
+        "model_version": record.model_version,
+        "name": record.name,
+        "metadata": record.metadata,
+        "rules_hash": record.rules_hash,
+    }
+
+
+def state_event(
+    record: SessionRecord,
+    state: SessionState,
+    *,
+    time: datetime,
+    code: FailureCode | None = None,
+    detail: str | None = None,
+) -> SessionStateEvent:
+    """The `session.state` event of a session that enters `state` at its present position."""
+    return SessionStateEvent(
+        **event_fields(record, record.position_s, time=time),
+        state=state,
+        code=code,
+        detail=detail,
+    )

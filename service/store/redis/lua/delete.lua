@@ -1,0 +1,29 @@
+-- Remove an ended session and everything that belongs to it. Returns 'unknown', 'not_ended' or 'done'.
+local id = take()
+if redis.call('EXISTS', session_key(id)) == 0 then
+  confirm_earlier_run()
+  return 'unknown'
+end
+if not field(id, '_ended') then
+  return 'not_ended'
+end
+for _, entry in ipairs(redis.call('XRANGE', P .. 'events:' .. id, '-', '+')) do
+  local cursor = entry[2][4]
+  if cursor and string.match(cursor, '^%d+$') then
+    redis.call('XDEL', P .. 'log', cursor .. '-0')
+  end
+end
+local owner, state = field(id, '_owner'), field(id, '_state')
+if owner ~= '' then
+  redis.call('ZREM', P .. 'sessions:owner:' .. owner, id)
+  redis.call('HINCRBY', P .. 'usage:bytes', owner, -tonumber(field(id, '_bytes')))
+end
+redis.call('ZREM', P .. 'sessions', id)
+redis.call('ZREM', P .. 'ended', id)
+redis.call('ZREM', P .. 'sessions:state:' .. state, id)
+redis.call('HINCRBY', P .. 'states', state, -1)
+redis.call('HDEL', P .. 'idempotency', field(id, '_idempotency'))
+redis.call('ZREM', P .. 'webhooks', id)
+redis.call('DEL', session_key(id), P .. 'events:' .. id, P .. 'scores:' .. id, P .. 'webhook:' .. id,
+  P .. 'deliveries:' .. id, P .. 'feedback:' .. id)
+return 'done'

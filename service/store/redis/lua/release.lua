@@ -1,0 +1,3 @@
+-- Remove a worker; its sessions may be claimed at once.
+forget_worker(take())
+return 'done'

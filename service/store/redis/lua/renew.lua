@@ -1,0 +1,21 @@
+-- Renew a worker's leases. Returns {'lost'}, or {'kept', ids of sessions to stop, of sessions with watchers, and of
+-- sessions with a change that the worker has not published}.
+local now, lease_s, watched_s, worker = take_now(), take_number(), take_number(), take()
+if not redis.call('ZSCORE', P .. 'leases', worker) then
+  return { 'lost' }
+end
+redis.call('ZADD', P .. 'leases', now + lease_s, worker)
+local watched = {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'watched', '(' .. now, now + watched_s)) do
+  if redis.call('SISMEMBER', worker_key(worker) .. ':sessions', id) == 1 then
+    watched[#watched + 1] = id
+  end
+end
+local changed = {}
+for _, id in ipairs(redis.call('SMEMBERS', worker_key(worker) .. ':sessions')) do
+  local revisions = redis.call('HMGET', session_key(id), 'revision', 'applied_revision')
+  if tonumber(revisions[1] or 0) > tonumber(revisions[2] or 0) then
+    changed[#changed + 1] = id
+  end
+end
+return { 'kept', redis.call('SINTER', worker_key(worker) .. ':sessions', P .. 'stops'), watched, changed }

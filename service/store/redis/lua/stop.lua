@@ -1,0 +1,28 @@
+-- Ask the live worker to stop the session, or end it here. Returns 'unknown', 'ended', 'asked', 'stopped', or 'moved'
+-- when a newer event was committed since the caller read the session.
+local now, lease_s = take_now(), take_number()
+local id, last_event_id = take(), take()
+local stream_id, event_id, event, events_max, log_max = take(), take(), take(), take(), take()
+if redis.call('EXISTS', session_key(id)) == 0 then
+  return 'unknown'
+end
+if field(id, '_ended') then
+  confirm_earlier_run()
+  return 'ended'
+end
+local worker = field(id, '_worker')
+if worker ~= '' and is_live(worker, now, lease_s) then
+  redis.call('SADD', P .. 'stops', id)
+  return 'asked'
+end
+if field(id, 'last_event_id') ~= last_event_id then
+  return 'moved'
+end
+redis.call('HINCRBY', session_key(id), 'token', 1)
+while at < #ARGV do
+  redis.call('HSET', session_key(id), take(), take())
+end
+set_state(id, 'stopped')
+append_event(id, stream_id, event_id, event, events_max, log_max)
+finish(id)
+return 'stopped'

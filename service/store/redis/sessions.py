@@ -1,0 +1,193 @@
+"""Sessions in Redis."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+from service.access.keys import Limits
+from service.schemas import SessionState
+from service.store import admission
+from service.store.reading import unreadable_session
+from service.store.records import (
+    LEASE_S,
+    WATCHED_S,
+    SessionRecord,
+    SessionUpdate,
+    SettingsChange,
+    state_event,
+    with_change,
+)
+from service.store.redis.records import LOG_MAX, Retained, event_argument, fields_of, record_of, stream_id
+from service.store.redis.replies import translated
+from service.store.redis.scripts import Scripts, name_of
+from service.store.rejections import not_ended, require_changeable, unknown_session
+
+MILLI = 1000
+"""Capacity is counted in whole thousandths of a step per second, so that sums are exact."""
+
+
+class RedisSessions:
+    """Implements `service.store.protocols.Sessions`."""
+
+    def __init__(self, scripts: Scripts, retained: Retained) -> None:
+        self._scripts = scripts
+        self._client = scripts.client
+        self._retention = (retained.events_max, LOG_MAX)
+
+    async def create(
+        self,
+        record: SessionRecord,
+        *,
+        max_queued: int,
+        may_wait: bool = False,
+        idempotency_key: str | None = None,
+        digest: str = "",
+        limits: Limits | None = None,
+    ) -> SessionRecord:
+        first = state_event(record, "queued", time=record.created_at)
+        record = record.model_copy(update={"last_event_id": first.id})
+        limited = limits if record.owner is not None else None
+        webhook = record.webhook
+        status, *details = await self._scripts.run(
+            "create",
+            *(self._scripts.now, LEASE_S, record.id, round(record.cost_steps_per_s * MILLI), record.pace, record.model),
+            *(record.owner or "", record.upload_bytes),
+            *(admission.scoped_idempotency_key(idempotency_key, record.owner) or "", digest),
+            *(max_queued, "1" if may_wait else ""),
+            *(("", "") if limited is None else (limited.max_sessions, limited.max_stored_bytes)),
+            *(("", "") if webhook is None else (webhook.url.get_secret_value(), webhook.secret.get_secret_value())),
+            *(event_argument(first), *self._retention),
+            *fields_of(record),
+        )
+        if status == b"made":
+            return record
+        if status == b"earlier":
+            return await self.get(details[0].decode())
+        figures = [float(detail) for detail in details if status != b"conflict"]
+        raise _admission_error(status.decode(), figures, record, limited)
+
+    async def get(self, session_id: str, *, owner: str | None = None) -> SessionRecord:
+        fields = await translated(self._client.hgetall(name_of("session", session_id)))
+        if not fields:
+            raise unknown_session()
+        record = self._scripts.reader.read("session", session_id, lambda: record_of(fields))
+        if record is None:
+            raise unreadable_session()
+        if owner not in (None, record.owner):
+            raise unknown_session()
+        return record
+
+    async def page(
+        self,
+        *,
+        limit: int,
+        before: str | None = None,
+        state: SessionState | None = None,
+        owner: str | None = None,
+    ) -> tuple[list[SessionRecord], str | None]:
+        if owner is not None:
+            index = name_of("sessions", "owner", owner)
+        else:
+            index = name_of("sessions") if state is None else name_of("sessions", "state", state)
+        found: list[tuple[int, SessionRecord]] = []
+        newest = "+inf" if before is None else f"({int(before)}"
+        while len(found) <= limit:
+            rows = await translated(
+                self._client.zrevrangebyscore(index, newest, "-inf", start=0, num=limit + 1, withscores=True)
+            )
+            if not rows:
+                break
+            newest = f"({int(rows[-1][1])}"
+            records = await self._records([session_id.decode() for session_id, _ in rows])
+            pairs = zip((int(n) for _, n in rows), records, strict=True)
+            found += [(n, record) for n, record in pairs if record and state in (None, record.state)]
+        following = str(found[limit - 1][0]) if len(found) > limit else None
+        return [record for _, record in found[:limit]], following
+
+    async def _records(self, ids: list[str]) -> list[SessionRecord | None]:
+        """The sessions, with None in place of deleted and unreadable ones."""
+        async with self._client.pipeline(transaction=False) as pipe:
+            for session_id in ids:
+                pipe.hgetall(name_of("session", session_id))
+            found = await translated(pipe.execute())
+        read = self._scripts.reader.read
+        return [
+            read("session", session_id, partial(record_of, fields)) if fields else None
+            for session_id, fields in zip(ids, found, strict=True)
+        ]
+
+    async def change(self, session_id: str, change: SettingsChange) -> SessionRecord:
+        status = b"moved"
+        while status == b"moved":
+            record = await self.get(session_id)
+            require_changeable(record, change)
+            changed = with_change(record, change)
+            fields = changed.model_dump(mode="json", include={*change.model_fields_set, "columns", "revision"})
+            arguments = [text for name, value in fields.items() for text in (name, json.dumps(value))]
+            status = await self._scripts.run("change", session_id, record.revision, *arguments)
+        if status == b"unknown":
+            raise unknown_session()
+        return await self.get(session_id)
+
+    async def request_stop(self, session_id: str) -> SessionRecord:
+        status = b"moved"
+        while status == b"moved":
+            record, time = await self.get(session_id), datetime.now(UTC)
+            event = state_event(record, "stopped", time=time)
+            status = await self._scripts.run(
+                "stop",
+                *(self._scripts.now, LEASE_S, session_id, f'"{record.last_event_id}"'),
+                *(stream_id(event.id), event.id, event_argument(event), *self._retention),
+                *fields_of(SessionUpdate(state="stopped", ended_at=time)),
+            )
+        if status == b"unknown":
+            raise unknown_session()
+        return await self.get(session_id)
+
+    async def watch(self, session_id: str) -> None:
+        await self._scripts.run("watch", self._scripts.now, WATCHED_S, session_id)
+
+    async def ended_before(self, moment: datetime, *, limit: int) -> list[str]:
+        due = self._client.zrangebyscore(name_of("ended"), "-inf", f"({moment.timestamp()}", start=0, num=limit)
+        return [session_id.decode() for session_id in await translated(due)]
+
+    async def existing(self, session_ids: Sequence[str]) -> set[str]:
+        async with self._client.pipeline(transaction=False) as pipe:
+            for session_id in session_ids:
+                pipe.exists(name_of("session", session_id))
+            found = await translated(pipe.execute())
+        return {session_id for session_id, exists in zip(session_ids, found, strict=True) if exists}
+
+    async def require_ended(self, session_id: str) -> None:
+        # Without the other fields: also of a session that this version cannot read.
+        async with self._client.pipeline(transaction=False) as pipe:
+            pipe.exists(name_of("session", session_id))
+            pipe.hget(name_of("session", session_id), "_ended")
+            exists, ended = await translated(pipe.execute())
+        if not exists:
+            raise unknown_session()
+        if ended is None:
+            raise not_ended()
+
+    async def delete(self, session_id: str) -> None:
+        status = await self._scripts.run("delete", session_id)
+        if status == b"unknown":
+            raise unknown_session()
+        if status == b"not_ended":
+            raise not_ended()
+
+
+def _admission_error(status: str, figures: list[float], record: SessionRecord, limits: Limits | None) -> Exception:
+    match status, figures:
+        case "conflict", _:
+            return admission.idempotency_conflict()
+        case "over_capacity", [capacity, reserved]:
+            return admission.over_capacity(capacity / MILLI, reserved / MILLI, record.cost_steps_per_s)
+        case "queue_full", [queued]:
+            return admission.queue_full(int(queued))
+        case "session_limit", _ if limits is not None:
+            return admission.session_limit(limits)
+        case "storage_limit", [stored] if limits is not None:
+            return admission.storage_limit(limits, int(stored))
+    return AssertionError(f"the script `create` returned {status}")

@@ -1,0 +1,75 @@
+"""Why the store rejects a call, in the same words from both backends."""
+
+from collections.abc import Sequence
+
+from service.errors import InvalidRequestError, NotFoundError, SessionEndedError, SubscriptionLimitError
+from service.schemas import ENDED_STATES, Event, SessionState
+from service.store.protocols import SubscriptionLimits
+from service.store.records import LeaseLostError, SessionRecord, SettingsChange
+
+
+def unknown_session() -> NotFoundError:
+    """There is no such session, or it is another owner's."""
+    return NotFoundError("There is no session with this id. It may have been deleted.")
+
+
+def not_ended() -> InvalidRequestError:
+    """Only ended sessions can be deleted."""
+    return InvalidRequestError("The session has not ended. Stop it first.")
+
+
+def require_changeable(record: SessionRecord, change: SettingsChange) -> None:
+    """Check that the change can take effect.
+
+    Raises:
+        SessionEndedError: It concerns what is decided, and the session has ended.
+    """
+    if record.state in ENDED_STATES and change.model_fields_set & {"labels", "rules"}:
+        raise SessionEndedError(
+            "The session has ended, so it decides nothing more. Try rules on its scores with `rules:try`, or submit the"
+            " video again with them."
+        )
+
+
+def lease_lost(session_id: str) -> LeaseLostError:
+    """The fencing token is stale."""
+    return LeaseLostError(f"Session {session_id} no longer belongs to this worker.")
+
+
+def worker_released(worker_id: str) -> LeaseLostError:
+    """The worker's lease expired, or it was released."""
+    return LeaseLostError(f"Worker {worker_id} was released and has to register again.")
+
+
+def key_name_taken(name: str) -> InvalidRequestError:
+    """Active keys have unique names."""
+    return InvalidRequestError(f"An API key named {name!r} exists. Choose another name, or revoke that key first.")
+
+
+def unknown_key(id_or_name: str) -> NotFoundError:
+    """There is no such API key."""
+    return NotFoundError(f"There is no API key with the id or name {id_or_name!r}. `cake keys list` shows all keys.")
+
+
+def unknown_subscription() -> NotFoundError:
+    """There is no such subscription, or it is another key's."""
+    return NotFoundError("There is no subscription with this id. `GET /v1/subscriptions` lists yours.")
+
+
+def subscription_limit(limits: SubscriptionLimits) -> SubscriptionLimitError:
+    """The key, or the whole service, has as many as it may."""
+    return SubscriptionLimitError(
+        f"One API key may have {limits.max_of_key} subscriptions, and all together {limits.max_in_all}. Delete one"
+        " first; the operator can raise CAKE_MAX_SUBSCRIPTIONS."
+    )
+
+
+def require_end_event(state: SessionState | None, events: Sequence[Event]) -> None:
+    """Check that an update that ends a session comes with its event.
+
+    Raises:
+        ValueError: It does not.
+    """
+    has_event = any(event.type == "session.state" and event.state == state for event in events)
+    if state in ENDED_STATES and not has_event:
+        raise ValueError(f"An update to {state} must come with its session.state event.")

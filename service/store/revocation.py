@@ -1,0 +1,43 @@
+"""Revokes an API key with everything that it started: its holder gets nothing more."""
+
+from contextlib import suppress
+from datetime import datetime
+
+from service.access.keys import ApiKey
+from service.errors import NotFoundError
+from service.schemas import ENDED_STATES
+from service.store.protocols import Store
+
+PAGE = 200
+
+
+async def revoke_key(
+    store: Store, id_or_name: str, *, now: datetime, keep_sessions: bool = False
+) -> tuple[ApiKey, int]:
+    """Revoke a key, disable its subscriptions and the webhooks of its sessions and stop those that have not ended.
+
+    Idempotent by id, so a call that failed half-way can be repeated.
+
+    Returns:
+        The key, and how many sessions were asked to stop.
+
+    Raises:
+        NotFoundError: No key has this id, and no active key has this name.
+    """
+    key = await store.keys.revoke(id_or_name, now=now)
+    if keep_sessions:
+        return key, 0
+    await store.outbox.disable_all_of(key.id)
+    await store.subscriptions.disable_all_of(key.id)
+    stopped = 0
+    before: str | None = None
+    while True:
+        page, before = await store.sessions.page(limit=PAGE, before=before, owner=key.id)
+        for session in page:
+            if session.state not in ENDED_STATES:
+                # It may have ended and been deleted since the page was read.
+                with suppress(NotFoundError):
+                    await store.sessions.request_stop(session.id)
+                    stopped += 1
+        if before is None:
+            return key, stopped

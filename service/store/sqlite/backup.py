@@ -1,0 +1,33 @@
+"""Copies of the database that are consistent while servers and workers use it, and checks of its file."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+MAX_PROBLEMS = 10
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy the database to the new file `target`, as it is at one moment. Raises OSError, sqlite3.Error."""
+    target.touch(mode=0o600, exist_ok=False)
+    with closing(_open(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
+        new.execute("PRAGMA journal_mode=WAL")
+
+
+def damage(path: Path) -> list[str]:
+    """What SQLite finds wrong with the file and its references; empty for a sound one."""
+    try:
+        with closing(_open(path)) as db:
+            found = [text for (text,) in db.execute(f"PRAGMA integrity_check({MAX_PROBLEMS})") if text != "ok"]
+            broken = [
+                f"a row of {row[0]} refers to a missing {row[2]}" for row in db.execute("PRAGMA foreign_key_check")
+            ]
+    except sqlite3.DatabaseError as error:
+        return [str(error)]
+    return found + broken[:MAX_PROBLEMS]
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Open an existing file, never create one."""
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True)

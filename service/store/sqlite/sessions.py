@@ -1,0 +1,282 @@
+"""Sessions in SQLite."""
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+from service.access.keys import Limits
+from service.schemas import ENDED_STATES, Event, SessionState, event_key
+from service.store import admission
+from service.store.reading import Reader, dump_event, parse_session, unreadable_session
+from service.store.records import LEASE_S, WATCHED_S, SessionRecord, SettingsChange, state_event, with_change
+from service.store.rejections import not_ended, require_changeable, unknown_session
+from service.store.sqlite.database import Database
+from service.store.sqlite.keys import usage_of
+
+BATCH = 2000
+"""Rows that one transaction deletes: it holds up other writers for some milliseconds only."""
+LIVE_LEASE = f"(lease_until > :now AND lease_until <= :now + {LEASE_S})"
+"""SQL: the lease has not expired. A lease beyond LEASE_S was written before the clock restarted."""
+
+
+class SqliteSessions:
+    """Implements `service.store.protocols.Sessions`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(
+        self,
+        record: SessionRecord,
+        *,
+        max_queued: int,
+        may_wait: bool = False,
+        idempotency_key: str | None = None,
+        digest: str = "",
+        limits: Limits | None = None,
+    ) -> SessionRecord:
+        key = admission.scoped_idempotency_key(idempotency_key, record.owner)
+
+        def change(db: sqlite3.Connection) -> SessionRecord:
+            earlier = _earlier(db, self._database.reader, key, digest)
+            if earlier is not None:
+                return earlier
+            if limits is not None and record.owner is not None:
+                _check_limits(db, record.owner, limits, record.upload_bytes)
+            _check_capacity(db, record.cost_steps_per_s, max_queued, may_wait, self._database.now_s())
+            return _insert(db, record, key, digest)
+
+        return await self._database.write(change, notify=True)
+
+    async def get(self, session_id: str, *, owner: str | None = None) -> SessionRecord:
+        return await self._database.read(lambda db: _get(db, self._database.reader, session_id, owner))
+
+    async def page(
+        self,
+        *,
+        limit: int,
+        before: str | None = None,
+        state: SessionState | None = None,
+        owner: str | None = None,
+    ) -> tuple[list[SessionRecord], str | None]:
+        return await self._database.read(lambda db: _page(db, self._database.reader, limit, before, state, owner))
+
+    async def change(self, session_id: str, change: SettingsChange) -> SessionRecord:
+        return await self._database.write(lambda db: _change(db, self._database.reader, session_id, change))
+
+    async def request_stop(self, session_id: str) -> SessionRecord:
+        return await self._database.write(
+            lambda db: _request_stop(db, self._database.reader, session_id, self._database.now_s(), datetime.now(UTC)),
+            notify=True,
+            essential=True,
+        )
+
+    async def watch(self, session_id: str) -> None:
+        until_s = self._database.now_s() + WATCHED_S
+        await self._database.write(
+            lambda db: db.execute(
+                "UPDATE sessions SET watched_until = ? WHERE id = ? AND NOT ended", (until_s, session_id)
+            )
+        )
+
+    async def ended_before(self, moment: datetime, *, limit: int) -> list[str]:
+        return await self._database.read(lambda db: _ended_before(db, moment, limit))
+
+    async def existing(self, session_ids: Sequence[str]) -> set[str]:
+        return await self._database.read(lambda db: _existing(db, session_ids))
+
+    async def require_ended(self, session_id: str) -> None:
+        await self._database.read(lambda db: _require_ended(db, session_id))
+
+    async def delete(self, session_id: str) -> None:
+        await self.require_ended(session_id)
+        for delete_some in (_delete_some_events, _delete_some_scores):
+            began_s = time.monotonic()
+            while await self._database.write(partial(delete_some, session_id=session_id), essential=True):
+                # Other processes poll for the lock: leave it free for as long as it was held.
+                await asyncio.sleep(time.monotonic() - began_s)
+                began_s = time.monotonic()
+        await self._database.write(lambda db: _delete(db, session_id), essential=True)
+        await self._database.wipe_deleted()
+
+
+def row_of(db: sqlite3.Connection, session_id: str, owner: str | None = None) -> sqlite3.Row:
+    """The row of a session that `owner` may see, in the caller's transaction. Raises NotFoundError."""
+    row: sqlite3.Row | None = db.execute("SELECT * FROM sessions WHERE id = ?", (session_id,)).fetchone()
+    if row is None or owner not in (None, row["owner"]):
+        raise unknown_session()
+    return row
+
+
+def append(db: sqlite3.Connection, record: SessionRecord, events: list[Event]) -> SessionRecord:
+    """Save the record and its new events; events that are not newer than its newest are replays and are skipped."""
+    newest = record.last_event_id
+    for event in events:
+        media_ms, seq = event_key(event.id)
+        if newest is None or event_key(newest) < (media_ms, seq):
+            newest = event.id
+            db.execute(
+                "INSERT INTO events (session_id, media_ms, seq, event, since_0_2, event_owner)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (record.id, media_ms, seq, *dump_event(event), record.owner or ""),
+            )
+    record = record.model_copy(update={"last_event_id": newest})
+    db.execute(
+        "UPDATE sessions SET state = ?, ended = ?, token = ?, record = ? WHERE id = ?",
+        (record.state, record.state in ENDED_STATES, record.token, record.model_dump_json(), record.id),
+    )
+    return record
+
+
+def delete_resume_point(db: sqlite3.Connection, session_id: str) -> None:
+    """Drop the session's resume point and its detector snapshot."""
+    for table in ("checkpoints", "detectors"):
+        db.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))
+
+
+def capacity_and_reserved(db: sqlite3.Connection, now_s: float) -> tuple[float, float]:
+    """Steps per second of the live workers, and those reserved for sessions that have not ended."""
+    (capacity,) = db.execute(
+        f"SELECT coalesce(sum(capacity), 0.0) FROM workers WHERE {LIVE_LEASE}", {"now": now_s}
+    ).fetchone()
+    (reserved,) = db.execute("SELECT coalesce(sum(cost), 0.0) FROM sessions WHERE NOT ended").fetchone()
+    return capacity, reserved
+
+
+def _earlier(db: sqlite3.Connection, reader: Reader, idempotency_key: str | None, digest: str) -> SessionRecord | None:
+    """The session that was created with the same key before."""
+    row = db.execute("SELECT id, digest, record FROM sessions WHERE idempotency_key = ?", (idempotency_key,)).fetchone()
+    if row is None:
+        return None
+    if row["digest"] != digest:
+        raise admission.idempotency_conflict()
+    return _record(reader, row)
+
+
+def _check_limits(db: sqlite3.Connection, owner: str, limits: Limits, upload_bytes: int) -> None:
+    used = usage_of(db, owner)
+    if used.sessions >= limits.max_sessions:
+        raise admission.session_limit(limits)
+    if used.stored_bytes + upload_bytes > limits.max_stored_bytes:
+        raise admission.storage_limit(limits, used.stored_bytes)
+
+
+def _check_capacity(
+    db: sqlite3.Connection, cost_steps_per_s: float, max_queued: int, may_wait: bool, now_s: float
+) -> None:
+    capacity, reserved = capacity_and_reserved(db, now_s)
+    if not may_wait and reserved + cost_steps_per_s > capacity:
+        raise admission.over_capacity(capacity, reserved, cost_steps_per_s)
+    (queued,) = db.execute("SELECT count(*) FROM sessions WHERE state = 'queued'").fetchone()
+    if queued >= max_queued:
+        raise admission.queue_full(queued)
+
+
+def _insert(db: sqlite3.Connection, record: SessionRecord, idempotency_key: str | None, digest: str) -> SessionRecord:
+    db.execute(
+        "INSERT INTO sessions (id, state, pace, model, cost, owner, upload_bytes, idempotency_key, digest, record)"
+        " VALUES (:id, :state, :pace, :model, :cost_steps_per_s, :owner, :upload_bytes, :key, :digest, '')",
+        {**record.model_dump(mode="json", exclude={"source", "webhook"}), "key": idempotency_key, "digest": digest},
+    )
+    if record.webhook is not None:
+        url, secret = record.webhook.url.get_secret_value(), record.webhook.secret.get_secret_value()
+        db.execute("INSERT INTO webhooks (session_id, url, secret) VALUES (?, ?, ?)", (record.id, url, secret))
+    return append(db, record, [state_event(record, "queued", time=record.created_at)])
+
+
+def _record(reader: Reader, row: sqlite3.Row) -> SessionRecord:
+    record = reader.read("session", row["id"], lambda: parse_session(row["record"]))
+    if record is None:
+        raise unreadable_session()
+    return record
+
+
+def _get(db: sqlite3.Connection, reader: Reader, session_id: str, owner: str | None = None) -> SessionRecord:
+    return _record(reader, row_of(db, session_id, owner))
+
+
+def _page(
+    db: sqlite3.Connection,
+    reader: Reader,
+    limit: int,
+    before: str | None,
+    state: SessionState | None,
+    owner: str | None,
+) -> tuple[list[SessionRecord], str | None]:
+    rows = db.execute(
+        "SELECT n, id, record FROM sessions WHERE (:before IS NULL OR n < :before)"
+        " AND (:state IS NULL OR state = :state) AND (:owner IS NULL OR owner = :owner) ORDER BY n DESC",
+        {"before": None if before is None else int(before), "state": state, "owner": owner},
+    )
+    found: list[tuple[int, SessionRecord]] = []
+    for row in rows:
+        record = reader.read("session", row["id"], partial(parse_session, row["record"]))
+        if record is not None:
+            found.append((row["n"], record))
+        if len(found) > limit:
+            return [record for _, record in found[:limit]], str(found[limit - 1][0])
+    return [record for _, record in found], None
+
+
+def _change(db: sqlite3.Connection, reader: Reader, session_id: str, change: SettingsChange) -> SessionRecord:
+    record = _get(db, reader, session_id)
+    require_changeable(record, change)
+    return append(db, with_change(record, change), [])
+
+
+def _request_stop(
+    db: sqlite3.Connection, reader: Reader, session_id: str, now_s: float, time: datetime
+) -> SessionRecord:
+    record = _get(db, reader, session_id)
+    if record.state in ENDED_STATES:
+        return record
+    asked = db.execute(
+        f"UPDATE sessions SET stop_requested = 1 WHERE id = :id AND worker_id IS NOT NULL AND {LIVE_LEASE}",
+        {"id": session_id, "now": now_s},
+    )
+    if asked.rowcount:
+        return record
+    stopped = record.model_copy(update={"state": "stopped", "ended_at": time, "token": record.token + 1})
+    delete_resume_point(db, session_id)
+    return append(db, stopped, [state_event(record, "stopped", time=time)])
+
+
+def _ended_before(db: sqlite3.Connection, moment: datetime, limit: int) -> list[str]:
+    rows = db.execute(
+        "SELECT id, julianday(CASE WHEN json_valid(record) THEN json_extract(record, '$.ended_at') END) day"
+        " FROM sessions WHERE ended AND day < julianday(?) ORDER BY day LIMIT ?",
+        (moment.isoformat(), limit),
+    )
+    return [row["id"] for row in rows]
+
+
+def _existing(db: sqlite3.Connection, session_ids: Sequence[str]) -> set[str]:
+    rows = db.execute(
+        "SELECT id FROM sessions WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(list(session_ids)),)
+    )
+    return {row["id"] for row in rows}
+
+
+def _require_ended(db: sqlite3.Connection, session_id: str) -> None:
+    if not row_of(db, session_id)["ended"]:
+        raise not_ended()
+
+
+def _delete_some_events(db: sqlite3.Connection, session_id: str) -> bool:
+    query = "DELETE FROM events WHERE cursor IN (SELECT cursor FROM events WHERE session_id = ? LIMIT ?)"
+    return db.execute(query, (session_id, BATCH)).rowcount == BATCH
+
+
+def _delete_some_scores(db: sqlite3.Connection, session_id: str) -> bool:
+    some = "SELECT session_id, pts_s FROM scores WHERE session_id = ? LIMIT ?"
+    query = f"DELETE FROM scores WHERE (session_id, pts_s) IN ({some})"
+    return db.execute(query, (session_id, BATCH)).rowcount == BATCH
+
+
+def _delete(db: sqlite3.Connection, session_id: str) -> None:
+    _require_ended(db, session_id)
+    db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))

@@ -1,0 +1,191 @@
+"""The HTTP API's data types of subscriptions: what clients send, and what they get."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AnyUrl, Field, StringConstraints, UrlConstraints, field_validator
+
+from service.requests import MetadataKey, Name, WebhookUrl, with_possible_host
+from service.schemas import CameraIdentity, Cursor, EventId, EventType, Schema, WebhookFormat
+from service.webhooks.signature import SECRET_PATTERN, secret_key
+
+MAX_VALUES, MAX_VALUE_LENGTH = 100, 200
+MAX_COOLDOWN_S = 24 * 3600.0
+MqttUrl = Annotated[
+    AnyUrl,
+    UrlConstraints(max_length=2048, allowed_schemes=["mqtt", "mqtts"], host_required=True),
+    AfterValidator(with_possible_host),
+]
+TopicPrefix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=200)]
+Values = Annotated[list[Annotated[str, StringConstraints(max_length=MAX_VALUE_LENGTH)]], Field(max_length=MAX_VALUES)]
+
+
+class SubscriptionFilter(Schema):
+    """Which events are delivered, as the parameters of `GET /v1/events`. One of several values has to be met."""
+
+    label: Values = Field(default=[], description="Only events of these actions.", examples=[["kick"]])
+    type: list[EventType] = Field(default=[], max_length=MAX_VALUES, description="Only events of these types.")
+    session: Values = Field(default=[], description="Only events of these sessions.")
+    name: Values = Field(default=[], description="Only events of sessions with these names.", examples=[["gate"]])
+    region: Values = Field(default=[], description="Only events of these regions.")
+    metadata: dict[MetadataKey, Values] = Field(
+        default={},
+        max_length=20,
+        description="Only events of sessions whose metadata has one of the values, for each key.",
+        examples=[{"site": ["north"]}],
+    )
+    min_score: float | None = Field(
+        default=None, ge=0, le=1, description="Only starts and ends with at least this score."
+    )
+
+
+class WebhookTargetRequest(Schema):
+    """An address that events are posted to, signed as Standard Webhooks defines it."""
+
+    kind: Literal["webhook"] = Field(description="The kind of the target.")
+    url: WebhookUrl = Field(description="The address.", examples=["https://example.org/hook"])
+    format: WebhookFormat = Field(
+        default="standard",
+        description="`standard`: the body is the event. `cloudevents`: the body is a CloudEvent 1.0 with the"
+        " event in it (structured). `cloudevents-binary`: the body is the event, headers hold the other attributes.",
+    )
+    secret: str | None = Field(
+        default=None,
+        json_schema_extra={"pattern": SECRET_PATTERN},
+        description="Secret that signs the deliveries: `whsec_` and 24 to 64 bytes in base64. Generated if absent.",
+    )
+
+    @field_validator("secret")
+    @classmethod
+    def _is_a_secret(cls, value: str | None) -> str | None:
+        if value is not None:
+            secret_key(value)
+        return value
+
+
+class HomeAssistantOptions(Schema):
+    """How sessions are announced to Home Assistant."""
+
+    discovery_prefix: TopicPrefix = Field(
+        default="homeassistant", description="The discovery prefix that Home Assistant's MQTT integration has."
+    )
+
+
+class MqttTargetRequest(Schema):
+    """An MQTT 5 broker, and where events are published."""
+
+    kind: Literal["mqtt"] = Field(description="The kind of the target.")
+    url: MqttUrl = Field(
+        description="The broker: `mqtt://` or, with TLS, `mqtts://`, user and password if it wants them.",
+        examples=["mqtts://cake:secret@broker.example.org"],
+    )
+    topic: TopicPrefix = Field(
+        default="cake", description="First levels of all topics; another one for each subscription of a broker."
+    )
+    identify: CameraIdentity = Field(
+        default="session",
+        description="What sessions are called in topics: their id, or their name, so that a camera that is submitted"
+        " again keeps its topics. With `name`, sessions that run at the same time need different names.",
+    )
+    home_assistant: HomeAssistantOptions | None = Field(
+        default=None, description="Announce each session to Home Assistant as a device; `{}` takes the defaults."
+    )
+
+
+class SubscriptionRequest(Schema):
+    """A new subscription."""
+
+    name: Name | None = Field(default=None, description="Display name; need not be unique.", examples=["alarm"])
+    filter: SubscriptionFilter = Field(default=SubscriptionFilter(), description="Which events; all by default.")
+    cooldown_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=MAX_COOLDOWN_S,
+        description="After an action of a label, further ones of the same label, session and region that begin within"
+        " so many seconds of media time are left out, with their ends. Other events are not.",
+        examples=[30],
+    )
+    target: Annotated[WebhookTargetRequest | MqttTargetRequest, Field(discriminator="kind")] = Field(
+        description="Where the events go."
+    )
+    after: Cursor | None = Field(
+        default=None, description="Start with the events after this cursor of `GET /v1/events`. Default: new ones only."
+    )
+
+
+class SubscriptionResume(Schema):
+    """How to resume a subscription."""
+
+    skip_missed: bool = Field(
+        default=False, description="Leave out the events since it was paused or disabled; else they are delivered."
+    )
+
+
+class WebhookTargetInfo(Schema):
+    """An address that events are posted to."""
+
+    kind: Literal["webhook"] = Field(default="webhook", description="The kind of the target.")
+    url: str = Field(description="The address; without user, password and query.")
+    format: WebhookFormat = Field(description="Format of the deliveries.")
+    secret: str | None = Field(
+        description="Secret that signs the deliveries. Returned once, when the subscription is created; else null."
+    )
+
+
+class MqttTargetInfo(Schema):
+    """An MQTT 5 broker, and where events are published."""
+
+    kind: Literal["mqtt"] = Field(default="mqtt", description="The kind of the target.")
+    url: str = Field(description="The broker, without user and password.")
+    topic: str = Field(description="First levels of all topics.")
+    identify: CameraIdentity = Field(description="What sessions are called in topics.")
+    home_assistant: HomeAssistantOptions | None = Field(
+        description="How sessions are announced to Home Assistant; null: they are not."
+    )
+
+
+class DeliveryAttemptInfo(Schema):
+    """One attempt to deliver."""
+
+    session_id: str | None = Field(description="Session of the event; null if no connection was possible.")
+    event_id: EventId | None = Field(description="The event; null if no connection was possible.")
+    time: datetime = Field(description="When the attempt ended, UTC.")
+    delivered: bool = Field(description="Whether the target accepted the event.")
+    failure: str | None = Field(description="What went wrong; null if the event was accepted.", examples=["503"])
+
+
+class SubscriptionInfo(Schema):
+    """A subscription, and how its delivery stands."""
+
+    id: str = Field(description="Id of the subscription.")
+    name: str | None = Field(description="Name that the client gave.")
+    created_at: datetime = Field(description="When it was created, UTC.")
+    all_sessions: bool = Field(description="Whether it has the sessions of all API keys; else only those of its own.")
+    filter: SubscriptionFilter = Field(description="Which events are delivered.")
+    cooldown_s: float = Field(description="Least time between two actions of a label, session and region, in seconds.")
+    target: Annotated[WebhookTargetInfo | MqttTargetInfo, Field(discriminator="kind")] = Field(
+        description="Where the events go."
+    )
+    state: Literal["active", "retrying", "paused", "disabled"] = Field(
+        description="`retrying`: the last attempt failed, the next one follows. `disabled`: the target failed for 7"
+        " days or wants no more, or the API key was revoked; resume it to try again."
+    )
+    cursor: Cursor = Field(description="Every event up to this cursor of `GET /v1/events` was delivered or left out.")
+    delivered: int = Field(description="Events that the target has accepted.")
+    failed_attempts: int = Field(description="Failed attempts since the last event that was accepted.")
+    failing_since: datetime | None = Field(description="When the first of them ended, UTC.")
+    next_attempt_at: datetime | None = Field(description="When the next attempt is due, UTC; only while `retrying`.")
+    last_error: str | None = Field(description="What went wrong last; null if no attempt of the newest 20 failed.")
+    attempts: list[DeliveryAttemptInfo] = Field(description="The newest 20 attempts, newest first.")
+
+
+class SubscriptionList(Schema):
+    subscriptions: list[SubscriptionInfo] = Field(description="In the order of their creation.")
+
+
+class SubscriptionTestResult(Schema):
+    """What came of a test message."""
+
+    delivered: bool = Field(description="Whether the target accepted the test message.")
+    failure: str | None = Field(description="What went wrong; null if it was accepted.", examples=["ConnectError"])
+    duration_s: float = Field(description="How long the attempt took, in seconds.")

@@ -1,0 +1,1 @@
+"""Subscriptions: events of many sessions, delivered to targets from cursors that outlive the server."""

@@ -1,0 +1,104 @@
+"""Messages of Home Assistant's MQTT discovery (https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery).
+
+Each session is a device: a binary sensor for each label that may be delivered, and an image. This is the schema with
+one message for a whole device, which Home Assistant has since 2024.12.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from service.event_filter import EventFilter
+from service.store.records import SessionRecord
+from service.subscriptions.topics import Camera, sensor_of, server_status
+
+VERSION = version("cake-served")
+SUPPORT_URL = "https://arxiv.org/abs/2603.23988"
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """One label of a session, or of one of its regions."""
+
+    label: str
+    region: str | None
+
+    @property
+    def level(self) -> str:
+        """Its level of topics."""
+        return sensor_of(self.label, self.region)
+
+    @property
+    def name(self) -> str:
+        """What people read."""
+        return self.label if self.region is None else f"{self.region}: {self.label}"
+
+
+def sensors_of(session: SessionRecord, wanted: EventFilter) -> list[Sensor]:
+    """The labels and regions of which events pass the filter."""
+    regions: Collection[str | None] = [region.name for region in session.regions] or [None]
+    return [
+        Sensor(label, region)
+        for region in regions
+        if not wanted.regions or region in wanted.regions
+        for label in session.labels
+        if not wanted.labels or label in wanted.labels
+    ]
+
+
+def discovery_topic(prefix: str, camera: Camera) -> str:
+    """Where the configuration of a device is published, retained; an empty one removes the device."""
+    return f"{prefix}/device/{device_id(camera)}/config"
+
+
+def device_id(camera: Camera) -> str:
+    """Keeps devices of several subscriptions apart."""
+    return f"cake_{camera.base.replace('/', '_')}_{camera.key}"
+
+
+def device_config(
+    session: SessionRecord, camera: Camera, sensors: Collection[Sensor], *, removed: Collection[Sensor] = ()
+) -> str:
+    """The configuration of a session's device. `removed` are sensors of its last configuration that it lacks now."""
+    components = {sensor.level: _binary_sensor(camera, sensor) for sensor in sensors}
+    # A component with nothing but its platform is removed.
+    gone = {sensor.level: {"platform": "binary_sensor"} for sensor in removed}
+    return json.dumps(
+        {
+            "device": {
+                "identifiers": [device_id(camera)],
+                "name": session.name or f"Camera {session.id[:8]}",
+                "manufacturer": "CAKE",
+                "model": session.model,
+                "sw_version": VERSION,
+            },
+            "origin": {"name": "CAKE", "sw_version": VERSION, "support_url": SUPPORT_URL},
+            "availability": [{"topic": server_status(camera.base)}, {"topic": camera.status}],
+            "availability_mode": "all",
+            "qos": 1,
+            "components": {**components, **gone, "image": _image(camera)},
+        }
+    )
+
+
+def _binary_sensor(camera: Camera, sensor: Sensor) -> Mapping[str, Any]:
+    return {
+        "platform": "binary_sensor",
+        "unique_id": f"{device_id(camera)}_{sensor.level}",
+        "name": sensor.name,
+        "device_class": "motion",
+        "state_topic": camera.state(sensor.level),
+        "json_attributes_topic": camera.event(sensor.level),
+    }
+
+
+def _image(camera: Camera) -> Mapping[str, Any]:
+    return {
+        "platform": "image",
+        "unique_id": f"{device_id(camera)}_image",
+        "name": "Last action",
+        "image_topic": camera.image,
+        "content_type": "image/jpeg",
+    }

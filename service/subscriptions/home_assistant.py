@@ -1,0 +1,119 @@
+"""Keeps the devices of Home Assistant as the sessions are."""
+
+from collections.abc import Callable
+
+from service.errors import NotFoundError, ServiceError
+from service.event_filter import EventFilter
+from service.schemas import ENDED_STATES, Event, SessionState
+from service.storage.blobs import Blobs
+from service.store.protocols import Sessions
+from service.store.records import SessionRecord
+from service.store.subscription_records import StoredMqttTarget
+from service.subscriptions.discovery import Sensor, device_config, discovery_topic, sensors_of
+from service.subscriptions.mqtt_connection import MqttConnection
+from service.subscriptions.topics import OFF, OFFLINE, ON, ONLINE, Camera, camera_of
+
+LIVE_STATES: tuple[SessionState, ...] = ("queued", "starting", "running", "reconnecting")
+PAGE = 200
+IsOpen = Callable[[str, str | None, str], bool]
+"""Whether an action of a session, region and label is in progress, as far as it was delivered."""
+
+
+class HomeAssistant:
+    """The devices that one connection has announced. Each connection announces them anew: the broker may be new."""
+
+    def __init__(
+        self,
+        stored: StoredMqttTarget,
+        prefix: str,
+        connection: MqttConnection,
+        *,
+        sessions: Sessions,
+        blobs: Blobs,
+        wanted: EventFilter,
+        owner: str | None,
+        is_open: IsOpen,
+    ) -> None:
+        self._stored = stored
+        self._prefix = prefix
+        self._connection = connection
+        self._sessions = sessions
+        self._blobs = blobs
+        self._wanted = wanted
+        self._owner = owner
+        self._is_open = is_open
+        self._announced: dict[str, list[Sensor]] = {}
+
+    async def announce_live(self) -> None:
+        """Announce the sessions that have not ended. Raises DeliveryFailedError, ServiceError."""
+        for state in LIVE_STATES:
+            before: str | None = None
+            while True:
+                page, before = await self._sessions.page(limit=PAGE, before=before, state=state, owner=self._owner)
+                for session in page:
+                    if session.id not in self._announced and self._may_want(session):
+                        await self._announce(session)
+                if before is None:
+                    break
+
+    async def before(self, event: Event) -> None:
+        """Announce the session of an event, if that is not done. Raises DeliveryFailedError, ServiceError."""
+        if event.session_id in self._announced and event.type != "session.changed":
+            return
+        try:
+            session = await self._sessions.get(event.session_id)
+        except NotFoundError:
+            return
+        if session.state not in ENDED_STATES or self._stored.identify == "name":
+            await self._announce(session)
+
+    async def after(self, event: Event) -> None:
+        """Show a start, and remove a device that was stopped for good. Raises DeliveryFailedError, ServiceError."""
+        if event.type == "action.start":
+            await self._show(event)
+        if event.type != "session.state" or event.state not in ENDED_STATES:
+            return
+        sensors = self._announced.pop(event.session_id, None)
+        if sensors is not None and self._stored.identify == "session" and event.state != "failed":
+            await self._remove(self._camera(event.session_id, event.name), sensors)
+
+    async def _announce(self, session: SessionRecord) -> None:
+        camera = self._camera(session.id, session.name)
+        sensors = sensors_of(session, self._wanted)
+        removed = [sensor for sensor in self._announced.get(session.id, ()) if sensor not in sensors]
+        topic = discovery_topic(self._prefix, camera)
+        if removed:
+            # They are named in one message, and left out of the next one, which is retained.
+            await self._publish(topic, device_config(session, camera, sensors, removed=removed))
+        await self._publish(topic, device_config(session, camera, sensors))
+        await self._publish(camera.status, ONLINE if session.state == "running" else OFFLINE)
+        for sensor in sensors:
+            is_open = self._is_open(session.id, sensor.region, sensor.label)
+            await self._publish(camera.state(sensor.level), ON if is_open else OFF)
+        self._announced[session.id] = sensors
+
+    def _may_want(self, session: SessionRecord) -> bool:
+        return self._wanted.passes_session(session.id, session.name, session.metadata)
+
+    async def _show(self, event: Event) -> None:
+        try:
+            jpeg = await self._blobs.snapshot(event.session_id)
+        except ServiceError:
+            # The event matters more than its image.
+            return
+        if jpeg is not None:
+            await self._publish(self._camera(event.session_id, event.name).image, jpeg)
+
+    async def _remove(self, camera: Camera, sensors: list[Sensor]) -> None:
+        """An empty message removes a retained one."""
+        topics = [discovery_topic(self._prefix, camera), camera.status, camera.event(None), camera.image]
+        for sensor in sensors:
+            topics += [camera.state(sensor.level), camera.event(sensor.level)]
+        for topic in topics:
+            await self._publish(topic, b"")
+
+    async def _publish(self, topic: str, payload: str | bytes) -> None:
+        await self._connection.publish(topic, payload, is_retained=True)
+
+    def _camera(self, session_id: str, name: str | None) -> Camera:
+        return camera_of(self._stored.topic, self._stored.identify, session_id=session_id, name=name)

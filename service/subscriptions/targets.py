@@ -1,0 +1,74 @@
+"""Opens the targets of subscriptions."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpcore
+
+from service.sources.address_policy import AddressPolicy
+from service.storage.blobs import Blobs
+from service.store.protocols import Sessions
+from service.store.subscription_records import StoredMqttTarget, StoredWebhookTarget, SubscriptionRecord
+from service.subscriptions.home_assistant import HomeAssistant, IsOpen
+from service.subscriptions.mqtt import MqttTarget
+from service.subscriptions.mqtt_connection import MqttConnection, Will, connected
+from service.subscriptions.target import Target, Trial
+from service.subscriptions.topics import OFFLINE, server_status
+from service.subscriptions.webhook import WebhookTarget
+
+
+@dataclass(frozen=True)
+class TargetOpener:
+    """What the targets of one server share. `authorities` are trusted beyond the public ones."""
+
+    pool: httpcore.AsyncConnectionPool
+    policy: AddressPolicy
+    authorities: Path | None
+    sessions: Sessions
+    blobs: Blobs
+
+    @asynccontextmanager
+    async def open(self, record: SubscriptionRecord, is_open: IsOpen) -> AsyncIterator[Target]:
+        """Connected, where the target needs a connection, for the subscription's lane. Raises DeliveryFailedError."""
+        target = record.target
+        if isinstance(target, StoredWebhookTarget):
+            yield WebhookTarget(target, self.pool)
+            return
+        will = Will(server_status(target.topic), OFFLINE)
+        async with self._connected(target, f"cake-{record.id}", will) as connection:
+            opened = MqttTarget(target, connection, self._home_assistant(record, target, connection, is_open))
+            async with opened.online():
+                yield opened
+
+    async def test(self, record: SubscriptionRecord, trial: Trial) -> None:
+        """Send a test message, over a connection of its own. Raises DeliveryFailedError."""
+        target = record.target
+        if isinstance(target, StoredWebhookTarget):
+            await WebhookTarget(target, self.pool).test(trial)
+            return
+        async with self._connected(target, f"cake-{record.id}-test", None) as connection:
+            await MqttTarget(target, connection).test(trial)
+
+    def _home_assistant(
+        self, record: SubscriptionRecord, target: StoredMqttTarget, connection: MqttConnection, is_open: IsOpen
+    ) -> HomeAssistant | None:
+        if target.discovery_prefix is None:
+            return None
+        return HomeAssistant(
+            target,
+            target.discovery_prefix,
+            connection,
+            sessions=self.sessions,
+            blobs=self.blobs,
+            wanted=record.filter.event_filter(),
+            owner=record.owner,
+            is_open=is_open,
+        )
+
+    def _connected(
+        self, target: StoredMqttTarget, client_id: str, will: Will | None
+    ) -> AbstractAsyncContextManager[MqttConnection]:
+        url = target.url.get_secret_value()
+        return connected(url, client_id, will=will, policy=self.policy, authorities=self.authorities)

@@ -1,0 +1,84 @@
+/** The clip of an action, played in place of the snapshot. */
+
+import { getClip } from "./api.js";
+import { clock } from "./format.js";
+
+const LEAD_S = 1;
+const UNPLAYABLE = "This browser cannot play the codec of this video. Download the clip to watch it elsewhere.";
+const element = (id) => document.getElementById(id);
+
+export class ClipView {
+  #sessionId;
+  #video = element("clip-video");
+  #loading = null;
+  #url = null;
+  #closed = new AbortController();
+
+  constructor(sessionId) {
+    this.#sessionId = sessionId;
+    const { signal } = this.#closed;
+    element("clip-close").addEventListener("click", () => this.hide(), { signal });
+    this.#video.addEventListener("error", () => this.#url && this.#say(UNPLAYABLE), { signal });
+    this.hide();
+  }
+
+  close() {
+    this.hide();
+    this.#closed.abort();
+  }
+
+  /** Plays the clip of an action from shortly before its start, or says why it cannot. */
+  async play(action) {
+    this.#loading?.abort();
+    this.#loading = new AbortController();
+    const { signal } = this.#loading;
+    this.#show(true);
+    // On a narrow screen the events are far below.
+    element("clip").scrollIntoView({ block: "nearest" });
+    this.#forget();
+    this.#say("Loading the clip…");
+    let clip;
+    try {
+      clip = await getClip(this.#sessionId, action.id, signal);
+    } catch (error) {
+      if (!signal.aborted) this.#say(error.message);
+      return;
+    }
+    if (signal.aborted) return;
+    this.#url = URL.createObjectURL(clip.blob);
+    this.#video.src = this.#url;
+    this.#video.currentTime = Math.max(0, action.start_s - clip.from_s - LEAD_S);
+    const download = element("clip-download");
+    download.href = this.#url;
+    download.download = `${action.label}-${action.id}.mp4`;
+    download.hidden = false;
+    const what = `${action.label} at ${clock(action.start_s)}. The clip begins at ${clock(clip.from_s)}.`;
+    this.#say(action.media?.problem ? `${what} ${action.media.problem}` : what);
+    // A browser may refuse to start by itself; the controls are there.
+    await this.#video.play().catch(() => undefined);
+  }
+
+  /** Shows the snapshot again. */
+  hide() {
+    this.#loading?.abort();
+    this.#forget();
+    this.#show(false);
+  }
+
+  #show(isShown) {
+    element("clip").hidden = !isShown;
+    element("snapshot").hidden = isShown;
+  }
+
+  #say(sentence) {
+    element("clip-status").textContent = sentence;
+  }
+
+  #forget() {
+    element("clip-download").hidden = true;
+    this.#video.removeAttribute("src");
+    this.#video.load();
+    if (this.#url) URL.revokeObjectURL(this.#url);
+    this.#url = null;
+  }
+}

@@ -1,0 +1,119 @@
+/** Actions that happened without an event: marked in the plot by dragging, or typed, and listed. */
+
+import { addMissed, getFeedback, removeMissed } from "./api.js";
+import { clock } from "./format.js";
+
+/** A drag that is shorter than this is a click. */
+const MIN_DRAG_S = 0.2;
+const element = (id) => document.getElementById(id);
+
+export class MissedActions {
+  #sessionId;
+  #timeline;
+  #panel = element("missed");
+  #from = element("missed-from");
+  #to = element("missed-to");
+  #canvas = element("plot");
+  #dragFrom_s = null;
+  #closed = new AbortController();
+
+  constructor(session, timeline) {
+    this.#sessionId = session.id;
+    this.#timeline = timeline;
+    const options = { signal: this.#closed.signal };
+    element("missed-label").replaceChildren(...session.labels.map((label) => new Option(label, label)));
+    element("missed-form").addEventListener("submit", (event) => this.#onSubmit(event), options);
+    this.#canvas.addEventListener("pointerdown", (event) => this.#onDown(event), options);
+    this.#canvas.addEventListener("pointermove", (event) => this.#onMove(event), options);
+    this.#canvas.addEventListener("pointerup", (event) => this.#onUp(event), options);
+    this.#canvas.addEventListener("pointercancel", () => this.#endDrag(), options);
+    this.#say("");
+    this.#refresh();
+  }
+
+  close() {
+    this.#closed.abort();
+    this.#panel.open = false;
+    element("missed-list").replaceChildren();
+  }
+
+  #onDown(event) {
+    if (event.button !== 0) return;
+    this.#dragFrom_s = this.#timeline.timeAt(event.offsetX);
+    this.#canvas.setPointerCapture(event.pointerId);
+  }
+
+  #onMove(event) {
+    if (this.#dragFrom_s !== null) this.#timeline.select(this.#dragFrom_s, this.#timeline.timeAt(event.offsetX));
+  }
+
+  #onUp(event) {
+    if (this.#dragFrom_s === null) return;
+    const [from_s, to_s] = [this.#dragFrom_s, this.#timeline.timeAt(event.offsetX)].sort((one, other) => one - other);
+    this.#endDrag();
+    if (to_s - from_s < MIN_DRAG_S) return;
+    this.#from.value = from_s.toFixed(1);
+    this.#to.value = to_s.toFixed(1);
+    this.#panel.open = true;
+    element("missed-label").focus();
+  }
+
+  #endDrag() {
+    this.#dragFrom_s = null;
+    this.#timeline.select(null, null);
+  }
+
+  async #onSubmit(event) {
+    event.preventDefault();
+    const [start_s, end_s] = [this.#from.valueAsNumber, this.#to.valueAsNumber];
+    if (!(start_s >= 0 && end_s >= start_s)) return this.#say("Enter a start in seconds, and an end that is not before it.");
+    const missed = { label: element("missed-label").value, start_s, end_s, region: this.#timeline.region };
+    try {
+      await addMissed(this.#sessionId, missed);
+      this.#say(`Added ${missed.label} at ${clock(start_s)}.`);
+    } catch (error) {
+      this.#say(error.message);
+    }
+    await this.#refresh();
+  }
+
+  async #refresh() {
+    const { signal } = this.#closed;
+    try {
+      const { feedback } = await getFeedback(this.#sessionId, signal);
+      this.#list(feedback.filter(({ verdict }) => verdict === "missed"));
+    } catch (error) {
+      if (!signal.aborted) this.#say(error.message);
+    }
+  }
+
+  #list(missed) {
+    const items = missed.map((each) => {
+      const remove = document.createElement("button");
+      remove.type = "button";
+      remove.className = "quiet";
+      remove.textContent = "Remove";
+      remove.setAttribute("aria-label", `Remove ${each.label} at ${clock(each.start_s)}`);
+      remove.addEventListener("click", () => this.#remove(each.id));
+      const item = document.createElement("li");
+      const where = each.region === null ? "" : ` (${each.region})`;
+      item.append(`${clock(each.start_s)} ${each.label}${where} `, remove);
+      return item;
+    });
+    element("missed-list").replaceChildren(...items);
+  }
+
+  async #remove(id) {
+    try {
+      await removeMissed(this.#sessionId, id);
+      this.#say("Removed.");
+    } catch (error) {
+      this.#say(error.message);
+    }
+    await this.#refresh();
+  }
+
+  #say(sentence) {
+    element("missed-result").textContent = sentence;
+  }
+}

@@ -1,0 +1,191 @@
+/** The panel in which a user tries another threshold on the scores of a session, and keeps it for the session. */
+
+import { changeSession, tryRules } from "./api.js";
+import { ENDED } from "./event_stream.js";
+import { clock, percent, tenths } from "./format.js";
+
+/** Scores of this time before the last frame are decided again: each move of the slider takes the server a moment. */
+const TRIED_S = 3600;
+/** A live session is tried again after this much media time. */
+const AGAIN_S = 5;
+const MAX_LISTED = 8;
+const REASONS = {
+  below_enter: ({ enter }) => `below the threshold of ${percent(enter)}`,
+  too_short: ({ min_duration_s }) => `shorter than ${tenths(min_duration_s)}`,
+  refractory: ({ refractory_s }) => `less than ${tenths(refractory_s)} after the previous one`,
+};
+const element = (id) => document.getElementById(id);
+
+export class Thresholds {
+  #session;
+  #onTried;
+  #onSelect;
+  #panel = element("thresholds");
+  #label = element("threshold-label");
+  #slider = element("threshold");
+  #isUntouched = true;
+  #running = false;
+  #stale = false;
+  #triedUpTo_s = -Infinity;
+  #closed = new AbortController();
+
+  /**
+   * `onTried(nearMisses, threshold)` is called with what to mark in the plot; `onSelect(nearMiss)` when the user selects
+   * one.
+   */
+  constructor(session, { onTried, onSelect }) {
+    this.#session = session;
+    this.#onTried = onTried;
+    this.#onSelect = onSelect;
+    const options = { signal: this.#closed.signal };
+    this.#panel.addEventListener("toggle", () => this.#onToggle(), options);
+    this.#label.addEventListener("change", () => this.#onTouched(() => this.#reset()), options);
+    this.#slider.addEventListener("input", () => this.#onTouched(() => this.#try()), options);
+    element("threshold-keep").addEventListener("click", () => this.#keep(this.#rule()), options);
+    element("threshold-reset").addEventListener("click", () => this.#keep(null), options);
+    this.#offerLabels();
+  }
+
+  close() {
+    this.#closed.abort();
+    this.#panel.open = false;
+  }
+
+  /** Takes the session's newest state. */
+  update(session) {
+    const before = this.#session;
+    this.#session = session;
+    const changed = JSON.stringify(session.rules) !== JSON.stringify(before.rules);
+    if (Object.keys(session.start_rules).join() !== Object.keys(before.start_rules).join()) this.#offerLabels();
+    element("threshold-actions").hidden = ENDED.has(session.state);
+    if (changed) this.#reset();
+    else if (this.#panel.open && session.position_s >= this.#triedUpTo_s + AGAIN_S) this.#try();
+  }
+
+  /** The rules in force are known once a worker has the session. */
+  #offerLabels() {
+    const chosen = this.#label.value;
+    const labels = Object.keys(this.#session.start_rules);
+    this.#label.replaceChildren(...labels.map((label) => new Option(label, label)));
+    if (labels.includes(chosen)) this.#label.value = chosen;
+    this.#panel.hidden = labels.length === 0;
+    this.#reset();
+  }
+
+  #onToggle() {
+    if (this.#panel.open) this.#try();
+    else this.#onTried([], null);
+  }
+
+  #onTouched(action) {
+    this.#isUntouched = false;
+    action();
+  }
+
+  /** Begins with the action that came nearest to a start. Returns whether that is another one than shown. */
+  #suggest(misses) {
+    this.#isUntouched = false;
+    const [highest] = misses.toSorted((one, other) => other.peak - one.peak);
+    if (highest === undefined || highest.label === this.#label.value) return false;
+    this.#label.value = highest.label;
+    this.#reset();
+    return true;
+  }
+
+  /** Shows the threshold in force. */
+  #reset() {
+    const rule = this.#session.start_rules[this.#label.value];
+    if (rule === undefined) return;
+    this.#slider.value = Math.round(rule.enter * 100);
+    element("threshold-reset").disabled = !(this.#label.value in this.#session.rules);
+    this.#try();
+  }
+
+  /** The rule with the slider's threshold. The lower threshold, at which an action ends, moves with it. */
+  #rule() {
+    const rule = this.#session.start_rules[this.#label.value];
+    const chosen = Number(this.#slider.value) / 100;
+    // A slider has whole percents; a threshold that was not moved stays as exact as it is.
+    if (Math.round(rule.enter * 100) === Number(this.#slider.value)) return rule;
+    return { ...rule, enter: chosen, leave: Math.min(chosen, rule.leave * (chosen / rule.enter)) };
+  }
+
+  /** Tries the threshold on the server. One request at a time: a slider moves faster than the server decides. */
+  async #try() {
+    element("threshold-value").textContent = `${this.#slider.value}%`;
+    this.#slider.setAttribute("aria-valuetext", `${this.#slider.value}%`);
+    if (!this.#panel.open) return;
+    if (this.#running) {
+      this.#stale = true;
+      return;
+    }
+    this.#running = true;
+    const { signal } = this.#closed;
+    try {
+      do {
+        this.#stale = false;
+        await this.#tryOnce(signal);
+      } while (this.#stale && !signal.aborted);
+    } catch (error) {
+      if (!signal.aborted) element("threshold-result").textContent = error.message;
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  async #tryOnce(signal) {
+    const label = this.#label.value;
+    const { position_s } = this.#session;
+    const rules = { [label]: this.#rule() };
+    const after_s = position_s > TRIED_S ? position_s - TRIED_S : null;
+    const tried = await tryRules(this.#session.id, { rules, after_s }, signal);
+    if (signal.aborted || !this.#panel.open) return;
+    this.#triedUpTo_s = position_s;
+    if (this.#isUntouched && this.#suggest(tried.near_misses)) return;
+    this.#show(tried, label);
+  }
+
+  #show(tried, label) {
+    const of = (found) => found.filter((each) => each.label === label);
+    const [starts, added, removed] = [of(tried.starts), of(tried.added), of(tried.removed)];
+    const changes = [
+      added.length > 0 ? `${added.length} more than published` : "",
+      removed.length > 0 ? `${removed.length} fewer than published` : "",
+    ].filter(Boolean);
+    const count = `${label}: ${starts.length} ${starts.length === 1 ? "start" : "starts"}`;
+    const sentence = `${count}${changes.length > 0 ? `, ${changes.join(", ")}` : ", as published"}.`;
+    if (element("threshold-result").textContent !== sentence) element("threshold-result").textContent = sentence;
+    this.#list(tried.near_misses, tried.start_rules);
+    this.#onTried(tried.near_misses, { label, score: this.#rule().enter });
+  }
+
+  /** The newest near misses of all actions, each with the reason why it was no start. */
+  #list(misses, rules) {
+    const items = misses.slice(-MAX_LISTED).reverse().map((miss) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "link";
+      button.textContent = clock(miss.peak_s);
+      button.setAttribute("aria-label", `Show ${clock(miss.peak_s)} in the plot`);
+      button.addEventListener("click", () => this.#onSelect(miss));
+      const item = document.createElement("li");
+      const where = miss.region === null ? "" : ` (${miss.region})`;
+      item.append(button, ` ${miss.label}${where} ${percent(miss.peak)}: ${REASONS[miss.reason](rules[miss.label])}`);
+      return item;
+    });
+    element("near-misses-title").hidden = items.length === 0;
+    element("near-misses").replaceChildren(...items);
+  }
+
+  /** Keeps a rule for this session, or returns to the model's. */
+  async #keep(rule) {
+    const { [this.#label.value]: _, ...others } = this.#session.rules;
+    const rules = rule === null ? others : { ...others, [this.#label.value]: rule };
+    try {
+      await changeSession(this.#session.id, { rules });
+      element("threshold-result").textContent = rule === null ? "Back to the model's threshold." : "Kept for this session.";
+    } catch (error) {
+      element("threshold-result").textContent = error.message;
+    }
+  }
+}

@@ -1,0 +1,48 @@
+"""Measures how many detector steps per second a worker can promise to its sessions."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from model.detector import Detector
+from service.session.batching import MAX_BATCH
+from service.settings import Settings
+
+# Of the measured steps per second; decoders, commits and bursts need the rest.
+USABLE_SHARE, USABLE_SHARE_OF_ONE_CORE = 0.7, 0.35
+MEASURE_S = 0.3
+WARM_UP_CALLS = 3
+
+
+async def measure_capacity_steps_per_s(detectors: Mapping[str, Detector], settings: Settings) -> float:
+    """Steps per second that may be promised: of the slowest model, with a reserve. Settings may state it instead."""
+    if settings.worker_capacity_steps_per_s is not None:
+        return settings.worker_capacity_steps_per_s
+    duration_s = MEASURE_S / len(detectors)
+    slowest = min([await asyncio.to_thread(measure_steps_per_s, d, duration_s) for d in detectors.values()])
+    cores = len(os.sched_getaffinity(0))
+    usable = slowest * (USABLE_SHARE if cores > 1 else USABLE_SHARE_OF_ONE_CORE)
+    # The maximum number of live sessions cannot use more; fast sessions that were promised more would only wait.
+    max_hz = max(detector.config.sample_hz for detector in detectors.values())
+    return min(usable, settings.worker_max_sessions * max_hz)
+
+
+def measure_steps_per_s(detector: Detector, duration_s: float, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Steps per second of a model in full batches, measured for `duration_s` on frames of noise.
+
+    The graph for full batches is compiled for this only: it takes memory that a model without sessions does not need.
+    """
+    detector = detector.twin()
+    size = detector.config.image_size
+    streams = [detector.open_stream() for _ in range(MAX_BATCH)]
+    images_BHWC = np.random.default_rng(0).integers(0, 256, (MAX_BATCH, size, size, 3), np.uint8)
+    for _ in range(WARM_UP_CALLS):
+        detector.push(streams, images_BHWC)
+    began_s, steps = clock(), 0
+    while (elapsed_s := clock() - began_s) < duration_s:
+        detector.push(streams, images_BHWC)
+        steps += MAX_BATCH
+    return steps / elapsed_s

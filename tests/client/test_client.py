@@ -1,0 +1,271 @@
+"""cake-client against real servers: submissions, pushes, and events that are followed across failures."""
+
+import ast
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+import cake_client
+from cake_client import (
+    ActionStart,
+    ApiError,
+    AsyncClient,
+    CakeError,
+    Client,
+    Event,
+    SessionOptions,
+    SessionState,
+    SourceOptions,
+    UnreachableError,
+    verify_webhook,
+)
+from service.access.scopes import Scope
+from service.api.app import VERSION
+from service.store import open_store
+from service.webhooks.signature import new_webhook_secret, signed_headers
+from tests.support.access_kit import make_key
+from tests.support.api_kit import registered, stored_uploads
+from tests.support.push_kit import Pushing, in_chunks
+from tests.support.running_server import SECRET_URL, Worker, child_server, free_port, running_server
+
+BROKEN_OFF = 1006
+
+
+async def test_a_file_arrives_whole_with_its_options_and_progress_is_reported(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4096  # More than one chunk.
+    file = tmp_path / 'a "clip".mp4'
+    await asyncio.to_thread(file.write_bytes, content)
+    options = SessionOptions(labels=["kick"], pace="realtime", name="door", more={"model": "mocap"})
+    async with running_server(tmp_path / "data") as server:
+        for_sync: list[tuple[int, int]] = []
+        with Client(server.url) as client:
+            session = await asyncio.to_thread(
+                client.submit_file, file, options, SourceOptions(stream=0), on_progress=lambda *at: for_sync.append(at)
+            )
+        for_async: list[tuple[int, int]] = []
+        async with AsyncClient(server.url) as client_:
+            await client_.submit_file(file, options, on_progress=lambda *at: for_async.append(at))
+        assert stored_uploads(server) == [content] * 2
+    assert (session.labels, session.pace, session.name, session.model) == (("kick",), "realtime", "door", "mocap")
+    assert session.source.filename == "a %22clip%22.mp4"
+    for reported in (for_sync, for_async):
+        assert reported[-1] == (len(content),) * 2
+        assert reported == sorted(set(reported))
+
+
+async def test_sessions_are_listed_page_by_page_stopped_and_deleted(tmp_path: Path) -> None:
+    async with running_server(tmp_path / "data") as server, AsyncClient(server.url) as client:
+        submitted = [await client.submit_url(SECRET_URL, SessionOptions(name=str(number))) for number in range(5)]
+        listed = [session.name async for session in client.sessions(page_size=2)]
+        assert listed == ["4", "3", "2", "1", "0"]
+        stopped = await client.stop(submitted[0].id)
+        assert stopped is not None
+        assert stopped.has_ended
+        assert await client.stop(submitted[0].id) is None
+        with pytest.raises(ApiError, match="not_found") as error:
+            await client.session(submitted[0].id)
+        assert error.value.status == 404
+
+
+async def test_each_event_arrives_once_while_the_server_starts_stops_and_starts_again(tmp_path: Path) -> None:
+    """The submission waits for the first start; the server then stops with 1012, as in an update."""
+    data_dir, port = tmp_path / "data", free_port()
+    await registered(data_dir)
+    store = open_store(f"sqlite://{data_dir}/cake.db")
+    worker = Worker(store)
+    three = asyncio.Event()
+    got: list[Event] = []
+
+    async def follow(client: AsyncClient, session_id: str) -> None:
+        async for event in client.follow(session_id):
+            got.append(event)
+            if len(got) == 3:
+                three.set()
+
+    async with AsyncClient(f"http://127.0.0.1:{port}", retry_for_s=120) as client:
+        submission = asyncio.create_task(client.submit_push(SessionOptions(name="late")))
+        async with child_server(data_dir, port=port) as child:
+            session = await submission
+            following = asyncio.create_task(follow(client, session.id))
+            await worker.claim()
+            await worker.starts(session.id, [1.0, 2.0])
+            await three.wait()
+            child.process.send_signal(signal.SIGTERM)
+            await child.process.wait()
+        await worker.starts(session.id, [3.0, 4.0])
+        async with child_server(data_dir, port=port):
+            await worker.enter(session.id, "completed")
+            await following
+            assert [listed.name async for listed in client.sessions()] == ["late"]
+    assert [event.id for event in got] == [event.id for event in await store.log.read_events(session.id)]
+    await store.close()
+    assert len(got) == 6
+    assert isinstance(got[-1], SessionState)
+    assert got[-1].has_ended
+
+
+def start_json(number: int, **more: object) -> str:
+    return ActionStart.model_validate(
+        {
+            "type": "action.start",
+            "id": f"{number}000-0",
+            "session_id": "s",
+            "decided_s": number,
+            "time": "2026-11-29T09:00:00Z",
+            "label": "kick",
+            "score": 0.9,
+            "start_s": number,
+            **more,
+        }
+    ).model_dump_json()
+
+
+@asynccontextmanager
+async def scripted_server(
+    *connections: tuple[list[str], int],
+) -> AsyncIterator[tuple[str, list[str]]]:
+    """Sends each connection its messages and closes it with its code; the paths that were requested."""
+    script, requested = list(connections), []
+
+    async def handle(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        requested.append(socket.request.path)
+        messages, code = script.pop(0)
+        for message in messages:
+            await socket.send(message)
+        if code == BROKEN_OFF:
+            socket.transport.close()
+        await socket.close(code)
+
+    async with serve(handle, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/cake", requested
+
+
+@pytest.mark.parametrize("code", [1001, BROKEN_OFF, 1011, 1012, 1013])
+async def test_a_closed_stream_is_resumed_after_the_last_event_and_nothing_is_repeated(code: int) -> None:
+    first = ([start_json(1), start_json(10)], code)
+    async with scripted_server(first, ([start_json(10), start_json(11)], 1000)) as (url, requested):
+        interruptions: list[CakeError] = []
+        async with AsyncClient(url) as client:
+            got = [event.id async for event in client.follow("s", on_interruption=interruptions.append)]
+    assert got == ["1000-0", "10000-0", "11000-0"]
+    assert requested == ["/cake/v1/sessions/s/events", "/cake/v1/sessions/s/events?after=10000-0"]
+    assert [error.code for error in interruptions] == ["unreachable"]
+
+
+async def test_the_synchronous_client_resumes_all_sessions_after_the_cursor() -> None:
+    def entry(number: int) -> str:
+        return f'{{"cursor": "{number}", "event": {start_json(number)}}}'
+
+    def follow(url: str) -> list[str]:
+        with Client(url) as client:
+            return [entry.cursor for entry in client.follow_all(after="8")]
+
+    async with scripted_server(([entry(9), entry(10)], 1013), ([entry(11)], 1000)) as (url, requested):
+        assert await asyncio.to_thread(follow, url) == ["9", "10", "11"]
+    assert requested == ["/cake/v1/events?after=8", "/cake/v1/events?after=10"]
+
+
+async def test_a_revoked_key_and_a_session_that_does_not_exist_end_following(tmp_path: Path) -> None:
+    async with scripted_server(([], 1008)) as (url, _), AsyncClient(url) as client:
+        with pytest.raises(CakeError, match="unauthorized"):
+            [event async for event in client.follow("s")]
+    async with running_server(tmp_path / "data") as server:
+        with Client(server.url) as client_, pytest.raises(ApiError, match="not_found"):
+            await asyncio.to_thread(next, client_.follow("none"))
+
+
+async def test_unknown_fields_and_event_types_are_kept() -> None:
+    known = start_json(1, region="gate", metadata={"site": "a"}, latency_s=None)
+    new = '{"type": "session.new", "id": "2000-0", "session_id": "s", "decided_s": 2, "time": "2026-11-29T09:00:00Z",'
+    async with scripted_server(([known, f'{new} "field": "x"}}'], 1000)) as (url, _), AsyncClient(url) as client:
+        start, unknown = [event async for event in client.follow("s")]
+    assert isinstance(start, ActionStart)
+    assert (start.region, start.unknown) == ("gate", {"metadata": {"site": "a"}})
+    assert (unknown.type, unknown.id, unknown.unknown) == ("session.new", "2000-0", {"field": "x"})
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+async def test_a_pushed_stream_is_analysed_to_its_end(pushed: Pushing, stream: bytes, *, asynchronous: bool) -> None:
+    if asynchronous:
+        async with AsyncClient(pushed.server.url) as client:
+            session = await client.submit_push()
+            await client.push(session.id, in_chunks(stream))
+            states = [event.state async for event in client.follow(session.id) if isinstance(event, SessionState)]
+    else:
+
+        def push(url: str) -> list[str]:
+            with Client(url) as client:
+                session = client.submit_push()
+                client.push(session.id, [stream])
+                return [event.state for event in client.follow(session.id) if isinstance(event, SessionState)]
+
+        states = await asyncio.to_thread(push, pushed.server.url)
+    assert states[-1] == "completed"
+
+
+async def test_a_push_to_an_ended_session_says_so(pushed: Pushing, stream: bytes) -> None:
+    session = await pushed.submit()
+    async with AsyncClient(pushed.server.url) as client:
+        await client.stop(session.id)
+        await pushed.ends(session)
+        with pytest.raises(ApiError, match="push_ended"):
+            await client.push(session.id, in_chunks(stream))
+
+
+async def test_errors_state_code_and_remedy(tmp_path: Path) -> None:
+    async with running_server(tmp_path / "data") as server:
+        key = await make_key(server, Scope.SESSIONS_WRITE)
+        async with AsyncClient(server.url, key) as client:
+            with pytest.raises(ApiError) as refused:
+                await client.submit_url(SECRET_URL, SessionOptions(model="walk"))
+            assert (refused.value.code, refused.value.problem.more["known"]) == ("unknown_model", ["mocap"])
+        async with AsyncClient(server.url, "wrong") as client:
+            with pytest.raises(ApiError, match="unauthorized: The API key is unknown"):
+                await client.session("s")
+    async with AsyncClient(server.url, retry_for_s=0) as client:
+        with pytest.raises(UnreachableError, match="Check the address"):
+            await client.session("s")
+    with pytest.raises(ValueError, match="give one like"):
+        Client("127.0.0.1:8000")
+
+
+def test_webhook_deliveries_are_verified_with_the_old_and_the_new_secret() -> None:
+    old, new = new_webhook_secret(), new_webhook_secret()
+    body = start_json(1).encode()
+    now_s = int(time.time())
+    headers = {name.title(): value for name, value in signed_headers([old], "s_1000-0", now_s, body).items()}
+    assert verify_webhook([new, old], headers, body).id == "1000-0"
+    damaged: list[Callable[[], dict[str, str]]] = [
+        dict,
+        lambda: {**headers, "Webhook-Signature": "v1"},
+        lambda: {**headers, "Webhook-Signature": "v1,é"},
+        lambda: dict(signed_headers([old], "s_1000-0", now_s - 301, body)),
+    ]
+    for make in damaged:
+        with pytest.raises(CakeError, match="invalid_webhook"):
+            verify_webhook(old, make(), body)
+    with pytest.raises(CakeError, match="invalid_webhook"):
+        verify_webhook(old, headers, body + b" ")
+
+
+def test_the_client_imports_nothing_of_the_server_and_has_its_version() -> None:
+    assert cake_client.VERSION == VERSION
+    allowed = {"cake_client", "httpx", "websockets", "pydantic", "standardwebhooks"}
+    for path in Path(cake_client.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names: list[Any] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module]
+            roots = {name.partition(".")[0] for name in names}
+            assert roots <= allowed | set(sys.stdlib_module_names), path

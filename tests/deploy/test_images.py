@@ -1,0 +1,77 @@
+"""The images that the deployments use: pinned by digest, or listed here until they are."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.paths import ROOT
+
+FILES = ("docker/Dockerfile", "docker-compose.yml")
+# The registries cannot be reached from the place where this is developed. `make pin-images` adds the digests.
+UNPINNED = {
+    "bluenviron/mediamtx:1.15.0-ffmpeg",
+    "curlimages/curl:8.16.0",
+    "grafana/grafana:12.2.0",
+    "minio/mc:RELEASE.2025-08-13T08-35-41Z",
+    "minio/minio:RELEASE.2025-09-07T16-13-09Z",
+    "prom/prometheus:v3.6.0",
+    "python:3.11-slim-bookworm",
+    "redis:7.4-alpine",
+}
+DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+
+
+def named_images(folder: Path) -> list[str]:
+    texts = [(folder / file).read_text() for file in FILES]
+    return [image for text in texts for image in re.findall(r"^(?:ARG \w+_IMAGE=| +image: )(\S+)$", text, re.MULTILINE)]
+
+
+def copied_deployment(folder: Path) -> Path:
+    shutil.copytree(ROOT / "docker", folder / "docker")
+    shutil.copy(ROOT / "docker-compose.yml", folder)
+    return folder
+
+
+def pin(folder: Path, docker: str) -> subprocess.CompletedProcess[str]:
+    """Run pin_images.py with a `docker` that is this shell script."""
+    program = folder / "bin" / "docker"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f"#!/bin/sh\n{docker}\n")
+    program.chmod(0o755)
+    command = [sys.executable, str(folder / "docker" / "pin_images.py")]
+    environ = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
+
+
+def test_every_image_is_pinned_by_digest_or_listed() -> None:
+    assert [image for image in named_images(ROOT) if not DIGEST.search(image) and image not in UNPINNED] == []
+
+
+def test_every_stage_builds_on_a_named_image_or_another_stage() -> None:
+    dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
+    bases = set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE))
+    assert bases <= {"${PYTHON_IMAGE}", *re.findall(r"^FROM \S+ AS (\S+)$", dockerfile, re.MULTILINE)}
+
+
+def test_images_are_pinned_and_later_updated(tmp_path: Path) -> None:
+    folder = copied_deployment(tmp_path)
+    before = named_images(folder)
+    for digit in "ab":
+        done = pin(folder, f"""echo '{{"digest": "sha256:{digit * 64}", "size": 1}}'""")
+        assert done.returncode == 0, done.stderr
+        tags = [DIGEST.sub("", image) for image in before]
+        assert named_images(folder) == [f"{image}@sha256:{digit * 64}" for image in tags]
+
+
+def test_no_image_is_pinned_while_a_registry_does_not_answer(tmp_path: Path) -> None:
+    folder = copied_deployment(tmp_path)
+    before = [(folder / file).read_text() for file in FILES]
+    done = pin(
+        folder, """case "$*" in *redis*) echo 'no such host' >&2; exit 1;; esac; echo '{"digest": "sha256:0"}'"""
+    )
+    assert done.returncode == 1
+    assert "redis:7.4-alpine: no such host" in done.stderr
+    assert [(folder / file).read_text() for file in FILES] == before

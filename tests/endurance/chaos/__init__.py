@@ -1,0 +1,1 @@
+"""Disturb a deployment in every way that it must survive, while every event is followed: `make chaos`."""

@@ -1,0 +1,140 @@
+"""What a recipe can ask for besides the default: imported parts, padded windows, a classifier alone, mirror images."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from model.config import ModelConfig, architecture
+from model.network.cake import Cake
+from model.training.layouts.annotations import Targets
+from model.training.layouts.feature_sequence import FeatureSequence
+from model.training.layouts.segments import label_frames
+from model.training.loop import StageMismatchError
+from model.training.recipe import RECIPES, Recipe, RecipeError, StageName, paper_recipe
+from model.training.run import open_run
+from model.training.stages.distill import load_student
+from model.training.stages.maps import load_maps, trunk_maps
+from model.training.stages.windows import WindowSource
+from model.training.train import train
+from model.training.views import MARGIN, View, see_images, see_targets
+from tests.support.tiny_model import tiny_model
+from tests.support.training_kit import ALONE, SILENT, TINY, write_streams
+
+IMPORTED = replace(
+    TINY,
+    flip_share=0.5,
+    trunk_source="imported",
+    motion_source="imported",
+    contrast=replace(TINY.contrast, pad_windows=True, window_steps=128),
+    head=replace(TINY.head, pad_windows=True, window_steps=128, classifier_only=True, dropout=0.5),
+)
+
+
+def test_an_imported_student_is_kept_to_the_bit_and_only_the_classifier_follows_contrast(tmp_path: Path) -> None:
+    data = write_streams(tmp_path / "streams")
+    run = open_run(data, tmp_path / "run", None, IMPORTED, ALONE, SILENT, init=Path("mocap"), checkpoint_every_s=0)
+    train(run, SILENT)
+    begun, trained = load_checkpoint("mocap")[0].state_dict(), load_checkpoint(tmp_path / "run")[0].state_dict()
+    for name, tensor in begun.items():
+        if not name.startswith("head."):
+            assert torch.equal(tensor, trained[name]), name
+    contrast = torch.load(tmp_path / "run" / "stages" / "contrast" / "state.pt", weights_only=True)["network"]
+    assert torch.equal(contrast["query.head.gru.weight_hh_l0"], trained["head.gru.weight_hh_l0"])
+    assert not torch.equal(contrast["query.head.classify.weight"], trained["head.classify.weight"])
+    assert not (tmp_path / "run" / "stages" / "trunk").exists()
+    assert not (tmp_path / "run" / "stages" / "teacher").exists()
+
+
+def test_a_recipe_that_imports_what_is_not_there_is_refused_before_any_work(tmp_path: Path) -> None:
+    data = write_streams(tmp_path / "streams")
+    with pytest.raises(RecipeError, match="name their checkpoint with --init"):
+        open_run(data, tmp_path / "run", None, IMPORTED, ALONE, SILENT)
+    save_checkpoint(tmp_path / "x3d", tiny_model(), parts=("trunk", "static_head"))
+    with pytest.raises(RecipeError, match=r"imports motion, motion_head, which .* does not hold"):
+        open_run(data, tmp_path / "run", None, IMPORTED, ALONE, SILENT, init=tmp_path / "x3d")
+    with pytest.raises(RecipeError, match="needs a contrast stage"):
+        replace(TINY, head=replace(TINY.head, classifier_only=True), contrast=replace(TINY.contrast, kind="none"))
+
+
+def test_padded_windows_use_short_streams_and_their_first_frames() -> None:
+    pts_s = np.arange(5) / 4
+    labels = label_frames([(0.0, 0.5, "a")], ("background", "a"), pts_s)
+    sequence = FeatureSequence("short", np.ones((5, 3), np.float32), np.ones((5, 2), np.float32), labels, pts_s)
+    with pytest.raises(ValueError, match="no video has 8 frames"):
+        WindowSource([sequence], 8)
+    windows = WindowSource([sequence], 8, pad=True).draw(np.random.default_rng(0), 64)
+    zeros_BT = (windows.features_BTF == 0).all(dim=2)
+    assert torch.equal(zeros_BT, windows.ambiguous_BT)
+    assert not zeros_BT[:, -1].any()
+    assert set(zeros_BT.sum(dim=1).tolist()) == {3, 4, 5, 6, 7}
+
+
+@pytest.mark.parametrize("corner", [None, (0, 16), (8, 0)])
+def test_a_mirrored_view_moves_image_flow_joints_and_mask_alike(corner: tuple[int, int] | None) -> None:
+    size, rng = 32, np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, size + MARGIN, size + MARGIN, 3), np.uint8)
+    mirrored = images[:, :, ::-1].copy()
+    np.testing.assert_array_equal(see_images(images, View(corner, flip=True)), see_images(mirrored, View(corner)))
+    flow = rng.normal(size=(2, size + MARGIN, size + MARGIN, 2)).astype(np.float16)
+    turned = flow[:, :, ::-1] * np.array([-1, 1], np.float16)
+    np.testing.assert_allclose(see_images(flow, View(corner, flip=True)), see_images(turned, View(corner)))
+    joints, mask = rng.uniform(-1, 1, (2, 4, 2)).astype(np.float32), rng.integers(0, 256, (2, 14, 14), np.uint8)
+    other = Targets(joints * np.array([-1, 1], np.float32), mask[:, :, ::-1].copy())
+    found = see_targets(Targets(joints, mask), View(corner, flip=True), size)
+    for ours, theirs in zip(found, see_targets(other, View(corner), size), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_named_recipes_are_printed_and_read() -> None:
+    assert set(RECIPES) == {"default", "paper"}
+    command = [sys.executable, "-m", "service.cli.main", "train", "recipe"]
+    printed = subprocess.run([*command, "paper"], capture_output=True, text=True, check=True).stdout
+    assert Recipe.from_json(json.loads(printed)) == paper_recipe()
+    wrong = subprocess.run([*command, "papre"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stderr.strip()) == (2, "cake: there is no recipe 'papre'; there are default, paper")
+
+
+def save_teacher(folder: Path, config: ModelConfig) -> Cake:
+    """A network on optical flow with random weights, as an import leaves it."""
+    torch.manual_seed(5)
+    network = Cake(replace(config, labels=("background",), trunk=config.trunk.on_flow)).eval()
+    save_checkpoint(folder, network, parts=("trunk", "static_head"))
+    return network
+
+
+def test_the_motion_adapter_learns_from_an_imported_teacher(tmp_path: Path) -> None:
+    data, teacher = write_streams(tmp_path / "streams"), tmp_path / "teacher"
+    network = save_teacher(teacher, architecture("cake-xs", ("background",)))
+    run = open_run(data, tmp_path / "run", None, TINY, ALONE, SILENT, teacher=teacher, checkpoint_every_s=0)
+    train(run, SILENT, [StageName.TRUNK, StageName.TEACHER, StageName.DISTILL])
+    assert not (tmp_path / "run" / "stages" / "teacher").exists()
+    video = run.training[0]
+    flow = np.load(run.flow_path(video))
+    np.testing.assert_array_equal(load_maps(run, "teacher", video)[0], trunk_maps(network.trunk, flow, View(None)))
+    assert torch.equal(load_student(run).motion_head.project.weight, network.static_head.project.weight)
+    save_teacher(tmp_path / "other", replace(run.config, head=replace(run.config.head, projection_width=8)))
+    with pytest.raises(StageMismatchError, match=r"another checkpoints\.teacher"):
+        open_run(data, tmp_path / "run", None, TINY, ALONE, SILENT, teacher=tmp_path / "other")
+
+
+def test_a_teacher_that_does_not_fit_is_refused_before_any_work(tmp_path: Path) -> None:
+    data = write_streams(tmp_path / "streams")
+    save_checkpoint(tmp_path / "rgb", tiny_model(), parts=("trunk", "static_head"))
+    for recipe, init, teacher, message in (
+        (TINY, None, "rgb", "rgb is no flow teacher for cake-xs: its trunk is of another architecture"),
+        (IMPORTED, "mocap", "rgb", "--teacher has no effect on a recipe that imports the motion branch"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            open_run(
+                *(data, tmp_path / "run", None, recipe, ALONE, SILENT),
+                init=None if init is None else Path(init),
+                teacher=tmp_path / teacher,
+            )
+    assert not (tmp_path / "run").exists()

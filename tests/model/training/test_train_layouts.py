@@ -1,0 +1,114 @@
+"""`cake train` on the other layouts of the field: per-frame features, and lists of clips."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from model.checkpoints.stored import CheckpointError, read_config
+from model.detector import Detector
+from model.network.cake import Cake
+from tests.support.layout_kit import ACTIONS, WIDTH, write_thumos
+from tests.support.made_videos import write_video
+from tests.support.tiny_model import tiny_model
+from tests.support.training_kit import TINY
+
+PUBLISHED_WIDTHS = (2048, 1024)  # of RGB and flow, as TeSTra and MAT share them
+CAKE = (sys.executable, "-m", "service.cli.main")
+
+
+def train(data: Path, out: Path, config: str | None, *options: str) -> subprocess.CompletedProcess[str]:
+    recipe = out.parent / "recipe.json"
+    recipe.write_text(json.dumps(TINY.to_json()))
+    needed = ["--data", str(data), "--out", str(out), "--recipe", str(recipe), "--processes", "1"]
+    needed += [] if config is None else ["--config", config]
+    return subprocess.run([*CAKE, "train", *needed, *options], capture_output=True, text=True, check=False)
+
+
+def test_a_head_trains_on_feature_folders_and_is_measured_on_their_test_sessions(tmp_path: Path) -> None:
+    data, out = write_thumos(tmp_path), tmp_path / "run"
+    done = train(data, out, "cake-xs")
+    assert done.returncode == 0, done.stderr
+    assert read_config(out).labels == ACTIONS
+    assert read_config(out).head.feature_dim == WIDTH
+    command = [*CAKE, "eval", "--data", str(data), "--model", str(out), "--json"]
+    report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert 0 < report["frame_map"] <= 1
+    with pytest.raises(CheckpointError, match="it lacks trunk"):
+        load_checkpoint(out)
+
+
+@pytest.mark.parametrize(
+    ("options", "widths"), [((), (2048, 1024)), (("--flow", "none"), (2048, 0)), (("--rgb", "none"), (0, 1024))]
+)
+def test_a_head_trains_on_the_published_widths_and_on_either_kind_of_features(
+    tmp_path: Path, options: tuple[str, ...], widths: tuple[int, int]
+) -> None:
+    data, out = write_thumos(tmp_path, *PUBLISHED_WIDTHS), tmp_path / "run"
+    done = train(data, out, "cake-xs", *options)
+    assert done.returncode == 0, done.stderr
+    assert read_config(out).head.feature_widths == widths
+    command = [*CAKE, "eval", "--data", str(data), "--model", str(out), "--json", *options]
+    assert 0 < json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["frame_map"] <= 1
+    with pytest.raises(CheckpointError, match="it lacks trunk"):
+        load_checkpoint(out)
+
+
+def test_a_folder_with_one_kind_of_features_needs_no_option(tmp_path: Path) -> None:
+    data, out = write_thumos(tmp_path, *PUBLISHED_WIDTHS), tmp_path / "run"
+    shutil.rmtree(data / "flow_kinetics_x3d")
+    assert train(data, out, "cake-xs").returncode == 0
+    assert read_config(out).head.feature_widths == (2048, 0)
+    shutil.rmtree(data / "rgb_kinetics_x3d")
+    done = train(data, tmp_path / "other", "cake-xs")
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1)
+    assert "expected a folder rgb_* or flow_*" in done.stderr
+
+
+def test_other_widths_than_the_model_s_are_reported_before_any_work(tmp_path: Path) -> None:
+    data = write_thumos(tmp_path, *PUBLISHED_WIDTHS)
+    save_checkpoint(tmp_path / "tiny", tiny_model())
+    done = train(data, tmp_path / "run", None, "--init", str(tmp_path / "tiny"))
+    assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1)
+    assert "makes features of 16 (static) and 16 (motion) numbers a frame, the folder holds 2048" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_head_for_a_checkpoint_s_own_features_gives_a_whole_model_of_its_size_and_rate(tmp_path: Path) -> None:
+    begun = tiny_model()
+    config = replace(
+        begun.config, sample_hz=4.0, image_size=64, head=replace(begun.config.head, feature_dim=WIDTH, motion_dim=8)
+    )
+    save_checkpoint(tmp_path / "begun", Cake(config))
+    done = train(write_thumos(tmp_path, WIDTH, 8), tmp_path / "run", None, "--init", str(tmp_path / "begun"))
+    assert done.returncode == 0, done.stderr
+    trained = load_checkpoint(tmp_path / "run")[0]
+    assert (trained.config.image_size, trained.config.sample_hz, trained.config.labels) == (64, 4.0, ACTIONS)
+    detector = Detector(trained)
+    scores = detector.push([detector.open_stream()], np.zeros((1, 64, 64, 3), np.uint8))
+    assert scores.shape == (1, len(ACTIONS))
+
+
+def test_the_whole_network_trains_on_lists_of_clips(tmp_path: Path) -> None:
+    for index in range(4):
+        write_video(tmp_path / f"{index}.mp4", count=90)
+    (tmp_path / "train.txt").write_text("0.mp4 kick\n1.mp4 punch\n")
+    (tmp_path / "validation.txt").write_text("2.mp4 kick\n3.mp4 punch\n")
+    done = train(tmp_path / "train.txt", tmp_path / "run", "cake-xs", "--validation", str(tmp_path / "validation.txt"))
+    assert done.returncode == 0, done.stderr
+    assert load_checkpoint(tmp_path / "run")[0].config.labels == ("background", "kick", "punch")
+
+
+def test_a_list_of_clips_without_one_for_validation_is_told_what_it_lacks(tmp_path: Path) -> None:
+    write_video(tmp_path / "0.mp4", count=90)
+    (tmp_path / "train.txt").write_text("0.mp4 kick\n")
+    done = train(tmp_path / "train.txt", tmp_path / "run", "cake-xs")
+    assert done.returncode == 2
+    assert "--validation LIST" in done.stderr
+    assert "Traceback" not in done.stderr

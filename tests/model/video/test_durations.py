@@ -1,0 +1,51 @@
+"""The stated length of a file is compared with what is read; it is never trusted."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from model.video.file_reader import open_video
+from tests.support.made_videos import cut, number_of, with_duration, write_video
+
+COUNT, RATE_HZ = 90, 30
+
+
+def recorded_segments(folder: Path, suffix: str, offset_s: int) -> list[Path]:
+    """What a recorder writes that cuts a stream into segments of a second and keeps its clock."""
+    source = write_video(folder / "camera.ts", count=COUNT, codec_options={"g": "15", "bf": "2", "preset": "veryfast"})
+    segments = ["-f", "segment", "-segment_time", "1", str(folder / f"s_%d{suffix}")]
+    command = ["ffmpeg", "-v", "error", "-i", str(source), "-c", "copy", "-output_ts_offset", str(offset_s), *segments]
+    subprocess.run(command, check=True)
+    return sorted(folder.glob(f"s_*{suffix}"))
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".flv"])
+@pytest.mark.parametrize("offset_s", [0, 90_000])
+def test_segments_of_a_recorder_are_complete_also_on_the_second_day(tmp_path: Path, suffix: str, offset_s: int) -> None:
+    segments = recorded_segments(tmp_path, suffix, offset_s)
+    assert len(segments) > 1
+    numbers: list[int] = []
+    for segment in segments:
+        with open_video(segment) as video:
+            frames = list(video.frames())
+            assert video.warnings == []
+            assert frames[0].pts_s < 0.2
+            assert video.info.duration_s == pytest.approx(frames[-1].pts_s, abs=0.2)
+            numbers += [number_of(frame.image) for frame in frames]
+    assert numbers == [number % 50 for number in range(COUNT)]
+
+
+@pytest.mark.parametrize("duration_s", [0.0, 0.5, 100_000.0, 1e12, -5.0, float("nan")])
+def test_a_wrong_duration_loses_no_frame(tmp_path: Path, duration_s: float) -> None:
+    with open_video(with_duration(write_video(tmp_path / "v.mkv", count=COUNT), duration_s)) as video:
+        assert len(list(video.frames())) == COUNT
+        assert bool(video.warnings) == (duration_s > 3)
+        assert all("header states" in warning for warning in video.warnings)
+
+
+def test_a_file_that_is_cut_short_is_reported_with_both_lengths(tmp_path: Path) -> None:
+    with open_video(cut(write_video(tmp_path / "v.mkv", count=5 * COUNT), 0.5)) as video:
+        assert len(list(video.frames())) < 4 * COUNT
+        [warning] = video.warnings
+        assert "its header states 15.0 s: the file is cut short" in warning

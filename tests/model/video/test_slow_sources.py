@@ -1,0 +1,46 @@
+"""A source that falls silent while it is opened may be tried again, whatever FFmpeg makes of the bytes that came."""
+
+import threading
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+from model.video.errors import VideoError
+from model.video.packets import PacketReader
+from tests.support.made_videos import write_video
+from tests.support.video_server import serve_handler
+
+FLV_HEADER_BYTES, TAG_HEADER_BYTES, TAG_SIZE_BYTES = 13, 11, 4
+
+
+def first_video_tag(flv: bytes) -> int:
+    """Where the codec's parameters begin, behind the metadata."""
+    metadata_bytes = int.from_bytes(flv[FLV_HEADER_BYTES + 1 : FLV_HEADER_BYTES + 4])
+    return FLV_HEADER_BYTES + TAG_HEADER_BYTES + metadata_bytes + TAG_SIZE_BYTES
+
+
+@pytest.mark.parametrize("sent_bytes", [0, 4, 8, 12, 30])
+def test_a_broadcast_that_stalls_within_its_first_packets_is_not_called_unsupported(
+    tmp_path: Path, sent_bytes: int
+) -> None:
+    content = write_video(tmp_path / "v.flv", width=64, height=48, count=10).read_bytes()
+    has_enough = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(content[: first_video_tag(content) + sent_bytes])
+            has_enough.wait()
+
+        def log_message(self, *arguments: object) -> None:
+            """Keep the tests' output clean."""
+
+    with serve_handler(Handler) as server:
+        try:
+            with pytest.raises(VideoError) as caught:
+                PacketReader(f"http://{server}/v.flv", timeout_s=0.3)
+        finally:
+            has_enough.set()
+    assert caught.value.code in ("source_timeout", "source_unreachable")

@@ -1,0 +1,73 @@
+"""A transport stream may change its streams on the way: other numbers, other tables, sound that begins later."""
+
+import itertools
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from model.video.errors import VideoError
+from model.video.file_reader import open_video
+from model.video.packets import PacketReader
+from tests.support.made_videos import number_of, write_video
+
+LATER = {
+    "another number for the video": ["-mpegts_start_pid", "0x200"],
+    "another number for the video and its table": ["-mpegts_start_pid", "0x200", "-mpegts_pmt_start_pid", "0x1001"],
+    "sound that begins later": [],
+}
+
+
+def part(video: Path, target: Path, options: list[str], *, with_sound: bool = False) -> bytes:
+    """`video` as a transport stream."""
+    sound = ["-f", "lavfi", "-i", "sine=frequency=440:duration=4", "-map", "0:v", "-map", "1:a", "-c:a", "aac"]
+    command = ["ffmpeg", "-loglevel", "error", "-y", "-i", str(video), *(sound if with_sound else []), "-c:v", "copy"]
+    subprocess.run([*command, "-muxdelay", "0", *options, "-f", "mpegts", str(target)], check=True)
+    return target.read_bytes()
+
+
+def changing(folder: Path, change: str) -> Path:
+    """Four seconds, and four more in which the streams are others; the timestamps continue."""
+    video = write_video(folder / "v.mp4", count=120, codec_options={"bf": "2", "g": "30"})
+    later = [*LATER[change], "-output_ts_offset", "4", "-tables_version", "1"]
+    path = folder / "changing.ts"
+    first = part(video, folder / "a.ts", [])
+    path.write_bytes(first + part(video, folder / "b.ts", later, with_sound=change.startswith("sound")))
+    return path
+
+
+@pytest.mark.parametrize("change", LATER)
+def test_all_frames_of_a_file_are_read_when_its_streams_change(tmp_path: Path, change: str) -> None:
+    with open_video(changing(tmp_path, change)) as video:
+        frames = list(video.frames())
+        numbers = [number_of(frame.image) for frame in frames]
+        assert video.warnings == []
+    # Where the parts meet, two frames may change places: their timestamps overlap.
+    assert sorted(numbers) == sorted(2 * [number % 50 for number in range(120)])
+    assert frames[-1].pts_s == pytest.approx(8.0, abs=0.1)
+    assert all(after.pts_s > before.pts_s for before, after in itertools.pairwise(frames))
+
+
+class Pushed:
+    """Bytes of a stream without an end."""
+
+    def __init__(self, once: bytes, then: bytes) -> None:
+        self._once, self._then = once, then
+
+    def read(self, max_bytes: int, /) -> bytes:
+        if self._once:
+            data, self._once = self._once[:max_bytes], self._once[max_bytes:]
+            return data
+        time.sleep(0.01)
+        return self._then[: max_bytes // 188 * 188]
+
+
+def test_a_pushed_live_stream_that_continues_under_other_numbers_has_to_begin_anew(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "v.mp4", count=120)
+    first = part(video, tmp_path / "a.ts", [])
+    other = part(video, tmp_path / "b.ts", ["-mpegts_start_pid", "0x200", "-mpegts_pmt_start_pid", "0x1001"])
+    with PacketReader(Pushed(first, other), live=True, timeout_s=0.5) as packets:
+        with pytest.raises(VideoError) as caught:
+            list(packets.packets)
+        assert caught.value.code == "source_unreachable"

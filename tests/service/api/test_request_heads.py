@@ -1,0 +1,82 @@
+"""The head of a request is bounded in time and in size, without affecting complete requests."""
+
+import asyncio
+import itertools
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.support.running_server import Running, running_server
+
+HEAD = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+@pytest_asyncio.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running_server(tmp_path / "data") as running:
+        yield running
+
+
+@asynccontextmanager
+async def connection(server: Running) -> AsyncIterator[tuple[StreamReader, StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(server.url).port)
+    yield reader, writer
+    writer.transport.abort()
+
+
+@pytest.mark.parametrize("begun", [b"", b"G", HEAD, HEAD + b"\r\n" + HEAD])
+async def test_a_connection_without_a_complete_head_is_closed(
+    server: Running, begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.http_protocol.HEAD_WITHIN_S", 0.2)
+    async with connection(server) as (reader, writer):
+        writer.write(begun)
+        answers = await reader.read()
+    assert answers.startswith(b"HTTP/1.1 200" if begun.endswith(b"\r\n" + HEAD) else b"HTTP/1.1 408")
+    assert answers.count(b"HTTP/1.1 408") == 1
+
+
+@pytest.mark.parametrize("piece", [b"X: y\r\n", b"X" * 1000])
+async def test_an_endless_head_is_rejected(server: Running, piece: bytes) -> None:
+    async with connection(server) as (reader, writer):
+        writer.write(HEAD)
+        answer = asyncio.create_task(reader.readuntil(b"\r\n"))
+        for sent_bytes in itertools.count(len(HEAD), len(piece)):
+            if answer.done():
+                break
+            writer.write(piece)
+            # The server may have closed the connection by now.
+            await asyncio.sleep(0)
+            assert sent_bytes < 10_000_000
+        assert (await answer).startswith(b"HTTP/1.1 431")
+
+
+async def test_the_rest_of_a_body_after_an_early_response_is_not_parsed_as_a_head(server: Running) -> None:
+    body = b"x" * 1_000_000
+    head = b"PUT /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % len(body)
+    async with connection(server) as (reader, writer):
+        writer.write(head)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 405")
+        writer.write(body + HEAD + b"\r\n")
+        await reader.readuntil(b"HTTP/1.1 200")
+
+
+async def test_the_head_timeout_does_not_apply_to_running_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.http_protocol.HEAD_WITHIN_S", 0.1)
+    # The connection is closed this long after the last answer.
+    async with running_server(tmp_path / "data", keep_alive_s=0.1) as server:
+        session = await server.running_session()
+        wait = f"GET {session.links.events}?after=999-0&wait_s=0.5 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        async with connection(server) as (reader, writer):
+            # Also one that is sent before the answer to the first.
+            writer.write(wait * 2)
+            answers = await reader.read()
+    assert answers.count(b"HTTP/1.1 200") == 2

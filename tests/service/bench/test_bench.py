@@ -1,0 +1,252 @@
+"""`cake bench`: what it prints. How fast the machine is, is no test's business."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from typer.testing import CliRunner
+
+from model.checkpoints.checkpoint import save_checkpoint
+from model.checkpoints.folders import available_models
+from model.video.file_reader import open_video
+from service.bench.clips import GREY, write_moving, write_scaled
+from service.bench.footprint import footprint
+from service.bench.load import Load, search
+from service.bench.models import Effort, measure_model
+from service.bench.plot import write_plot
+from service.bench.run import Report
+from service.cli.main import app
+from tests.support.made_videos import numbered_image, write_video
+from tests.support.redis_server import RedisServer
+from tests.support.tiny_model import tiny_model
+
+SPEED_NAMES = {
+    "image_size",
+    "precision",
+    "steps_per_core_second",
+    "clip_decisions_per_core_second",
+    "ratio",
+    "paper_fps",
+}
+MACHINE_NAMES = {"cpu", "cores", "load_1min", "openvino", "python"}
+
+
+def bench(*options: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of a quick run."""
+    result = CliRunner().invoke(app, ["bench", "--quick", *options], env={"COLUMNS": "120"})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def report(*options: str) -> Report:
+    status, out, _ = bench(*options, "--json")
+    assert status == 0
+    found: Report = json.loads(out)
+    return found
+
+
+def test_the_models_part_is_one_json_object_with_cake_s_and_all_that_ship() -> None:
+    found = report("--only", "models")
+    assert set(found) == {"machine", "models"}
+    assert set(found["machine"]) == MACHINE_NAMES
+    assert set(found["models"]) == {"cake-s", *available_models()}
+    assert found["models"]["cake-s"]["image_size"] == 160
+    for speed in found["models"].values():
+        assert set(speed) == SPEED_NAMES
+        assert set(speed["steps_per_core_second"]) == {"1", "8"}
+
+
+def test_the_ratio_compares_the_best_batch_with_clips_and_the_paper_counts_13_frames_for_each() -> None:
+    speed = measure_model(tiny_model(), Effort(rounds=3, round_s=0.01))
+    best = max(speed.steps_per_core_second.values())
+    assert speed.ratio == pytest.approx(best / speed.clip_decisions_per_core_second, rel=0.01)
+    assert speed.paper_fps == pytest.approx(13 * speed.clip_decisions_per_core_second, rel=0.01)
+
+
+def test_the_decode_part_names_three_sizes_and_the_memory_of_a_real_decoder() -> None:
+    found = report("--only", "decode")
+    assert set(found) == {"machine", "decode_fps", "decoder_rss_mb"}
+    assert set(found["decode_fps"]) == {"360p", "720p", "1080p"}
+    assert all(fps > 0 for fps in found["decode_fps"].values())
+    # A Python with numpy and FFmpeg's libraries takes more than this, whatever it decodes.
+    assert found["decoder_rss_mb"] > 20
+
+
+def test_the_service_part_measures_events_and_livez_of_a_real_server(tmp_path: Path) -> None:
+    sample = write_video(tmp_path / "v.mp4", width=64, height=48, count=60)
+    save_checkpoint(tmp_path / "tiny", tiny_model())
+    found = report("--only", "service", "--model", str(tmp_path / "tiny"), "--sample", str(sample))
+    assert set(found) == {"machine", "ready_after_s", "event_latency_ms", "livez_ms"}
+    assert found["ready_after_s"] > 0
+    latency, livez = found["event_latency_ms"], found["livez_ms"]
+    assert set(latency) == {"p50", "p95", "events"}
+    assert latency["events"] > 0
+    assert 0 < latency["p50"] <= latency["p95"]
+    assert set(livez) == {"p50", "p99", "requests", "sessions", "steps_per_s"}
+    assert livez["requests"] > 0
+    assert 0 < livez["p50"] <= livez["p99"]
+
+
+def test_the_load_part_runs_sessions_on_one_core_and_reports_their_cost(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "tiny", tiny_model())
+    found = report("--only", "load", "--model", str(tmp_path / "tiny"))
+    assert set(found["load"]) == {"720p", "360p"}
+    for capacity in found["load"].values():
+        (load,) = capacity["loads"]
+        assert load["sessions"] == 1
+        assert capacity["sessions"] == (1 if load["holds"] else 0)
+        assert load["events"] > 0
+        assert 0 < load["p50_ms"] <= load["p95_ms"] <= load["oldest_ms"]
+        assert 0 < load["core_share"] < 1.2
+        # Three processes with Python, of which one has torch.
+        assert 100 < load["memory_mb"] < 1000
+
+
+def test_the_fan_out_part_measures_each_number_of_clients(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "tiny", tiny_model())
+    found = report("--only", "fan-out", "--model", str(tmp_path / "tiny"))["fan_out"]
+    assert [fan_out["clients"] for fan_out in found] == [1, 3]
+    for fan_out in found:
+        assert fan_out["events"] > 0
+        assert 0 < fan_out["p50_ms"] <= fan_out["p95_ms"]
+        assert 0 < fan_out["core_share"] < 1.2
+    assert found[1]["events"] > found[0]["events"]
+
+
+@given(holds_up_to=st.integers(0, 40), first=st.integers(1, 8), most=st.integers(1, 32))
+async def test_the_search_ends_at_the_largest_sustained_load(holds_up_to: int, first: int, most: int) -> None:
+    async def measure(sessions: int) -> Load:
+        assert 1 <= sessions <= most
+        return Load(sessions, 1.0, 1.0, 1.0, 1, 1.0, 0.5, 100.0, holds=sessions <= holds_up_to)
+
+    found = await search(measure, first=first, most=most)
+    assert [load.sessions for load in found.loads] == sorted({load.sessions for load in found.loads})
+    true = min(holds_up_to, most)
+    assert true - max(1, true // 16) < found.sessions <= true
+
+
+def test_a_footprint_counts_the_children() -> None:
+    block = "import time; held = bytearray(200_000_000); print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", block], stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            with_child = footprint(os.getpid())
+        finally:
+            child.kill()
+    assert with_child.memory_mb - footprint(os.getpid()).memory_mb > 200
+    assert with_child.cpu_s > 0
+
+
+def test_without_json_the_results_are_tables() -> None:
+    status, out, err = bench("--only", "decode")
+    assert status == 0
+    for text in ("360p", "720p", "1080p", " fps ", " MB ", "OpenVINO"):
+        assert text in out
+    assert "measuring decoding" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        (["--only", "nothing"], 2),
+        (["--only", "service", "--model", "no-such-model"], 2),
+        (["--only", "service", "--sample", "no-such.mp4"], 2),
+        (["--only", "service", "--sample", __file__], 1),
+    ],
+    ids=["part", "model", "missing sample", "sample that is no video"],
+)
+def test_a_failed_measurement_is_reported_without_a_traceback(options: list[str], status: int) -> None:
+    got, out, err = bench(*options)
+    assert (got, out) == (status, "")
+    assert "Traceback" not in err
+
+
+def test_a_generated_clip_has_its_size_and_moves(tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    write_moving(path, 96, 64, duration_s=0.5)
+    with open_video(path) as video:
+        frames = list(video.frames())
+    assert (len(frames), frames[0].image.shape) == (15, (64, 96, 3))
+    assert frames[-1].pts_s == pytest.approx(14 / 30, abs=1e-4)
+    for before, after in pairwise(frames):
+        assert np.abs(before.image.astype(int) - after.image).max() > 20
+
+
+def test_a_scaled_clip_keeps_aspect_and_times_and_is_cut_to_its_length(tmp_path: Path) -> None:
+    source = write_video(
+        tmp_path / "v.mp4", width=64, height=64, count=20, rate_hz=10, draw=lambda n, w, h: numbered_image(5, w, h)
+    )
+    write_scaled(tmp_path / "scaled.mp4", source, 256, 128, duration_s=1.0)
+    with open_video(tmp_path / "scaled.mp4") as video:
+        frames = list(video.frames())
+    assert [frame.pts_s for frame in frames] == pytest.approx([n / 10 for n in range(10)], abs=1e-4)
+    image = frames[0].image.astype(int)
+    assert image.shape == (128, 256, 3)
+    # Grey next to the square, the red corner of the frame at its upper left.
+    assert np.abs(image[:, [20, 236]] - GREY).max() < 12
+    red, green, blue = image[20, 64 + 20]
+    assert red > 200 > 80 > max(green, blue)
+
+
+STORE_NAMES = {
+    "store",
+    "committers",
+    "commits_per_s",
+    "commit_p50_ms",
+    "commit_p95_ms",
+    "commit_p99_ms",
+    "notified_p50_ms",
+    "notified_p95_ms",
+    "with_checkpoint_per_s",
+}
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_the_store_is_measured_and_left_as_it_was(
+    store: str, redis_url: str, shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if store == "redis":
+        monkeypatch.setenv("CAKE_STORE_URL", redis_url)
+    measured = report("--only", "store")["store"]
+    assert [rates["committers"] for rates in measured] == [1, 2]
+    for rates in measured:
+        assert rates.keys() == STORE_NAMES
+        assert rates["store"] == store
+        assert rates["commits_per_s"] > 0
+        assert rates["commit_p50_ms"] <= rates["commit_p95_ms"] <= rates["commit_p99_ms"]
+    with shared_redis.client() as client:
+        left = {key.decode() for key in client.keys("*")}
+    assert not {key for key in left if "session:" in key or "events:" in key or "checkpoint:" in key}
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
+        return image.size
+
+
+def test_results_are_printed_and_plotted(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "bench.png"
+    status, out, _ = bench("--only", "store", "--plot", str(path))
+    assert status == 0
+    assert "commits/s" in out
+    width, height = size_of(path)
+    assert width > 2 * height
+    loads = [asdict(Load(n, 20.0 * n, 60.0 * n, 90.0 * n, 100, 1.0, 0.1 * n, 600.0, n < 8)) for n in (2, 4, 8)]
+    fan_out = [{"clients": n, "p50_ms": 1.0, "p95_ms": 2.0, "memory_mb": 600.0} for n in (1, 10)]
+    found = {
+        "load": {"720p": {"loads": loads}, "360p": {"loads": loads}},
+        "fan_out": fan_out,
+        "machine": {"cpu": "a cpu"},
+    }
+    write_plot(found, tmp_path / "all.png")
+    assert size_of(tmp_path / "all.png") == (width, 3 * height)

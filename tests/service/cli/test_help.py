@@ -1,0 +1,96 @@
+"""Help and version of the command `cake`, which import no large library."""
+
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from model.training.recipe import StageName
+from tests.support.cake_command import run
+
+SUBCOMMANDS = (
+    "synth mocap",
+    "synth compose",
+    "synth fights",
+    "keys create",
+    "keys list",
+    "keys revoke",
+    "data export",
+    "models list",
+    "models import",
+    "models export",
+    *(f"train {stage}" for stage in StageName),
+    "train ablate",
+    "train clips",
+    "train end-to-end",
+    "train recipe",
+)
+COMMANDS = (
+    "serve",
+    "worker",
+    "settings",
+    "keys",
+    "submit",
+    "watch",
+    "sessions",
+    "events",
+    "push",
+    "data",
+    "detect",
+    "bench",
+    "models",
+    "train",
+    "eval",
+    "explain",
+    "embed",
+    "synth",
+)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *SUBCOMMANDS])
+def test_every_command_explains_itself_and_each_of_its_options(command: str) -> None:
+    status, out, err = run(*command.split(), "--help", COLUMNS="200")
+    assert (status, err) == (0, "")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", out)
+    for option in re.finditer(r"^│ [* ]\s+(--[a-z-]+)(?P<rest>.*)│$", plain, re.MULTILINE):
+        assert len(option["rest"].split()) >= 3, option[0]
+
+
+def test_the_help_lists_every_command() -> None:
+    status, out, _ = run("--help")
+    assert status == 0
+    assert all(re.search(rf"^│ {command} ", out, re.MULTILINE) for command in COMMANDS)
+
+
+def test_the_version_is_printed() -> None:
+    assert run("--version") == (0, f"cake {version('cake-served')}\n", "")
+
+
+def test_no_command_prints_the_help_and_a_wrong_one_is_named() -> None:
+    assert "Usage" in run()[1]
+    status, _, err = run("serv")
+    assert status == 2
+    assert "serv" in err
+
+
+def test_the_help_does_without_large_libraries() -> None:
+    program = (
+        "import sys, service.cli.main\n"
+        "from typer.testing import CliRunner\n"
+        "assert CliRunner().invoke(service.cli.main.app, ['--help']).exit_code == 0\n"
+        "large = {'asyncio', 'torch', 'numpy', 'av', 'fastapi', 'httpx', 'structlog', 'redis'}\n"
+        "sys.exit(bool(large & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_help_and_the_server_do_without_torch() -> None:
+    program = (
+        "import sys, service.cli.main, service.cli.sample, service.api.server\n"
+        "from typer.testing import CliRunner\n"
+        "assert CliRunner().invoke(service.cli.main.app, ['serve', '--help']).exit_code == 0\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,80 @@
+"""Settings: what an operator reads about them, and what is printed when one is wrong."""
+
+import re
+
+import pytest
+
+from service.settings import Settings, variable
+from tests.support.cake_command import run
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"CAKE_PORT": "http"}, r"CAKE_PORT=http: must be a whole number\. Example: CAKE_PORT=8000"),
+        ({"CAKE_LOG_LEVEL": "verbose"}, r"CAKE_LOG_LEVEL=VERBOSE: .*'WARNING'.* Example: CAKE_LOG_LEVEL=INFO"),
+        ({"CAKE_MODELS": '["mocap"]'}, r"CAKE_MODELS=.*separated by commas.* Example: CAKE_MODELS=mocap,"),
+        ({"CAKE_SOURCE_ALLOW": "10.0.0.0/8,cam"}, r"CAKE_SOURCE_ALLOW, item 2 \(cam\): .* Example: CAKE_SOURCE_ALLOW="),
+        ({"CAKE_PRECISION": "int8"}, r"CAKE_PRECISION=int8: .*'float32'"),
+        ({"CAKE_SOURCE_CA": "README.md"}, r"CAKE_SOURCE_CA=README.md: no certificates"),
+    ],
+    ids=["integer", "level", "JSON list", "item of a list", "choice", "file"],
+)
+def test_an_invalid_setting_names_the_variable_the_value_and_an_example(environ: dict[str, str], expected: str) -> None:
+    status, out, err = run("settings", **environ)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert re.match(f"cake: {expected}", err), err
+
+
+def test_an_invalid_option_names_the_option_not_the_variable() -> None:
+    status, _, err = run("serve", "--port", "99999")
+    assert status == 2
+    assert re.match(r"cake: --port 99999: .* Example: --port 8000\n", err), err
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("CAKE_MODEL", "CAKE_MODELS"), ("CAKE_DATADIR", "CAKE_DATA_DIR")])
+def test_a_misspelt_variable_is_reported_with_the_similar_one(wrong: str, right: str) -> None:
+    status, _, err = run("settings", **{wrong: "x"})
+    assert status == 0
+    assert err == f"cake: warning: unknown setting {wrong}; did you mean {right}?\n"
+
+
+@pytest.mark.parametrize("name", ["CAKE_KEY", "CAKE_WEBHOOK_SECRET"])
+def test_a_variable_of_the_examples_is_not_reported(name: str) -> None:
+    assert run("settings", **{name: "x"})[::2] == (0, "")
+
+
+def test_levels_of_the_log_may_be_written_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAKE_LOG_LEVEL", "warning")
+    assert Settings().log_level == "WARNING"
+
+
+def test_every_list_setting_is_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    lists = {name: field for name, field in Settings.model_fields.items() if isinstance(field.default, tuple)}
+    assert {"models", "source_allow", "allowed_origins"} <= lists.keys()
+    for name, field in lists.items():
+        assert field.examples
+        monkeypatch.setenv(variable(name), field.examples[0].replace(",", " , "))
+    settings = Settings()
+    for name, field in lists.items():
+        assert field.examples
+        assert [str(item) for item in getattr(settings, name)] == field.examples[0].split(","), name
+        assert settings.environ()[variable(name)] == field.examples[0]
+
+
+def test_the_settings_command_prints_every_setting_and_hides_passwords() -> None:
+    status, out, _ = run("settings", CAKE_STORE_URL="redis://user:hunter2@host/0", COLUMNS="80")
+    assert status == 0
+    assert all(f"  {variable(name)}=" in out for name in Settings.model_fields)
+    assert "  CAKE_STORE_URL=redis://host/0  (set)\n" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "hunter2" not in out
+
+
+def test_every_setting_has_a_description_and_an_example_that_it_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        assert field.examples, name
+        if name != "source_ca":
+            monkeypatch.setenv(variable(name), field.examples[0])
+            Settings()

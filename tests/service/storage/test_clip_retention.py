@@ -1,0 +1,70 @@
+"""Clips in a folder and in a bucket: found by their event, and deleted by age and by the size of all of them."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from service.errors import NotFoundError
+from service.storage.blobs import Blobs, StoredClip
+from service.storage.clip_retention import ClipRetention
+from tests.support.bucket_server import bucket_server
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Blobs]:
+    if request.param == "folder":
+        yield Blobs(None, tmp_path)
+        return
+    with bucket_server() as server:
+        for name, value in server.environ.items():
+            monkeypatch.setenv(name, value)
+        yield Blobs(server.url, tmp_path)
+
+
+async def stored(blobs: Blobs, *numbers: int) -> list[StoredClip]:
+    """Clips of 100 bytes, each of another event."""
+    clips = [StoredClip("a", f"{number}-0", number / 2) for number in numbers]
+    for clip in clips:
+        await blobs.put_clip(clip, bytes(100))
+    return clips
+
+
+async def left(blobs: Blobs) -> list[str]:
+    return sorted([clip.name async for batch in blobs.clips() for clip in batch])
+
+
+async def test_a_clip_is_found_by_its_event_with_the_time_of_its_first_frame(blobs: Blobs) -> None:
+    clips = await stored(blobs, 1, 10)
+    assert [await blobs.find_clip("a", clip.event_id) for clip in clips] == clips
+    assert await blobs.find_clip("a", "2-0") is None
+    assert await blobs.find_clip("b", "1-0") is None
+    assert await blobs.read_clip(clips[0]) == bytes(100)
+    with pytest.raises(NotFoundError, match="was deleted"):
+        await blobs.read_clip(StoredClip("a", "2-0", 1.0))
+
+
+async def test_clips_within_their_bounds_stay(blobs: Blobs) -> None:
+    clips = await stored(blobs, 1, 2)
+    assert await ClipRetention(blobs, keep_s=3600, max_bytes=200).sweep() == 0
+    assert await left(blobs) == [clip.name for clip in clips]
+
+
+async def test_old_clips_are_deleted_unless_age_does_not_matter(blobs: Blobs) -> None:
+    await stored(blobs, 1, 2)
+
+    def later() -> datetime:
+        return datetime.now(UTC) + timedelta(hours=2)
+
+    assert await ClipRetention(blobs, keep_s=0, max_bytes=10**9, clock=later).sweep() == 0
+    assert await ClipRetention(blobs, keep_s=3600, max_bytes=10**9, clock=later).sweep() == 2
+    assert await left(blobs) == []
+
+
+async def test_the_oldest_clips_are_deleted_when_all_of_them_are_too_large(blobs: Blobs) -> None:
+    await stored(blobs, 1, 2, 3)
+    assert await ClipRetention(blobs, keep_s=0, max_bytes=250).sweep() == 1
+    assert len(await left(blobs)) == 2
+    assert await ClipRetention(blobs, keep_s=0, max_bytes=0).sweep() == 2
+    assert await left(blobs) == []

@@ -1,0 +1,243 @@
+"""Two versions share a store: each ignores what it does not know, and skips rows that it cannot read."""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from service.errors import NotFoundError, StoreUnavailableError
+from service.schemas import NamedRegion, VideoProperties
+from service.store import open_store
+from service.store.protocols import Store
+from service.store.reading import dump_event, dump_worker, parse_event, parse_session, parse_worker
+from service.store.records import SessionRecord, SessionUpdate, WorkerInfo
+from tests.support.redis_server import RedisServer
+from tests.support.store_kit import (
+    MODEL,
+    Clock,
+    claimed,
+    event_ids,
+    open_redis,
+    open_sqlite,
+    queue,
+    record,
+    start,
+    with_worker,
+)
+
+Row = dict[str, Any]
+
+
+class Backend:
+    """Changes stored rows as a process of another version would have written them."""
+
+    def __init__(self, kind: str, folder: Path, redis: RedisServer | None) -> None:
+        self._path = folder / "cake.db"
+        self._redis: Redis | None = None if redis is None else redis.client()
+        self._folder = folder
+        self._url = None if redis is None else redis.url
+
+    def open(self, clock: Clock) -> Store:
+        return open_sqlite(self._folder, clock) if self._url is None else open_redis(self._url, clock)
+
+    def change_session(self, session_id: str, changes: Mapping[str, object]) -> None:
+        if self._redis is not None:
+            for name, value in changes.items():
+                self._redis.hset(f"{{cake}}:session:{session_id}", name, json.dumps(value))
+            return
+        with sqlite3.connect(self._path) as db:
+            [(text,)] = db.execute("SELECT record FROM sessions WHERE id = ?", (session_id,)).fetchall()
+            changed = json.dumps({**json.loads(text), **changes})
+            db.execute("UPDATE sessions SET record = ? WHERE id = ?", (changed, session_id))
+
+    def append_event(self, session_id: str, event: Row) -> None:
+        media_ms, seq = event["id"].split("-")
+        text = json.dumps(event)
+        if self._redis is not None:
+            cursor = self._redis.incr("{cake}:cursor")
+            fields = {"event": text, "cursor": cursor}
+            self._redis.xadd(f"{{cake}}:events:{session_id}", fields, id=f"{media_ms}-{int(seq) + 1}")  # type: ignore[arg-type]
+            self._redis.xadd("{cake}:log", {"event": text, "owner": ""}, id=f"{cursor}-0")
+            return
+        with sqlite3.connect(self._path) as db:
+            db.execute(
+                "INSERT INTO events (session_id, media_ms, seq, event) VALUES (?, ?, ?, ?)",
+                (session_id, int(media_ms), int(seq), text),
+            )
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
+    redis: RedisServer | None = None
+    if request.param == "redis":
+        request.getfixturevalue("redis_url")
+        redis = request.getfixturevalue("shared_redis")
+    return Backend(request.param, tmp_path, redis)
+
+
+def newer_event(session_id: str, event_id: str) -> Row:
+    return {**json.loads(start(session_id, event_id).model_dump_json()), "colour": "red"}
+
+
+async def test_unknown_fields_are_ignored(backend: Backend, clock: Clock) -> None:
+    async with with_worker(backend.open(clock)) as store:
+        session = await claimed(store)
+        properties = {"codec": "h264", "width": 2, "height": 2, "rate_hz": None, "duration_s": None, "rotation_deg": 0}
+        backend.change_session(session.id, {"priority": 3, "video": {**properties, "colour": "bt709"}})
+        backend.append_event(session.id, newer_event(session.id, "5-0"))
+        read = await store.sessions.get(session.id)
+        assert read.video is not None
+        assert read.video.codec == "h264"
+        assert await event_ids(store, session.id) == ["0-0", "5-0"]
+        assert [entry.event.id for entry in (await store.log.read(after="0")).entries] == ["0-0", "5-0"]
+
+
+async def test_events_of_an_unknown_type_are_skipped_and_the_cursor_passes_them(backend: Backend, clock: Clock) -> None:
+    async with with_worker(backend.open(clock)) as store:
+        session = await claimed(store)
+        for number in range(1, 30):
+            backend.append_event(session.id, {**newer_event(session.id, f"{number}-0"), "type": "action.lost"})
+        backend.append_event(session.id, newer_event(session.id, "40-0"))
+        assert await event_ids(store, session.id) == ["0-0", "40-0"]
+        assert [event.id for event in await store.log.read_events(session.id, after="0-0", limit=1)] == ["40-0"]
+        page = await store.log.read(after="0", limit=2)
+        assert [entry.event.id for entry in page.entries] == ["0-0", "40-0"]
+        backend.append_event(session.id, {**newer_event(session.id, "50-0"), "type": "action.lost"})
+        unreadable = await store.log.read(after=page.cursor)
+        assert unreadable.entries == []
+        assert unreadable.cursor == await store.log.end()
+
+
+async def test_a_failure_code_of_a_newer_version_reads_as_internal(backend: Backend, clock: Clock) -> None:
+    async with with_worker(backend.open(clock)) as store:
+        session = await claimed(store)
+        backend.change_session(session.id, {"state": "failed", "code": "camera_stolen"})
+        assert (await store.sessions.get(session.id)).code == "internal"
+        ending = {**newer_event(session.id, "9-0"), "type": "session.state", "state": "failed", "code": "camera_stolen"}
+        backend.append_event(session.id, {name: ending[name] for name in ending if name not in ("label", "score")})
+        assert await event_ids(store, session.id) == ["0-0", "9-0"]
+
+
+async def test_a_session_that_cannot_be_read_holds_up_no_other(backend: Backend, clock: Clock) -> None:
+    async with with_worker(backend.open(clock)) as store:
+        newer, older = await queue(store), await queue(store)
+        backend.change_session(newer.id, {"source": {"kind": "satellite"}})
+        assert [session.id for session in (await store.sessions.page(limit=5))[0]] == [older.id]
+        with pytest.raises(StoreUnavailableError, match="another version"):
+            await store.sessions.get(newer.id)
+        taken = await store.workers.claim("w1")
+        assert taken is not None
+        assert taken.id == older.id
+        assert await store.workers.claim("w1") is None
+        assert (await store.workers.load()).sessions["queued"] == 2
+        # A worker that can read it takes it.
+        backend.change_session(newer.id, {"source": {"kind": "push"}})
+        async with with_worker(backend.open(clock)) as newer_store:
+            taken = await newer_store.workers.claim("w1")
+            assert taken is not None
+            assert taken.id == newer.id
+
+
+async def test_an_ended_session_that_cannot_be_read_is_deleted_in_its_time(backend: Backend, clock: Clock) -> None:
+    async with with_worker(backend.open(clock)) as store:
+        session = await queue(store)
+        await store.sessions.request_stop(session.id)
+        backend.change_session(session.id, {"source": {"kind": "satellite"}})
+        later = datetime.now(UTC) + timedelta(days=1)
+        assert await store.sessions.ended_before(later, limit=5) == [session.id]
+        await store.sessions.require_ended(session.id)
+        await store.sessions.delete(session.id)
+        assert await store.sessions.existing([session.id]) == set()
+
+
+async def test_each_unreadable_row_is_counted_once(tmp_path: Path) -> None:
+    counted: list[str] = []
+    async with with_worker(open_store(f"sqlite://{tmp_path / 'cake.db'}", count_unreadable=counted.append)) as store:
+        session = await claimed(store)
+        backend = Backend("sqlite", tmp_path, None)
+        backend.append_event(session.id, {"id": "5-0", "type": "action.lost"})
+        for _ in range(3):
+            assert await event_ids(store, session.id) == ["0-0"]
+    assert counted == ["event"]
+
+
+async def test_data_of_a_newer_format_are_refused(redis_url: str, shared_redis: RedisServer) -> None:
+    with shared_redis.client() as client:
+        client.set("{cake}:format", "2")
+    store = open_store(redis_url)
+    for call in (store.sessions.request_stop("a"), store.workers.live()):
+        with pytest.raises((StoreUnavailableError, NotFoundError)) as refused:
+            await call
+    assert "newer CAKE" in str(refused.value)
+    await store.close()
+
+
+def test_records_of_the_previous_release_are_read() -> None:
+    """As version 0.1 wrote them."""
+    stored = {
+        "id": "a",
+        "source": {"kind": "url", "url": "rtsp://u:p@camera/1", "transport": "tcp", "max_down_s": None},
+        "model": "mocap",
+        "model_version": "abc",
+        "labels": ["kick"],
+        "pace": "realtime",
+        "cost_steps_per_s": 10.0,
+        "created_at": datetime.now(UTC).isoformat(),
+        "webhook": {"url": "https://example.org/", "secret": "whsec_x"},
+        "state": "running",
+        "video": {"codec": "h264", "width": 2, "height": 2, "rate_hz": 25.0, "duration_s": None, "rotation_deg": 0,
+                  "live": True},
+        "position_s": 3.5,
+        "frames": 35,
+        "last_event_id": "3500-0",
+        "token": 2,
+    }  # fmt: skip
+    read = SessionRecord.model_validate(stored)
+    assert (read.source.kind, read.position_s, read.worker_deaths) == ("url", 3.5, 0)
+
+
+def test_the_previous_release_can_read_the_properties_of_a_video() -> None:
+    """Version 0.1 rejects unknown fields there, but ignores them one level up."""
+    properties = {"codec": "h264", "width": 2, "height": 2, "rate_hz": None, "duration_s": None, "rotation_deg": 0}
+    region = {"x": 0.1, "y": 0.0, "width": 0.8, "height": 1.0}
+    video = VideoProperties.model_validate({**properties, "live": True, "mirrored": True, "analysed": region})
+    written = record().model_copy(update={"video": video}).model_dump_json()
+    assert set(json.loads(written)["video"]) == {*properties, "live"}
+    assert parse_session(written).video == video
+    update = SessionUpdate(video=video).model_dump(mode="json", exclude_unset=True)
+    assert set(update["video"]) == {*properties, "live"}
+
+
+def test_the_previous_release_can_read_sources_and_workers() -> None:
+    """Fields that version 0.1 lacks are written elsewhere, or only when they are set."""
+    stored = json.loads(record().model_dump_json())["source"]
+    assert set(stored) == {"kind", "url", "transport", "max_down_s"}
+    model = MODEL.model_copy(update={"framing": "stretch", "warnings": ["not calibrated"]})
+    worker = WorkerInfo("w1", 1.0, (model,))
+    written = dump_worker(worker)
+    assert set(json.loads(written)["models"][0]) == {"name", "version", "labels", "sample_hz", "image_size"}
+    assert parse_worker(written) == worker
+    without_fields_beside = {name: value for name, value in json.loads(written).items() if "since" not in name}
+    assert parse_worker(json.dumps(without_fields_beside)).models == (MODEL,)
+
+
+def test_the_previous_release_can_read_what_has_no_regions_and_no_source_that_has_some() -> None:
+    """Version 0.1 would ignore a session's regions and analyse the whole frame, but it rejects unknown fields of a
+    source and of an event.
+    """
+    event = start("a", "5-0")
+    known, others = dump_event(event)
+    assert ("region" in json.loads(known), others) == (False, None)
+    at_the_door = event.model_copy(update={"region": "door", "name": "gate"})
+    assert dump_event(at_the_door) == (known, '{"name":"gate","region":"door"}')
+    assert parse_event(*dump_event(at_the_door)) == at_the_door
+    door = NamedRegion(name="door", x=0, y=0, width=0.5, height=1)
+    source = record().source.model_copy(update={"regions": (door,)})
+    written = record().model_copy(update={"source": source}).model_dump_json()
+    assert json.loads(written)["source"]["regions"] == [{"x": 0, "y": 0, "width": 0.5, "height": 1, "name": "door"}]
+    assert SessionRecord.model_validate_json(written).regions == (door,)

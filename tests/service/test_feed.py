@@ -1,0 +1,60 @@
+"""The feed passes events on whatever one of them, or one read of the store, does."""
+
+import asyncio
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Histogram
+
+from service.feed import Feed, Message
+from service.observability.telemetry import ApiMetrics
+from service.schemas import Event
+from service.store.protocols import Store
+from service.store.records import LogPage
+from tests.support.store_kit import claimed, start
+
+
+class FailingReads:
+    """The log of a store, followed from its beginning, of which the first reads fail unexpectedly."""
+
+    def __init__(self, store: Store, failures: Iterator[Exception]) -> None:
+        self._log = store.log
+        self._failures = failures
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._log, name)
+
+    async def end(self) -> str:
+        return "0"
+
+    async def read(self, *, after: str, limit: int = 500, owner: str | None = None) -> LogPage:
+        for failure in self._failures:
+            raise failure
+        return await self._log.read(after=after, limit=limit, owner=owner)
+
+
+class FailingFilter:
+    """Cannot judge the event `5-0`."""
+
+    def passes(self, event: Event) -> bool:
+        if event.id == "5-0":
+            raise RuntimeError("a defect")
+        return True
+
+
+async def test_events_are_passed_on_after_a_read_and_an_event_that_failed(store: Store) -> None:
+    session = await claimed(store)
+    poison = ApiMetrics(CollectorRegistry()).poison
+    delivery = Histogram("delivery", "", registry=CollectorRegistry())
+    feed = Feed(FailingReads(store, iter([RuntimeError("a defect")])), delivery, poison)  # type: ignore[arg-type]
+    taken: list[Message] = []
+    with feed.subscribe(session.id, FailingFilter()) as subscription:  # type: ignore[arg-type]
+        running = asyncio.create_task(feed.run())
+        async with asyncio.timeout(60):
+            for event_id in ("5-0", "6-0"):
+                await store.log.commit(session.id, session.token, events=[start(session.id, event_id)])
+            while "6-0" not in [message.position for message in taken]:
+                taken += await subscription.take(60.0)
+        running.cancel()
+        await asyncio.wait([running])
+    assert "5-0" not in [message.position for message in taken]
+    assert poison.labels("feed")._value.get() == 2

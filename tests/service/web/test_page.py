@@ -1,0 +1,275 @@
+"""The page in a real browser, against the real server, worker and shipped model."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import av
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.support.page_driver import PATIENCE_MS, SAMPLE, SIZES, chromium, free_port, opened, served
+from tests.support.video_server import serve_folder
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served(tmp_path_factory.mktemp("page") / "data", free_port()) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as launched:
+        yield launched
+
+
+@pytest.fixture
+def page(browser: Browser, server: str) -> Iterator[Page]:
+    with opened(browser, f"{server}/#sessions") as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def analysed(server: str) -> str:
+    """Id of a session that has analysed the whole sample."""
+    with SAMPLE.open("rb") as video:
+        answer = httpx.post(f"{server}/v1/sessions", files={"file": (SAMPLE.name, video)}, timeout=60)
+    session = answer.raise_for_status().json()
+    events = f"{server}{session['links']['events']}"
+    # The stream ends with the session.
+    stream = httpx.get(events, headers={"Accept": "text/event-stream"}, timeout=PATIENCE_MS / 1000).text
+    assert '"state":"completed"' in stream.splitlines()[-2], stream[-500:]
+    return str(session["id"])
+
+
+def actions(page: Page) -> Locator:
+    """One row header per action in the table of events."""
+    return page.get_by_role("table", name="Events").get_by_role("rowheader")
+
+
+def event_rows(page: Page) -> list[str]:
+    return page.get_by_role("table", name="Events").locator("tbody tr").all_inner_texts()
+
+
+def state(page: Page) -> Locator:
+    return page.locator("#session-state")
+
+
+def test_the_sample_s_events_are_shown_and_shown_again_after_a_reload(page: Page) -> None:
+    page.get_by_label("Fast").check()
+    page.get_by_label("Choose a video").set_input_files(SAMPLE)
+    expect(page.get_by_role("heading", name=SAMPLE.name)).to_be_visible(timeout=PATIENCE_MS)
+    expect(actions(page).first).to_be_visible(timeout=PATIENCE_MS)
+    expect(state(page)).to_have_text("completed", timeout=PATIENCE_MS)
+    expect(page.get_by_role("cell", name="Completed")).to_be_visible(timeout=PATIENCE_MS)
+    seen = event_rows(page)
+    page.reload()
+    expect(page.get_by_role("cell", name="Completed")).to_be_visible(timeout=PATIENCE_MS)
+    assert event_rows(page) == seen
+
+
+def test_the_page_shows_how_much_space_the_videos_take(page: Page, analysed: str) -> None:
+    size = r"\d+(\.\d)? [kMGT]?B"
+    sentence = rf"Videos take {size}; {size} are free\. Ended sessions are deleted after 30 days\."
+    expect(page.locator("#storage")).to_have_text(re.compile(sentence), timeout=PATIENCE_MS)
+
+
+def test_a_page_without_a_selection_shows_the_first_session_that_runs(browser: Browser, server: str) -> None:
+    with opened(browser, f"{server}/") as page:
+        expect(page.locator("#no-session")).to_be_visible(timeout=PATIENCE_MS)
+        with SAMPLE.open("rb") as video:
+            options = {"session": '{"pace": "realtime", "name": "late"}'}
+            httpx.post(f"{server}/v1/sessions", files={"file": video}, data=options, timeout=60).raise_for_status()
+        expect(page.get_by_role("heading", name="late", exact=True)).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Stop").click()
+        expect(state(page)).to_have_text("stopped", timeout=PATIENCE_MS)
+
+
+def test_the_latest_action_shows_its_label_start_score_and_delay(browser: Browser, server: str, analysed: str) -> None:
+    events = httpx.get(f"{server}/v1/sessions/{analysed}/events", params={"limit": 1000}).json()["events"]
+    newest = [event for event in events if event["type"] == "action.start"][-1]
+    with opened(browser, f"{server}/#session={analysed}") as page:
+        card = page.get_by_role("region", name="Latest action")
+        expect(card).to_contain_text(newest["label"], timeout=PATIENCE_MS)
+        expect(card).to_contain_text(f"{newest['score']:.0%}")
+        expect(card).to_contain_text(f"{newest['decided_s'] - newest['start_s']:.1f} s")
+        expect(card).to_contain_text(f":{newest['start_s'] % 60:04.1f}")
+
+
+def test_a_running_session_shows_snapshots_and_its_scores_move(page: Page) -> None:
+    page.get_by_label("Real time").check()
+    page.get_by_label("Choose a video").set_input_files(SAMPLE)
+    expect(state(page)).to_have_text("running", timeout=PATIENCE_MS)
+    expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE_MS)
+    page.wait_for_function("() => isPainted('snapshot') && isPainted('plot')".replace("isPainted", IS_PAINTED))
+    before = page.evaluate(f"({IS_PAINTED})('plot', true)")
+    page.wait_for_function(f"(before) => ({IS_PAINTED})('plot', true) !== before", arg=before)
+    page.get_by_role("button", name="Stop").click()
+    expect(state(page)).to_have_text("stopped", timeout=PATIENCE_MS)
+
+
+IS_PAINTED = """((id, whole) => {
+    const canvas = document.getElementById(id);
+    if (whole) return canvas.toDataURL();
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    return data.some((value) => value > 0);
+})"""
+
+
+def test_an_ended_session_can_be_deleted(page: Page, server: str) -> None:
+    page.get_by_label("Choose a video").set_input_files(
+        {"name": "gone.mp4", "mimeType": "video/mp4", "buffer": b"no video"}
+    )
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("Select a session")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("link", name="gone.mp4")).to_have_count(0)
+    sessions = httpx.get(f"{server}/v1/sessions").json()["sessions"]
+    assert "gone.mp4" not in [session["source"].get("filename") for session in sessions]
+
+
+def test_an_unreadable_file_shows_why(page: Page, server: str) -> None:
+    page.get_by_label("Choose a video").set_input_files(
+        {"name": "notes.mp4", "mimeType": "video/mp4", "buffer": b"These are notes and no video.\n" * 200}
+    )
+    expect(state(page)).to_have_text("failed", timeout=PATIENCE_MS)
+    session_id = page.url.partition("session=")[2]
+    detail = httpx.get(f"{server}/v1/sessions/{session_id}").json()["detail"]
+    expect(page.locator("#notice")).to_have_text(detail)
+
+
+def test_a_rejected_submission_shows_the_server_s_detail(page: Page) -> None:
+    page.get_by_label("Choose a video").set_input_files({"name": "empty.mp4", "mimeType": "video/mp4", "buffer": b""})
+    expect(page.get_by_role("alert")).to_contain_text("empty", timeout=PATIENCE_MS)
+    page.get_by_label("URL of a video").fill("ftp://example.org/clip.mp4")
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("alert")).to_contain_text("http", timeout=PATIENCE_MS)
+    expect(page.get_by_label("URL of a video")).to_have_attribute("aria-invalid", "true")
+
+
+def test_a_dropped_video_is_submitted(page: Page) -> None:
+    page.evaluate(
+        """() => {
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File(["no video"], "dropped.mp4", { type: "video/mp4" }));
+            for (const type of ["dragenter", "dragover", "drop"])
+                document.body.dispatchEvent(new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true }));
+        }"""
+    )
+    expect(page.get_by_role("heading", name="dropped.mp4")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_a_url_is_submitted_with_the_keyboard(page: Page, tmp_path: Path) -> None:
+    write_streamable(SAMPLE, tmp_path / SAMPLE.name)
+    with serve_folder(tmp_path) as address:
+        focus_by_tab(page, "url")
+        page.keyboard.type(f"http://{address}/{SAMPLE.name}")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name=f"http://{address}/{SAMPLE.name}")).to_be_visible(timeout=PATIENCE_MS)
+        expect(actions(page).first).to_be_visible(timeout=PATIENCE_MS)
+        focus_by_tab(page, "stop")
+        page.keyboard.press("Enter")
+        expect(state(page)).to_have_text("stopped", timeout=PATIENCE_MS)
+
+
+def write_streamable(video: Path, copy: Path) -> None:
+    """The same video with its index first, so that it can be read from a server that cannot skip ahead."""
+    with av.open(video) as source, av.open(copy, "w", options={"movflags": "faststart"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+
+
+def focus_by_tab(page: Page, element_id: str) -> None:
+    """Press Tab until the element has the focus, and see that this shows."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == element_id:
+            outline_px = page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)")
+            assert outline_px >= 2
+            return
+    raise AssertionError(f"Tab never reached #{element_id}")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_width_needs_horizontal_scrolling(browser: Browser, server: str, analysed: str, size: str) -> None:
+    for view in ("sessions", f"session={analysed}"):
+        with opened(browser, f"{server}/#{view}", size=size) as page:
+            shown = actions(page).first if analysed in view else page.get_by_role("link", name=SAMPLE.name).first
+            expect(shown).to_be_visible(timeout=PATIENCE_MS)
+            overflow_px = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert overflow_px <= 0, view
+
+
+def test_a_phone_goes_from_the_list_to_a_session_and_back(browser: Browser, server: str, analysed: str) -> None:
+    with opened(browser, f"{server}/#sessions", size="phone") as page:
+        page.locator(f"a[href$='{analysed}']").click()
+        expect(page.get_by_role("region", name="Latest action")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_role("heading", name="New session")).to_be_hidden()
+        page.get_by_role("link", name="All sessions").click()
+        expect(page.get_by_role("heading", name="New session")).to_be_visible()
+
+
+@pytest.mark.parametrize(("size", "scheme"), [("phone", "dark"), ("wide", "light"), ("wide", "dark")])
+def test_axe_finds_no_barrier(browser: Browser, server: str, analysed: str, size: str, scheme: str) -> None:
+    for view in ("sessions", f"session={analysed}"):
+        with opened(browser, f"{server}/#{view}", size=size, scheme=scheme) as page:
+            shown = actions(page).first if analysed in view else page.get_by_role("link", name=SAMPLE.name).first
+            expect(shown).to_be_visible(timeout=PATIENCE_MS)
+            results = Axe().run(page)
+            assert results.violations_count == 0, results.generate_report()
+
+
+def test_names_are_text_and_never_markup(browser: Browser, server: str) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    url = "http://127.0.0.1:9/clip.mp4"
+    session = httpx.post(f"{server}/v1/sessions", json={"source": {"url": url}, "name": name}).raise_for_status().json()
+    with opened(browser, f"{server}/#session={session['id']}") as page:
+        expect(page.get_by_role("heading", name=name)).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_role("link", name=name)).to_be_visible()
+        expect(page.locator("img")).to_have_count(0)
+
+
+def test_no_requests_are_sent_while_the_page_is_hidden(page: Page) -> None:
+    page.clock.install()
+    page.reload()
+    expect(page.get_by_label("Model")).to_have_value("mocap")
+    page.evaluate(
+        """() => {
+            Object.defineProperty(document, "hidden", { configurable: true, get: () => true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+    )
+    page.wait_for_load_state("networkidle")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.run_for(60_000)
+    assert asked == []
+    with page.expect_request("**/v1/sessions?**"):
+        page.evaluate("() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')); }")
+
+
+def test_the_page_reconnects_after_a_server_restart(browser: Browser, tmp_path: Path) -> None:
+    port = free_port()
+    data_dir = tmp_path / "data"
+    options = {"session": (None, json.dumps({"pace": "realtime"}), "application/json")}
+    with ExitStack() as tabs:
+        with served(data_dir, port) as url, SAMPLE.open("rb") as video:
+            session = httpx.post(f"{url}/v1/sessions", files={"file": (SAMPLE.name, video), **options}).json()
+            page = tabs.enter_context(opened(browser, f"{url}/#session={session['id']}"))
+            expect(actions(page).first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.locator("#connection")).to_contain_text("Connection lost", timeout=PATIENCE_MS)
+        seen = actions(page).count()
+        with served(data_dir, port):
+            expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE_MS)
+            expect(actions(page).nth(seen)).to_be_visible(timeout=PATIENCE_MS)
+            events = httpx.get(f"{url}/v1/sessions/{session['id']}/events").json()["events"]
+            starts = [event for event in events if event["type"] == "action.start"]
+            assert actions(page).count() in (len(starts), len(starts) + 1)

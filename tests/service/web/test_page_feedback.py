@@ -1,0 +1,124 @@
+"""On the page, a person says with the mouse or the keyboard which actions were right."""
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Locator, Page, Response, expect
+
+from service.feedback import SessionFeedback
+from service.schemas import Session
+from tests.support.page_driver import PATIENCE_MS, SAMPLE, opened
+
+
+@pytest.fixture
+def session(url: str) -> Session:
+    with SAMPLE.open("rb") as file:
+        answer = httpx.post(f"{url}/v1/sessions", files={"file": file})
+    return Session.model_validate_json(answer.raise_for_status().content)
+
+
+def verdicts(url: str, session: Session) -> list[tuple[str, str]]:
+    content = httpx.get(f"{url}{session.links.self}/feedback").content
+    return [(each.label, each.verdict) for each in SessionFeedback.model_validate_json(content).feedback]
+
+
+def button(page: Page, verdict: str, label: str) -> Locator:
+    return page.get_by_role("button", name=f"{verdict}: {label}")
+
+
+def is_put(response: Response) -> bool:
+    return response.request.method == "PUT"
+
+
+def expect_pressed(button: Locator, pressed: bool) -> None:
+    expect(button).to_have_attribute("aria-pressed", str(pressed).lower(), timeout=PATIENCE_MS)
+
+
+@pytest.mark.parametrize("size", ["wide", "phone"])
+def test_an_action_is_judged_with_the_mouse_and_still_is_after_a_reload(
+    browser: Browser, url: str, session: Session, size: str
+) -> None:
+    with opened(browser, f"{url}/#session={session.id}", size=size) as page:
+        expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
+        button(page, "wrong", "kick").click()
+        expect_pressed(button(page, "wrong", "kick"), True)
+        with page.expect_response(is_put):
+            button(page, "right", "roll").click()
+        page.reload()
+        expect_pressed(button(page, "wrong", "kick"), True)
+        expect_pressed(button(page, "right", "kick"), False)
+        assert verdicts(url, session) == [("roll", "right"), ("kick", "wrong")]
+        with page.expect_response(lambda response: response.request.method == "DELETE"):
+            button(page, "wrong", "kick").click()
+        expect_pressed(button(page, "wrong", "kick"), False)
+        assert verdicts(url, session) == [("roll", "right")]
+        assert Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).violations_count == 0
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_actions_are_judged_with_the_keyboard(browser: Browser, url: str, session: Session) -> None:
+    with opened(browser, f"{url}/#session={session.id}") as page:
+        expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
+        page.get_by_role("button", name=", play").first.focus()
+        with page.expect_response(is_put):
+            page.keyboard.press("r")
+        page.keyboard.press("ArrowDown")
+        with page.expect_response(is_put):
+            page.keyboard.press("w")
+        expect_pressed(button(page, "right", "backflip"), True)
+        expect_pressed(button(page, "wrong", "dance_b"), True)
+        assert verdicts(url, session) == [("dance_b", "wrong"), ("backflip", "right")]
+
+
+def test_a_verdict_that_cannot_be_kept_is_taken_back_with_the_reason(
+    browser: Browser, url: str, session: Session
+) -> None:
+    with opened(browser, f"{url}/#session={session.id}") as page:
+        expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
+        page.context.set_offline(True)
+        button(page, "right", "kick").click()
+        expect(page.locator("#notice")).to_contain_text("Cannot reach the server", timeout=PATIENCE_MS)
+        expect_pressed(button(page, "right", "kick"), False)
+
+
+def test_a_missed_action_is_dragged_in_the_plot_labelled_and_removed(
+    browser: Browser, url: str, session: Session
+) -> None:
+    with opened(browser, f"{url}/#session={session.id}") as page:
+        expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
+        expect(page.locator("#scrub")).to_be_visible(timeout=PATIENCE_MS)
+        plot = page.locator("#plot")
+        plot.scroll_into_view_if_needed()
+        box = plot.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + 100, box["y"] + 60)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 140, box["y"] + 60)
+        page.mouse.up()
+        expect(page.locator("#missed-label")).to_be_focused(timeout=PATIENCE_MS)
+        from_s, to_s = (float(page.locator(f"#missed-{side}").input_value()) for side in ("from", "to"))
+        assert 0 < from_s < to_s < 45
+        page.locator("#missed-label").select_option("jump")
+        page.get_by_role("button", name="Add", exact=True).click()
+        expect(page.locator("#missed-list li")).to_have_count(1, timeout=PATIENCE_MS)
+        assert verdicts(url, session) == [("jump", "missed")]
+        assert Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).violations_count == 0
+        page.get_by_role("button", name="Remove jump").click()
+        expect(page.locator("#missed-list li")).to_have_count(0, timeout=PATIENCE_MS)
+        assert verdicts(url, session) == []
+
+
+def test_a_missed_action_can_be_typed_and_an_impossible_one_says_why(
+    browser: Browser, url: str, session: Session
+) -> None:
+    with opened(browser, f"{url}/#session={session.id}", size="phone") as page:
+        expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
+        page.get_by_text("Missed actions", exact=True).click()
+        page.locator("#missed-from").fill("3")
+        page.locator("#missed-to").fill("2")
+        page.get_by_role("button", name="Add", exact=True).click()
+        expect(page.locator("#missed-result")).to_contain_text("not before it", timeout=PATIENCE_MS)
+        page.locator("#missed-to").fill("3.5")
+        page.get_by_role("button", name="Add", exact=True).click()
+        expect(page.locator("#missed-list li")).to_have_count(1, timeout=PATIENCE_MS)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -1,0 +1,129 @@
+"""The page and the documentation in a real browser, on a server that requires API keys."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.page_driver import PATIENCE_MS, chromium, free_port, opened, served
+from tests.support.paths import ROOT, SAMPLE
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("page") / "data"
+
+
+@pytest.fixture(scope="module")
+def key(data_dir: Path) -> str:
+    return made_key(data_dir, "all", "sessions:read", "sessions:write", "events:read")
+
+
+@pytest.fixture(scope="module")
+def server(data_dir: Path, key: str) -> Iterator[str]:
+    with served(data_dir, free_port()) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as launched:
+        yield launched
+
+
+def made_key(data_dir: Path, name: str, *scopes: str) -> str:
+    """In a separate process: Playwright's loop runs in this one."""
+    options = [option for scope in scopes for option in ("--scope", scope)]
+    command = [sys.executable, "-m", "service.cli.main", "keys", "create", "--name", name, "--data-dir", str(data_dir)]
+    return subprocess.run([*command, *options], check=True, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+
+
+def fill(page: Page, key: str) -> None:
+    form = page.get_by_role("dialog")
+    form.get_by_label("API key").fill(key)
+    form.get_by_role("button", name="Continue").click()
+
+
+def enter(page: Page, key: str) -> None:
+    """Enter a well-formed key, upon which the page reloads."""
+    with page.expect_navigation():
+        fill(page, key)
+
+
+def test_with_a_key_a_video_is_submitted_and_its_events_are_followed(browser: Browser, server: str, key: str) -> None:
+    with opened(browser, f"{server}/#sessions") as page:
+        addresses: list[str] = []
+        page.on("request", lambda request: addresses.append(request.url))
+        page.on("websocket", lambda socket: addresses.append(socket.url))
+        enter(page, key)
+        page.get_by_label("Real time").check()
+        page.get_by_label("Choose a video").set_input_files(SAMPLE)
+        expect(page.locator("#session-state")).to_have_text("running", timeout=PATIENCE_MS)
+        expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE_MS)
+        table = page.get_by_role("table", name="Events")
+        expect(table.get_by_role("rowheader").first).to_be_visible(timeout=PATIENCE_MS)
+        page.reload()
+        expect(table.get_by_role("rowheader").first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        page.get_by_role("button", name="Stop").click()
+        expect(page.locator("#session-state")).to_have_text("stopped", timeout=PATIENCE_MS)
+        assert any("?ticket=" in address for address in addresses)
+        assert not any(key in address for address in addresses)
+        assert page.evaluate("[localStorage.length, document.cookie, sessionStorage.length]") == [0, "", 1]
+
+
+def test_a_wrong_key_is_reported_and_the_next_tab_asks_for_a_key(browser: Browser, server: str, key: str) -> None:
+    with opened(browser, f"{server}/#sessions") as page:
+        fill(page, "no key at all")
+        expect(page.get_by_role("alert").filter(has_text="starts with cake_")).to_be_visible()
+        enter(page, f"{key[:-1]}{'b' if key[-1] == 'a' else 'a'}")
+        expect(page.get_by_role("alert").filter(has_text="unknown")).to_be_visible(timeout=PATIENCE_MS)
+        enter(page, key)
+        expect(page.get_by_label("Model")).to_have_value("mocap", timeout=PATIENCE_MS)
+        other = page.context.new_page()
+        other.goto(f"{server}/#sessions")
+        expect(other.get_by_role("dialog")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_the_key_form_can_be_dismissed_and_passes_axe(browser: Browser, server: str) -> None:
+    for size, scheme in (("phone", "dark"), ("wide", "light")):
+        with opened(browser, f"{server}/#sessions", size=size, scheme=scheme) as page:
+            expect(page.get_by_role("dialog")).to_be_visible(timeout=PATIENCE_MS)
+            results = Axe().run(page)
+            assert results.violations_count == 0, results.generate_report()
+            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            page.get_by_role("button", name="Not now").click()
+            expect(page.locator("#sessions-error")).to_contain_text("API key", timeout=PATIENCE_MS)
+            expect(page.get_by_role("dialog")).to_be_hidden()
+            page.get_by_role("button", name="Key", exact=True).click()
+            expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def test_a_key_without_the_events_scope_shows_which_scope_is_missing(
+    browser: Browser, server: str, data_dir: Path, key: str
+) -> None:
+    blind = made_key(data_dir, "blind", "sessions:read", "sessions:write")
+    with opened(browser, f"{server}/#sessions") as page:
+        enter(page, blind)
+        page.get_by_label("Choose a video").set_input_files(
+            {"name": "notes.mp4", "mimeType": "video/mp4", "buffer": b"no video"}
+        )
+        expect(page.locator("#connection")).to_contain_text("events:read", timeout=PATIENCE_MS)
+
+
+def test_the_documentation_authorizes_and_sends_requests(browser: Browser, server: str, key: str) -> None:
+    with opened(browser, f"{server}/docs") as page:
+        page.get_by_role("button", name="Authorize").first.click()
+        form = page.locator(".modal-ux")
+        form.get_by_role("textbox").fill(key)
+        form.get_by_role("button", name="Apply credentials").click()
+        form.get_by_role("button", name="Close").click()
+        page.locator("#operations-sessions-list_sessions").get_by_role("button").first.click()
+        page.get_by_role("button", name="Try it out").click()
+        with page.expect_response("**/v1/sessions?**") as answer:
+            page.get_by_role("button", name="Execute").click()
+        assert answer.value.status == 200

@@ -1,0 +1,83 @@
+"""Thresholds on the page: tried on the scores of a session, explained by near misses, and kept while it runs."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from service.schemas import Pace, Session
+from tests.support.page_driver import PATIENCE_MS, SAMPLE, opened
+
+
+@contextmanager
+def session_on_page(browser: Browser, url: str, pace: Pace, size: str = "wide") -> Iterator[tuple[Page, Session]]:
+    """The page of a new session of the sample."""
+    with SAMPLE.open("rb") as file:
+        answer = httpx.post(f"{url}/v1/sessions", files={"file": file}, data={"session": f'{{"pace": "{pace}"}}'})
+    session = Session.model_validate_json(answer.raise_for_status().content)
+    with opened(browser, f"{url}/#session={session.id}", size=size) as page:
+        yield page, session
+    httpx.delete(f"{url}{session.links.self}").raise_for_status()
+
+
+def move_threshold(page: Page, label: str, percent: int) -> None:
+    page.get_by_label("Action", exact=True).select_option(label)
+    page.locator("#threshold").fill(str(percent))
+
+
+@pytest.mark.parametrize("size", ["wide", "phone"])
+def test_a_threshold_is_tried_on_the_scores_of_an_ended_session(browser: Browser, url: str, size: str) -> None:
+    with session_on_page(browser, url, "fast", size) as (page, _):
+        expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
+        page.get_by_text("Thresholds", exact=True).click()
+        result = page.locator("#threshold-result")
+        page.get_by_label("Action", exact=True).select_option("punch")
+        expect(result).to_have_text("punch: 1 start, as published.", timeout=PATIENCE_MS)
+        move_threshold(page, "punch", 30)
+        expect(page.locator("#threshold-value")).to_have_text("30%", timeout=PATIENCE_MS)
+        expect(result).to_have_text(re.compile(r"punch: \d+ starts, \d+ more than published"), timeout=PATIENCE_MS)
+        move_threshold(page, "roll", 100)
+        expect(result).to_have_text("roll: 0 starts, 1 fewer than published.", timeout=PATIENCE_MS)
+        expect(page.get_by_role("button", name="Keep for this session")).to_be_hidden(timeout=PATIENCE_MS)
+        assert Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).violations_count == 0
+
+
+def test_a_near_miss_says_why_it_was_no_start_and_leads_to_its_place_in_the_plot(browser: Browser, url: str) -> None:
+    with session_on_page(browser, url, "fast") as (page, _):
+        expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
+        page.get_by_text("Thresholds", exact=True).click()
+        # The action that came nearest to a start.
+        expect(page.locator("#threshold-label")).to_have_value("punch", timeout=PATIENCE_MS)
+        move_threshold(page, "roll", 100)
+        miss = page.locator("#near-misses li").filter(has_text=re.compile(r"roll 9\d%: below the threshold of 100%"))
+        expect(miss).to_have_count(1, timeout=PATIENCE_MS)
+        before = page.locator("#plot").screenshot()
+        miss.get_by_role("button").click()
+        expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false", timeout=PATIENCE_MS)
+        expect(page.locator("#scrub-range")).to_have_attribute("aria-valuetext", "up to 0:30.0", timeout=PATIENCE_MS)
+        assert page.locator("#plot").screenshot() != before
+
+
+def test_a_threshold_is_kept_for_a_running_session_and_given_up_again(browser: Browser, url: str) -> None:
+    with session_on_page(browser, url, "realtime") as (page, session):
+        expect(page.locator("#session-state")).to_have_text("running", timeout=PATIENCE_MS)
+        page.get_by_text("Thresholds", exact=True).click()
+        move_threshold(page, "kick", 42)
+        page.get_by_role("button", name="Keep for this session").click()
+        reset = page.get_by_role("button", name="Use the model's threshold")
+        expect(reset).to_be_enabled(timeout=PATIENCE_MS)
+        assert rules_of(url, session) == {"kick": 0.42}
+        expect(page.locator("#threshold-value")).to_have_text("42%", timeout=PATIENCE_MS)
+        reset.click()
+        expect(reset).to_be_disabled(timeout=PATIENCE_MS)
+        assert rules_of(url, session) == {}
+
+
+def rules_of(url: str, session: Session) -> dict[str, float]:
+    """The session's own thresholds."""
+    now = Session.model_validate_json(httpx.get(f"{url}{session.links.self}").content)
+    return {label: rule.enter for label, rule in now.rules.items()}

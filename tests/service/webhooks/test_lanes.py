@@ -1,0 +1,125 @@
+"""Each webhook has a lane of its own: a receiver that hangs, fails or is gone never delays another."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import httpcore
+import pytest
+from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
+
+from service.observability.telemetry import ApiMetrics
+from service.schemas import ENDED_STATES, SessionState
+from service.sources.address_policy import AddressPolicy, read_nameservers
+from service.store.protocols import Store
+from service.store.records import SessionRecord, SessionUpdate, WebhookTarget, state_event
+from service.webhooks.delivery import MAX_LANES, MAX_LANES_PER_OWNER, Deliverer
+from service.webhooks.http_client import PolicyBackend, open_pool
+from service.webhooks.signature import new_webhook_secret
+from tests.support.certificates import certificate_for
+from tests.support.running_server import until
+from tests.support.store_kit import record
+from tests.support.video_server import serve_answer
+from tests.support.webhook_receiver import Receiver, receiving
+
+LOOPBACK = AddressPolicy((ip_network("127.0.0.0/8"), ip_network("::1/128")), read_nameservers())
+
+
+@contextmanager
+def hanging() -> Iterator[str]:
+    """A receiver that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/hook"
+
+
+@asynccontextmanager
+async def delivering(store: Store) -> AsyncIterator[ApiMetrics]:
+    metrics = ApiMetrics(CollectorRegistry())
+    async with open_pool(LOOPBACK, max_connections=MAX_LANES) as pool:
+        deliverer = Deliverer(store.outbox, store.log, pool, metrics.webhook_deliveries, metrics.poison)
+        task = asyncio.create_task(deliverer.run())
+        yield metrics
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def ended_session(store: Store, url: str, owner: str | None = None) -> SessionRecord:
+    """A session with a webhook, to its end: three events."""
+    target = WebhookTarget(url=SecretStr(url), secret=SecretStr(new_webhook_secret()))
+    await store.sessions.create(record().model_copy(update={"webhook": target, "owner": owner}), max_queued=1000)
+    session = await store.workers.claim("w1")
+    assert session is not None
+    states: tuple[SessionState, ...] = ("running", "completed")
+    for state in states:
+        event = state_event(session, state, time=datetime.now(UTC))
+        await store.log.commit(session.id, session.token, events=[event], update=SessionUpdate(state=state))
+        session = (await store.sessions.get(session.id)).model_copy(update={"token": session.token})
+    assert session.state in ENDED_STATES
+    return session
+
+
+async def until_ended(receiver: Receiver) -> None:
+    async with asyncio.timeout(60):
+        await until(receiver.has_ended)
+
+
+@pytest.mark.parametrize("owner", ["slow", None], ids=["with keys", "without keys"])
+async def test_a_receiver_that_hangs_never_delays_another(
+    store: Store, owner: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.webhooks.delivery.MAX_LANES", 20)
+    with hanging() as hanging_url, receiving() as (url, receiver):
+        for n in range(25):
+            await ended_session(store, f"{hanging_url}/{n}", owner=owner)
+        async with delivering(store) as metrics:
+            await ended_session(store, url, owner=owner and "fast")
+            await until_ended(receiver)
+            # Nothing has timed out yet: the hanging receiver still holds its lanes.
+            assert metrics.webhook_deliveries.labels("failed")._value.get() == 0
+
+
+async def test_one_owner_with_many_hanging_receivers_leaves_lanes_to_the_others(store: Store) -> None:
+    with ExitStack() as stack:
+        for _ in range(MAX_LANES_PER_OWNER + 5):
+            await ended_session(store, stack.enter_context(hanging()), owner="slow")
+        url, receiver = stack.enter_context(receiving())
+        async with delivering(store) as metrics:
+            await ended_session(store, url, owner="fast")
+            await until_ended(receiver)
+            assert metrics.webhook_deliveries.labels("failed")._value.get() == 0
+
+
+async def test_a_busy_webhook_is_delivered_whole_and_in_order(store: Store) -> None:
+    with receiving() as (url, receiver):
+        session = await ended_session(store, url)
+        async with delivering(store):
+            await until_ended(receiver)
+        assert receiver.ids == [event.id for event in await store.log.read_events(session.id)]
+
+
+@pytest.mark.parametrize("dead", ["127.0.0.9", "::1"])
+async def test_all_addresses_of_a_name_are_tried(dead: str) -> None:
+    with receiving() as (url, _receiver):
+        port = httpcore.URL(url).port
+        assert port is not None
+        backend = PolicyBackend(LOOPBACK)
+        addresses = [ip_address(dead), ip_address("127.0.0.1")]
+        stream = await backend.connect_to_first(addresses, port, timeout=5.0)
+        await stream.aclose()
+        with pytest.raises(httpcore.ConnectError):
+            await backend.connect_to_first(addresses[:1], port, timeout=5.0)
+
+
+async def test_a_receiver_with_a_private_authority_is_trusted_once_its_certificate_is_named(tmp_path: Path) -> None:
+    certificate = certificate_for("IP:127.0.0.1", tmp_path)
+    with serve_answer("127.0.0.1", certificate=certificate) as (url, _visits):
+        async with open_pool(LOOPBACK, max_connections=1, authorities=certificate) as pool:
+            assert (await pool.request("GET", url)).status == 200
+        async with open_pool(LOOPBACK, max_connections=1) as pool:
+            with pytest.raises(httpcore.ConnectError, match="certificate verify failed"):
+                await pool.request("GET", url)

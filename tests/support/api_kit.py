@@ -1,0 +1,40 @@
+"""What the tests of the HTTP API share."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from service.errors import ProblemBody
+from service.store import open_store
+from tests.support.running_server import Running, Worker
+
+VIDEO = bytes(range(256)) * 5000
+
+
+def problem(response: httpx.Response, status: int, code: str) -> ProblemBody:
+    """The problem that an answer must be."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = ProblemBody.model_validate(response.json())
+    assert (body.status, body.code) == (status, code)
+    assert body.detail.endswith((".", "`."))
+    return body
+
+
+def stored_uploads(server: Running) -> list[bytes]:
+    return [path.read_bytes() for path in (server.settings.data_dir / "uploads").iterdir()]
+
+
+async def upload(server: Running, *, video: bytes = VIDEO, key: str | None = None, **options: object) -> httpx.Response:
+    files: dict[str, Any] = {"file": ("clip.mp4", video)}
+    if options:
+        files["session"] = (None, json.dumps(options), "application/json")
+    return await server.http.post("/v1/sessions", files=files, headers={"Idempotency-Key": key} if key else {})
+
+
+async def registered(data_dir: Path) -> None:
+    store = open_store(f"sqlite://{data_dir}/cake.db")
+    await Worker(store).register()
+    await store.close()

@@ -1,0 +1,29 @@
+"""What the tests of events over HTTP share."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from tests.support.running_server import Running
+
+
+def times_s(first: int, last: int) -> list[float]:
+    return [n / 10 for n in range(first, last)]
+
+
+async def received(socket: ClientConnection, count: int) -> list[dict[str, Any]]:
+    return [json.loads(await socket.recv()) for _ in range(count)]
+
+
+async def collect(socket: ClientConnection, ids: list[str]) -> None:
+    """Append the ids of what comes until the connection ends, in whichever way."""
+    with suppress(ConnectionClosed):
+        while True:
+            ids.append(json.loads(await socket.recv())["id"])
+
+
+async def all_ids(server: Running, session_id: str) -> list[str]:
+    return [event.id for event in await server.worker.store.log.read_events(session_id, limit=10_000)]

@@ -1,0 +1,103 @@
+"""Support for the tests of the page: the whole application in a child process, and tabs of a real browser."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.support.commands import require_chromium
+from tests.support.paths import ROOT
+
+SAMPLE = ROOT / "samples" / "mocap.mp4"
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+PATIENCE_MS = 120_000
+START_PATIENCE_S = 180
+SIZES = {"phone": (360, 740), "tablet": (768, 1024), "wide": (1440, 900)}
+
+
+@contextmanager
+def served(data_dir: Path, port: int) -> Iterator[str]:
+    """`cake serve` in a child process, ready; it and its workers are gone afterwards."""
+    settings = {
+        "CAKE_SOURCE_ALLOW": "127.0.0.0/8",
+        "CAKE_LOG_LEVEL": "WARNING",
+        # Not measured: a busy machine must not make the server refuse sessions.
+        "CAKE_WORKER_CAPACITY_STEPS_PER_S": "100",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.cli.main", "serve", "--port", str(port), "--data-dir", str(data_dir)],
+        cwd=ROOT,
+        env={**os.environ, **settings},
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_ready(process, url)
+        yield url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(120)
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
+    deadline_s = time.monotonic() + START_PATIENCE_S
+    while time.monotonic() < deadline_s:
+        assert process.poll() is None, "the server ended"
+        try:
+            if httpx.get(f"{url}/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        # It may not listen yet: asking is all that one can do.
+        time.sleep(0.2)
+    raise AssertionError("the server is not ready in time")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def chromium(*flags: str) -> Iterator[Browser]:
+    """A browser; `flags` in addition to those that every test needs."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=require_chromium(), args=[*CHROMIUM_FLAGS, *flags])
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, url: str, *, size: str = "wide", scheme: str = "light") -> Iterator[Page]:
+    """A fresh tab at `url`; no script may fail in it and nothing may break its content security policy."""
+    width, height = SIZES[size]
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if scheme == "dark" else "light",
+        reduced_motion="reduce",
+    )
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if "Content Security" in message.text else None)
+    page.goto(url)
+    yield page
+    context.close()
+    assert faults == []
