@@ -48,9 +48,16 @@ class TrainingVideo:
 
 
 def draw_batch(
-    videos: Sequence[TrainingVideo], rng: np.random.Generator, *, sequences: int, steps: int, flip_share: float = 0.0
+    videos: Sequence[TrainingVideo],
+    rng: np.random.Generator,
+    *,
+    sequences: int,
+    steps: int,
+    flip_share: float = 0.0,
+    start_share: float = 0.0,
 ) -> Batch:
-    """`sequences` random windows of `steps` frames, each with its own view.
+    """`sequences` random windows of `steps` frames, each with its own view; `start_share` of them (0 to 1) contain the
+    start of an action, where their video has one.
 
     Videos shorter than `steps` frames are not drawn: `ValueError` when none is left. The further targets are given when
     every drawn video has them.
@@ -58,7 +65,8 @@ def draw_batch(
     long_enough = [video for video in videos if len(video.labels.target_TK) >= steps]
     if not long_enough:
         raise ValueError(f"no video has {steps} frames; train with shorter sequences or longer videos")
-    drawn = [_draw(long_enough[rng.integers(len(long_enough))], rng, steps, flip_share) for _ in range(sequences)]
+    chosen = [long_enough[rng.integers(len(long_enough))] for _ in range(sequences)]
+    drawn = [_draw(video, _first(video.labels, rng, steps, start_share), rng, steps, flip_share) for video in chosen]
     return Batch(
         images_BTCSS=torch.stack([one.images_BTCSS for one in drawn]),
         target_BTK=torch.stack([one.target_BTK for one in drawn]),
@@ -69,10 +77,18 @@ def draw_batch(
     )
 
 
-def _draw(video: TrainingVideo, rng: np.random.Generator, steps: int, flip_share: float) -> Batch:
-    """One window, without the dimension B."""
-    start = int(rng.integers(len(video.labels.target_TK) - steps + 1))
-    window = slice(start, start + steps)
+def _first(labels: FrameLabels, rng: np.random.Generator, steps: int, start_share: float) -> int:
+    """The first frame of a random window."""
+    last = len(labels.target_TK) - steps
+    begins = np.flatnonzero(labels.since_start_s_T == 0)
+    if len(begins) and rng.random() < start_share:
+        return int(np.clip(rng.choice(begins) - rng.integers(steps), 0, last))
+    return int(rng.integers(last + 1))
+
+
+def _draw(video: TrainingVideo, first: int, rng: np.random.Generator, steps: int, flip_share: float) -> Batch:
+    """The window that begins at `first`, without the dimension B."""
+    window = slice(first, first + steps)
     view, labels = draw_view(rng, flip_share=flip_share), video.labels.part(window)
     batch = Batch(
         images_BTCSS=torch.from_numpy(see_images(video.images_TPPC[window], view)),

@@ -79,6 +79,8 @@ class SequenceRecipe:
     mask_weight: float = 0.5
     flip_share: float = 0.0
     """Of the sequences, seen as in a mirror; not for actions that differ by left and right."""
+    start_share: float = 0.0
+    """Of the sequences, drawn around the start of an action. Use it when actions are rare."""
 
 
 @dataclass(frozen=True)

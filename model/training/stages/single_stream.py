@@ -106,6 +106,7 @@ class SingleStreamObjective:
             sequences=recipe.sequences,
             steps=recipe.sequence_steps,
             flip_share=recipe.flip_share,
+            start_share=recipe.start_share,
         )
 
     def losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
