@@ -91,21 +91,6 @@ async def test_a_part_of_a_stored_clip_and_a_still_of_it_can_be_had(pushed: Push
     assert len(of_end.content) == clip.size_bytes
 
 
-async def test_a_clip_that_the_end_of_a_broken_off_stream_interrupts_says_so(pushed: Pushing, stream: bytes) -> None:
-    session = await pushed.submit(max_down_s=0.1)
-    go_on = asyncio.Event()
-    sending = asyncio.create_task(pushed.put(session, slowly(stream, go_on)))
-    await pushed.reaches(session, lambda record: record.position_s > 1.0)
-    sending.cancel()
-    record = await pushed.ends(session)
-    assert record.state == "failed"
-    last = clips_of(await pushed.events(session))[-1]
-    assert (last.complete, last.problem) == (False, CUT_SHORT)
-    assert last.to_s <= record.position_s + 0.2
-    answer = await pushed.server.http.get(f"{session.links.events}/{last.event_id}/clip.mp4")
-    assert images_of_clip(answer.content, last.from_s)
-
-
 async def test_without_the_setting_no_clip_is_kept(model: Path, tmp_path: Path, stream: bytes) -> None:
     async with pushing(tmp_path, model) as service, service.worker():
         session = await service.submit()
@@ -143,6 +128,23 @@ def eager(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rules = {LABELS[1]: StartRule(enter=0.0, leave=0.0, refractory_s=0.0)}
     save_checkpoint(folder, model, replace(model.config, start_rules=rules))
     return folder
+
+
+async def test_a_clip_that_the_end_of_a_broken_off_stream_interrupts_says_so(
+    eager: Path, tmp_path: Path, stream: bytes
+) -> None:
+    async with pushing(tmp_path, eager, clips=("all",), clip_after_s=60.0) as service, service.worker():
+        session = await service.submit(max_down_s=0.1)
+        sending = asyncio.create_task(service.put(session, slowly(stream, asyncio.Event())))
+        await service.reaches(session, lambda record: record.position_s > 1.0)
+        sending.cancel()
+        record = await service.ends(session)
+        assert record.state == "failed"
+        (clip,) = clips_of(await service.events(session))
+        assert (clip.start_s, clip.complete, clip.problem) == (0.0, False, CUT_SHORT)
+        assert 1.0 <= clip.to_s <= record.position_s + 0.2
+        answer = await service.server.http.get(f"{session.links.events}/{clip.event_id}/clip.mp4")
+        assert images_of_clip(answer.content, clip.from_s)
 
 
 @pytest.fixture
