@@ -24,13 +24,16 @@ from model.config import Precision
 from model.cpus import use_one_thread
 
 if TYPE_CHECKING:
+    from model.detector import Detector
+    from model.training.evaluation.centred_clips import CentredClips
     from model.training.evaluation.clip_report import ClipReport
     from model.training.evaluation.evaluate import EvaluationReport
     from model.training.evaluation.measure import Layout
     from model.training.evaluation.thirty_views import ThirtyViewsReport
+    from model.training.evaluation.video_ranking import VideoRankingReport
     from model.training.progress import Progress
 
-    Report = EvaluationReport | ClipReport | ThirtyViewsReport
+    Report = EvaluationReport | ClipReport | ThirtyViewsReport | VideoRankingReport
 
 EvaluationMode = Literal["causal", "clip", "centred-clip"]
 _Subset = Annotated[
@@ -49,6 +52,14 @@ _ThirtyViews = Annotated[
     typer.Option(
         "--thirty-views",
         help="List of clips: measure an imported student's own classifiers on 10 x 3 views of each video.",
+    ),
+]
+_ByVideo = Annotated[
+    bool,
+    typer.Option(
+        "--by-video",
+        help="Instead, judge each video as a whole: how well its highest score tells whether it shows an action, "
+        "and whether a start is reported.",
     ),
 ]
 _Precision = Annotated[
@@ -80,6 +91,7 @@ class _Measurement:
     thirty_views: bool
     precision: Precision
     mode: EvaluationMode | None
+    by_video: bool
     processes: int
     skip_invalid: bool
 
@@ -88,7 +100,7 @@ class _Measurement:
         from model.training.evaluation.measure import Layout, layout_of
 
         layout = layout_of(self.data)
-        of_streams = {"--subset": self.subsets, "--cliff-diving": self.cliff_diving}
+        of_streams = {"--subset": self.subsets, "--cliff-diving": self.cliff_diving, "--by-video": self.by_video}
         of_features = {"--rgb": self.rgb, "--flow": self.flow}
         of_clips = {"--classes": self.classes, "--root": self.root, "--thirty-views": self.thirty_views}
         match layout:
@@ -97,11 +109,11 @@ class _Measurement:
                 self._reject_unused(layout, {**of_streams, **of_features, f"--mode {self.mode}": mode})
                 return self._of_views(progress) if self.thirty_views else self._of_clips(progress)
             case Layout.FEATURES:
-                self._reject_unused(layout, {**of_clips, "--mode": self.mode})
+                self._reject_unused(layout, {**of_clips, "--mode": self.mode, "--by-video": self.by_video})
                 return self._of_features(progress), {}
             case Layout.VIDEOS:
                 self._reject_unused(layout, {**of_features, **of_clips})
-                return self._of_videos(progress)
+                return self._by_video(progress) if self.by_video else self._of_videos(progress)
 
     def _reject_unused(self, layout: Layout, options: Mapping[str, object]) -> None:
         """Reject an option that would be ignored."""
@@ -139,24 +151,46 @@ class _Measurement:
         )
 
     def _of_videos(self, progress: Progress) -> tuple[Report, Mapping[str, str]]:
-        from model.checkpoints.checkpoint import load_checkpoint
-        from model.detector import Detector
-        from model.training.evaluation.centred_clips import CentredClips
         from model.training.evaluation.measure import measure_videos
-        from model.training.layouts.annotations import SUBSETS
 
         return measure_videos(
-            CentredClips(load_checkpoint(self.model)[0])
-            if self.mode == "centred-clip"
-            else Detector.load(self.model, precision=self.precision, mode=self.mode),
-            self.data,
-            self.frames_dir,
-            subsets=self.subsets or SUBSETS,
+            *(self._detector(), self.data, self.frames_dir),
+            subsets=self._subsets(),
             cliff_diving_is_diving=self.cliff_diving,
             processes=self.processes,
             progress=progress,
             skip_invalid=self.skip_invalid,
         )
+
+    def _by_video(self, progress: Progress) -> tuple[Report, Mapping[str, str]]:
+        from model.training.evaluation.measure import score_annotated
+        from model.training.evaluation.video_ranking import rank_videos
+
+        if self.cliff_diving:
+            raise ValueError("--cliff-diving has no effect on --by-video; leave it out")
+        detector = self._detector()
+        streams, failures = score_annotated(
+            *(detector, self.data, self.frames_dir),
+            subsets=self._subsets(),
+            processes=self.processes,
+            progress=progress,
+            skip_invalid=self.skip_invalid,
+        )
+        return rank_videos(streams, detector.config), failures
+
+    def _subsets(self) -> Sequence[str]:
+        from model.training.layouts.annotations import SUBSETS
+
+        return self.subsets or SUBSETS
+
+    def _detector(self) -> Detector | CentredClips:
+        from model.checkpoints.checkpoint import load_checkpoint
+        from model.detector import Detector
+        from model.training.evaluation.centred_clips import CentredClips
+
+        if self.mode == "centred-clip":
+            return CentredClips(load_checkpoint(self.model)[0])
+        return Detector.load(self.model, precision=self.precision, mode=self.mode)
 
 
 def evaluate_command(
@@ -172,6 +206,7 @@ def evaluate_command(
     thirty_views: _ThirtyViews = False,
     precision: _Precision = "float32",
     mode: _Mode = None,
+    by_video: _ByVideo = False,
     processes: Annotated[int, typer.Option(min=1, help="Decoding processes.")] = CPUS,
     skip_invalid: SkipInvalid = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
@@ -197,7 +232,7 @@ def evaluate_command(
         check_subsets(subset)
         result, failures = _Measurement(
             *(data, model, cache or Path(scratch), subset, cliff_diving, rgb, flow, classes, root, thirty_views),
-            *(precision, mode, processes, skip_invalid),
+            *(precision, mode, by_video, processes, skip_invalid),
         ).run(progress)
     report_failures(failures)
     typer.echo(json.dumps(result.to_json()) if as_json else result.table())

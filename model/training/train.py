@@ -58,11 +58,18 @@ def calibrate_run(run: Run, progress: Progress) -> EvaluationReport:
     return calibrate_checkpoint(run.out_dir, _score_validation(run, progress), progress)
 
 
-def calibrate_checkpoint(folder: Path, streams: Sequence[StreamScores], progress: Progress) -> EvaluationReport:
-    """Choose the start rules of the checkpoint in `folder` on its scores of labelled streams; write `report.html`."""
+def calibrate_checkpoint(
+    folder: Path,
+    streams: Sequence[StreamScores],
+    progress: Progress,
+    max_false_starts_per_hour: float | None = None,
+) -> EvaluationReport:
+    """Choose the start rules of the checkpoint in `folder` on its scores of labelled streams (see `calibrate`); write
+    `report.html`.
+    """
     config = read_config(folder)
     progress.on_stage(f"calibrating on {len(streams)} videos")
-    settings = calibrate(streams, config.labels)
+    settings = calibrate(streams, config.labels, max_false_starts_per_hour)
     config = config.with_calibrated_rules(settings.rules, settings.candidate_rule)
     write_config(folder, config)
     report = evaluate_model(streams, config)

@@ -28,6 +28,7 @@ _POOLING = (0.0, 0.5, 0.8, 0.9, 0.95, 1.0)
 _FOLDS = 5
 
 _RULE_ENTERS = tuple(percent / 100 for percent in range(5, 100, 5))
+_STRICT_ENTERS = (*_RULE_ENTERS, 0.97, 0.98, 0.99, 0.995)
 _CANDIDATE_ENTERS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 _LEAVE_RATIOS = (0.3, 0.6, 0.9)
 _RULE_DURATIONS_S = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -45,14 +46,18 @@ class Calibration:
     """What `start_map` ranks, the same for every label (see `evaluate`)."""
 
 
-def calibrate(streams: Sequence[StreamScores], labels: Sequence[str]) -> Calibration:
+def calibrate(
+    streams: Sequence[StreamScores], labels: Sequence[str], max_false_starts_per_hour: float | None = None
+) -> Calibration:
     """The settings of `StartDecoder`, chosen on validation streams.
 
     Rules: a label's rule maximises the value of its correct starts (as `evaluate` tells them) minus a price for each
     false one. A correct start is worth 1 when decided at the action's start or before, down to 0 at 4 s after. The
     value is the label's own, mixed with the mean over all labels. Each fifth of the streams is held out in turn: the
     price is the lowest that keeps `FALSE_STARTS_PER_HOUR` there (the highest if none does), and the mixture the one of
-    greatest value there.
+    greatest value there. With `max_false_starts_per_hour`, each label's rule is the one of greatest value among those
+    that give the label no more false starts than that; if every rule gives more, the one that gives the fewest. Such a
+    limit needs hours of video: in one hour, 0.5 an hour means none.
 
     Candidates: their rule maximises the mean of the point-level start mAP at 1 s and at 2 s. Waiting longer mostly
     ranks better; but a candidate must be decided within 0.5 s, the tightest tolerance reported, of the time it names.
@@ -64,7 +69,10 @@ def calibrate(streams: Sequence[StreamScores], labels: Sequence[str]) -> Calibra
         raise ValueError("no stream to calibrate on")
     actions = {label: join_streams(streams, k, label) for k, label in enumerate(labels) if label != BACKGROUND}
     hours = sum(stream.duration_s for stream in streams) / 3600
-    rules = _choose_rules(list(actions.values()), min(_FOLDS, len(streams)), FALSE_STARTS_PER_HOUR * hours)
+    if max_false_starts_per_hour is None:
+        rules = _choose_rules(list(actions.values()), min(_FOLDS, len(streams)), FALSE_STARTS_PER_HOUR * hours)
+    else:
+        rules = [_choose_within(joined, max_false_starts_per_hour * hours) for joined in actions.values()]
     return Calibration(dict(zip(actions, rules, strict=True)), _choose_candidate_rule(list(actions.values())))
 
 
@@ -73,6 +81,14 @@ def _choose_rules(actions: Sequence[LabelScores], folds: int, false_starts_allow
     gains_KFN, false_starts_KFN = np.stack([_tabulate(joined, grid, folds) for joined in actions], axis=1)
     price, pooling = _price_and_pooling(gains_KFN, false_starts_KFN, false_starts_allowed)
     return [grid[i] for i in _choose((gains_KFN - price * false_starts_KFN).sum(axis=1), pooling)]
+
+
+def _choose_within(joined: LabelScores, false_starts_allowed: float) -> StartRule:
+    """The rule of greatest value within the limit; of equal ones, the one with the fewest false starts."""
+    grid = _grid(_STRICT_ENTERS, _RULE_DURATIONS_S)
+    gain_N, false_starts_N = (table_FN[0] for table_FN in _tabulate(joined, grid, folds=1))
+    allowed_N = false_starts_N <= max(false_starts_allowed, false_starts_N.min())
+    return grid[max(np.flatnonzero(allowed_N).tolist(), key=lambda i: (gain_N[i], -false_starts_N[i]))]
 
 
 def _choose_candidate_rule(actions: Sequence[LabelScores]) -> StartRule:

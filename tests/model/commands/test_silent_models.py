@@ -1,6 +1,7 @@
 """No model is silent: one without calibrated start rules says so wherever it is used, and any can be calibrated."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -70,6 +71,20 @@ def test_calibrate_works_for_any_checkpoint_at_its_own_size_and_rate(tmp_path: P
     assert calibrated.warnings == ()
     assert set(calibrated.start_rules) == {"kick", "punch"}
     assert (tmp_path / "model" / "report.html").is_file()
+
+
+def test_calibrate_takes_several_folders_and_keeps_the_limit_on_all_of_them(tmp_path: Path, data: Path) -> None:
+    save_checkpoint(tmp_path / "model", tiny_model())
+    shutil.copytree(data, tmp_path / "everyday")
+    entry = {"subset": "validation", "duration": 3.0, "annotations": []}
+    (tmp_path / "everyday" / "annotations.json").write_text(json.dumps({"database": {"a": entry, "b": entry}}))
+    options = ("--out", tmp_path / "model", "--max-false-starts-per-hour", 0, "--processes", 1)
+    done = run("train", "calibrate", "--data", data, "--data", tmp_path / "everyday", *options)
+    assert done.returncode == 0, done.stderr
+    everyday = run("eval", "--data", tmp_path / "everyday", "--model", tmp_path / "model", "--by-video", "--json")
+    assert everyday.returncode == 0, everyday.stderr
+    for label in json.loads(everyday.stdout)["labels"].values():
+        assert (label["shown"], label["alarms"], label["auc"]) == (0, 0, None)
 
 
 def test_calibrate_says_what_it_lacks(tmp_path: Path, data: Path) -> None:

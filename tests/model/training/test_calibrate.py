@@ -243,3 +243,21 @@ def test_a_report_with_default_rules_says_that_they_are_not_calibrated() -> None
     report = evaluate([scored("a", [(10.0, 12.0, "kick")])], LABELS, RULES, CANDIDATES, rules_origin="default")
     assert report.start_rules == "default"
     assert "(default, not calibrated)" in report.table().splitlines()[-1]
+
+
+def test_a_limit_of_false_starts_holds_for_each_label_and_costs_no_more_starts_than_it_must() -> None:
+    streams = [noisy(seed, sure=0.6) for seed in range(4)]
+    hours = sum(stream.duration_s for stream in streams) / 3600
+    found = []
+    for allowed in (0, 3, 1000):
+        chosen = calibrate(streams, LABELS, max_false_starts_per_hour=allowed / hours)
+        classes = evaluate(streams, LABELS, chosen.rules, chosen.candidate_rule).per_class.values()
+        assert all((c.false_starts or 0) <= allowed for c in classes)
+        found.append(sum(c.found or 0 for c in classes))
+    assert 0 < found[0] <= found[1] <= found[2]
+
+
+def test_a_label_that_no_rule_keeps_within_the_limit_gets_the_rule_with_the_fewest_false_starts() -> None:
+    sure_of_nothing = StreamScores("a", np.arange(600) / HZ, np.ones((600, 3)), [])
+    rules = calibrate([sure_of_nothing], LABELS, max_false_starts_per_hour=0).rules
+    assert evaluate([sure_of_nothing], LABELS, rules, CANDIDATES).per_class["kick"].false_starts == 1

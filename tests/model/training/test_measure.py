@@ -167,7 +167,7 @@ def test_eval_on_a_list_names_the_clip_that_does_not_decode_and_counts_the_other
     assert "1 videos were skipped" in done.stderr
 
 
-@pytest.mark.parametrize("option", ["--subset=testing", "--rgb=rgb_x3d", "--cliff-diving"])
+@pytest.mark.parametrize("option", ["--subset=testing", "--rgb=rgb_x3d", "--cliff-diving", "--by-video"])
 def test_an_option_of_another_layout_is_refused(clips: Path, tmp_path: Path, option: str) -> None:
     done = run_eval(clips, tmp_path / "model", option)
     assert done.exit_code == 2
