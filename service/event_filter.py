@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from service.schemas import Event
+from service.event_schemas import Event
 
 ANY: frozenset[str] = frozenset()
 

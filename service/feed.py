@@ -12,8 +12,9 @@ from prometheus_client import Counter, Histogram
 
 from service.errors import ServiceError
 from service.event_filter import EVERYTHING, EventFilter
+from service.event_schemas import EVENT, Event, LogEntry
 from service.observability.tracing import note_delivery
-from service.schemas import ENDED_STATES, EVENT, Event, LogEntry
+from service.schemas import ENDED_STATES
 from service.store.protocols import EventLog
 from service.store.records import LoggedEvent
 

@@ -17,7 +17,8 @@ from pydantic import (
 )
 
 from model.video.source import LIVE_SCHEMES, SCHEME_PROTOCOLS
-from service.schemas import EventId, NamedRegion, Pace, Rule, Schema, Transport
+from service.event_schemas import EventId
+from service.schemas import NamedRegion, Pace, Rule, Schema, Transport
 from service.webhooks.signature import SECRET_PATTERN, secret_key
 
 MAX_STREAMS = 100

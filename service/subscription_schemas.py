@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AnyUrl, Field, StringConstraints, UrlConstraints, field_validator
 
+from service.event_schemas import Cursor, EventId, EventType
 from service.requests import MetadataKey, Name, WebhookUrl, with_possible_host
-from service.schemas import CameraIdentity, Cursor, EventId, EventType, Schema, WebhookFormat
+from service.schemas import CameraIdentity, Schema, WebhookFormat
 from service.webhooks.signature import SECRET_PATTERN, secret_key
 
 MAX_VALUES, MAX_VALUE_LENGTH = 100, 200

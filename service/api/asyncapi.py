@@ -13,7 +13,7 @@ from service.api.asyncapi_subscriptions import (
     subscription_messages,
     subscription_operations,
 )
-from service.schemas import Cursor, Event, EventBase, EventId, LogEntry
+from service.event_schemas import Cursor, Event, EventBase, EventId, LogEntry
 
 DESCRIPTION = """
 Events of sessions as a client receives them. `GET /openapi.json` describes everything else, authentication included.

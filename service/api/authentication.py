@@ -23,7 +23,7 @@ from service.api.error_responses import AUTH_STATUSES, problem_responses, reject
 from service.api.origin import check_host, check_local, check_origin
 from service.errors import MissingScopeError, RateLimitError, ServiceError, StoreUnavailableError, UnauthorizedError
 from service.observability.audit import AuditActor
-from service.schemas import Ticket
+from service.server_schemas import Ticket
 
 T = TypeVar("T")
 TICKET_VALID = timedelta(seconds=30)

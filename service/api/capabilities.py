@@ -17,7 +17,7 @@ from service.api.authentication import SessionsReader
 from service.api.context import SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.errors import NotReadyError
-from service.schemas import Capabilities, ModelInfo, ModelList, SourceLimits
+from service.server_schemas import Capabilities, ModelInfo, ModelList, SourceLimits
 from service.settings import Settings
 from service.store.protocols import Workers
 from service.store.records import WorkerInfo

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from service.schemas import EVENT, Event
+from service.event_schemas import EVENT, Event
 from service.store.records import SessionRecord
 
 CSV_COLUMNS = (

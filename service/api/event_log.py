@@ -13,8 +13,8 @@ from service.api.event_pages import log_page
 from service.api.event_parameters import WantedEvents
 from service.api.event_streams import serve_websocket, sse_response
 from service.event_filter import EventFilter
+from service.event_schemas import Cursor, EventLogPage
 from service.feed import Message, follow, log_message
-from service.schemas import Cursor, EventLogPage
 
 router = APIRouter(tags=["events"], responses=problem_responses(*AUTH_STATUSES))
 

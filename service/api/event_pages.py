@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from service.errors import InvalidRequestError
 from service.event_filter import EVERYTHING, EventFilter
-from service.schemas import Event, EventLogPage, EventPage, LogEntry
+from service.event_schemas import Event, EventLogPage, EventPage, LogEntry
 from service.store.protocols import EventLog
 
 PAGE = 500

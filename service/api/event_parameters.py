@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 
 from service.errors import FieldError, InvalidRequestError
 from service.event_filter import EventFilter
-from service.schemas import EventType
+from service.event_schemas import EventType
 
 METADATA, METADATA_KEY = "metadata.", "metadata.KEY"
 MAX_LENGTH = 200

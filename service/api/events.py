@@ -14,8 +14,9 @@ from service.api.event_parameters import WantedEvents
 from service.api.event_streams import serve_websocket, sse_response
 from service.api.sessions import SessionId
 from service.event_filter import EventFilter
+from service.event_schemas import EventId, EventPage
 from service.feed import FeedClosedError, Message, follow, position_order, session_message
-from service.schemas import ENDED_STATES, EventId, EventPage
+from service.schemas import ENDED_STATES
 
 MAX_WAIT_S = 50.0
 """Longest long poll. Proxies close requests without a response after 60 s."""

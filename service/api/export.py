@@ -14,7 +14,7 @@ from service.api.event_formats import actions_of, activitynet, csv_header, csv_r
 from service.api.event_parameters import WantedEvents
 from service.api.sessions import SessionId
 from service.event_filter import EventFilter
-from service.schemas import Event
+from service.event_schemas import Event
 from service.store.protocols import EventLog
 from service.store.records import SessionRecord
 

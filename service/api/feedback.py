@@ -14,8 +14,8 @@ from service.api.found_action import found_action
 from service.api.json_body import JsonRoute
 from service.api.sessions import SessionId
 from service.errors import InvalidRequestError, UnknownLabelError
+from service.event_schemas import EventId
 from service.feedback import MAX_PER_SESSION, EventVerdict, Feedback, MissedAction, SessionFeedback
-from service.schemas import EventId
 from service.store.records import SessionRecord
 
 EventPath = Annotated[EventId, PathParameter(description="Id of an `action.start` or `action.end` of the session.")]

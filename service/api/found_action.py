@@ -1,7 +1,7 @@
 """One action of a session by the id of its event."""
 
 from service.errors import NotFoundError
-from service.schemas import ActionEndEvent, ActionStartEvent, event_key
+from service.event_schemas import ActionEndEvent, ActionStartEvent, event_key
 from service.store.protocols import EventLog
 
 LAST_SEQ = 999_999_999

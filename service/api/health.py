@@ -17,7 +17,8 @@ from service.api.confinement import weakest
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.errors import NotReadyError, ServiceError, StoreUnavailableError
-from service.schemas import SESSION_STATES, Health, Readiness
+from service.schemas import SESSION_STATES
+from service.server_schemas import Health, Readiness
 
 T = TypeVar("T")
 STORE_TIMEOUT_S = 4.0

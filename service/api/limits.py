@@ -22,7 +22,7 @@ from service.access.keys import ApiKey
 from service.api.error_responses import problem_response
 from service.errors import OverCapacityError, StreamLimitError
 from service.listening import max_connections
-from service.schemas import ModelInfo
+from service.server_schemas import ModelInfo
 from service.settings import Settings
 from service.storage.uploads import MAX_OPTIONS_BYTES
 from service.store.admission import over_capacity, queue_full, session_limit, storage_limit

@@ -16,7 +16,7 @@ from service.decoder.cut import Cut, cut
 from service.decoder.cut_protocol import CutRequest
 from service.decoder.messages import DecoderDiedError
 from service.errors import InternalError, NotFoundError, NotPlayableError, TooLargeError
-from service.schemas import ActionStartEvent, EventId
+from service.event_schemas import ActionStartEvent, EventId
 from service.storage.blobs import StoredClip
 from service.store.records import SessionRecord
 

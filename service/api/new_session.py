@@ -11,7 +11,8 @@ from service.api.context import Context
 from service.errors import SourceRejectedError, UnknownLabelError, UnknownModelError, WebhookRejectedError
 from service.observability.tracing import current_traceparent
 from service.requests import SessionOptions, SourceRequest, WebhookRequest
-from service.schemas import ModelInfo, NamedRegion, Pace
+from service.schemas import NamedRegion, Pace
+from service.server_schemas import ModelInfo
 from service.settings import Settings
 from service.sources.sources import SourceForbiddenError, check_url, is_camera
 from service.sources.stored import StoredPush, StoredSource, StoredUrl

@@ -6,8 +6,8 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from service.api.error_responses import MEDIA_TYPE
+from service.event_schemas import LogEntry
 from service.requests import SessionRequest, UploadOptions
-from service.schemas import LogEntry
 
 DESCRIPTION = """
 CAKE watches video and reports the moment an action starts. Submit a session with `POST /v1/sessions` and follow its

@@ -17,8 +17,9 @@ from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.json_body import JsonRoute
 from service.api.new_session import check_rules
 from service.api.sessions import SessionId
+from service.event_schemas import ActionStartEvent, Event
 from service.requests import RulesTrial
-from service.schemas import ENDED_STATES, ActionStartEvent, Event, Rule, Schema
+from service.schemas import ENDED_STATES, Rule, Schema
 from service.store.protocols import EventLog
 from service.store.records import ScoreRow, SessionRecord
 

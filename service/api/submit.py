@@ -22,7 +22,8 @@ from service.api.request_body import body_of
 from service.api.sessions import session_response
 from service.errors import StoreUnavailableError, UnauthorizedError, UnsupportedMediaTypeError
 from service.requests import SessionRequest, UploadOptions
-from service.schemas import ModelInfo, Session
+from service.schemas import Session
+from service.server_schemas import ModelInfo
 from service.sources.stored import StoredUpload
 from service.storage.uploads import MAX_FRAMING_BYTES, MAX_OPTIONS_BYTES, Upload, receive_upload, too_large
 from service.store.records import KeyUsage, SessionRecord

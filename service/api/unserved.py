@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import structlog
 
 from service.errors import ServiceError
-from service.schemas import ENDED_STATES, SESSION_STATES, ModelInfo
+from service.schemas import ENDED_STATES, SESSION_STATES
+from service.server_schemas import ModelInfo
 from service.store.protocols import Store
 from service.store.records import LeaseLostError, SessionRecord, SessionUpdate, WorkerInfo, state_event
 

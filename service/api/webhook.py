@@ -13,8 +13,9 @@ from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.json_body import JsonRoute
 from service.api.sessions import SessionId
 from service.errors import NotFoundError
+from service.event_schemas import EventId
 from service.requests import Redelivery, SecretRotation
-from service.schemas import EventId, Schema, WebhookInfo
+from service.schemas import Schema, WebhookInfo
 from service.sources.sources import redact
 from service.store.records import WebhookProgress
 from service.webhooks.signature import new_webhook_secret

@@ -16,7 +16,7 @@ from service.bench.latencies import collect_latencies, percentiles_ms
 from service.bench.live import MODEL, save_low_threshold_model, submit
 from service.bench.one_core import served_on_one_core
 from service.bench.server import RunningServer, ServerFailedError
-from service.schemas import EVENT
+from service.event_schemas import EVENT
 
 CONNECT_AT_ONCE = 50
 SIZE = "360p"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from websockets.asyncio.client import ClientConnection
 
-from service.schemas import ActionEndEvent, ActionStartEvent, Event
+from service.event_schemas import ActionEndEvent, ActionStartEvent, Event
 
 
 async def collect_latencies(

@@ -19,8 +19,9 @@ from model.video.file_reader import open_video
 from service.bench.clips import write_moving, write_scaled
 from service.bench.latencies import collect_latencies, percentiles_ms
 from service.bench.server import RunningServer, ServerFailedError, running_server
+from service.event_schemas import EVENT
 from service.offline.detect import analyse
-from service.schemas import EVENT, Session, SessionPage
+from service.schemas import Session, SessionPage
 
 MODEL = "bench"
 LIVEZ_EVERY_S = 0.02

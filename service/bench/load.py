@@ -15,7 +15,8 @@ from service.bench.latencies import collect_latencies, percentiles_ms
 from service.bench.live import MODEL, save_low_threshold_model, submit
 from service.bench.one_core import served_on_one_core
 from service.bench.server import RunningServer, ServerFailedError
-from service.schemas import Event, LogEntry, SessionPage
+from service.event_schemas import Event, LogEntry
+from service.schemas import SessionPage
 
 MOST_P95_MS = 300.0
 MOST_AGE_MS = 1000.0

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from service.background import background_task
 from service.bench.latencies import percentiles_ms
-from service.schemas import ActionStartEvent, Latency, ModelInfo
+from service.event_schemas import ActionStartEvent, Latency
+from service.server_schemas import ModelInfo
 from service.sources.stored import StoredPush
 from service.store import open_store
 from service.store.protocols import Store

@@ -9,8 +9,9 @@ import structlog
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
+from service.event_schemas import EVENT, ActionStartEvent, Event
 from service.requests import SessionOptions
-from service.schemas import ENDED_STATES, EVENT, ActionStartEvent, Event, Session, SessionPage
+from service.schemas import ENDED_STATES, Session, SessionPage
 
 RETRY_S = 3.0
 AFTER_FAILURE_S = 30.0

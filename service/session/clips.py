@@ -16,7 +16,7 @@ from service.decoder.messages import BUFFER_BYTES, PIPE_BYTES
 from service.decoder.process import ClipEnded, ClipPart, Decoder
 from service.decoder.protocol import ClipOrder
 from service.errors import ServiceError
-from service.schemas import ActionStartEvent
+from service.event_schemas import ActionStartEvent
 from service.session.events import EventBuffer, Media
 from service.settings import Settings
 from service.storage.blobs import Blobs, StoredClip

@@ -10,20 +10,18 @@ import structlog
 from model.config import StartRule, rules_hash
 from model.starts import ActionStart
 from service.decoder.process import DecodedFrame
-from service.observability.telemetry import WorkerMetrics
-from service.observability.tracing import EventSpan
-from service.schemas import (
+from service.event_schemas import (
     ActionEndEvent,
     ActionStartEvent,
     Event,
     EventMediaEvent,
-    FailureCode,
     Latency,
-    Rule,
     SessionChangedEvent,
     SessionGapEvent,
-    SessionState,
 )
+from service.observability.telemetry import WorkerMetrics
+from service.observability.tracing import EventSpan
+from service.schemas import FailureCode, Rule, SessionState
 from service.session.detection import Decided, FrameResult
 from service.store.records import EventFields, ScoreRow, SessionRecord, SessionUpdate, event_fields, state_event
 

@@ -13,8 +13,9 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from service.access.keys import ApiKey, Limits
+from service.event_schemas import Event
 from service.feedback import Feedback
-from service.schemas import Event, Pace, SessionState
+from service.schemas import Pace, SessionState
 from service.store.records import (
     KeyUsage,
     LeaseRenewal,

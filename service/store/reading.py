@@ -14,8 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.access.keys import ApiKey
 from service.errors import StoreUnavailableError
+from service.event_schemas import EVENT, Event
 from service.feedback import Feedback
-from service.schemas import EVENT, Event, FailureCode
+from service.schemas import FailureCode
 from service.store.previous_release import EVENT_FIELDS_SINCE_0_2, join_models, split_models
 from service.store.records import SessionRecord, WorkerInfo
 from service.store.subscription_records import (

@@ -17,19 +17,10 @@ from pydantic import (
 )
 
 from model.video.media_time import TimeZero
+from service.event_schemas import Event, SessionStateEvent, next_event_id
 from service.push.protocol import PushAddress
-from service.schemas import (
-    Event,
-    FailureCode,
-    ModelInfo,
-    NamedRegion,
-    Pace,
-    Rule,
-    SessionState,
-    SessionStateEvent,
-    VideoProperties,
-    next_event_id,
-)
+from service.schemas import FailureCode, NamedRegion, Pace, Rule, SessionState, VideoProperties
+from service.server_schemas import ModelInfo
 from service.sources.stored import StoredModel, StoredSecret, StoredSource
 from service.store.previous_release import join_video, split_video
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from service.errors import InvalidRequestError, NotFoundError, SessionEndedError, SubscriptionLimitError
-from service.schemas import ENDED_STATES, Event, SessionState
+from service.event_schemas import Event
+from service.schemas import ENDED_STATES, SessionState
 from service.store.protocols import SubscriptionLimits
 from service.store.records import LeaseLostError, SessionRecord, SettingsChange
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from service.event_filter import EventFilter
-from service.schemas import CameraIdentity, EventType, WebhookFormat
+from service.event_schemas import EventType
+from service.schemas import CameraIdentity, WebhookFormat
 from service.sources.stored import StoredModel, StoredSecret
 
 SubscriptionState = Literal["active", "paused", "disabled"]

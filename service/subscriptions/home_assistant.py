@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from service.errors import NotFoundError, ServiceError
 from service.event_filter import EventFilter
-from service.schemas import ENDED_STATES, Event, SessionState
+from service.event_schemas import Event
+from service.schemas import ENDED_STATES, SessionState
 from service.storage.blobs import Blobs
 from service.store.protocols import Sessions
 from service.store.records import SessionRecord

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from service.schemas import Event
+from service.event_schemas import Event
 from service.store.subscription_records import StoredMqttTarget
 from service.subscriptions.home_assistant import HomeAssistant
 from service.subscriptions.mqtt_connection import MqttConnection

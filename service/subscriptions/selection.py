@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from service.event_filter import ANY, EventFilter
-from service.schemas import ENDED_STATES, ActionEndEvent, ActionStartEvent, Event
+from service.event_schemas import ActionEndEvent, ActionStartEvent, Event
+from service.schemas import ENDED_STATES
 from service.store.subscription_records import LastAction
 
 MAX_REMEMBERED = 500

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from service.schemas import EVENT, Event, Schema
+from service.event_schemas import EVENT, Event
+from service.schemas import Schema
 
 
 class DeliveryFailedError(Exception):

@@ -4,7 +4,8 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from service.schemas import CameraIdentity, Event
+from service.event_schemas import Event
+from service.schemas import CameraIdentity
 
 ONLINE, OFFLINE = "online", "offline"
 ON, OFF = "ON", "OFF"

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import httpcore
 
-from service.schemas import Event, WebhookFormat
+from service.event_schemas import Event
+from service.schemas import WebhookFormat
 from service.store.subscription_records import StoredWebhookTarget
 from service.subscriptions.cloudevents import binary, structured
 from service.subscriptions.target import DeliveryFailedError, Message, Trial, event_message, trial_message

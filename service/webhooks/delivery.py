@@ -16,7 +16,8 @@ import structlog
 from prometheus_client import Counter
 
 from service.errors import NotFoundError, ServiceError
-from service.schemas import ENDED_STATES, Event
+from service.event_schemas import Event
+from service.schemas import ENDED_STATES
 from service.store.protocols import EventLog, Outbox
 from service.store.records import Webhook
 from service.webhooks.post import PostFailedError, post_signed

@@ -24,7 +24,8 @@ from service.errors import StoreUnavailableError
 from service.observability.telemetry import WorkerMetrics, configure_logging
 from service.observability.tracing import TracingUnavailableError, configure_tracing
 from service.push.gate import open_gate
-from service.schemas import ModelInfo, Rule
+from service.schemas import Rule
+from service.server_schemas import ModelInfo
 from service.session.context import WorkerContext
 from service.session.engine import Engine
 from service.settings import Settings

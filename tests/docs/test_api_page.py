@@ -7,7 +7,8 @@ from typing import get_args
 import pytest
 
 from service.errors import ProblemCode, ServiceError
-from service.schemas import EVENT, EventType, FailureCode
+from service.event_schemas import EVENT, EventType
+from service.schemas import FailureCode
 from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "api.md").read_text()

@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from model.detector import Detector
-from service.schemas import ENDED_STATES, Event, EventPage, event_key
+from service.event_schemas import Event, EventPage, event_key
+from service.schemas import ENDED_STATES
 from service.store.records import LEASE_S
 from tests.support.previous_release import PreviousRelease, forget_new_fields, unpack_previous_release
 from tests.support.push_kit import pushing

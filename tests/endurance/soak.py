@@ -22,7 +22,8 @@ import httpx
 import psutil
 from websockets.asyncio.client import connect
 
-from service.schemas import ENDED_STATES, EVENT, SessionStateEvent, event_key
+from service.event_schemas import EVENT, SessionStateEvent, event_key
+from service.schemas import ENDED_STATES
 from tests.support.live_servers import http_camera, segment
 from tests.support.rtsp_server import RtspServer, rtsp_server
 from tests.support.session_kit import write_lively_video

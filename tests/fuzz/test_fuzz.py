@@ -15,7 +15,8 @@ import httpx
 import psutil
 import pytest
 
-from service.schemas import EventPage, Session
+from service.event_schemas import EventPage
+from service.schemas import Session
 from tests.support.mutated_videos import BASES, mutant, whole_video
 from tests.support.paths import ROOT
 from tests.support.running_server import Child, until

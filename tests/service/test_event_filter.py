@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.event_filter import EVERYTHING, EventFilter
-from service.schemas import ActionStartEvent, Event, Latency, SessionGapEvent
+from service.event_schemas import ActionStartEvent, Event, Latency, SessionGapEvent
 
 NAMES = st.sampled_from(["a", "b", "c"])
 TIMES = st.integers(0, 3).map(lambda hour: datetime(2026, 11, 29, hour, tzinfo=UTC))

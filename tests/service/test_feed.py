@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Histogram
 
+from service.event_schemas import Event
 from service.feed import Feed, Message
 from service.observability.telemetry import ApiMetrics
-from service.schemas import Event
 from service.store.protocols import Store
 from service.store.records import LogPage
 from tests.support.store_kit import claimed, start

@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 from websockets.asyncio.client import connect
 
-from service.schemas import ENDED_STATES, EVENT, Event, Session
+from service.event_schemas import EVENT, Event
+from service.schemas import ENDED_STATES, Session
 from tests.support.bucket_server import bucket_server
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.running_server import Child, child_server, free_port

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry
 
 from model.detector import Detector, Stream
+from service.event_schemas import Event, event_key
 from service.observability.telemetry import WorkerMetrics
 from service.push.gate import PushGate, open_gate
-from service.schemas import Event, event_key
 from service.session.context import CommitSchedule, WorkerContext
 from service.session.engine import Engine
 from service.session.session import RunningSession

@@ -10,9 +10,9 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from model.detector import Detector
+from service.event_schemas import Event, SessionGapEvent, event_key
 from service.observability.telemetry import WorkerMetrics
 from service.push.gate import PushGate, open_gate
-from service.schemas import Event, SessionGapEvent, event_key
 from service.session.context import WorkerContext
 from service.session.engine import Engine
 from service.session.session import RunningSession

@@ -11,9 +11,10 @@ from prometheus_client import CollectorRegistry
 from websockets.asyncio.client import ClientConnection
 
 from model.detector import Detector
+from service.event_schemas import Event, event_key
 from service.observability.telemetry import WorkerMetrics
 from service.push.gate import open_gate
-from service.schemas import Event, Session, event_key
+from service.schemas import Session
 from service.session.context import WorkerContext
 from service.session.engine import Engine
 from service.storage.blobs import Blobs

@@ -16,18 +16,10 @@ from pathlib import Path
 import httpx
 
 from service.api.server import Server
+from service.event_schemas import ActionEndEvent, ActionStartEvent, Event, Latency, next_event_id
 from service.listening import listen
-from service.schemas import (
-    ActionEndEvent,
-    ActionStartEvent,
-    Event,
-    FailureCode,
-    Latency,
-    ModelInfo,
-    Session,
-    SessionState,
-    next_event_id,
-)
+from service.schemas import FailureCode, Session, SessionState
+from service.server_schemas import ModelInfo
 from service.settings import Settings
 from service.store import open_store
 from service.store.protocols import Store

@@ -16,7 +16,8 @@ from model.detector import Detector
 from model.starts import ActionStart, StartDecoder
 from model.video.file_reader import open_video
 from model.video.preprocess import WHOLE_FRAME, Region
-from service.schemas import Event, ModelInfo
+from service.event_schemas import Event
+from service.server_schemas import ModelInfo
 from service.settings import Settings
 from service.sources.stored import StoredSource, StoredUpload, StoredUrl
 from service.store import open_store

@@ -8,12 +8,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from service.schemas import (
-    ActionStartEvent,
-    Latency,
-    ModelInfo,
-    event_key,
-)
+from service.event_schemas import ActionStartEvent, Latency, event_key
+from service.server_schemas import ModelInfo
 from service.sources.stored import StoredUrl
 from service.store.protocols import Store
 from service.store.records import DetectorSnapshot, ResumePoint, SessionRecord, WorkerInfo

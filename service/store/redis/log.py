@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from service.schemas import ENDED_STATES, Event
+from service.event_schemas import Event
+from service.schemas import ENDED_STATES
 from service.store.reading import parse_event
 from service.store.records import LoggedEvent, LogPage, ResumePoint, ScoreRow, SessionUpdate
 from service.store.redis.connect import REPLY_TIMEOUT_S

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from service.schemas import Event, event_key
+from service.event_schemas import Event, event_key
 from service.store.reading import dump_event, parse_session
 from service.store.records import DetectorSnapshot, ResumePoint, ScoreRow, SessionRecord, SessionUpdate
 

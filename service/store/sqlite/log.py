@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import islice
 
-from service.schemas import ENDED_STATES, Event, event_key
+from service.event_schemas import Event, event_key
+from service.schemas import ENDED_STATES
 from service.store.reading import Reader, parse_event, parse_session, unreadable_session
 from service.store.records import (
     DetectorSnapshot,

@@ -7,7 +7,7 @@ from functools import partial
 
 from pydantic import SecretStr
 
-from service.schemas import event_key
+from service.event_schemas import event_key
 from service.store.reading import RETRY_AFTER_S
 from service.store.records import (
     MAX_DELIVERY_ATTEMPTS,

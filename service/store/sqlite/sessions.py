@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 from service.access.keys import Limits
-from service.schemas import ENDED_STATES, Event, SessionState, event_key
+from service.event_schemas import Event, event_key
+from service.schemas import ENDED_STATES, SessionState
 from service.store import admission
 from service.store.reading import Reader, dump_event, parse_session, unreadable_session
 from service.store.records import LEASE_S, WATCHED_S, SessionRecord, SettingsChange, state_event, with_change

@@ -7,7 +7,8 @@ from functools import partial
 from pydantic import TypeAdapter
 
 from service.push.protocol import PushAddress
-from service.schemas import ModelInfo, Pace
+from service.schemas import Pace
+from service.server_schemas import ModelInfo
 from service.store.reading import Reader, parse_session
 from service.store.records import LEASE_S, WATCHED_S, LeaseRenewal, ServiceLoad, SessionRecord, WorkerInfo
 from service.store.rejections import worker_released

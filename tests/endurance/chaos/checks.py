@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.schemas import Event, event_key
+from service.event_schemas import Event, event_key
 from tests.endurance.chaos.followers import Follower
 from tests.endurance.chaos.program import Program
 from tests.endurance.chaos.receivers import Receivers

@@ -10,7 +10,8 @@ from pydantic import TypeAdapter
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
-from service.schemas import ENDED_STATES, EVENT, Event, LogEntry
+from service.event_schemas import EVENT, Event, LogEntry
+from service.schemas import ENDED_STATES
 
 STAY_S = (2.0, 30.0)
 AGAIN_AFTER_S = 0.3

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from model.detector import Detector
-from service.schemas import ENDED_STATES, Event
+from service.event_schemas import Event
+from service.schemas import ENDED_STATES
 from tests.endurance.chaos import checks
 from tests.endurance.chaos.followers import Follower
 from tests.endurance.chaos.process_disturbances import DISK_DISTURBANCES, PROCESS_DISTURBANCES

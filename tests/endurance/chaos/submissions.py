@@ -11,7 +11,8 @@ from pathlib import Path
 
 import httpx
 
-from service.schemas import Event, EventPage, Session
+from service.event_schemas import Event, EventPage
+from service.schemas import Session
 from tests.endurance.chaos.program import FailedRunError
 from tests.support.session_kit import Reported
 

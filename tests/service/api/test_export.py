@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from model.training.layouts.annotations import read_annotations
 from service.api.event_formats import Action, actions_of, csv_header, csv_rows, webvtt
-from service.schemas import ActionEndEvent, ActionStartEvent, Event, event_key
+from service.event_schemas import ActionEndEvent, ActionStartEvent, Event, event_key
 from service.store.records import SessionUpdate
 from tests.support.api_kit import problem
 from tests.support.running_server import Running, running_server

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from service.api.server import Server
 from service.api.unserved import UnservedSessions
 from service.listening import listen
-from service.schemas import ModelInfo
+from service.server_schemas import ModelInfo
 from service.settings import Settings
 from service.store.records import WorkerInfo
 from tests.support.running_server import MODEL, Running, running_server

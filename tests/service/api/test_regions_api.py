@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest_asyncio
 
+from service.event_schemas import ActionStartEvent, next_event_id
 from service.requests import RegionRequest
-from service.schemas import ActionStartEvent, next_event_id
 from service.store.records import ScoreRow, SessionUpdate
 from tests.support.api_kit import problem, upload
 from tests.support.running_server import Running, running_server, start_event

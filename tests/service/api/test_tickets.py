@@ -16,7 +16,7 @@ from websockets.typing import Origin
 
 from service.access.keys import Limits, digest, new_key
 from service.access.scopes import Scope
-from service.schemas import Ticket
+from service.server_schemas import Ticket
 from service.store import open_store
 from tests.support.access_kit import bearer, make_key
 from tests.support.api_kit import problem

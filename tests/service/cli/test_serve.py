@@ -12,7 +12,8 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from service.schemas import ENDED_STATES, EVENT, Session, SessionPage
+from service.event_schemas import EVENT
+from service.schemas import ENDED_STATES, Session, SessionPage
 from tests.support.cake_command import run
 from tests.support.made_videos import write_video
 from tests.support.serve_command import serving

@@ -14,7 +14,8 @@ import psutil
 import pytest
 from websockets.asyncio.client import connect
 
-from service.schemas import ENDED_STATES, EVENT, SessionState
+from service.event_schemas import EVENT
+from service.schemas import ENDED_STATES, SessionState
 from tests.support.rtsp_server import RtspServer, rtsp_server
 from tests.support.running_server import Child
 from tests.support.session_kit import decoders_of

@@ -9,7 +9,7 @@ import pytest
 
 from model.checkpoints.checkpoint import save_checkpoint
 from model.config import StartRule
-from service.schemas import Event, EventMediaEvent, event_key
+from service.event_schemas import Event, EventMediaEvent, event_key
 from service.session.clips import CUT_SHORT, LATE
 from tests.support.bucket_server import bucket_server
 from tests.support.clip_kit import images_of_clip, images_of_video

@@ -7,8 +7,9 @@ from prometheus_client import CollectorRegistry
 
 from model.starts import ActionEnd, ActionStart
 from service.decoder.process import DecodedFrame
+from service.event_schemas import ActionEndEvent, ActionStartEvent
 from service.observability.telemetry import WorkerMetrics
-from service.schemas import ActionEndEvent, ActionStartEvent, VideoProperties
+from service.schemas import VideoProperties
 from service.session.detection import Decided, FrameResult
 from service.session.events import EventBuffer
 from service.store.records import SessionRecord

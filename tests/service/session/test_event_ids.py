@@ -4,10 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.schemas import (
-    event_key,
-    next_event_id,
-)
+from service.event_schemas import event_key, next_event_id
 
 
 @given(st.lists(st.floats(min_value=0, max_value=1e9, allow_nan=False), max_size=30))

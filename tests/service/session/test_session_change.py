@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from model.config import rules_hash
-from service.schemas import Event, Rule, SessionChangedEvent
+from service.event_schemas import Event, SessionChangedEvent
+from service.schemas import Rule
 from service.store.records import SessionRecord, SettingsChange
 from tests.support.disturbed_place import Place
 from tests.support.session_kit import Reported, a_worker, actions, submit

@@ -8,7 +8,8 @@ import pytest
 
 from model.detector import Detector
 from model.video.preprocess import Region
-from service.schemas import Event, NamedRegion
+from service.event_schemas import Event
+from service.schemas import NamedRegion
 from service.session.context import CommitSchedule
 from service.sources.stored import StoredUpload
 from tests.support.disturbed_place import Place, a_place, kill_decoders

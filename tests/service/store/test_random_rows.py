@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 
 from service.access.keys import Limits, new_key
 from service.access.scopes import Scope
-from service.schemas import event_key
+from service.event_schemas import event_key
 from service.store.protocols import Store
 from service.store.records import SessionRecord, WebhookTarget, WorkerInfo
 from tests.support.access_kit import bearer, make_key

@@ -13,7 +13,8 @@ from service.errors import (
     OverCapacityError,
     SessionEndedError,
 )
-from service.schemas import Rule, SessionStateEvent
+from service.event_schemas import SessionStateEvent
+from service.schemas import Rule
 from service.store.protocols import Store
 from service.store.records import NO_SNAPSHOT, ScoreRow, SessionUpdate, SettingsChange
 from tests.support.store_kit import (

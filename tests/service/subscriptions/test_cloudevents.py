@@ -9,7 +9,7 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from standardwebhooks import Webhook as Verifier
 
-from service.schemas import EVENT
+from service.event_schemas import EVENT
 from service.subscriptions.cloudevents import binary, structured
 from service.subscriptions.target import event_message
 from tests.support.running_server import running_server

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from service.event_filter import EventFilter
-from service.schemas import ActionEndEvent, Event
+from service.event_schemas import ActionEndEvent, Event
 from service.store.subscription_records import LastAction
 from service.subscriptions.selection import MAX_REMEMBERED, Selection
 from tests.support.store_kit import start

@@ -17,7 +17,8 @@ from PIL import Image
 from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
 from service.api.sessions import session_response
-from service.schemas import ActionStartEvent, FrameRegion, Latency, NamedRegion, Scores, VideoProperties
+from service.event_schemas import ActionStartEvent, Latency
+from service.schemas import FrameRegion, NamedRegion, Scores, VideoProperties
 from service.sources.stored import StoredUpload
 from service.store.records import SessionRecord
 from tests.support.page_driver import chromium, opened

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
+from service.event_schemas import EVENT
 from service.observability.telemetry import ApiMetrics
-from service.schemas import EVENT
 from service.settings import Settings
 from service.sources.address_policy import PUBLIC_ONLY, AddressPolicy
 from service.store import open_store

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from model.detector import Detector
-from service.schemas import Event, event_key
+from service.event_schemas import Event, event_key
 from tests.support.deployment import Deployment, WorkerProcess, deployment
 from tests.support.session_kit import Reported, actions, expected_actions, states, write_lively_video
 

@@ -14,7 +14,7 @@ import pytest
 from model.checkpoints.folders import CheckpointNotFoundError
 from model.detector import Detector
 from service.errors import StoreUnavailableError
-from service.schemas import event_key
+from service.event_schemas import event_key
 from service.session.batching import MAX_BATCH
 from service.settings import Settings
 from service.store.protocols import Store, Workers

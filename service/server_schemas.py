@@ -1,0 +1,70 @@
+"""The HTTP API's data types of the server itself: its models, capabilities, health and tickets."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from model.config import Mode
+from model.video.preprocess import Framing
+from service.schemas import Rule, Schema
+
+
+class SourceLimits(Schema):
+    max_upload_bytes: int = Field(description="Largest video that can be uploaded, in bytes.")
+    max_pixels: int = Field(description="Largest frame that is decoded, in pixels.")
+    source_timeout_s: float = Field(description="Time allowed to open a source and to get its next frame, in seconds.")
+
+
+class Capabilities(Schema):
+    schemes: list[str] = Field(description="URL schemes of sources.", examples=[["https", "rtsp"]])
+    file_formats: list[str] = Field(
+        description="Container formats of files, as FFmpeg names them.", examples=[["mov", "mp4", "matroska"]]
+    )
+    video_codecs: list[str] = Field(
+        description="Video codecs that can be decoded, as FFmpeg names them.", examples=[["h264", "hevc"]]
+    )
+    limits: SourceLimits
+
+
+class ModelInfo(Schema):
+    name: str = Field(description="Name to submit sessions with.")
+    version: str = Field(description="Fingerprint of the weights and of the rules that decide starts.")
+    labels: list[str] = Field(description="Actions that the model detects, without the background.")
+    sample_hz: float = Field(description="Frames analysed per second of video.")
+    image_size: int = Field(description="Side of the network's square input, in pixels.")
+    framing: Framing = Field(
+        default="centre_crop",
+        description="The analysed part of a frame: `stretch` the whole frame, `centre_crop` only its centre square.",
+    )
+    mode: Mode = Field(
+        default="causal",
+        description="`causal`: each frame is computed once. `clip`: the last 13 frames are computed again for each "
+        "analysed frame, at about 13 times the cost.",
+    )
+    start_rules: dict[str, Rule] = Field(
+        default={}, description="Rules that turn scores into actions, by label; a label without one is never reported."
+    )
+    warnings: list[str] = Field(
+        default=[], description="What to know before using the model, such as start rules that are not calibrated."
+    )
+
+
+class ModelList(Schema):
+    default: str = Field(description="Model of sessions that do not name one.")
+    models: list[ModelInfo] = Field(description="Models that can be used, by name.")
+
+
+class Health(Schema):
+    status: Literal["ok"] = Field(default="ok", description="Always `ok`; a failed check is an error.")
+
+
+class Readiness(Health):
+    confinement: dict[str, bool] | None = Field(
+        description="For each mechanism of the kernel whether it confines the decoders of all workers; null if unknown."
+    )
+
+
+class Ticket(Schema):
+    ticket: str = Field(description="Pass as `?ticket=` when opening one WebSocket or EventSource. Valid once.")
+    expires_at: datetime = Field(description="When the ticket expires, UTC.")
