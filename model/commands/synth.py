@@ -102,6 +102,7 @@ def synth_people(
     everyday: Annotated[bool, typer.Option(help="Everyday life only, without falls or fights.")] = False,
     targets: Annotated[bool, typer.Option(help="Also write joints and masks.")] = False,
     subset: Annotated[str | None, typer.Option(help="training, validation or testing; else a mixture.")] = None,
+    scale: Annotated[int, typer.Option(min=1, max=5, help="Enlarge frames of about 256x144 pixels.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = CPUS,
 ) -> None:
     """Write PeopleStreams: everyday video of people, some of whom fall or fight, with ActivityNet annotations.
@@ -123,6 +124,7 @@ def synth_people(
             everyday=everyday,
             targets=targets,
             subset=subset,
+            scale=scale,
             workers=workers,
             on_progress=progress.on_item,
         )

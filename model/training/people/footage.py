@@ -135,7 +135,8 @@ class Recorder:
             stored = np.asarray(cv2.resize(stored, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
         if self.text is not None:
             line = f"{self.text}{12 + index // self.fps // 60:02d}:{index // self.fps % 60:02d}"
-            cv2.putText(stored, line, (4, 10), cv2.FONT_HERSHEY_SIMPLEX, 0.32, (255, 255, 255), 1)
+            large = max(1, round(height / 160))
+            cv2.putText(stored, line, (4, 10 * large), cv2.FONT_HERSHEY_SIMPLEX, 0.32 * large, (255, 255, 255), large)
         return stored
 
 

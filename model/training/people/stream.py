@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -49,6 +49,8 @@ class PeopleSpec:
     """Nobody falls or fights."""
     targets: bool
     subset: str | None
+    scale: int = 1
+    """Each frame has this many times the pixels in width and in height."""
 
     @property
     def name(self) -> str:
@@ -89,6 +91,8 @@ def compose_scene(rng: np.random.Generator, recordings: Recordings, spec: People
     scales = np.array([actor.body.scale for actor in script.actors])
     joints_ATJ3 = np.stack([joints for joints, _ in poses]) * scales[:, None, None, None]
     camera = hang_camera(camera_rng, place, len(frame_T), fps, _subjects(camera_rng, script, joints_ATJ3, fps))
+    sensor = replace(camera.sensor, width=camera.sensor.width * spec.scale, height=camera.sensor.height * spec.scale)
+    camera = replace(camera, sensor=sensor)
     props = tuple(draw_props(prop_rng, place, len(frame_T), fps))
     return Scene(place, script, camera, joints_ATJ3, np.stack([turns for _, turns in poses]), props, fps)
 
@@ -176,11 +180,11 @@ def write_people_stream(out_dir: Path, spec: PeopleSpec) -> None:
         _write_targets(out_dir / "targets" / f"{spec.name}.npz", scene, seen)
     drawn = "validation" if subset_rng.random() < VALIDATION_SHARE else "training"
     note = out_dir / "streams" / f"{spec.name}.json"
-    content = {"spec": asdict(spec), "entry": _entry(scene, seen, spec.subset or drawn)}
+    content = {"spec": asdict(spec), "entry": _entry(scene, seen, spec.subset or drawn, spec.scale)}
     write_text_atomically(note, json.dumps(content))
 
 
-def _entry(scene: Scene, seen: Seen, subset: str) -> dict[str, object]:
+def _entry(scene: Scene, seen: Seen, subset: str, scale: int) -> dict[str, object]:
     """In ActivityNet's form; `also` holds what else people do, which is background, with the actor's number.
 
     An action that is mostly hidden or outside the frame is "ambiguous"; `seen` is the share of the body in view.
@@ -193,7 +197,7 @@ def _entry(scene: Scene, seen: Seen, subset: str) -> dict[str, object]:
             also.append({"segment": segment, "label": note.kind, "actor": number})
             continue
         share, pixels = _visibility(scene, seen, number, note)
-        label = note.kind if share >= _LEAST_SEEN and pixels >= _LEAST_PX else "ambiguous"
+        label = note.kind if share >= _LEAST_SEEN and pixels >= _LEAST_PX * scale**2 else "ambiguous"
         annotations.append(
             {"segment": segment, "label": label, "kind": note.kind, "actor": number, "seen": round(share, 2)}
         )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -230,3 +231,14 @@ def test_things_that_fall_come_to_rest_on_the_floor_and_are_no_people(recordings
                 assert prop.placed.centres_TE3[0, :, 1].max() > prop.placed.centres_TE3[-1, :, 1].max() + 0.3
                 assert prop.placed.centres_TE3[-1, :, 1].max() < 0.5
     assert {"pet", "ball", "falling_box", "falling_coat"} <= kinds
+
+
+def test_enlarged_frames_show_the_same_scene(recordings: Recordings) -> None:
+    small, large = (compose_scene(np.random.default_rng(5), recordings, replace(spec(5), scale=s)) for s in (1, 3))
+    assert (large.camera.sensor.width, large.camera.sensor.height) == (
+        3 * small.camera.sensor.width,
+        3 * small.camera.sensor.height,
+    )
+    at_J3 = small.joints_ATJ3[0, :1]
+    np.testing.assert_array_equal(large.camera.project(at_J3), small.camera.project(at_J3))
+    assert large.script.notes == small.script.notes
