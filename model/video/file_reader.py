@@ -216,7 +216,8 @@ class FileReader:
         self._timeline, clock = self._new_timeline(last_s), self._frame_clock()
         may_start_skipping = sample_hz is not None and self._clock is not None and may_skip(stream, first)
         for number, frame in enumerate(frames, start=1):
-            yield from self._timeline.add(frame, clock.seconds(frame.pts, frame.dts))
+            shown_s = float(frame.duration * stream.time_base) if frame.duration and stream.time_base else None
+            yield from self._timeline.add(frame, clock.seconds(frame.pts, frame.dts), shown_s)
             if may_start_skipping and number >= PROVING_FRAMES:
                 may_start_skipping = False
                 if clock.is_sound and sample_hz is not None and self._clock is not None:

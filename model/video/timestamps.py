@@ -15,6 +15,8 @@ CHECKED_STEPS = 2.5
 LONGEST_GAP_S = 3600.0
 # A leap forward of the last frame, which no frame can confirm, is a wrong timestamp beyond this length.
 LONGEST_LAST_STEP_S = 10.0
+# A frame that claims to be shown for longer says nothing about the distance of frames.
+LONGEST_SHOWN_S = 1.0
 
 T = TypeVar("T")
 
@@ -61,9 +63,10 @@ class FrameClock:
         if pts is not None:
             self._pts_faults += self._last_pts is not None and pts <= self._last_pts
             self._last_pts = pts
-            if self._from_pts is not None and (self._last_dts is None or self._pts_faults <= self._dts_faults):
-                return self._from_pts.media_s(pts)
-        return None if dts is None or self._from_dts is None else self._from_dts.media_s(dts)
+        if self._last_dts is not None and self._pts_faults > self._dts_faults:
+            return None if dts is None or self._from_dts is None else self._from_dts.media_s(dts)
+        stamp = dts if pts is None else pts
+        return None if stamp is None or self._from_pts is None else self._from_pts.media_s(stamp)
 
 
 class _Stamped(NamedTuple, Generic[T]):
@@ -83,7 +86,7 @@ class FrameTimeline(Generic[T]):
     `restarts` counts such clocks, and `corrected` frames whose timestamp was wrong.
 
     Args:
-        step_s: the distance of two frames by the stated rate.
+        step_s: the distance of two frames by the stated rate, as long as no frame says for how long it is shown.
         last_s: the media time after which frames follow, if a decode is resumed there.
     """
 
@@ -94,8 +97,14 @@ class FrameTimeline(Generic[T]):
         self._offset_s = 0.0
         self._held: _Stamped[T] | None = None
 
-    def add(self, frame: T, clock_s: float | None) -> Iterator[tuple[T, float]]:
-        """Add the next frame, whose clock shows `clock_s`. Yields frames with their media times, at most one late."""
+    def add(self, frame: T, clock_s: float | None, shown_s: float | None = None) -> Iterator[tuple[T, float]]:
+        """Add the next frame, whose clock shows `clock_s`. Yields frames with their media times, at most one late.
+
+        Args:
+            shown_s: for how long the decoder says that the frame is shown; None where it does not.
+        """
+        if shown_s is not None and 0 < shown_s <= LONGEST_SHOWN_S:
+            self._step_s = shown_s
         if self._held is not None and self._last_s is not None:
             held, self._held = self._held, None
             yield self._settle(held, self._last_s, clock_s)

@@ -87,9 +87,23 @@ def mpeg2_in_vob(folder: Path) -> Path:
     return write_video(folder / "v.vob", count=COUNT, codec="mpeg2video", codec_options=MPEG2)
 
 
+def h265_in_vob(folder: Path) -> Path:
+    """Few of its frames have timestamps, and FFmpeg guesses a rate of 1 Hz."""
+    options = {"preset": "ultrafast", "x265-params": "log-level=none:bframes=3"}
+    return write_video(folder / "v.vob", count=COUNT, codec="libx265", codec_options=options)
+
+
+def mpeg1_in_avi(folder: Path) -> Path:
+    """B-frames have timestamps for their display, the others only for their decoding."""
+    return write_video(folder / "v.avi", count=COUNT, codec="mpeg1video", codec_options=MPEG2)
+
+
 @pytest.mark.parametrize(
     "make",
-    [h264_in_avi, mpeg4_in_avi, h264_in_asf, h264_in_mxf, avi_in_mp4, avi_in_mkv, h264_in_flv, mpeg2_in_vob],
+    [
+        *(h264_in_avi, mpeg4_in_avi, mpeg1_in_avi, h264_in_asf, h264_in_mxf, avi_in_mp4, avi_in_mkv, h264_in_flv),
+        *(mpeg2_in_vob, h265_in_vob),
+    ],
 )
 def test_every_frame_comes_once_in_display_order_at_its_time(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     path = make(tmp_path)

@@ -84,6 +84,19 @@ def test_frames_without_a_timestamp_follow_at_the_stated_rate() -> None:
     assert media_times([*regular(4), None, None]) == pytest.approx(regular(6))
 
 
+def test_a_frame_without_a_timestamp_follows_when_the_decoder_says_that_the_one_before_ends() -> None:
+    timeline: FrameTimeline[int] = FrameTimeline(1.0)
+    timed = [pair for number in range(4) for pair in timeline.add(number, None if number else 0.0, STEP_S)]
+    assert [media_s for _, media_s in timed] == pytest.approx(regular(4))
+
+
+@pytest.mark.parametrize("shown_s", [0.0, 90_000.0])
+def test_a_frame_that_claims_to_be_shown_for_an_absurd_time_follows_at_the_stated_rate(shown_s: float) -> None:
+    timeline: FrameTimeline[int] = FrameTimeline(STEP_S)
+    timed = [pair for number in range(4) for pair in timeline.add(number, None if number else 0.0, shown_s)]
+    assert [media_s for _, media_s in timed] == pytest.approx(regular(4))
+
+
 def test_a_clock_that_stands_still_gives_frames_at_the_stated_rate() -> None:
     assert media_times([0.0] * 6) == pytest.approx(regular(6))
 
@@ -99,6 +112,10 @@ def test_presentation_timestamps_in_order_are_used() -> None:
 
 def test_without_presentation_timestamps_decoding_timestamps_are_used() -> None:
     assert seconds([(None, 2), (None, 3), (None, 4), (None, None)]) == pytest.approx([0.0, 0.04, 0.08, None])
+
+
+def test_decoding_timestamps_stand_in_for_missing_presentation_timestamps_on_the_same_clock() -> None:
+    assert seconds([(0, 1), (2, 2), (3, 3), (None, 4), (5, 5)]) == pytest.approx([0.0, 0.08, 0.12, 0.16, 0.20])
 
 
 def test_presentation_timestamps_in_decoding_order_are_replaced() -> None:
