@@ -13,7 +13,10 @@ NO_ANSWER = "The source did not answer in time. Check that it is running and rea
 NO_PUSHED_VIDEO = "The pushed stream is not a readable video. Push MPEG-TS, Matroska, WebM or fragmented MP4."
 NO_DECODER = "There is no decoder for the codec of this video. Send it as H.264."
 ONLY_UDP = 'The camera does not send over TCP. Submit it with `"transport": "udp"` in `source`.'
-NOT_PUBLISHED = "The server answers, but does not give the stream. Check that it is published, and the path."
+NOT_PUBLISHED = (
+    "The server answers, but does not give the stream. Check that it is published, its path and, if the server requires"
+    " them, the user name and password."
+)
 STILL_IMAGE = "The source is a still image. Send a video."
 REFUSED = "The server refused access. Check the user name, password or token."
 REFUSED_BY_CAMERA = (
@@ -65,6 +68,9 @@ def source_error(source: str | ByteStream, error: FFmpegError) -> VideoError:
         case av.error.ProtocolNotFoundError():
             return VideoError("source_unsupported", UNKNOWN_SCHEME)
         case av.error.FileNotFoundError() | av.error.PermissionError() | av.error.IsADirectoryError() if is_url(source):
+            return VideoError("source_unreachable", NOT_PUBLISHED)
+        case av.error.UnknownError() if scheme_of(source) in ("rtmp", "rtmps"):
+            # What FFmpeg makes of a server that refuses the application, or requires a password.
             return VideoError("source_unreachable", NOT_PUBLISHED)
         case av.error.FileNotFoundError() | av.error.PermissionError() | av.error.IsADirectoryError():
             return VideoError("source_unreachable", "The file cannot be read. Check that it exists and is a video.")

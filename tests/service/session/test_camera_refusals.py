@@ -13,6 +13,7 @@ from service.sources.sources import SourceForbiddenError
 from tests.support.live_decoding import LOOPBACK, failure, request, take
 from tests.support.restamping_proxy import restamping_proxy
 from tests.support.rtsp_server import RtspServer, rtsp_server
+from tests.support.scripted_rtmp import CONNECTED, NO_APPLICATION, NOT_FOUND, STREAM_CREATED, scripted_rtmp
 from tests.support.scripted_rtsp import DESCRIBED, scripted_rtsp
 
 
@@ -66,6 +67,14 @@ async def test_a_camera_that_refuses_what_the_decoder_can_do_is_answered_with_wh
         error = await failure(f"rtsp://user:pass@{host}/v")
     assert error.code == code
     assert says in error.detail
+
+
+@pytest.mark.parametrize("replies", [[CONNECTED, STREAM_CREATED, NOT_FOUND], [NO_APPLICATION]])
+async def test_a_broadcast_that_is_not_published_is_not_called_a_file(replies: list[bytes]) -> None:
+    with scripted_rtmp(*replies) as url:
+        error = await failure(url)
+    assert error.code == "source_unreachable"
+    assert "Check that it is published" in error.detail
 
 
 async def test_a_redirect_of_a_camera_is_followed(camera: RtspServer) -> None:
