@@ -19,12 +19,15 @@ VIDEO_TYPE, SOUND_TYPE, SENDER_REPORT = 96, 0, 200
 VIDEO_CHANNEL, VIDEO_CONTROL_CHANNEL, SOUND_CHANNEL = 0, 1, 2
 MTU_BYTES = 200
 NTP_EPOCH_S = 2_208_988_800
-NAMES = {"libx264": "H264", "libx265": "H265", "mpeg4": "MP4V-ES"}
+NAL_ENCODERS = ("libx264", "libx265")
+NAMES = {"libx264": "H264", "libx265": "H265", "mpeg4": "MP4V-ES", "libvpx": "VP8", "libvpx-vp9": "VP9"}
+# The payload descriptors of a whole frame in one packet (RFC 7741 and RFC 9628); of VP9, before a keyframe and others.
+VP8_WHOLE, VP9_KEYFRAME, VP9_OTHER = b"\x10", b"\x0c", b"\x4c"
 SOUND = "m=audio 0 RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=control:sound\r\n"
 
 
 def encoded(encoder: str, count: int, options: dict[str, str]) -> list[list[bytes]]:
-    """Encode numbered frames, each as its NAL units with the parameters before it; of MPEG-4 as a whole."""
+    """Encode numbered frames, each as its NAL units with the parameters before it; of other codecs as a whole."""
     context: Any = av.CodecContext.create(encoder, "w")
     context.width, context.height, context.pix_fmt = WIDTH, HEIGHT, "yuv420p"
     context.time_base, context.framerate, context.options = Fraction(1, RATE_HZ), RATE_HZ, options
@@ -33,11 +36,16 @@ def encoded(encoder: str, count: int, options: dict[str, str]) -> list[list[byte
         frame = av.VideoFrame.from_ndarray(numbered_image(number, WIDTH, HEIGHT), format="rgb24")
         frame.pts, frame.time_base = number, Fraction(1, RATE_HZ)
         frames += [bytes(packet) for packet in context.encode(frame)]
-    return [[frame] if encoder == "mpeg4" else [*re.split(b"\0*\0\0\1", frame)[1:]] for frame in frames]
+    return [[*re.split(b"\0*\0\0\1", frame)[1:]] if encoder in NAL_ENCODERS else [frame] for frame in frames]
 
 
 def fragments(unit: bytes, encoder: str) -> list[bytes]:
     """Split a NAL unit into payloads: itself if it is small, or fragmentation units (RFC 6184 and RFC 7798)."""
+    if encoder == "libvpx":
+        return [VP8_WHOLE + unit]
+    if encoder == "libvpx-vp9":
+        # A bit of the first byte of a frame, in profile 0, says that it refers to others.
+        return [(VP9_OTHER if unit[0] & 4 else VP9_KEYFRAME) + unit]
     if len(unit) <= MTU_BYTES or encoder == "mpeg4":
         return [unit]
     if encoder == "libx264":
