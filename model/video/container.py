@@ -16,10 +16,12 @@ from model.video.source import LIVE_SCHEMES, SCHEME_PROTOCOLS, ByteStream, is_ur
 MAX_PIXELS = 8192 * 4352
 # Containers of animations, which hold a still image if they have one frame.
 STILL_OR_MOVING = ("mjpeg", "smjpeg", "gif", "apng")
+# Streams without a container, which state no length.
+RAW_STREAMS = ("mpegvideo", "m4v", "h264", "hevc", "vvc", "av1", "obu", "vc1", "h261", "h263", "cavsvideo")
 # Containers that hold their own frames. Playlists, image sequences and scripts are left out: they name other files.
 VIDEO_FORMATS = (
-    *("mov", "matroska", "mpegts", "avi", "flv", "mpeg", "mpegvideo", "ogg", "asf", "ivf", "mxf", "nut", "rm", "dv"),
-    *("m4v", "h264", "hevc", "vvc", "av1", "obu", "vc1", "h261", "h263", "cavsvideo", "yuv4mpegpipe"),
+    *("mov", "matroska", "mpegts", "avi", "flv", "mpeg", "ogg", "asf", "ivf", "mxf", "nut", "rm", "dv", "yuv4mpegpipe"),
+    *RAW_STREAMS,
     # Camera and broadcast recorders.
     *("dhav", "hxvs", "ifv", "iv8", "luodat", "lmlm4", "mxg", "wtv", "ty", "pva", "gxf", "live_flv", "kux"),
     *STILL_OR_MOVING,

@@ -25,7 +25,7 @@ from model.video.errors import NO_ANSWER, STILL_IMAGE, VideoError, source_error
 from model.video.packet_buffer import PacketBuffer
 from model.video.rtp_marks import RtpMarks
 from model.video.source import ByteStream, is_url, scheme_of
-from model.video.stream import best_stream, count_packets, length_s, prepare_decoder, probe, video_streams
+from model.video.stream import best_stream, count_packets, prepare_decoder, probe, stated_end_s, video_streams
 
 NO_FRAMES = "The source sends no more frames. Check the camera."
 ENDED_AT_ONCE = "The source ended its stream before the first frame. Check that the camera is running and sends video."
@@ -290,7 +290,7 @@ class PacketReader:
     def _demux(self) -> "Iterator[Packet[Any]]":
         """Yield the packets of the chosen stream. Notes a file that ends before the duration its header states."""
         start_s = (self.container.start_time or 0) / av.time_base
-        stated_s = length_s(self.container) or 0.0
+        stated_s = stated_end_s(self.container, self.stream)
         tick_s = [float(stream.time_base or 0) for stream in self.container.streams]
         end_s, position = 0.0, 0
         error: FFmpegError | None = None
@@ -300,6 +300,8 @@ class PacketReader:
                 shown_from = packet.dts if packet.pts is None else packet.pts
                 if shown_from is not None and index < len(tick_s):
                     end_s = max(end_s, (shown_from + (packet.duration or 0)) * tick_s[index] - start_s)
+                elif index == self.stream.index:
+                    end_s += (packet.duration or 0) * tick_s[index]
                 if index == self.stream.index and packet.size > 0:
                     self.arrived_at_s, self.awaited_s = came_at_s, awaited_s
                     self.has_keyframes |= packet.is_keyframe

@@ -14,7 +14,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from model.video.container import MAX_PIXELS
+from model.video.container import MAX_PIXELS, RAW_STREAMS
 from model.video.display import orientation_of, square_pixel_size
 from model.video.errors import NO_DECODER, STILL_IMAGE, VideoError
 from model.video.source import ByteStream
@@ -133,8 +133,20 @@ def _rate_hz(container: InputContainer, stream: VideoStream, frame: VideoFrame) 
     return plausible_rate_hz(stream.average_rate)
 
 
+def stated_end_s(container: InputContainer, stream: VideoStream) -> float:
+    """Return when a source ends by its header, in seconds from its start; 0 where that is not stated."""
+    stated_s = length_s(container) or 0.0
+    if container.format.name == "avi" and stream.average_rate:
+        # Without its index, the duration of an AVI is that of the frames which are there.
+        stated_s = max(stated_s, stream.frames / float(stream.average_rate))
+    return stated_s
+
+
 def length_s(container: InputContainer) -> float | None:
     """Return the stated length of a container in seconds, or None where it is missing or impossible."""
+    if container.format.name in RAW_STREAMS:
+        # FFmpeg derives it from a bit rate.
+        return None
     length = container.duration or 0
     if "matroska" in container.format.name:
         # FFmpeg writes the end time of a segment as its duration, as segments keep the clock of the recorder.
@@ -144,7 +156,7 @@ def length_s(container: InputContainer) -> float | None:
 
 def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
     """Return when a video stream ends, by its header, in seconds from the start of the container."""
-    if not stream.duration or not stream.time_base:
+    if not stream.duration or not stream.time_base or container.format.name in RAW_STREAMS:
         return length_s(container)
     lead = 0.0
     if stream.start_time is not None and container.start_time is not None:

@@ -1,5 +1,6 @@
 """The stated length of a file is compared with what is read; it is never trusted."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -44,8 +45,23 @@ def test_a_wrong_duration_loses_no_frame(tmp_path: Path, duration_s: float) -> N
         assert all("header states" in warning for warning in video.warnings)
 
 
-def test_a_file_that_is_cut_short_is_reported_with_both_lengths(tmp_path: Path) -> None:
-    with open_video(cut(write_video(tmp_path / "v.mkv", count=5 * COUNT), 0.5)) as video:
-        assert len(list(video.frames())) < 4 * COUNT
-        [warning] = video.warnings
-        assert "its header states 15.0 s: the file is cut short" in warning
+@pytest.mark.parametrize("name", ["v.mkv", "v.mp4", "v.mov", "v.avi", "v.flv", "v.mxf"])
+def test_a_file_that_is_cut_short_is_reported_with_both_lengths(tmp_path: Path, name: str) -> None:
+    options = {"preset": "veryfast", "g": "24", "profile": "high"}
+    index_first = {"movflags": "faststart"} if name in ("v.mp4", "v.mov") else {}
+    path = write_video(tmp_path / name, count=5 * COUNT, codec_options=options, format_options=index_first)
+    with open_video(cut(path, 0.5)) as video:
+        *_, last = video.frames()
+        *_, warning = video.warnings
+    lengths = re.fullmatch(r"The video ends at (.*) s, but its header states 15\.. s: the file is cut short.*", warning)
+    assert lengths is not None
+    assert float(lengths[1]) == pytest.approx(last.pts_s, abs=0.5)
+    assert last.pts_s < 12
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".m2v", "mpeg2video"), (".h264", "libx264")])
+def test_a_stream_without_a_container_states_no_length(tmp_path: Path, suffix: str, codec: str) -> None:
+    with open_video(write_video(tmp_path / f"v{suffix}", count=COUNT, codec=codec, codec_options={"g": "12"})) as video:
+        assert video.info.duration_s is None
+        assert len(list(video.frames())) == COUNT
+        assert video.warnings == []
