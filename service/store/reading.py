@@ -7,7 +7,7 @@ version that can read it. It never keeps other rows from being read.
 import json
 from collections.abc import Callable
 from datetime import datetime
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
@@ -17,8 +17,8 @@ from service.errors import StoreUnavailableError
 from service.event_schemas import EVENT, Event
 from service.feedback import Feedback
 from service.schemas import FailureCode
-from service.store.previous_release import EVENT_FIELDS_SINCE_0_2, join_models, split_models
-from service.store.records import SessionRecord, WorkerInfo
+from service.store.previous_release import EVENT_FIELDS_SINCE_0_2, join_models, split_models, split_video
+from service.store.records import SessionRecord, SessionUpdate, WorkerInfo
 from service.store.subscription_records import (
     DeliveryProgress,
     StoredSubscription,
@@ -79,9 +79,17 @@ def parse_session(json_text: str | bytes) -> SessionRecord:
         return SessionRecord.model_validate_json(_with_known_code(json_text), extra="ignore")
 
 
+def stored_update(update: SessionUpdate) -> dict[str, Any]:
+    """The fields that an update sets, as JSON values under their names in a stored session."""
+    return split_video(update.model_dump(mode="json", exclude_unset=True))
+
+
 def dump_event(event: Event) -> tuple[str, str | None]:
     """An event as two JSON objects: the fields that version 0.1 knows, and the others, if they are set."""
     known = EVENT.dump_json(event, exclude=EVENT_FIELDS_SINCE_0_2).decode()
+    # Not `getattr`, which is slow for fields that this type of event lacks.
+    if not any(map(vars(event).get, EVENT_FIELDS_SINCE_0_2)):
+        return known, None
     others = EVENT.dump_json(event, include=EVENT_FIELDS_SINCE_0_2, exclude_defaults=True).decode()
     return known, None if others == "{}" else others
 

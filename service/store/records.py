@@ -149,10 +149,6 @@ class SessionUpdate(BaseModel):
     worker_deaths: int | None = None
     claimed_at_position_s: float | None = None
 
-    @model_serializer(mode="wrap", when_used="json")
-    def _write_video(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return split_video(serialize(self))
-
 
 @dataclass(frozen=True)
 class ScoreRow:

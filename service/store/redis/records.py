@@ -6,8 +6,10 @@ from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from pydantic_core import to_json
+
 from service.event_schemas import Event, event_key
-from service.store.reading import dump_event, parse_session
+from service.store.reading import dump_event, parse_session, stored_update
 from service.store.records import DetectorSnapshot, ResumePoint, ScoreRow, SessionRecord, SessionUpdate
 
 Argument = str | bytes | int | float
@@ -27,10 +29,10 @@ class Retained:
     scores_keep_s: float
 
 
-def fields_of(record: SessionRecord | SessionUpdate) -> list[str]:
+def fields_of(record: SessionRecord | SessionUpdate) -> list[str | bytes]:
     """Names and values in turn, each value as JSON; of an update only the fields that it sets."""
-    dumped = record.model_dump(mode="json", exclude_unset=isinstance(record, SessionUpdate))
-    return [text for name, value in dumped.items() for text in (name, json.dumps(value))]
+    fields = stored_update(record) if isinstance(record, SessionUpdate) else record.model_dump(mode="json")
+    return [text for name, value in fields.items() for text in (name, to_json(value))]
 
 
 def record_of(fields: Mapping[bytes, bytes]) -> SessionRecord:
@@ -47,7 +49,8 @@ def stream_id(event_id: str) -> str:
 
 def event_argument(event: Event) -> str:
     """An event as the scripts take it: what version 0.1 knows, and in a second line the rest, if there is any."""
-    return "\n".join(filter(None, dump_event(event)))
+    known, others = dump_event(event)
+    return known if others is None else f"{known}\n{others}"
 
 
 def event_arguments(events: Iterable[Event]) -> list[Argument]:
@@ -73,7 +76,7 @@ def resume_point_arguments(point: ResumePoint | None) -> list[Argument]:
     if point is None:
         return [0]
     snapshot: list[Argument] = [0] if point.detector is None else [1, point.detector.position_s, point.detector.state]
-    return [1, point.position_s, json.dumps(point.starts), point.frames, *snapshot]
+    return [1, point.position_s, to_json(point.starts), point.frames, *snapshot]
 
 
 def resume_point_of(fields: Mapping[bytes, bytes]) -> ResumePoint:

@@ -10,22 +10,24 @@ from array import array
 from collections.abc import Sequence
 from functools import partial
 from itertools import islice
+from typing import Any
+
+from pydantic_core import from_json, to_json
 
 from service.event_schemas import Event, event_key
-from service.schemas import ENDED_STATES
-from service.store.reading import Reader, parse_event, parse_session, unreadable_session
+from service.schemas import ENDED_STATES, SessionState
+from service.store.reading import Reader, parse_event, stored_update, unreadable_session
 from service.store.records import (
     DetectorSnapshot,
     LoggedEvent,
     LogPage,
     ResumePoint,
     ScoreRow,
-    SessionRecord,
     SessionUpdate,
 )
 from service.store.rejections import lease_lost, require_end_event
 from service.store.sqlite.database import Database
-from service.store.sqlite.sessions import BATCH, append, delete_resume_point, row_of
+from service.store.sqlite.sessions import BATCH, append_events, delete_resume_point, row_of
 
 READ_EVERY_S = 0.005
 """The log is read at most this often for those who wait; events that arrive close together are read together."""
@@ -62,14 +64,12 @@ class SqliteLog:
     ) -> None:
 
         def change(db: sqlite3.Connection) -> None:
-            record = _updated(db, self._database.reader, session_id, token, update)
-            require_end_event(record.state, events)
-            append(db, record, list(events))
+            state = _save(db, self._database.reader, session_id, token, update, events)
             # By chance, so that the work is spread and no session is missed.
             if random.random() * self._trim_every < len(events):
                 _trim_events(db, session_id, events[-1].decided_s - self._events_keep_s, self._events_max)
             _append_scores(db, session_id, scores, self._scores_keep_s)
-            if record.state in ENDED_STATES:
+            if state in ENDED_STATES:
                 delete_resume_point(db, session_id)
             elif resume_point is not None:
                 _save_resume_point(db, session_id, resume_point)
@@ -111,19 +111,34 @@ class SqliteLog:
         return await self._database.read(lambda db: _read_scores(db, self._database.reader, session_id, after_s, limit))
 
 
-def _updated(
-    db: sqlite3.Connection, reader: Reader, session_id: str, token: int, update: SessionUpdate | None
-) -> SessionRecord:
-    """The record as the commit leaves it, checked against the fencing token."""
+def _save(
+    db: sqlite3.Connection,
+    reader: Reader,
+    session_id: str,
+    token: int,
+    update: SessionUpdate | None,
+    events: Sequence[Event],
+) -> SessionState:
+    """Add the events, change the record's fields, and return its state. Checks the fencing token.
+
+    Other fields stay as they are stored: a commit neither parses them nor drops those of a newer version.
+    """
     row = row_of(db, session_id)
     if row["ended"] or row["worker_id"] is None or row["token"] != token:
         raise lease_lost(session_id)
-    record = reader.read("session", session_id, lambda: parse_session(row["record"]))
-    if record is None:
+    fields = reader.read("session", session_id, lambda: dict[str, Any](from_json(row["record"])))
+    if fields is None:
         raise unreadable_session()
-    if update is None:
-        return record
-    return record.model_copy(update={name: getattr(update, name) for name in update.model_fields_set})
+    if update is not None:
+        fields |= stored_update(update)
+    state: SessionState = fields["state"]
+    require_end_event(state, events)
+    fields["last_event_id"] = append_events(db, session_id, row["owner"], fields.get("last_event_id"), events)
+    db.execute(
+        "UPDATE sessions SET state = ?, ended = ?, record = ? WHERE id = ?",
+        (state, state in ENDED_STATES, to_json(fields).decode(), session_id),
+    )
+    return state
 
 
 def _trim_events(db: sqlite3.Connection, session_id: str, oldest_s: float, keep: int) -> None:

@@ -113,9 +113,10 @@ def row_of(db: sqlite3.Connection, session_id: str, owner: str | None = None) ->
     return row
 
 
-def append(db: sqlite3.Connection, record: SessionRecord, events: list[Event]) -> SessionRecord:
-    """Save the record and its new events; events that are not newer than its newest are replays and are skipped."""
-    newest = record.last_event_id
+def append_events(
+    db: sqlite3.Connection, session_id: str, owner: str | None, newest: str | None, events: Sequence[Event]
+) -> str | None:
+    """Add the events that are newer than `newest`, an event id, and return the id of the newest event then."""
     for event in events:
         media_ms, seq = event_key(event.id)
         if newest is None or event_key(newest) < (media_ms, seq):
@@ -123,8 +124,14 @@ def append(db: sqlite3.Connection, record: SessionRecord, events: list[Event]) -
             db.execute(
                 "INSERT INTO events (session_id, media_ms, seq, event, since_0_2, event_owner)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
-                (record.id, media_ms, seq, *dump_event(event), record.owner or ""),
+                (session_id, media_ms, seq, *dump_event(event), owner or ""),
             )
+    return newest
+
+
+def append(db: sqlite3.Connection, record: SessionRecord, events: list[Event]) -> SessionRecord:
+    """Save the record and its new events; events that are not newer than its newest are replays and are skipped."""
+    newest = append_events(db, record.id, record.owner, record.last_event_id, events)
     record = record.model_copy(update={"last_event_id": newest})
     db.execute(
         "UPDATE sessions SET state = ?, ended = ?, token = ?, record = ? WHERE id = ?",

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis import Redis
@@ -14,7 +14,7 @@ from service.errors import NotFoundError, StoreUnavailableError
 from service.schemas import NamedRegion, VideoProperties
 from service.store import open_store
 from service.store.protocols import Store
-from service.store.reading import dump_event, dump_worker, parse_event, parse_session, parse_worker
+from service.store.reading import dump_event, dump_worker, parse_event, parse_session, parse_worker, stored_update
 from service.store.records import SessionRecord, SessionUpdate, WorkerInfo
 from tests.support.redis_server import RedisServer
 from tests.support.store_kit import (
@@ -54,6 +54,13 @@ class Backend:
             [(text,)] = db.execute("SELECT record FROM sessions WHERE id = ?", (session_id,)).fetchall()
             changed = json.dumps({**json.loads(text), **changes})
             db.execute("UPDATE sessions SET record = ? WHERE id = ?", (changed, session_id))
+
+    def session_field(self, session_id: str, name: str) -> object:
+        if self._redis is not None:
+            return json.loads(cast(bytes, self._redis.hget(f"{{cake}}:session:{session_id}", name)))
+        with sqlite3.connect(self._path) as db:
+            [(text,)] = db.execute("SELECT record FROM sessions WHERE id = ?", (session_id,)).fetchall()
+            return json.loads(text)[name]
 
     def append_event(self, session_id: str, event: Row) -> None:
         media_ms, seq = event["id"].split("-")
@@ -95,6 +102,17 @@ async def test_unknown_fields_are_ignored(backend: Backend, clock: Clock) -> Non
         assert read.video.codec == "h264"
         assert await event_ids(store, session.id) == ["0-0", "5-0"]
         assert [entry.event.id for entry in (await store.log.read(after="0")).entries] == ["0-0", "5-0"]
+
+
+async def test_a_commit_keeps_fields_of_a_newer_version(backend: Backend, clock: Clock) -> None:
+    async with with_worker(backend.open(clock)) as store:
+        session = await claimed(store)
+        backend.change_session(session.id, {"priority": 3})
+        await store.log.commit(
+            session.id, session.token, events=[start(session.id, "5-0")], update=SessionUpdate(position_s=0.005)
+        )
+        assert backend.session_field(session.id, "priority") == 3
+        assert (await store.sessions.get(session.id)).position_s == 0.005
 
 
 async def test_events_of_an_unknown_type_are_skipped_and_the_cursor_passes_them(backend: Backend, clock: Clock) -> None:
@@ -209,7 +227,7 @@ def test_the_previous_release_can_read_the_properties_of_a_video() -> None:
     written = record().model_copy(update={"video": video}).model_dump_json()
     assert set(json.loads(written)["video"]) == {*properties, "live"}
     assert parse_session(written).video == video
-    update = SessionUpdate(video=video).model_dump(mode="json", exclude_unset=True)
+    update = stored_update(SessionUpdate(video=video))
     assert set(update["video"]) == {*properties, "live"}
 
 

@@ -1,15 +1,17 @@
 -- Commit a worker's events, scores, update and resume point atomically. Returns 'done', 'unknown' or 'lost'.
 local id, token, ends_as = take(), take(), take()
 local events_max, events_min, log_max = take(), take(), take()
-if redis.call('EXISTS', session_key(id)) == 0 then
+local found = redis.call('HMGET', session_key(id), 'token', '_worker', '_ended', '_state')
+local current_token, worker, has_ended, state = found[1], found[2], found[3], found[4]
+if not current_token then
   return 'unknown'
 end
 -- The reply to the commit that ended the session was lost, or no replica confirmed it: the worker repeats it.
-if field(id, '_ended') and ends_as ~= '' and field(id, '_state') == ends_as and field(id, 'token') == token then
+if ends_as ~= '' and has_ended and state == ends_as and current_token == token then
   confirm_earlier_run()
   return 'done'
 end
-if field(id, '_ended') or field(id, '_worker') == '' or field(id, 'token') ~= token then
+if has_ended or worker == '' or current_token ~= token then
   return 'lost'
 end
 for _ = 1, take_number() do
@@ -18,12 +20,17 @@ end
 if events_min ~= '' then
   redis.call('XTRIM', P .. 'events:' .. id, 'MINID', events_min)
 end
+local changed = {}
 for _ = 1, take_number() do
   local name, value = take(), take()
-  redis.call('HSET', session_key(id), name, value)
+  table.insert(changed, name)
+  table.insert(changed, value)
   if name == 'state' then
     set_state(id, string.sub(value, 2, -2))
   end
+end
+if #changed > 0 then
+  redis.call('HSET', session_key(id), unpack(changed))
 end
 local scores = P .. 'scores:' .. id
 local scores_min = take()

@@ -65,9 +65,13 @@ end
 -- missed. Version 0.1 would write numbers of more than 14 digits with an exponent.
 local function next_cursor()
   local time = redis.call('TIME')
-  local last = tonumber(redis.call('GET', P .. 'cursor') or 0)
-  local cursor = string.format('%.0f', math.max(last + 1, tonumber(time[1]) * 1e4 + math.floor(tonumber(time[2]) / 100)))
-  redis.call('SET', P .. 'cursor', cursor)
+  local now = time[1] * 1e4 + math.floor(time[2] / 100)
+  local cursor = string.format('%.0f', now)
+  local last = tonumber(redis.call('SET', P .. 'cursor', cursor, 'GET') or 0)
+  if last >= now then
+    cursor = string.format('%.0f', last + 1)
+    redis.call('SET', P .. 'cursor', cursor)
+  end
   return cursor
 end
 
@@ -75,8 +79,11 @@ end
 -- The second line of `json`, if any, holds the fields of the event that version 0.1 would reject. They come last:
 -- it takes the first ones by their position.
 local function append_event(id, stream_id, event_id, json, events_max, log_max)
-  local known, since_0_2 = string.match(json, '^([^\n]*)\n?(.*)$')
-  local more = since_0_2 ~= '' and { 'since_0_2', since_0_2 } or {}
+  local known, more = json, {}
+  local line_end = string.find(json, '\n', 1, true)
+  if line_end then
+    known, more = string.sub(json, 1, line_end - 1), { 'since_0_2', string.sub(json, line_end + 1) }
+  end
   local cursor = next_cursor()
   local key = P .. 'events:' .. id
   local added = redis.pcall('XADD', key, 'MAXLEN', events_max, stream_id, 'event', known, 'cursor', cursor,
