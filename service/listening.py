@@ -6,8 +6,8 @@ import socket
 
 UNREAD_MS = 30_000
 """The kernel closes a connection whose peer acknowledges nothing for this long."""
-RESERVED_FILES = 384
-"""Open files that are not used for connections: deliveries of webhooks (256), the store, uploads, workers, and health
+RESERVED_FILES = 640
+"""Open files that are not used for connections: deliveries of webhooks (512), the store, uploads, workers, and health
 checks."""
 
 

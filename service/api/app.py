@@ -60,12 +60,13 @@ from service.store import database_bytes, open_store
 from service.store.subscription_records import MAX_SUBSCRIPTIONS
 from service.subscriptions.deliverer import SubscriptionDeliverer
 from service.subscriptions.targets import TargetOpener
-from service.webhooks.delivery import MAX_LANES, Deliverer
+from service.webhooks.delivery import Deliverer
 from service.webhooks.http_client import open_pool
+from service.webhooks.lanes import MAX_HANGING, MAX_LANES
 
 _log = structlog.get_logger(__name__)
 RETRY_S = 30.0
-MAX_CONNECTIONS = MAX_LANES + MAX_SUBSCRIPTIONS
+MAX_CONNECTIONS = MAX_LANES + MAX_HANGING + MAX_SUBSCRIPTIONS
 """Of webhooks and subscriptions: a receiver that hangs keeps its own, and no other waits for it."""
 WEB = Path(__file__).parent.parent / "web"
 VERSION = version("cake-served")

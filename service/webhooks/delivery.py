@@ -1,15 +1,14 @@
 """Post events to webhooks: in order and at least once for each session, across failures and restarts.
 
 Each webhook that is due has a lane of its own, a background task, so a slow or hanging receiver delays no other. The
-lanes are bounded in number: in all, for each API key and for each receiver.
+lanes are bounded in number (`service/webhooks/lanes.py`); one whose receiver hangs makes room for another.
 """
 
 import asyncio
 import random
 import time
-from collections import Counter as Tally
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 
 import httpcore
 import structlog
@@ -20,12 +19,14 @@ from service.event_schemas import Event
 from service.schemas import ENDED_STATES
 from service.store.protocols import EventLog, Outbox
 from service.store.records import Webhook
+from service.webhooks.lanes import Lanes
 from service.webhooks.post import PostFailedError, post_signed
 from service.webhooks.retry import retry_at
 
 LOOK_EVERY_S = 0.25
 STORE_AGAIN_S = 1.0
-MAX_LANES, MAX_LANES_PER_OWNER, MAX_LANES_PER_RECEIVER = 256, 16, 8
+HANGS_AFTER_S = 1.0
+"""A receiver that has not answered for so long hangs."""
 EVENTS_PER_LANE, LANE_S = 50, 30.0
 """A lane ends after so many events, or so long. What is left is due again at once, so that webhooks take turns."""
 _log = structlog.get_logger(__name__)
@@ -63,9 +64,9 @@ class Deliverer:
         self._deliveries = deliveries
         self._poison = poison
         self._clock = clock
-        self._lanes: dict[str, asyncio.Task[None]] = {}
-        self._owners: Tally[str] = Tally()
-        self._receivers: Tally[str] = Tally()
+        self._lanes = Lanes()
+        self._attempts: dict[str, asyncio.Timeout] = {}
+        """The attempts under way, by session."""
         self._more_is_due = asyncio.Event()
 
     async def run(self) -> None:
@@ -93,37 +94,26 @@ class Deliverer:
 
     async def _open_lanes(self, group: asyncio.TaskGroup) -> int:
         """Open a lane for each due webhook without one, as far as the bounds allow; return how many."""
-        room = MAX_LANES - len(self._lanes)
+        room = self._lanes.room
         if room == 0:
             return 0
         due = await self._outbox.due(
             now_unix_s=self._clock(),
             limit=room,
-            skip_sessions=list(self._lanes),
-            skip_owners=[owner for owner, lanes in self._owners.items() if lanes >= MAX_LANES_PER_OWNER],
-            skip_receivers=[name for name, lanes in self._receivers.items() if lanes >= MAX_LANES_PER_RECEIVER],
+            skip_sessions=self._lanes.sessions,
+            skip_owners=self._lanes.full_owners,
+            skip_receivers=self._lanes.full_receivers,
         )
         opened = 0
         for webhook in due:
-            if self._has_lane_for(webhook):
-                self._count(webhook, 1)
-                self._lanes[webhook.session_id] = group.create_task(self._run_lane(webhook))
+            if self._lanes.has_room_for(webhook):
+                self._lanes.open(webhook)
+                group.create_task(self._run_lane(webhook))
                 opened += 1
         if opened and len(due) == room:
             # Many may be for the same receiver: others are found by the next look, which leaves that one out.
             self._more_is_due.set()
         return opened
-
-    def _has_lane_for(self, webhook: Webhook) -> bool:
-        is_of_full_owner = webhook.owner is not None and self._owners[webhook.owner] >= MAX_LANES_PER_OWNER
-        return not is_of_full_owner and self._receivers[webhook.receiver] < MAX_LANES_PER_RECEIVER
-
-    def _count(self, webhook: Webhook, lanes: int) -> None:
-        self._receivers[webhook.receiver] += lanes
-        if webhook.owner is not None:
-            self._owners[webhook.owner] += lanes
-        # Counts of 0 are dropped: receivers are many.
-        self._receivers, self._owners = +self._receivers, +self._owners
 
     async def _run_lane(self, webhook: Webhook) -> None:
         try:
@@ -136,8 +126,7 @@ class Deliverer:
             self._poison.labels("webhook").inc()
             _log.exception("webhook delivery failed unexpectedly", session=webhook.session_id)
         finally:
-            del self._lanes[webhook.session_id]
-            self._count(webhook, -1)
+            self._lanes.close(webhook.session_id)
 
     async def _deliver_events(self, webhook: Webhook) -> None:
         ends_s = time.monotonic() + LANE_S
@@ -199,14 +188,36 @@ class Deliverer:
         if webhook.old_secret is not None and now_unix_s < webhook.old_secret_until_unix_s:
             secrets.append(webhook.old_secret.get_secret_value())
         try:
-            await post_signed(
-                self._pool,
-                webhook.url.get_secret_value(),
-                event.model_dump_json(exclude_none=True).encode(),
-                message_id=f"{event.session_id}_{event.id}",
-                secrets=secrets,
-                headers={"content-type": "application/json"},
-                now_unix_s=now_unix_s,
-            )
+            async with self._attempt(webhook.session_id):
+                await post_signed(
+                    self._pool,
+                    webhook.url.get_secret_value(),
+                    event.model_dump_json(exclude_none=True).encode(),
+                    message_id=f"{event.session_id}_{event.id}",
+                    secrets=secrets,
+                    headers={"content-type": "application/json"},
+                    now_unix_s=now_unix_s,
+                )
         except PostFailedError as error:
             raise DeliveryFailedError(event.id, error) from error
+
+    @asynccontextmanager
+    async def _attempt(self, session_id: str) -> AsyncIterator[None]:
+        """Note when the receiver hangs. Raises PostFailedError when the attempt has to make room for others."""
+        hangs = asyncio.get_running_loop().call_later(HANGS_AFTER_S, self._note_hanging, session_id)
+        try:
+            async with asyncio.timeout(None) as attempt:
+                self._attempts[session_id] = attempt
+                yield
+        except TimeoutError as error:
+            raise PostFailedError("no answer, and too many other receivers hang") from error
+        finally:
+            hangs.cancel()
+            del self._attempts[session_id]
+            self._lanes.answered(session_id)
+
+    def _note_hanging(self, session_id: str) -> None:
+        given_up = self._lanes.hangs(session_id)
+        if given_up is not None:
+            self._attempts[given_up].reschedule(asyncio.get_running_loop().time())
+        self._more_is_due.set()

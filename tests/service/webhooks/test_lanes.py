@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -18,8 +18,9 @@ from service.schemas import ENDED_STATES, SessionState
 from service.sources.address_policy import AddressPolicy, read_nameservers
 from service.store.protocols import Store
 from service.store.records import SessionRecord, SessionUpdate, WebhookTarget, state_event
-from service.webhooks.delivery import MAX_LANES, MAX_LANES_PER_OWNER, Deliverer
+from service.webhooks.delivery import Deliverer
 from service.webhooks.http_client import PolicyBackend, open_pool
+from service.webhooks.lanes import MAX_HANGING, MAX_LANES
 from service.webhooks.signature import new_webhook_secret
 from tests.support.certificates import certificate_for
 from tests.support.running_server import until
@@ -40,7 +41,7 @@ def hanging() -> Iterator[str]:
 @asynccontextmanager
 async def delivering(store: Store) -> AsyncIterator[ApiMetrics]:
     metrics = ApiMetrics(CollectorRegistry())
-    async with open_pool(LOOPBACK, max_connections=MAX_LANES) as pool:
+    async with open_pool(LOOPBACK, max_connections=MAX_LANES + MAX_HANGING) as pool:
         deliverer = Deliverer(store.outbox, store.log, pool, metrics.webhook_deliveries, metrics.poison)
         task = asyncio.create_task(deliverer.run())
         yield metrics
@@ -72,7 +73,7 @@ async def until_ended(receiver: Receiver) -> None:
 async def test_a_receiver_that_hangs_never_delays_another(
     store: Store, owner: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.webhooks.delivery.MAX_LANES", 20)
+    monkeypatch.setattr("service.webhooks.lanes.MAX_LANES", 20)
     with hanging() as hanging_url, receiving() as (url, receiver):
         for n in range(25):
             await ended_session(store, f"{hanging_url}/{n}", owner=owner)
@@ -83,15 +84,80 @@ async def test_a_receiver_that_hangs_never_delays_another(
             assert metrics.webhook_deliveries.labels("failed")._value.get() == 0
 
 
-async def test_one_owner_with_many_hanging_receivers_leaves_lanes_to_the_others(store: Store) -> None:
-    with ExitStack() as stack:
-        for _ in range(MAX_LANES_PER_OWNER + 5):
-            await ended_session(store, stack.enter_context(hanging()), owner="slow")
-        url, receiver = stack.enter_context(receiving())
-        async with delivering(store) as metrics:
-            await ended_session(store, url, owner="fast")
-            await until_ended(receiver)
-            assert metrics.webhook_deliveries.labels("failed")._value.get() == 0
+class Hanging:
+    """Receivers, each at an address of its own, that accept connections and answer nothing."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        """Connections that the other side has not given up."""
+
+    @asynccontextmanager
+    async def urls(self, count: int) -> AsyncIterator[list[str]]:
+        async with AsyncExitStack() as stack:
+            servers = [
+                await stack.enter_async_context(await asyncio.start_server(self._hold, "127.0.0.1", 0))
+                for _ in range(count)
+            ]
+            yield [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook" for server in servers]
+
+    async def _hold(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.held += 1
+        await reader.read()
+        self.held -= 1
+        writer.close()
+
+
+@pytest.fixture
+def few_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds that a test reaches soon, and receivers that hang for good."""
+    for name, value in {
+        "lanes.MAX_LANES": 20,
+        "lanes.MAX_LANES_PER_OWNER": 5,
+        "lanes.MAX_HANGING": 100,
+        "lanes.MAX_HANGING_PER_OWNER": 50,
+        "delivery.HANGS_AFTER_S": 0.05,
+        "post.POST_TIMEOUT_S": 3600.0,
+    }.items():
+        monkeypatch.setattr(f"service.webhooks.{name}", value)
+
+
+@pytest.mark.usefixtures("few_lanes")
+@pytest.mark.parametrize(("count", "owner"), [(90, None), (40, "key")], ids=["without keys", "of one key"])
+async def test_many_hanging_receivers_delay_no_other_while_they_hold_their_connections(
+    store: Store, count: int, owner: str | None
+) -> None:
+    hanging = Hanging()
+    async with hanging.urls(count) as urls:
+        for hanging_url in urls:
+            await ended_session(store, hanging_url, owner=owner)
+        with receiving() as (url, receiver):
+            async with delivering(store) as metrics:
+                async with asyncio.timeout(60):
+                    await until(lambda: hanging.held == count)
+                await ended_session(store, url, owner=owner)
+                await until_ended(receiver)
+                assert hanging.held == count
+                assert metrics.webhook_deliveries.labels("failed")._value.get() == 0
+
+
+@pytest.mark.usefixtures("few_lanes")
+@pytest.mark.parametrize("owner", ["key", None], ids=["of one key", "without keys"])
+async def test_when_too_many_receivers_hang_the_longest_hanging_make_room(
+    store: Store, owner: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MAX_HANGING", "MAX_HANGING_PER_OWNER"):
+        monkeypatch.setattr(f"service.webhooks.lanes.{name}", 10)
+    hanging = Hanging()
+    async with hanging.urls(60) as urls:
+        for hanging_url in urls:
+            await ended_session(store, hanging_url, owner=owner)
+        with receiving() as (url, receiver):
+            async with delivering(store) as metrics:
+                await ended_session(store, url, owner=owner)
+                await until_ended(receiver)
+                async with asyncio.timeout(60):
+                    await until(lambda: metrics.webhook_deliveries.labels("failed")._value.get() >= 50)
+                assert hanging.held >= 10
 
 
 async def test_a_busy_webhook_is_delivered_whole_and_in_order(store: Store) -> None:

@@ -16,7 +16,7 @@ from service.observability.telemetry import ApiMetrics
 from service.settings import Settings
 from service.sources.address_policy import PUBLIC_ONLY, AddressPolicy
 from service.store import open_store
-from service.webhooks.delivery import MAX_LANES, Deliverer
+from service.webhooks.delivery import Deliverer
 from service.webhooks.http_client import open_pool
 from service.webhooks.retry import GIVE_UP_AFTER_S, LONGEST_RETRY_S
 from service.webhooks.signature import new_webhook_secret, signed_headers
@@ -132,7 +132,7 @@ class Clock:
 async def rounds(server: Running, clock: Clock, policy: AddressPolicy, *, waits: int) -> None:
     """Deliver what is due, and again after the longest wait, for so many waits."""
     metrics = ApiMetrics(CollectorRegistry())
-    async with open_pool(policy, max_connections=MAX_LANES) as pool:
+    async with open_pool(policy, max_connections=10) as pool:
         store = server.worker.store
         deliverer = Deliverer(store.outbox, store.log, pool, metrics.webhook_deliveries, metrics.poison, clock=clock)
         for _ in range(waits + 1):
