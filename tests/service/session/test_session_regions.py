@@ -2,17 +2,24 @@
 
 import asyncio
 import os
+import shutil
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from model.checkpoints.folders import SHIPPED_DIR
 from model.detector import Detector
+from model.video.file_reader import open_video
 from model.video.preprocess import Region
 from service.event_schemas import Event
 from service.schemas import NamedRegion
 from service.session.context import CommitSchedule
 from service.sources.stored import StoredUpload
 from tests.support.disturbed_place import Place, a_place, kill_decoders
+from tests.support.made_videos import Pixels, write_video
+from tests.support.paths import SAMPLE
 from tests.support.session_kit import (
     Reported,
     a_worker,
@@ -22,7 +29,7 @@ from tests.support.session_kit import (
     submit,
     write_lively_video,
 )
-from tests.support.tiny_model import checkpoint_for
+from tests.support.tiny_model import SAMPLE_HZ, checkpoint_for
 
 DOOR = NamedRegion(name="door", x=0.0, y=0.0, width=0.5, height=1.0)
 YARD = NamedRegion(name="yard", x=0.25, y=0.25, width=0.75, height=0.75)
@@ -108,6 +115,33 @@ def is_open(reported: list[Reported], at_s: float) -> bool:
     """Whether an action is in progress at a media time."""
     decided = [kind for kind, _, _, decided_s in reported if decided_s <= at_s]
     return decided.count("action.start") > decided.count("action.end")
+
+
+async def test_in_the_sample_only_the_region_that_shows_the_figure_has_events(tmp_path: Path) -> None:
+    with open_video(SAMPLE) as sample:
+        shown = [frame.image for frame in islice(sample.frames(SAMPLE_HZ), 100)]
+
+    def on_the_left(number: int, width: int, height: int) -> Pixels:
+        image = np.full((height, width, 3), (64, 96, 64), np.uint8)
+        image[:320, :320] = shown[number]
+        return image
+
+    wide = write_video(
+        tmp_path / "wide.mp4", width=640, height=360, count=len(shown), rate_hz=int(SAMPLE_HZ), draw=on_the_left
+    )
+    figure = NamedRegion(name="figure", x=0.0, y=0.0, width=320 / 640, height=320 / 360)
+    beside = NamedRegion(name="beside", x=0.5, y=0.0, width=320 / 640, height=320 / 360)
+    model = shutil.copytree(SHIPPED_DIR / "mocap", tmp_path / "tiny")
+    async with a_place(model, tmp_path / "data") as place:
+        record, events = await place.run(
+            upload=wide,
+            source=StoredUpload(filename="v.mp4", regions=(figure, beside)),
+            labels=Detector.load(model).config.labels[1:],
+        )
+    assert record.state == "completed", record.detail
+    starts = [(event.region, event.label, event.start_s) for event in events if event.type == "action.start"]
+    assert [(region, label) for region, label, _ in starts] == [("figure", "roll"), ("figure", "punch")]
+    assert [start_s for *_, start_s in starts] == pytest.approx([2.7, 8.0], abs=0.4)
 
 
 async def test_regions_that_are_small_or_not_square_are_warned_of(
