@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from model.training.layouts.annotations import LabelledVideo
     from model.training.look.embed import Embedding
     from model.training.progress import Progress
+    from model.video.preprocess import Region
 
 IMAGE_SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -35,6 +36,13 @@ def explain(
     ] = None,
     label: Annotated[
         str | None, typer.Option(help="Label to explain. Default: the label with the highest score.")
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            help="Explain what the model sees of this rectangle of the frame, in fractions of its width and height.",
+            metavar="X,Y,WIDTH,HEIGHT",
+        ),
     ] = None,
 ) -> None:
     """Show with Grad-CAM where in the frame each branch of the network finds a label.
@@ -57,9 +65,22 @@ def explain(
             at_s=at or (),
             label=label,
             teacher=None if teacher is None else read_teacher(teacher),
+            region=_parsed_region(region),
         )
         figure = write_explanations(found, f"{Path(model).name} on {video.name}", out)
     typer.echo(f"wrote {figure}", err=True)
+
+
+def _parsed_region(text: str | None) -> Region:
+    from model.video.preprocess import WHOLE_FRAME, region_of
+
+    if text is None:
+        return WHOLE_FRAME
+    try:
+        # As for `cake detect`, a name may come before the numbers.
+        return region_of([*map(float, text.rpartition("=")[2].split(","))])
+    except ValueError as error:
+        raise ValueError(f"--region {text}: expected X,Y,WIDTH,HEIGHT, as in 0.1,0,0.3,1: {error}") from None
 
 
 def embed(

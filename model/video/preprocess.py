@@ -6,6 +6,8 @@ the command line reads configurations without it.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -46,6 +48,18 @@ class Region:
 
 
 WHOLE_FRAME = Region(0.0, 0.0, 1.0, 1.0)
+# Decimal fractions that should add up to 1 may exceed it by this.
+ROUNDING = 1e-6
+
+
+def region_of(fractions: Sequence[float]) -> Region:
+    """Return the region of x, y, width and height. Raises ValueError unless it lies in the frame and has an area."""
+    if len(fractions) != 4 or not all(map(math.isfinite, fractions)):
+        raise ValueError("expected x, y, width and height in fractions of the frame")
+    x, y, width, height = fractions
+    if min(x, y) < 0 or min(width, height) <= 0 or max(x + width, y + height) > 1 + ROUNDING:
+        raise ValueError(f"x, y, width and height are fractions of the frame; {[*fractions]} lies outside of it")
+    return Region(x, y, width, height)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from model.config import BACKGROUND
 from model.training.layouts.segments import AMBIGUOUS, Segment
-from model.video.preprocess import WHOLE_FRAME, Region
+from model.video.preprocess import WHOLE_FRAME, Region, region_of
 
 ANNOTATIONS_FILE = "annotations.json"
 SUBSETS = ("training", "validation", "testing")
@@ -204,13 +204,12 @@ def _labels_of_entry(where: str, entry: object, on_skip: Callable[[str], None] |
 
 def _region(where: str, region: object) -> Region:
     """A region from its JSON, [x, y, width, height]."""
-    sides = list(map(_number, region)) if isinstance(region, list) else []
-    if len(sides) != 4 or not all(map(math.isfinite, sides)):
+    if not isinstance(region, list) or len(region) != 4:
         raise DataError(f"{where}: expected [x, y, width, height] in fractions of the frame, not {str(region)[:80]}")
-    x, y, width, height = sides
-    if min(x, y) < 0 or min(width, height) <= 0 or max(x + width, y + height) > 1 + _ROUNDING:
-        raise DataError(f"{where}: [x, y, width, height] are fractions of the frame; {sides} lies outside of it")
-    return Region(x, y, width, height)
+    try:
+        return region_of([*map(_number, region)])
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
 
 
 class _ReversedSegmentError(DataError):

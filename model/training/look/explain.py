@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from model.starts import ActionStart, StartDecoder
 from model.training.look.explain_teacher import Teacher
 from model.training.look.gradcam import cake_evidence
 from model.video.file_reader import open_video
-from model.video.preprocess import FrameInput, normalise
+from model.video.preprocess import WHOLE_FRAME, FrameInput, Region, normalise
 
 WINDOW_STEPS = 128
 """Frames up to the explained one on which the network is run afresh: the paper's training window. What is explained
@@ -60,25 +60,27 @@ def explain_video(
     at_s: Sequence[float] = (),
     label: str | None = None,
     teacher: Teacher | None = None,
+    region: Region = WHOLE_FRAME,
 ) -> list[Explanation]:
     """In order of time: the frames that are shown at `at_s`, or else those that `find_moments` picks.
 
-    `label` is explained; without it, at `at_s`, the action of the highest score. Raises `VideoError`, and ValueError
-    for a label that the model or the teacher lacks, a time outside the video, or a teacher of another sampling rate.
+    Of each frame the model sees `region`. `label` is explained; without it, at `at_s`, the action of the highest score.
+    Raises `VideoError`, and ValueError for a label that the model or the teacher lacks, a time outside the video, or a
+    teacher of another sampling rate.
     """
     config = model.config
     if label is not None and label not in config.labels:
         raise ValueError(f"{config.name} has no label {label!r}; it has {', '.join(config.labels)}")
     if teacher is not None:
         _check_teacher(teacher.network.config, config, config.labels[1:] if label is None else (label,))
-    pts_s_T, scores_TK = _score(video, model)
+    pts_s_T, scores_TK = _score(video, model, region)
     if not at_s:
-        return list(_explain(video, model, find_moments(pts_s_T, scores_TK, config, label), teacher))
+        return list(_explain(video, model, find_moments(pts_s_T, scores_TK, config, label), teacher, region))
     moments = []
     for time_s in sorted(at_s):
         index = _frame_at(time_s, pts_s_T, config.sample_hz)
         moments.append(_moment(index, label or _best_action(scores_TK[index], config), pts_s_T, scores_TK, config))
-    return list(_explain(video, model, moments, teacher))
+    return list(_explain(video, model, moments, teacher, region))
 
 
 def find_moments(
@@ -111,25 +113,25 @@ def _check_teacher(teacher: ModelConfig, student: ModelConfig, labels: Sequence[
             raise ValueError(f"the teacher has no label {label!r}; it has {', '.join(teacher.labels)}")
 
 
-def _score(video: Path, model: Cake) -> tuple[Floats, Floats]:
+def _score(video: Path, model: Cake, region: Region) -> tuple[Floats, Floats]:
     """Times and scores of all sampled frames, by the path that serves."""
     detector = Detector(model)
     stream, config = detector.open_stream(), model.config
     pts_s, scores = [], []
     with open_video(video) as source:
-        for frame in source.frames(config.sample_hz, config.frame_input):
+        for frame in source.frames(config.sample_hz, replace(config.frame_input, region=region)):
             pts_s.append(frame.pts_s)
             scores.append(detector.push([stream], frame.image[None])[0])
     return np.array(pts_s), np.stack(scores)
 
 
 def _explain(
-    video: Path, model: Cake, moments: Sequence[ExplainedMoment], teacher: Teacher | None
+    video: Path, model: Cake, moments: Sequence[ExplainedMoment], teacher: Teacher | None, region: Region
 ) -> Iterator[Explanation]:
     """Decodes once more, side by side in each size that is needed, and keeps no more than a window."""
     config = model.config
     sizes_px = [PICTURE_PX, config.image_size, *([] if teacher is None else [teacher.image_px])]
-    inputs = [FrameInput(size_px, config.framing) for size_px in sizes_px]
+    inputs = [FrameInput(size_px, config.framing, region) for size_px in sizes_px]
     windows = [deque[NDArray[np.uint8]](maxlen=WINDOW_STEPS) for _ in inputs]
     with ExitStack() as open_videos:
         sources = [open_videos.enter_context(open_video(video)) for _ in inputs]

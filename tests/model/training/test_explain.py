@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -20,8 +21,9 @@ from model.training.run import Run
 from model.training.stages.teacher import train_teacher
 from model.training.stages.trunk import train_trunk
 from model.video.file_reader import open_video
+from model.video.preprocess import Region
 from tests.support.cake_command import run
-from tests.support.made_videos import write_video
+from tests.support.made_videos import numbered_image, write_video
 from tests.support.paths import SAMPLE
 from tests.support.tiny_model import LABELS, SAMPLE_HZ, checkpoint_for, tiny_model
 from tests.support.training_kit import SILENT, open_tiny_run, write_streams
@@ -101,6 +103,25 @@ def test_the_explained_score_is_the_one_that_is_served(checkpoint: Path, clip: P
     assert set(found.maps) == {"static", "motion"}
 
 
+def test_a_region_is_explained_as_if_it_were_the_whole_video(checkpoint: Path, tmp_path: Path) -> None:
+    def beside_grey(number: int, width: int, height: int) -> NDArray[np.uint8]:
+        image = np.full((height, width, 3), 90, np.uint8)
+        image[:, : width // 2] = numbered_image(number, width // 2, height)
+        return image
+
+    lossless = {"g": "1"}
+    wide = tmp_path / "wide.mkv"
+    write_video(wide, width=320, count=40, draw=beside_grey, codec="ffv1", codec_options=lossless)
+    narrow = write_video(tmp_path / "narrow.mkv", width=160, count=40, codec="ffv1", codec_options=lossless)
+    model, _ = load_checkpoint(checkpoint)
+    (of_region,) = explain_video(wide, model, at_s=[1.0], label="kick", region=Region(0.0, 0.0, 0.5, 1.0))
+    (of_whole,) = explain_video(narrow, model, at_s=[1.0], label="kick")
+    assert of_region.moment == of_whole.moment
+    np.testing.assert_array_equal(of_region.image_SS3, of_whole.image_SS3)
+    for branch, map_SS in of_whole.maps.items():
+        np.testing.assert_allclose(of_region.maps[branch], map_SS)
+
+
 def test_without_times_the_decided_starts_are_explained() -> None:
     pts_s_T, scores_TK = np.arange(60) / 10, np.full((60, 3), 0.1)
     scores_TK[10:20, 1], scores_TK[40:50, 2] = 0.9, 0.8
@@ -177,6 +198,8 @@ def test_the_teacher_has_a_column_only_when_it_is_asked_for(streams: Path, taugh
         (["--at", "-1"], "no frame is shown at -1 s"),
         (["--teacher", "."], "holds no teacher: expected recipe.json and stages/teacher/state.pt"),
         (["--model", "nothing"], "no model 'nothing'"),
+        (["--region", "0.8,0,0.3,1"], "--region 0.8,0,0.3,1: expected X,Y,WIDTH,HEIGHT"),
+        (["--region", "left"], "--region left: expected X,Y,WIDTH,HEIGHT"),
     ],
 )
 def test_explain_says_in_one_line_what_is_wrong(
