@@ -18,14 +18,15 @@ Folds = tuple[frozenset[int], ...]
 
 
 def block_of(clip: Path, block_size: int) -> int:
-    """Which run of `block_size` numbers, counted from 1, the last number in the file's name lies in.
+    """Which run of `block_size` numbers, counted from 1, the last number in the file's name lies in; a clip 0
+    belongs to the first.
 
     Clips of all kinds share their blocks: the same camera often shows both. `DataError` for a name without a number.
     """
     numbers = re.findall(r"\d+", clip.stem)
     if not numbers:
         raise DataError(f"{clip}: expected a number in the name; clips with close numbers are kept together")
-    return (int(numbers[-1]) - 1) // block_size
+    return max(0, int(numbers[-1]) - 1) // block_size
 
 
 def group_folds(blocks: Sequence[int], folds: int, rng: np.random.Generator) -> Folds:

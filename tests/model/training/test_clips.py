@@ -98,6 +98,10 @@ def test_clips_of_one_kind_alone_cannot_be_composed(clips: list[LabelledClip], t
         compose_streams(fights, tmp_path, COMPOSITION, background=background, on_progress=lambda done, total: None)
 
 
+def test_clips_that_are_counted_from_zero_begin_in_the_first_block(tmp_path: Path) -> None:
+    assert [block_of(tmp_path / f"{number:05}.mp4", 10) for number in (0, 1, 10, 11)] == [0, 0, 0, 1]
+
+
 def test_a_clip_without_a_number_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a number in the name"):
         block_of(tmp_path / "fight.mp4", 10)
