@@ -1,8 +1,6 @@
 """Clips taught and cross-validated by blocks, with a tiny network."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,10 +22,10 @@ from model.training.layouts.video_lists import read_clips
 from model.training.placement import Placement
 from model.training.progress import Progress
 from model.training.recipe import Schedule
+from tests.support.cake_command import Done, run
 from tests.support.made_videos import Pixels, write_video
 from tests.support.tiny_model import SIZE, tiny_model
 
-CAKE = (sys.executable, "-m", "service.cli.main")
 ALONE = Placement("cpu", 1, 0, False)
 SILENT = Progress(lambda text: None, lambda done, total: None, lambda done, total, loss: None, lambda sentence: None)
 RECIPE = ClipRecipe(Schedule(steps=3, warmup_steps=1), frozen_stages=1, views=2, sequences=4)
@@ -71,16 +69,16 @@ def prepared(clip_list: Path, init: Path, tmp_path_factory: pytest.TempPathFacto
     return prepare(clips, "calm", workshop, SILENT), workshop
 
 
-def command(clip_list: Path, init: Path, out: Path) -> list[str]:
+def train_clips(clip_list: Path, init: Path, out: Path, *more: str) -> Done:
     options = {"--clips": clip_list, "--out": out, "--init": init, "--background": "calm", "--block-size": 2}
     small = {"--folds": 2, "--repeats": 2, "--steps": 2, "--views": 1, "--processes": 1}
-    return [*CAKE, "train", "clips", "--json", *(str(x) for pair in (options | small).items() for x in pair)]
+    return run("train", "clips", "--json", *(part for pair in (options | small).items() for part in pair), *more)
 
 
 def test_one_command_writes_a_checkpoint_and_its_cross_validation(clip_list: Path, init: Path, tmp_path: Path) -> None:
-    done = subprocess.run(command(clip_list, init, tmp_path), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    done = train_clips(clip_list, init, tmp_path)
+    assert done.status == 0, done.err
+    found = json.loads(done.out)
     assert found == json.loads((tmp_path / "crossval.json").read_text())
     assert found["clips"] == 8
     assert found["blocks"] == 2
@@ -131,18 +129,17 @@ def test_a_finished_fold_is_not_trained_again(prepared: tuple[Material, Workshop
 def test_the_input_may_be_of_another_size_than_that_of_the_checkpoint_to_begin_with(
     clip_list: Path, init: Path, tmp_path: Path
 ) -> None:
-    done = subprocess.run([*command(clip_list, init, tmp_path), "--image-size", "48"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = train_clips(clip_list, init, tmp_path, "--image-size", "48")
+    assert done.status == 0, done.err
     assert load_checkpoint(tmp_path)[0].config.image_size == 48
 
 
 def test_a_list_of_two_actions_is_refused_in_one_line(clip_list: Path, init: Path, tmp_path: Path) -> None:
     three = clip_list.parent / "three.txt"
     three.write_text(clip_list.read_text().replace("fight4.mp4 fight", "fight4.mp4 dance"))
-    done = subprocess.run(command(three, init, tmp_path), capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "expected clips of one action besides 'calm'; found dance, fight" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = train_clips(three, init, tmp_path)
+    assert done.status == 2
+    assert "expected clips of one action besides 'calm'; found dance, fight" in done.err
 
 
 def test_views_join_two_clips_and_every_label_begins_equally_often() -> None:

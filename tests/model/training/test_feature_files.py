@@ -1,8 +1,6 @@
 """`cake features`: what a checkpoint makes of videos, causally and in the paper's clips, and heads trained on it."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,16 +14,11 @@ from model.detector import Detector
 from model.network.cake import Cake
 from model.training.feature_files import frame_features
 from model.video.preprocess import normalise
+from tests.support.cake_command import run
 from tests.support.made_videos import write_video
 from tests.support.random_networks import random_frames
 from tests.support.tiny_model import tiny_model
 from tests.support.training_kit import TINY
-
-CAKE = (sys.executable, "-m", "service.cli.main")
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*CAKE, *map(str, arguments)], capture_output=True, text=True, check=False)
 
 
 def test_the_head_on_causal_features_scores_as_the_detector_serves() -> None:
@@ -64,21 +57,21 @@ def test_a_head_trained_on_a_model_s_features_completes_it(tmp_path: Path, mode:
     (tmp_path / "data" / "annotations.json").write_text(json.dumps({"database": database}))
     student, features, out = tmp_path / "student", tmp_path / "features", tmp_path / "model"
     done = run("features", "--data", tmp_path / "data", "--model", student, "--out", features, "--mode", mode)
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     (tmp_path / "recipe.json").write_text(json.dumps(TINY.to_json()))
     options = ("--data", features, "--out", out, "--init", student, "--recipe", tmp_path / "recipe.json")
     done = run("train", *options, "--processes", 1)
-    assert done.returncode == 0, done.stderr
-    assert "not calibrated" in done.stderr
+    assert done.status == 0, done.err
+    assert "not calibrated" in done.err
     trained = load_checkpoint(out)[0].config
     assert (trained.labels, trained.sample_hz, trained.image_size) == ((BACKGROUND, "wave"), 4.0, 32)
     assert trained.mode == mode
-    assert run("eval", "--data", features, "--model", out).returncode == 0
+    assert run("eval", "--data", features, "--model", out).status == 0
     detected = run("detect", tmp_path / "data" / "videos" / "t.mp4", "--model", out)
-    assert detected.returncode == 0, detected.stderr
+    assert detected.status == 0, detected.err
 
 
 def test_a_checkpoint_without_a_motion_branch_makes_no_features(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "x3d", tiny_model(), parts=("trunk", "static_head"))
     done = run("features", "--data", tmp_path, "--model", tmp_path / "x3d", "--out", tmp_path / "out")
-    assert (done.returncode, done.stderr.strip()) == (2, "cake: x3d cannot make features: it lacks motion, motion_head")
+    assert (done.status, done.err.strip()) == (2, "cake: x3d cannot make features: it lacks motion, motion_head")

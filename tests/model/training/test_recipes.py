@@ -1,8 +1,6 @@
 """What a recipe can ask for besides the default: imported parts, padded windows, a classifier alone, mirror images."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from model.training.stages.maps import load_maps, trunk_maps
 from model.training.stages.windows import WindowSource
 from model.training.train import train
 from model.training.views import MARGIN, View, see_images, see_targets
+from tests.support.cake_command import run
 from tests.support.tiny_model import tiny_model
 from tests.support.training_kit import ALONE, SILENT, TINY, write_streams
 
@@ -94,11 +93,9 @@ def test_a_mirrored_view_moves_image_flow_joints_and_mask_alike(corner: tuple[in
 
 def test_named_recipes_are_printed_and_read() -> None:
     assert set(RECIPES) == {"default", "paper"}
-    command = [sys.executable, "-m", "service.cli.main", "train", "recipe"]
-    printed = subprocess.run([*command, "paper"], capture_output=True, text=True, check=True).stdout
-    assert Recipe.from_json(json.loads(printed)) == paper_recipe()
-    wrong = subprocess.run([*command, "papre"], capture_output=True, text=True, check=False)
-    assert (wrong.returncode, wrong.stderr.strip()) == (2, "cake: there is no recipe 'papre'; there are default, paper")
+    assert Recipe.from_json(json.loads(run("train", "recipe", "paper").out)) == paper_recipe()
+    wrong = run("train", "recipe", "papre")
+    assert (wrong.status, wrong.err.strip()) == (2, "cake: there is no recipe 'papre'; there are default, paper")
 
 
 def save_teacher(folder: Path, config: ModelConfig) -> Cake:

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,32 +12,30 @@ from model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from model.checkpoints.stored import CheckpointError, read_config
 from model.detector import Detector
 from model.network.cake import Cake
+from tests.support.cake_command import Done, run
 from tests.support.layout_kit import ACTIONS, WIDTH, write_thumos
 from tests.support.made_videos import write_video
 from tests.support.tiny_model import tiny_model
 from tests.support.training_kit import TINY
 
 PUBLISHED_WIDTHS = (2048, 1024)  # of RGB and flow, as TeSTra and MAT share them
-CAKE = (sys.executable, "-m", "service.cli.main")
 
 
-def train(data: Path, out: Path, config: str | None, *options: str) -> subprocess.CompletedProcess[str]:
+def train(data: Path, out: Path, config: str | None, *options: str) -> Done:
     recipe = out.parent / "recipe.json"
     recipe.write_text(json.dumps(TINY.to_json()))
     needed = ["--data", str(data), "--out", str(out), "--recipe", str(recipe), "--processes", "1"]
     needed += [] if config is None else ["--config", config]
-    return subprocess.run([*CAKE, "train", *needed, *options], capture_output=True, text=True, check=False)
+    return run("train", *needed, *options)
 
 
 def test_a_head_trains_on_feature_folders_and_is_measured_on_their_test_sessions(tmp_path: Path) -> None:
     data, out = write_thumos(tmp_path), tmp_path / "run"
     done = train(data, out, "cake-xs")
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     assert read_config(out).labels == ACTIONS
     assert read_config(out).head.feature_dim == WIDTH
-    command = [*CAKE, "eval", "--data", str(data), "--model", str(out), "--json"]
-    report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    assert 0 < report["frame_map"] <= 1
+    assert 0 < json.loads(run("eval", "--data", data, "--model", out, "--json").out)["frame_map"] <= 1
     with pytest.raises(CheckpointError, match="it lacks trunk"):
         load_checkpoint(out)
 
@@ -52,10 +48,9 @@ def test_a_head_trains_on_the_published_widths_and_on_either_kind_of_features(
 ) -> None:
     data, out = write_thumos(tmp_path, *PUBLISHED_WIDTHS), tmp_path / "run"
     done = train(data, out, "cake-xs", *options)
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     assert read_config(out).head.feature_widths == widths
-    command = [*CAKE, "eval", "--data", str(data), "--model", str(out), "--json", *options]
-    assert 0 < json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["frame_map"] <= 1
+    assert 0 < json.loads(run("eval", "--data", data, "--model", out, "--json", *options).out)["frame_map"] <= 1
     with pytest.raises(CheckpointError, match="it lacks trunk"):
         load_checkpoint(out)
 
@@ -63,20 +58,20 @@ def test_a_head_trains_on_the_published_widths_and_on_either_kind_of_features(
 def test_a_folder_with_one_kind_of_features_needs_no_option(tmp_path: Path) -> None:
     data, out = write_thumos(tmp_path, *PUBLISHED_WIDTHS), tmp_path / "run"
     shutil.rmtree(data / "flow_kinetics_x3d")
-    assert train(data, out, "cake-xs").returncode == 0
+    assert train(data, out, "cake-xs").status == 0
     assert read_config(out).head.feature_widths == (2048, 0)
     shutil.rmtree(data / "rgb_kinetics_x3d")
     done = train(data, tmp_path / "other", "cake-xs")
-    assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1)
-    assert "expected a folder rgb_* or flow_*" in done.stderr
+    assert (done.status, len(done.err.strip().splitlines())) == (2, 1)
+    assert "expected a folder rgb_* or flow_*" in done.err
 
 
 def test_other_widths_than_the_model_s_are_reported_before_any_work(tmp_path: Path) -> None:
     data = write_thumos(tmp_path, *PUBLISHED_WIDTHS)
     save_checkpoint(tmp_path / "tiny", tiny_model())
     done = train(data, tmp_path / "run", None, "--init", str(tmp_path / "tiny"))
-    assert (done.returncode, len(done.stderr.strip().splitlines())) == (2, 1)
-    assert "makes features of 16 (static) and 16 (motion) numbers a frame, the folder holds 2048" in done.stderr
+    assert (done.status, len(done.err.strip().splitlines())) == (2, 1)
+    assert "makes features of 16 (static) and 16 (motion) numbers a frame, the folder holds 2048" in done.err
     assert not (tmp_path / "run").exists()
 
 
@@ -87,7 +82,7 @@ def test_a_head_for_a_checkpoint_s_own_features_gives_a_whole_model_of_its_size_
     )
     save_checkpoint(tmp_path / "begun", Cake(config))
     done = train(write_thumos(tmp_path, WIDTH, 8), tmp_path / "run", None, "--init", str(tmp_path / "begun"))
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     trained = load_checkpoint(tmp_path / "run")[0]
     assert (trained.config.image_size, trained.config.sample_hz, trained.config.labels) == (64, 4.0, ACTIONS)
     detector = Detector(trained)
@@ -101,7 +96,7 @@ def test_the_whole_network_trains_on_lists_of_clips(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("0.mp4 kick\n1.mp4 punch\n")
     (tmp_path / "validation.txt").write_text("2.mp4 kick\n3.mp4 punch\n")
     done = train(tmp_path / "train.txt", tmp_path / "run", "cake-xs", "--validation", str(tmp_path / "validation.txt"))
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     assert load_checkpoint(tmp_path / "run")[0].config.labels == ("background", "kick", "punch")
 
 
@@ -109,6 +104,5 @@ def test_a_list_of_clips_without_one_for_validation_is_told_what_it_lacks(tmp_pa
     write_video(tmp_path / "0.mp4", count=90)
     (tmp_path / "train.txt").write_text("0.mp4 kick\n")
     done = train(tmp_path / "train.txt", tmp_path / "run", "cake-xs")
-    assert done.returncode == 2
-    assert "--validation LIST" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.status == 2
+    assert "--validation LIST" in done.err

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +20,11 @@ from model.training.layouts.decoded import fit_segments
 from model.training.loop import StageMismatchError
 from model.training.placement import Placement
 from model.training.run import open_run
+from tests.support.cake_command import run
 from tests.support.layout_kit import SESSIONS, write_thumos
 from tests.support.made_videos import write_video
 from tests.support.tiny_model import tiny_model
 from tests.support.training_kit import ALONE, SILENT, TINY
-
-CAKE = (sys.executable, "-m", "service.cli.main")
 
 
 def annotate(folder: Path, entries: dict[str, object]) -> Path:
@@ -235,11 +232,9 @@ def test_videos_that_are_too_short_are_named_and_labels_that_only_they_show_refu
 def test_eval_of_segments_in_frames_is_one_clear_line(data: Path, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "model", tiny_model())
     annotate(data, {"a": entry("testing", (30, 60))})
-    command = [*CAKE, "eval", "--data", str(data), "--model", str(tmp_path / "model"), "--processes", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "are these frames or milliseconds?" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = run("eval", "--data", data, "--model", tmp_path / "model", "--processes", "1")
+    assert done.status == 2
+    assert "are these frames or milliseconds?" in done.err
 
 
 def stream(name: str, length_s: float, segments: list[tuple[float, float, str]], starts: list[float]) -> StreamScores:
