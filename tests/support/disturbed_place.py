@@ -31,6 +31,7 @@ from tests.support.session_kit import (
     store_of,
     submit,
 )
+from tests.support.tiny_model import kept_graphs
 
 EVERY_SECOND = CommitSchedule()
 
@@ -90,7 +91,7 @@ class Place:
 async def a_place(model: Path, data_dir: Path, **chosen: object) -> AsyncIterator[Place]:
     """`chosen` are settings."""
     settings = make_settings(data_dir, model, **chosen)
-    detector = DisturbedDetector.load(model)
+    detector = DisturbedDetector.load(model, graphs=kept_graphs(model))
     assert isinstance(detector, DisturbedDetector)
     metrics = WorkerMetrics(CollectorRegistry())
     store = store_of(settings)

@@ -8,7 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from model.checkpoints.checkpoint import save_checkpoint
+from model.compiled.graph_files import GraphFiles
 from model.config import BACKGROUND, HeadConfig, ModelConfig, StartRule, TrunkConfig
+from model.detector import Detector
 from model.network.cake import Cake
 from model.video.file_reader import open_video
 from model.video.preprocess import FrameInput, Framing, normalise
@@ -50,6 +52,16 @@ def checkpoint_for(video: Path, folder: Path, name: str = "tiny", framing: Frami
     rules = {label: StartRule(enter=0.6, leave=0.4, refractory_s=0.2) for label in LABELS if label != BACKGROUND}
     save_checkpoint(folder / name, model, replace(model.config, start_rules=rules))
     return folder / name
+
+
+def load(checkpoint: Path) -> Detector:
+    """Its graphs are compiled once, for all tests that use this checkpoint."""
+    return Detector.load(checkpoint, graphs=kept_graphs(checkpoint))
+
+
+def kept_graphs(checkpoint: Path) -> GraphFiles:
+    """In a folder next to the checkpoint."""
+    return GraphFiles(checkpoint.parent / "graphs")
 
 
 def frames_of(video: Path, frame_input: FrameInput = WHOLE_FRAME) -> NDArray[np.uint8]:

@@ -21,6 +21,7 @@ from service.store.protocols import Store
 from service.store.records import WorkerInfo
 from service.worker.worker import MAX_FAST_STREAMS, Worker
 from tests.support.session_kit import a_worker
+from tests.support.tiny_model import load
 
 
 @asynccontextmanager
@@ -52,7 +53,7 @@ async def worker_here(
     max_fast_streams: int = MAX_FAST_STREAMS,
 ) -> AsyncIterator[WorkerMetrics]:
     """A worker in this process."""
-    detector, metrics, stop = Detector.load(model), WorkerMetrics(CollectorRegistry()), asyncio.Event()
+    detector, metrics, stop = load(model), WorkerMetrics(CollectorRegistry()), asyncio.Event()
     async with Engine({"tiny": detector}, metrics) as engine, open_gate() as gate:
         blobs = Blobs(settings.blob_url, settings.data_dir)
         context = WorkerContext(store, engine, metrics, settings, gate, blobs)

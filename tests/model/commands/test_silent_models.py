@@ -73,10 +73,10 @@ def test_calibrate_takes_several_folders_and_keeps_the_limit_on_all_of_them(tmp_
     (tmp_path / "everyday" / "annotations.json").write_text(json.dumps({"database": {"a": entry, "b": entry}}))
     options = ("--out", tmp_path / "model", "--max-false-starts-per-hour", 0, "--processes", 1)
     done = run("train", "calibrate", "--data", data, "--data", tmp_path / "everyday", *options)
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     everyday = run("eval", "--data", tmp_path / "everyday", "--model", tmp_path / "model", "--by-video", "--json")
-    assert everyday.returncode == 0, everyday.stderr
-    for label in json.loads(everyday.stdout)["labels"].values():
+    assert everyday.status == 0, everyday.err
+    for label in json.loads(everyday.out)["labels"].values():
         assert (label["shown"], label["alarms"], label["auc"]) == (0, 0, None)
 
 

@@ -14,7 +14,7 @@ from model.detector import Detector, Stream
 from service.observability.telemetry import WorkerMetrics
 from service.session.batching import MAX_FAST_PER_LIVE_BATCH, EngineStream, Step
 from service.session.engine import Engine, EngineClosedError
-from tests.support.tiny_model import LABELS, SIZE, tiny_model
+from tests.support.tiny_model import LABELS, SIZE, load, tiny_model
 
 
 class WatchedDetector:
@@ -38,10 +38,16 @@ class WatchedDetector:
         return self._detector.push(streams, images_BHWC)
 
 
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "tiny"
+    save_checkpoint(path, tiny_model())
+    return path
+
+
 @pytest.fixture
-def detector(tmp_path: Path) -> WatchedDetector:
-    save_checkpoint(tmp_path / "tiny", tiny_model())
-    return WatchedDetector(Detector.load(tmp_path / "tiny"))
+def detector(checkpoint: Path) -> WatchedDetector:
+    return WatchedDetector(load(checkpoint))
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from tests.support.session_kit import (
     submit,
     write_lively_video,
 )
-from tests.support.tiny_model import SAMPLE_HZ, checkpoint_for
+from tests.support.tiny_model import SAMPLE_HZ, checkpoint_for, load
 
 DOOR = NamedRegion(name="door", x=0.0, y=0.0, width=0.5, height=1.0)
 YARD = NamedRegion(name="yard", x=0.25, y=0.25, width=0.75, height=0.75)
@@ -38,7 +38,7 @@ TWO = StoredUpload(filename="v.mp4", regions=(DOOR, YARD))
 
 @pytest.fixture(scope="module")
 def expected_of(video: Path, model: Path) -> dict[str, list[Reported]]:
-    detector = Detector.load(model)
+    detector = load(model)
     found = {
         each.name: expected_actions(video, detector, Region(each.x, each.y, each.width, each.height))
         for each in (DOOR, YARD)
