@@ -37,7 +37,7 @@ class WorkerProcess:
         return await self.process.wait()
 
     async def metrics(self) -> str:
-        async with httpx.AsyncClient(timeout=60) as http:
+        async with httpx.AsyncClient(timeout=120) as http:
             return (await http.get(f"{self.url}/metrics")).text
 
 
@@ -52,7 +52,7 @@ class Deployment:
     async def start_worker(self) -> WorkerProcess:
         """Begun; `ready` waits for it."""
         port = free_port()
-        data_dir = self.folder / f"worker-{len(self.workers)}"
+        data_dir = self.folder / f"worker-{port}"
         with (self.folder / f"{data_dir.name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "service.worker"),
@@ -66,7 +66,7 @@ class Deployment:
 
     async def ready(self) -> None:
         """Every worker that still runs takes sessions."""
-        async with asyncio.timeout(300), httpx.AsyncClient(timeout=60) as http:
+        async with asyncio.timeout(300), httpx.AsyncClient(timeout=120) as http:
             for worker in self.workers:
                 while worker.process.returncode is None:
                     try:
@@ -76,17 +76,25 @@ class Deployment:
                         pass
                     await asyncio.sleep(0.1)
 
+    async def replace_ended_workers(self) -> None:
+        """Returns when as many workers as before are ready."""
+        ended = [worker for worker in self.workers if worker.process.returncode is not None]
+        for worker in ended:
+            self.workers.remove(worker)
+            await self.start_worker()
+        await self.ready()
+
     async def upload(self, video: Path, *, server: int = 0, **options: object) -> Session:
         url = f"{self.servers[server].url}/v1/sessions"
         content = await asyncio.to_thread(video.read_bytes)
         files = {"file": content, "session": (None, json.dumps(options), "application/json")}
-        async with httpx.AsyncClient(timeout=30) as http:
+        async with httpx.AsyncClient(timeout=120) as http:
             answer = await http.post(url, files=files)  # type: ignore[arg-type]
         assert answer.status_code == 202, answer.text
         return Session.model_validate(answer.json())
 
     async def session(self, session_id: str, *, server: int = 0) -> Session:
-        async with httpx.AsyncClient(timeout=60) as http:
+        async with httpx.AsyncClient(timeout=120) as http:
             answer = await http.get(f"{self.servers[server].url}/v1/sessions/{session_id}")
         return Session.model_validate(answer.json())
 

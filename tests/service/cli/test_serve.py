@@ -22,7 +22,7 @@ from tests.support.tiny_model import checkpoint_for
 
 def test_serve_prints_its_address_and_ctrl_c_stops_it_without_a_traceback(tmp_path: Path) -> None:
     with serving(tmp_path / "data", "--workers", "0") as served:
-        assert httpx.get(f"{served.url}/livez").json() == {"status": "ok"}
+        assert httpx.get(f"{served.url}/livez", timeout=120).json() == {"status": "ok"}
         assert served.interrupt() in (0, 130)
     assert "Traceback" not in served.log.read_text()
 
@@ -35,11 +35,12 @@ def test_a_second_server_on_the_same_folder_fails_with_one_line(tmp_path: Path) 
 
 
 def test_the_sample_produces_events_and_repeats_and_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
+    """Its actions are log lines for programs, too."""
     video = write_video(tmp_path / "v.mp4", count=90)
     model = checkpoint_for(video, tmp_path)
     settings = {"CAKE_MODELS": str(model), "CAKE_DEFAULT_MODEL": "tiny"}
     with serving(tmp_path / "data", "--sample", str(video), **settings) as served:
-        with httpx.Client(base_url=served.url, timeout=30) as client:
+        with httpx.Client(base_url=served.url, timeout=120) as client:
             first = wait_for_session(client, ended=True, but=None)
             second = wait_for_session(client, ended=False, but=first.id)
             page = client.get(first.links.events).json()
@@ -47,6 +48,8 @@ def test_the_sample_produces_events_and_repeats_and_ctrl_c_leaves_no_process(tmp
         assert processes
         assert served.interrupt() in (0, 130)
     assert "Traceback" not in served.log.read_text()
+    lines = [json.loads(line) for line in served.log.read_text().splitlines()]
+    assert {"label", "score", "start_s"} <= next(line for line in lines if line["event"] == "action started").keys()
     assert (first.state, first.pace, first.name) == ("completed", "realtime", "Sample: v.mp4")
     assert second.name == first.name
     assert "action.start" in {EVENT.validate_python(event).type for event in page["events"]}
@@ -64,18 +67,6 @@ def test_action_starts_of_the_sample_are_printed_for_people_and_its_requests_are
         served.interrupt()
     assert all(re.fullmatch(r"0:0\d\.\d  (kick|punch)  \d+ %", start) for start in starts), starts
     assert "GET" not in served.log.read_text()
-
-
-def test_action_starts_of_the_sample_are_log_lines_for_programs(tmp_path: Path) -> None:
-    video = write_video(tmp_path / "v.mp4", count=90)
-    model = checkpoint_for(video, tmp_path)
-    settings = {"CAKE_MODELS": str(model), "CAKE_DEFAULT_MODEL": "tiny"}
-    with serving(tmp_path / "data", "--sample", str(video), **settings) as served:
-        with httpx.Client(base_url=served.url, timeout=30) as client:
-            wait_for_session(client, ended=True, but=None)
-        served.interrupt()
-    lines = [json.loads(line) for line in served.log.read_text().splitlines()]
-    assert {"label", "score", "start_s"} <= next(line for line in lines if line["event"] == "action started").keys()
 
 
 STARTING = """

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import httpx
-import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.support.deployment import deployment
@@ -17,7 +16,7 @@ TRACE_ID, CALLER_SPAN_ID = (bytes.fromhex(part) for part in CALLER.split("-")[1:
 
 
 async def collected(collector: Collector, name: str, count: int) -> list[tuple[str, Span]]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while len(found := collector.named(name)) < count:  # noqa: ASYNC110 - spans come when they come
             await asyncio.sleep(0.05)
     return found
@@ -28,7 +27,7 @@ async def test_an_event_is_followed_from_its_frame_to_the_clients(tmp_path: Path
         traced = {"TRACES": "true"}
         environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "100"}
         async with deployment(tmp_path, model, servers=1, workers=1, settings=traced, environ=environ) as deployed:
-            async with httpx.AsyncClient(base_url=deployed.servers[0].url, timeout=30) as http:
+            async with httpx.AsyncClient(base_url=deployed.servers[0].url, timeout=120) as http:
                 content = await asyncio.to_thread(video.read_bytes)
                 options = json.dumps({"pace": "realtime"})
                 files = {"file": content, "session": (None, options, "application/json")}
@@ -65,8 +64,10 @@ async def test_without_traces_nothing_is_traced(tmp_path: Path) -> None:
         assert event["traceparent"] is None
 
 
-@pytest.mark.parametrize("sent", ["", "00-0-0-01", "garbage", f"ff-{'0' * 32}-{'0' * 16}-01", "00-" + "a" * 5000])
-async def test_an_invalid_traceparent_is_ignored(sent: str, tmp_path: Path) -> None:
+INVALID_TRACEPARENTS = ("", "00-0-0-01", "garbage", f"ff-{'0' * 32}-{'0' * 16}-01", "00-" + "a" * 5000)
+
+
+async def test_an_invalid_traceparent_is_ignored(tmp_path: Path) -> None:
     with trace_collector() as collector:
         environ = {
             "CAKE_TRACES": "true",
@@ -75,12 +76,18 @@ async def test_an_invalid_traceparent_is_ignored(sent: str, tmp_path: Path) -> N
         }
         async with (
             child_server(tmp_path, environ=environ) as server,
-            httpx.AsyncClient(base_url=server.url, timeout=60) as http,
+            httpx.AsyncClient(base_url=server.url, timeout=120) as http,
         ):
-            answer = await http.get("/v1/sessions?ticket=secret", headers={"traceparent": sent})
-            # The route takes no ticket. The span of the rejected request must not contain it either.
-            assert answer.status_code == 422
-            ((_, span),) = await collected(collector, "GET /v1/sessions", 1)
-    assert answer.headers["traceparent"].split("-")[1] == span.trace_id.hex()
-    assert span.parent_span_id == b""
-    assert "secret" not in str(span)
+            answers = [
+                await http.get("/v1/sessions?ticket=secret", headers={"traceparent": sent})
+                for sent in INVALID_TRACEPARENTS
+            ]
+            # The route takes no ticket. The spans of the rejected requests must not contain it either.
+            assert {answer.status_code for answer in answers} == {422}
+            spans = [span for _, span in await collected(collector, "GET /v1/sessions", len(answers))]
+    assert {answer.headers["traceparent"].split("-")[1] for answer in answers} == {
+        span.trace_id.hex() for span in spans
+    }
+    assert len({span.trace_id for span in spans}) == len(INVALID_TRACEPARENTS)
+    assert {span.parent_span_id for span in spans} == {b""}
+    assert "secret" not in str(spans)

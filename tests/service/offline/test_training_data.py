@@ -11,6 +11,7 @@ from model.training.layouts.annotations import LabelledVideo, read_annotations
 from model.training.layouts.segments import AMBIGUOUS
 from model.video.file_reader import open_video
 from tests.support.cake_command import run
+from tests.support.made_videos import write_video
 from tests.support.page_driver import SAMPLE, free_port, served
 
 
@@ -57,7 +58,7 @@ def _judged(video: LabelledVideo, starts: dict[str, ActionStart]) -> str:
 
 def test_without_a_judged_event_the_command_says_what_to_do(server: str, tmp_path: Path) -> None:
     with Client(server) as client:
-        session = client.submit_file(SAMPLE)
+        session = client.submit_file(write_video(tmp_path / "v.mp4", count=30))
         list(client.follow(session.id))
     status, out, err = run("data", "export", "--session", session.id, "--out", tmp_path, "--server", server)
     assert (status, out, err.count("\n")) == (1, "", 1)

@@ -5,21 +5,27 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, Response, expect
 
-from service.feedback import SessionFeedback
+from service.feedback import Feedback, SessionFeedback
 from service.schemas import Session
-from tests.support.page_driver import PATIENCE_MS, SAMPLE, opened
+from tests.support.page_driver import PATIENCE_MS, opened
 
 
 @pytest.fixture
-def session(url: str) -> Session:
-    with SAMPLE.open("rb") as file:
-        answer = httpx.post(f"{url}/v1/sessions", files={"file": file})
-    return Session.model_validate_json(answer.raise_for_status().content)
+def session(url: str, analysed: Session) -> Session:
+    """Nothing was said about its actions yet."""
+    for each in feedback_of(url, analysed):
+        path = f"feedback/{each.id}" if each.verdict == "missed" else f"events/{each.id}/feedback"
+        httpx.delete(f"{url}{analysed.links.self}/{path}", timeout=120).raise_for_status()
+    return analysed
+
+
+def feedback_of(url: str, session: Session) -> list[Feedback]:
+    content = httpx.get(f"{url}{session.links.self}/feedback", timeout=120).content
+    return SessionFeedback.model_validate_json(content).feedback
 
 
 def verdicts(url: str, session: Session) -> list[tuple[str, str]]:
-    content = httpx.get(f"{url}{session.links.self}/feedback").content
-    return [(each.label, each.verdict) for each in SessionFeedback.model_validate_json(content).feedback]
+    return [(each.label, each.verdict) for each in feedback_of(url, session)]
 
 
 def button(page: Page, verdict: str, label: str) -> Locator:

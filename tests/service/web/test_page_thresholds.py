@@ -9,19 +9,21 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from service.schemas import Pace, Session
+from service.schemas import Session
 from tests.support.page_driver import PATIENCE_MS, SAMPLE, opened
 
 
 @contextmanager
-def session_on_page(browser: Browser, url: str, pace: Pace, size: str = "wide") -> Iterator[tuple[Page, Session]]:
-    """The page of a new session of the sample."""
+def running_session(browser: Browser, url: str) -> Iterator[tuple[Page, Session]]:
+    """The page of a new session that plays the sample in real time."""
     with SAMPLE.open("rb") as file:
-        answer = httpx.post(f"{url}/v1/sessions", files={"file": file}, data={"session": f'{{"pace": "{pace}"}}'})
+        answer = httpx.post(
+            f"{url}/v1/sessions", files={"file": file}, data={"session": '{"pace": "realtime"}'}, timeout=120
+        )
     session = Session.model_validate_json(answer.raise_for_status().content)
-    with opened(browser, f"{url}/#session={session.id}", size=size) as page:
+    with opened(browser, f"{url}/#session={session.id}") as page:
         yield page, session
-    httpx.delete(f"{url}{session.links.self}").raise_for_status()
+    httpx.delete(f"{url}{session.links.self}", timeout=120).raise_for_status()
 
 
 def move_threshold(page: Page, label: str, percent: int) -> None:
@@ -30,8 +32,10 @@ def move_threshold(page: Page, label: str, percent: int) -> None:
 
 
 @pytest.mark.parametrize("size", ["wide", "phone"])
-def test_a_threshold_is_tried_on_the_scores_of_an_ended_session(browser: Browser, url: str, size: str) -> None:
-    with session_on_page(browser, url, "fast", size) as (page, _):
+def test_a_threshold_is_tried_on_the_scores_of_an_ended_session(
+    browser: Browser, url: str, analysed: Session, size: str
+) -> None:
+    with opened(browser, f"{url}/#session={analysed.id}", size=size) as page:
         expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
         page.get_by_text("Thresholds", exact=True).click()
         result = page.locator("#threshold-result")
@@ -46,8 +50,10 @@ def test_a_threshold_is_tried_on_the_scores_of_an_ended_session(browser: Browser
         assert Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).violations_count == 0
 
 
-def test_a_near_miss_says_why_it_was_no_start_and_leads_to_its_place_in_the_plot(browser: Browser, url: str) -> None:
-    with session_on_page(browser, url, "fast") as (page, _):
+def test_a_near_miss_says_why_it_was_no_start_and_leads_to_its_place_in_the_plot(
+    browser: Browser, url: str, analysed: Session
+) -> None:
+    with opened(browser, f"{url}/#session={analysed.id}") as page:
         expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
         page.get_by_text("Thresholds", exact=True).click()
         # The action that came nearest to a start.
@@ -63,7 +69,7 @@ def test_a_near_miss_says_why_it_was_no_start_and_leads_to_its_place_in_the_plot
 
 
 def test_a_threshold_is_kept_for_a_running_session_and_given_up_again(browser: Browser, url: str) -> None:
-    with session_on_page(browser, url, "realtime") as (page, session):
+    with running_session(browser, url) as (page, session):
         expect(page.locator("#session-state")).to_have_text("running", timeout=PATIENCE_MS)
         page.get_by_text("Thresholds", exact=True).click()
         move_threshold(page, "kick", 42)
@@ -79,5 +85,5 @@ def test_a_threshold_is_kept_for_a_running_session_and_given_up_again(browser: B
 
 def rules_of(url: str, session: Session) -> dict[str, float]:
     """The session's own thresholds."""
-    now = Session.model_validate_json(httpx.get(f"{url}{session.links.self}").content)
+    now = Session.model_validate_json(httpx.get(f"{url}{session.links.self}", timeout=120).content)
     return {label: rule.enter for label, rule in now.rules.items()}

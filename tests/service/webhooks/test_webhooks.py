@@ -91,31 +91,30 @@ async def test_a_host_name_that_cannot_exist_is_rejected_at_submission(tmp_path:
         assert found.errors[0].field == "source.url"
 
 
-@pytest.mark.parametrize("url", [f"http://{host}/" for host in IMPOSSIBLE_HOSTS] + ["http://[::1", "no scheme"])
-async def test_a_stored_webhook_that_cannot_be_posted_to_fails_by_itself(tmp_path: Path, url: str) -> None:
-    """A row that an earlier version accepted must not end the server, nor hold up other webhooks."""
+async def test_stored_webhooks_that_cannot_be_posted_to_fail_by_themselves(tmp_path: Path) -> None:
+    """Rows that an earlier version accepted must not end the server, nor hold up another webhook."""
+    impossible = [f"http://{host}/" for host in IMPOSSIBLE_HOSTS] + ["http://[::1", "no scheme"]
     data_dir = tmp_path / "data"
     with receiving() as (good_url, receiver):
         async with child_server(data_dir, environ={"CAKE_SOURCE_ALLOW": "127.0.0.0/8"}) as child:
             store = open_store(f"sqlite://{data_dir.resolve() / 'cake.db'}")
             worker = Worker(store)
             await worker.register()
-            async with httpx.AsyncClient(base_url=child.url, verify=False, timeout=60) as client:
-                for target in ("http://127.0.0.1:9/", good_url):
+            async with httpx.AsyncClient(base_url=child.url, verify=False, timeout=120) as client:
+                for target in [*(f"http://127.0.0.1:9/{number}" for number in range(len(impossible))), good_url]:
                     body = {"source": {"url": "http://example.org/v.mp4"}, "webhook": {"url": target}}
                     assert (await client.post("/v1/sessions", json=body)).status_code == 202
-                    with closing(sqlite3.connect(data_dir / "cake.db")) as database, database:
+                with closing(sqlite3.connect(data_dir / "cake.db")) as database, database:
+                    for number, url in enumerate(impossible):
                         database.execute(
-                            "UPDATE webhooks SET url = ? WHERE url = ?",
-                            (url, "http://127.0.0.1:9/"),
+                            "UPDATE webhooks SET url = ? WHERE url = ?", (url, f"http://127.0.0.1:9/{number}")
                         )
-                record = await worker.claim()
-                await worker.enter(record.id, "running")
-                record = await worker.claim()
-                await worker.enter(record.id, "running")
+                for _ in (*impossible, good_url):
+                    record = await worker.claim()
+                    await worker.enter(record.id, "running")
                 await worker.starts(record.id, times_s(1, 5))
                 await worker.enter(record.id, "completed")
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(120):
                     await until(receiver.has_ended)
                 assert (await client.get("/livez")).status_code == 200
             await store.close()
@@ -191,7 +190,7 @@ async def test_a_server_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> N
             store = open_store(f"sqlite://{data_dir.resolve() / 'cake.db'}")
             worker = Worker(store)
             await worker.register()
-            async with httpx.AsyncClient(base_url=child.url, verify=False, timeout=60) as client:
+            async with httpx.AsyncClient(base_url=child.url, verify=False, timeout=120) as client:
                 body = {"source": {"url": "http://example.org/v.mp4"}, "webhook": {"url": url}}
                 session_id = (await client.post("/v1/sessions", json=body)).json()["id"]
             await worker.claim()
@@ -202,7 +201,7 @@ async def test_a_server_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> N
             await child.process.wait()
         await worker.enter(session_id, "completed")
         async with child_server(data_dir, environ=allowed):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 await until(receiver.has_ended)
         everything = [event.id for event in await store.log.read_events(session_id, limit=1000)]
         await store.close()
