@@ -29,7 +29,7 @@ INSTALL_LOCKED := $(PIP_INSTALL) --require-hashes --no-deps -r
 INSTALL_PROJECT := $(PIP_INSTALL) --no-build-isolation -e
 SMOKE := $(BIN)/python -m tests.smoke.run $(if $(CAKE_TORCH_INDEX),--torch-index $(CAKE_TORCH_INDEX))
 
-.PHONY: help run test lint format train-tools bench fuzz soak chaos previous-release generated-clients clean helm lock smoke sbom pin-images \
+.PHONY: help run test lint format train-tools bench fuzz soak chaos previous-release generated-clients clean helm lock smoke smoke-of-locks sbom pin-images \
 	check-machine check-port system-packages
 .DEFAULT_GOAL := help
 
@@ -39,9 +39,12 @@ help: ## List the targets
 run: check-port $(VENV)/installed ## Serve on PORT (8000) and play the sample video as a camera would
 	$(BIN)/cake serve --port $(PORT) --sample $(SAMPLE)
 
-test: $(VENV)/installed-dev system-packages lint ## Linters, types, layers, smoke test and all tests
+test: $(VENV)/installed-dev system-packages ## Linters, types, layers, smoke test and all tests
+	$(MAKE) --jobs=2 --output-sync=target lint smoke-of-locks
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
+smoke-of-locks: $(VENV)/installed-dev
 	$(SMOKE)
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 lint: $(VENV)/installed-dev helm ## Style, types, layers and deployment files
 	$(BIN)/ruff check .

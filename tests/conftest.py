@@ -9,7 +9,6 @@ import pytest
 import pytest_asyncio
 from hypothesis import settings
 
-from model.detector import Detector
 from service.store.protocols import Store
 from tests.support.disturbed_place import Place, a_place
 from tests.support.leak_reporting_loop import LeakReportingLoop
@@ -17,8 +16,9 @@ from tests.support.made_videos import remuxed
 from tests.support.push_kit import Pushing, pushing
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.session_kit import Reported, decoders_of, expected_actions, write_lively_video
+from tests.support.slowest_files import SLOWEST_FILES
 from tests.support.store_kit import BACKENDS, Clock, open_redis, open_sqlite, with_worker
-from tests.support.tiny_model import checkpoint_for
+from tests.support.tiny_model import checkpoint_for, load
 
 # One thread here and in every process that a test starts: several would spin for each other on shared cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -33,6 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuzz-requests", type=int, default=10, help="how many examples test_openapi.py makes of each kind"
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first. At the end, one process would work on them while the others are idle."""
+    rank = {path: number for number, path in enumerate(SLOWEST_FILES)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -55,7 +61,7 @@ def model(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def expected(video: Path, model: Path) -> list[Reported]:
     """What an undisturbed run tells of `video`."""
-    reported = expected_actions(video, Detector.load(model))
+    reported = expected_actions(video, load(model))
     assert len(reported) >= 6
     return reported
 
