@@ -58,7 +58,7 @@ async def test_a_client_gets_every_event_once_across_a_killed_server(language: s
     worker = Worker(store)
     async with child_server(data_dir, port=port) as child:
         await worker.register()
-        async with httpx.AsyncClient(base_url=child.url, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=child.url, timeout=120) as client:
             session_id = (await client.post("/v1/sessions", json=URL)).json()["id"]
         await worker.claim()
         await worker.enter(session_id, "running")
@@ -151,7 +151,7 @@ async def test_the_webhook_receiver_verifies_and_prints_each_event_once(tmp_path
             await server.worker.enter(session.id, "completed")
             expected = [event.id for event in await server.worker.store.log.read_events(session.id, limit=100)]
             assert await ids(process, len(expected)) == expected
-            async with httpx.AsyncClient(timeout=60) as client:
+            async with httpx.AsyncClient(timeout=120) as client:
                 forged = await client.post(f"http://127.0.0.1:{port}/", content=b"{}")
             assert forged.status_code == 400
 
@@ -194,7 +194,7 @@ async def test_uploads_and_events_pass_the_nginx_configuration(tmp_path: Path) -
         async with (
             nginx(server, tmp_path) as (url, certificate),
             httpx.AsyncClient(
-                base_url=url, verify=ssl.create_default_context(cafile=certificate), headers=bearer(key), timeout=30
+                base_url=url, verify=ssl.create_default_context(cafile=certificate), headers=bearer(key), timeout=120
             ) as client,
         ):
             response = await client.post("/v1/sessions", files={"file": b"x" * 2_000_000})

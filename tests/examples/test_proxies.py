@@ -31,7 +31,7 @@ def replaced(text: str, replacements: dict[str, str]) -> str:
 async def listening(port: int, *command: object, **environ: str) -> AsyncIterator[None]:
     """A program that listens on `port` before the body runs."""
     async with program(*command, **environ) as process:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while True:
                 assert process.returncode is None, await process.communicate()
                 try:
@@ -132,7 +132,7 @@ async def test_everything_passes_the_proxy(proxy: Proxy, root_path: str, tmp_pat
         key = await make_key(server, "sessions:write", "sessions:read", "events:read")
         async with (
             proxy(server, tmp_path) as url,
-            httpx.AsyncClient(base_url=url, headers=bearer(key), timeout=30) as client,
+            httpx.AsyncClient(base_url=url, headers=bearer(key), timeout=120) as client,
         ):
             origin = httpx.URL(url).copy_with(path="/")
             submitted = await client.post(f"{url}/v1/uploads", files={"file": b"x" * 2_000_000})
@@ -174,7 +174,7 @@ async def test_a_body_passes_the_proxy_as_it_is_sent(proxy: Proxy, root_path: st
         headers = {**bearer(key), "Content-Type": "multipart/form-data; boundary=b"}
         async with (
             proxy(server, tmp_path) as url,
-            httpx.AsyncClient(timeout=30) as client,
+            httpx.AsyncClient(timeout=120) as client,
             asyncio.TaskGroup() as group,
         ):
             posting = client.post(f"{url}/v1/uploads", content=body(), headers=headers)

@@ -21,7 +21,7 @@ class Bucket:
 
     def names(self) -> list[str]:
         """What lies in it."""
-        listing = httpx.get(f"{self.environ['AWS_ENDPOINT_URL']}/videos?list-type=2").text
+        listing = httpx.get(f"{self.environ['AWS_ENDPOINT_URL']}/videos?list-type=2", timeout=120).text
         return [part.partition("</Key>")[0] for part in listing.split("<Key>")[1:]]
 
 
@@ -33,8 +33,8 @@ def bucket_server() -> Iterator[Bucket]:
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"
     # Moto keeps buckets per process, not per server.
-    httpx.post(f"{endpoint}/moto-api/reset").raise_for_status()
-    httpx.put(f"{endpoint}/videos").raise_for_status()
+    httpx.post(f"{endpoint}/moto-api/reset", timeout=120).raise_for_status()
+    httpx.put(f"{endpoint}/videos", timeout=120).raise_for_status()
     environ = {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": "us-east-1",

@@ -16,6 +16,6 @@ def request(
     after_s: float | None = None,
     replay_until_s: float | None = None,
     size: int = 32,
-    timeout_s: float = 5.0,
+    timeout_s: float = 60.0,
 ) -> DecodeRequest:
     return DecodeRequest(str(address), {}, 10.0, size, pace, after_s, 5.0, timeout_s, replay_until_s=replay_until_s)  # type: ignore[arg-type]

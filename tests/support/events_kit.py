@@ -1,5 +1,7 @@
 """What the tests of events over HTTP share."""
 
+import asyncio
+import itertools
 import json
 from contextlib import suppress
 from typing import Any
@@ -23,6 +25,16 @@ async def collect(socket: ClientConnection, ids: list[str]) -> None:
     with suppress(ConnectionClosed):
         while True:
             ids.append(json.loads(await socket.recv())["id"])
+
+
+async def followers_become(server: Running, transport: str, count: int) -> None:
+    """Wait until so many clients follow events: a server notices a client that vanished a moment later."""
+    async with asyncio.timeout(60):
+        for _ in itertools.count():
+            lines = (await server.http.get("/metrics")).text.splitlines()
+            if f'cake_event_followers{{transport="{transport}"}} {count}.0' in lines:
+                return
+            await asyncio.sleep(0.02)
 
 
 async def all_ids(server: Running, session_id: str) -> list[str]:

@@ -22,7 +22,12 @@ SAMPLE_HZ = 10.0
 
 
 def request(
-    url: str, *, transport: Transport = "tcp", timeout_s: float = 5.0, after_s: float | None = None, zero_s: float = 0.0
+    url: str,
+    *,
+    transport: Transport = "tcp",
+    timeout_s: float = 60.0,
+    after_s: float | None = None,
+    zero_s: float = 0.0,
 ) -> DecodeRequest:
     source = openable(StoredUrl(url=SecretStr(url), transport=transport), Path(), LOOPBACK, PUBLIC_AUTHORITIES)
     return DecodeRequest(
@@ -44,7 +49,7 @@ async def take(messages: AsyncIterator[Message], count: int) -> tuple[list[Video
     return infos, frames
 
 
-async def failure(url: str, timeout_s: float = 5.0) -> VideoError:
+async def failure(url: str, timeout_s: float = 60.0) -> VideoError:
     with pytest.raises(VideoError) as caught:
         async with start_decoder(request(url, timeout_s=timeout_s), LOOPBACK) as decoder:
             await take(decoder.messages(), 1000)

@@ -22,6 +22,7 @@ from service.storage.blobs import Blobs
 from service.store.protocols import Store
 from service.store.records import SessionRecord
 from tests.support.session_kit import a_worker, decoders_of, make_settings, store_of, submit
+from tests.support.tiny_model import load
 
 
 @dataclass
@@ -50,6 +51,20 @@ class Running:
 
     async def runs(self, *, beyond_s: float = 0.0) -> SessionRecord:
         return await self.reaches(lambda record: record.state == "running" and record.position_s > beyond_s)
+
+    async def reaches_gaps(self, count: int) -> list[SessionGapEvent]:
+        """Wait until so many gaps were published."""
+        async with asyncio.timeout(100):
+            while len(gaps := await self.gaps()) < count:
+                await self.store.log.wait(await self.store.log.end(), timeout_s=0.05)
+        return gaps
+
+    async def lost_at_s(self) -> float:
+        """Where the source was lost the last time. The state itself may have passed before a test sees it."""
+        lost = [
+            event for event in await self.events() if event.type == "session.state" and event.state == "reconnecting"
+        ]
+        return lost[-1].decided_s
 
     async def stop(self) -> None:
         self.session.stop()
@@ -99,7 +114,7 @@ class Place:
 @asynccontextmanager
 async def a_place(folder: Path, model: Path, **chosen: object) -> AsyncIterator[Place]:
     settings = make_settings(folder / "data", model, **chosen)
-    detector, metrics, store = Detector.load(model), WorkerMetrics(CollectorRegistry()), store_of(settings)
+    detector, metrics, store = load(model), WorkerMetrics(CollectorRegistry()), store_of(settings)
     try:
         async with Engine({"tiny": detector}, metrics) as engine, open_gate() as gate:
             yield Place(settings, store, engine, metrics, detector, gate)

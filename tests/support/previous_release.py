@@ -46,7 +46,7 @@ class PreviousRelease:
         port = free_port()
         async with (
             self._running(data_dir, SERVE, str(port), CAKE_WORKERS="0") as process,
-            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=120) as client,
         ):
             while not await _answers(client):
                 assert process.returncode is None, self._log(data_dir).read_text()

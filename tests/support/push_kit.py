@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 from prometheus_client import CollectorRegistry
 from websockets.asyncio.client import ClientConnection
 
-from model.detector import Detector
 from service.event_schemas import Event, event_key
 from service.observability.telemetry import WorkerMetrics
 from service.push.gate import open_gate
@@ -23,6 +23,7 @@ from service.store.records import SessionRecord
 from service.worker.worker import Worker
 from tests.support.running_server import Running, running_server
 from tests.support.session_kit import a_worker
+from tests.support.tiny_model import load
 
 CHUNK_BYTES = 2000
 
@@ -64,7 +65,7 @@ class Pushing:
     @asynccontextmanager
     async def worker(self, worker_id: str = "real") -> AsyncIterator[None]:
         """A worker that is known to the server; when the context ends it hands its sessions over."""
-        detector, metrics, stop = Detector.load(self.model), WorkerMetrics(CollectorRegistry()), asyncio.Event()
+        detector, metrics, stop = load(self.model), WorkerMetrics(CollectorRegistry()), asyncio.Event()
         async with Engine({"tiny": detector}, metrics) as engine, open_gate() as gate:
             blobs = Blobs(None, self.server.settings.data_dir)
             context = WorkerContext(self.store, engine, metrics, self.server.settings, gate, blobs)
@@ -82,11 +83,13 @@ class Pushing:
 
 @asynccontextmanager
 async def pushing(folder: Path, model: Path, **options: object) -> AsyncIterator[Pushing]:
-    """The server, without a worker."""
-    async with running_server(
-        folder / "data", models=(str(model),), default_model="tiny", source_timeout_s=30.0, **options
-    ) as server:
-        yield Pushing(server, model)
+    """The server, without a worker. It is patient with workers on a busy machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.api.push.CONNECT_TIMEOUT_S", 60.0)
+        async with running_server(
+            folder / "data", models=(str(model),), default_model="tiny", source_timeout_s=60.0, **options
+        ) as server:
+            yield Pushing(server, model)
 
 
 async def in_chunks(video: bytes, *, chunk_bytes: int = CHUNK_BYTES) -> AsyncIterator[bytes]:

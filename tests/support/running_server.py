@@ -137,7 +137,7 @@ async def running_server(data_dir: Path, **options: object) -> AsyncIterator[Run
         try:
             worker = Worker(store)
             await worker.register()
-            async with httpx.AsyncClient(base_url=url, timeout=30, verify=False) as client:
+            async with httpx.AsyncClient(base_url=url, timeout=120, verify=False) as client:
                 yield Running(url, client, worker, settings, server.own_key)
         finally:
             await store.close()
@@ -170,7 +170,7 @@ class Child:
     log: Path
 
     async def ready(self, path: str = "/livez") -> None:
-        async with httpx.AsyncClient(base_url=self.url, verify=False, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=self.url, verify=False, timeout=120) as client:
             for _ in itertools.count():
                 assert self.process.returncode is None, self.log.read_text()
                 try:

@@ -57,7 +57,7 @@ def make_settings(folder: Path, model: Path, **chosen: object) -> Settings:
             "default_model": "tiny",
             "precision": "float32",
             "worker_capacity_steps_per_s": 200.0,
-            "source_timeout_s": 30.0,
+            "source_timeout_s": 60.0,
             "source_allow": "127.0.0.0/8",
             "snapshot_hz": 5.0,
             **chosen,

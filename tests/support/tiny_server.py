@@ -10,10 +10,10 @@ WORKER = "from service.worker.process import main; main()"
 
 
 @asynccontextmanager
-async def tiny_server(data_dir: Path, model: Path, **settings: str) -> AsyncIterator[Child]:
+async def tiny_server(data_dir: Path, model: Path, *, prelude: str = "", **settings: str) -> AsyncIterator[Child]:
     """Ready; `settings` are environment variables without their prefix."""
     environ = {"MODELS": str(model), "DEFAULT_MODEL": "tiny", "WORKER_CAPACITY_STEPS_PER_S": "400", **settings}
     environ = {f"CAKE_{name}": value for name, value in environ.items()}
-    async with child_server(data_dir, worker=WORKER, environ=environ) as child:
+    async with child_server(data_dir, worker=WORKER, environ=environ, prelude=prelude) as child:
         await child.ready("/readyz")
         yield child

@@ -57,7 +57,7 @@ async def test_every_response_is_readable_by_the_page_also_when_it_is_an_error(
 
     monkeypatch.setattr(health, "Health", broken)
     key = bearer(await make_key(server, "sessions:read"))
-    async with httpx.AsyncClient(base_url=server.url, headers=PAGE) as client:
+    async with httpx.AsyncClient(base_url=server.url, headers=PAGE, timeout=120) as client:
         answers = [
             await client.get("/v1/sessions", headers=key),
             await client.get("/v1/sessions"),  # 401

@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from service.store import open_store
-from tests.support.events_kit import all_ids, collect, received, times_s
+from tests.support.events_kit import all_ids, collect, followers_become, received, times_s
 from tests.support.running_server import Running, Worker, child_server, running_server
 
 
@@ -63,10 +63,11 @@ async def test_a_slow_client_is_disconnected_and_can_resume_without_delaying_oth
     url = server.ws_url + session.links.events
     async with connect(url, max_queue=1, ping_interval=None) as slow, connect(url) as quick:
         await received(slow, 2)
-        reading = asyncio.create_task(received(quick, 152))
+        await received(quick, 2)
         for _ in range(150):
             await server.worker.enter(session.id, "running", detail="x" * 100_000)
-        assert len(await reading) == 152
+            # Never behind, however slow the machine is.
+            await received(quick, 1)
         ids = ["0-0", "0-1"]
         await collect(slow, ids)
         assert slow.close_code == 1013
@@ -108,9 +109,8 @@ async def test_clients_that_vanish_do_not_disturb_others(server: Running) -> Non
     assert len(expected) == 42
     for events in await asyncio.gather(*listening):
         assert [event["id"] for event in events] == expected
-    metrics = (await server.http.get("/metrics")).text
-    assert f'cake_event_followers{{transport="websocket"}} {len(listening)}.0' in metrics
-    assert 'cake_slow_clients_total{transport="websocket"}' not in metrics
+    await followers_become(server, "websocket", len(listening))
+    assert 'cake_slow_clients_total{transport="websocket"}' not in (await server.http.get("/metrics")).text
     await asyncio.gather(*(socket.close() for number, socket in enumerate(sockets) if number % 3))
 
 
@@ -119,7 +119,7 @@ async def test_sigterm_stops_the_server_in_time_while_clients_are_connected(tmp_
         store = open_store(f"sqlite://{tmp_path}/data/cake.db")
         await Worker(store).register()
         await store.close()
-        async with httpx.AsyncClient(base_url=child.url, verify=False, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=child.url, verify=False, timeout=120) as client:
             path = (await client.post("/v1/sessions", json={"source": {"url": "http://a/b"}})).json()["links"]["events"]
             url = child.url.replace("http", "ws", 1)
             sockets = [await connect(url + path), await connect(url + "/v1/events"), await connect(url + path)]
@@ -140,7 +140,7 @@ async def test_a_client_resumes_after_the_server_was_killed(tmp_path: Path) -> N
         store = open_store(f"sqlite://{data}/cake.db")
         worker = Worker(store)
         await worker.register()
-        async with httpx.AsyncClient(base_url=child.url, verify=False, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=child.url, verify=False, timeout=120) as client:
             created = (await client.post("/v1/sessions", json={"source": {"url": "http://a/b"}})).json()
         await worker.claim()
         await worker.starts(created["id"], times_s(1, 5))

@@ -250,7 +250,7 @@ def limited(answer: httpx.Response, code: str) -> None:
 
 
 async def test_a_key_over_its_rate_limit_gets_retry_after(server: Running) -> None:
-    key = await make_key(server, "sessions:read", limits=LIMITS.model_copy(update={"requests_per_s": 0.5}))
+    key = await make_key(server, "sessions:read", limits=LIMITS.model_copy(update={"requests_per_s": 1e-6}))
     other = await make_key(server, "sessions:read")
     assert (await server.http.get("/v1/sessions", headers=bearer(key))).status_code == 200
     limited(await server.http.get("/v1/sessions", headers=bearer(key)), "rate_limited")

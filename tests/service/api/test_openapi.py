@@ -22,7 +22,7 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 async def sessions_of(url: str, video: Path) -> dict[str, str]:
     """For the random requests to meet: one that has ended, and one that waits for a stream."""
-    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=120) as client:
         upload = {"file": ("v.mp4", await asyncio.to_thread(video.read_bytes))}
         ended = (await client.post("/v1/sessions", files=upload)).raise_for_status().json()
         waiting = (await client.post("/v1/sessions", json={"source": {"push": True}})).raise_for_status().json()
@@ -48,7 +48,7 @@ async def test_responses_to_random_requests_match_the_description(
         command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run"]
         command += [f"{server.url}/openapi.json", "--header", f"Authorization: Bearer {await new_token(data_dir)}"]
         command += ["--max-examples", str(pytestconfig.getoption("--fuzz-requests")), "--seed", "1"]
-        command += ["--continue-on-failure", "--request-timeout", "20"]
+        command += ["--continue-on-failure", "--request-timeout", "120"]
         ran = await asyncio.to_thread(
             subprocess.run, command, cwd=tmp_path, env=environ, capture_output=True, text=True
         )

@@ -12,7 +12,10 @@ from tests.support.api_kit import problem
 from tests.support.push_kit import Pushing, pushing, send, slowly, ws_url
 
 
-async def test_delete_stops_waiting_and_active_push_sessions(pushed: Pushing, stream: bytes) -> None:
+async def test_delete_stops_waiting_and_active_push_sessions(
+    pushed: Pushing, stream: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.push.COMMIT_TIMEOUT_S", 60.0)
     waiting, running = await pushed.submit(), await pushed.submit()
     both = asyncio.Event()
     sending = asyncio.create_task(pushed.put(running, slowly(stream, both)))
@@ -29,10 +32,10 @@ async def test_delete_stops_waiting_and_active_push_sessions(pushed: Pushing, st
 async def test_a_session_accepts_one_stream_at_a_time(
     pushed: Pushing, stream: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.api.push.CONNECT_TIMEOUT_S", 0.2)
     session, tried = await pushed.submit(), asyncio.Event()
     first = asyncio.create_task(pushed.put(session, slowly(stream, tried)))
     await pushed.reaches(session, lambda record: record.position_s > 0.5)
+    monkeypatch.setattr("service.api.push.CONNECT_TIMEOUT_S", 0.2)
     problem(await pushed.put(session, stream), 409, "push_conflict")
     tried.set()
     assert (await first).status_code == 202
@@ -42,8 +45,8 @@ async def test_a_session_accepts_one_stream_at_a_time(
 async def test_a_push_without_a_free_worker_gets_retry_after(
     model: Path, tmp_path: Path, stream: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.api.push.CONNECT_TIMEOUT_S", 0.2)
     async with pushing(tmp_path, model) as pushed:
+        monkeypatch.setattr("service.api.push.CONNECT_TIMEOUT_S", 0.2)
         async with pushed.worker():
             session = await pushed.submit(max_down_s=60)
             await pushed.reaches(session, lambda record: record.state == "starting")
@@ -79,7 +82,10 @@ async def test_a_websocket_pushes_a_video_that_ends_with_its_close(pushed: Pushi
     assert record.frames >= 1
 
 
-async def test_the_close_code_of_a_push_websocket_says_why(pushed: Pushing, stream: bytes) -> None:
+async def test_the_close_code_of_a_push_websocket_says_why(
+    pushed: Pushing, stream: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.push.COMMIT_TIMEOUT_S", 60.0)
     session = await pushed.submit()
     async with connect(ws_url(pushed, session)) as socket_:
         await socket_.send("a text")

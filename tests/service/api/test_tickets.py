@@ -128,7 +128,7 @@ async def test_keys_and_tickets_are_not_logged(tmp_path: Path) -> None:
     await store.keys.create(key)
     await store.close()
     async with child_server(data_dir, environ={"CAKE_LOG_LEVEL": "DEBUG"}) as child:
-        async with httpx.AsyncClient(base_url=child.url, headers=bearer(shown), timeout=60) as client:
+        async with httpx.AsyncClient(base_url=child.url, headers=bearer(shown), timeout=120) as client:
             ticket = (await client.post("/v1/tickets")).json()["ticket"]
         url = f"{child.url.replace('http', 'ws', 1)}/v1/events"
         async with connect(f"{url}?after=0&ticket={ticket}"):

@@ -130,12 +130,12 @@ def test_other_machines_are_not_served_without_a_key(tmp_path: Path, host: str) 
 def test_other_machines_are_served_once_there_is_a_key(tmp_path: Path) -> None:
     key = created(tmp_path / "data", "--name", "a", "--scope", "sessions:read")
     with serving(tmp_path / "data", "--host", "0.0.0.0", "--workers", "0") as served:
-        assert httpx.get(f"{served.url}/v1/sessions").status_code == 401
-        answer = httpx.get(f"{served.url}/v1/sessions", headers={"Authorization": f"Bearer {key}"})
+        assert httpx.get(f"{served.url}/v1/sessions", timeout=120).status_code == 401
+        answer = httpx.get(f"{served.url}/v1/sessions", headers={"Authorization": f"Bearer {key}"}, timeout=120)
         assert answer.status_code == 200
 
 
 @pytest.mark.parametrize(("auth", "status"), [("off", 200), ("required", 401)])
 def test_other_machines_are_served_without_a_key_if_configured(tmp_path: Path, auth: str, status: int) -> None:
     with serving(tmp_path / "data", "--host", "0.0.0.0", "--workers", "0", CAKE_AUTH=auth) as served:
-        assert httpx.get(f"{served.url}/v1/sessions").status_code == status
+        assert httpx.get(f"{served.url}/v1/sessions", timeout=120).status_code == status

@@ -21,7 +21,7 @@ CAMERAS = AddressPolicy((ip_network("127.0.0.1/32"),))
 
 async def test_a_decoder_that_exceeds_its_memory_limit_fails_only_itself(tmp_path: Path) -> None:
     path = write_video(tmp_path / "large.mp4", width=4096, height=4096, count=6)
-    request = DecodeRequest(str(path), {}, 10.0, 32, "fast", None, 0.0, 5.0, max_bytes=230 * 1024**2)
+    request = DecodeRequest(str(path), {}, 10.0, 32, "fast", None, 0.0, 60.0, max_bytes=230 * 1024**2)
     async with start_decoder(request) as decoder:
         with pytest.raises(VideoError) as caught:
             await anext(decoder.messages())

@@ -25,7 +25,7 @@ async def everything(asked: DecodeRequest) -> list[Message]:
         return [message async for message in decoder.messages()]
 
 
-async def failure(address: str | Path, timeout_s: float = 5.0) -> VideoError:
+async def failure(address: str | Path, timeout_s: float = 60.0) -> VideoError:
     with pytest.raises(VideoError) as caught:
         await everything(request(address, timeout_s=timeout_s))
     return caught.value

@@ -35,7 +35,7 @@ def camera() -> Iterator[RtspServer]:
 
 @pytest.fixture
 async def child(tmp_path: Path, model: Path) -> AsyncIterator[Child]:
-    options = {"SOURCE_ALLOW": "127.0.0.0/8", "SOURCE_TIMEOUT_S": "3", "LOG_LEVEL": "DEBUG"}
+    options = {"SOURCE_ALLOW": "127.0.0.0/8", "SOURCE_TIMEOUT_S": "60", "LOG_LEVEL": "DEBUG"}
     async with tiny_server(tmp_path / "data", model, **options) as started:
         yield started
 
@@ -75,7 +75,7 @@ async def test_no_secret_is_seen_anywhere(child: Child, camera: RtspServer, vide
     server = psutil.Process(child.process.pid)
     [worker] = server.children()
     async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(httpx.AsyncClient(base_url=child.url, timeout=60))
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=child.url, timeout=120))
         base = stack.enter_context(serve_folder(video.parent))
         ears = Ears(child, http)
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import connect
 
-from model.detector import Detector
 from tests.support.api_kit import problem
 from tests.support.commands import require_command
 from tests.support.made_videos import remuxed, write_video
 from tests.support.push_kit import Pushing, assert_rising, in_chunks, pushing, send, slowly, ws_url
 from tests.support.session_kit import actions, decoders_of, expected_actions, states
+from tests.support.tiny_model import load
 
 CONTAINERS = {
     "mpegts": {},
@@ -35,7 +35,7 @@ async def test_a_pushed_video_yields_the_events_of_the_same_file(pushed: Pushing
     assert record.position_s == pytest.approx(3.9, abs=0.1)
     events = await pushed.events(session)
     assert states(events) == ["queued", "starting", "running", "completed"]
-    assert actions(events) == expected_actions(file, Detector.load(pushed.model))
+    assert actions(events) == expected_actions(file, load(pushed.model))
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,10 @@ async def test_a_stream_that_stays_away_fails_the_session(pushed: Pushing, strea
     assert states(await pushed.events(session))[-2:] == ["reconnecting", "failed"]
 
 
-async def test_what_is_no_video_fails_the_session_and_says_so_to_the_client(pushed: Pushing) -> None:
+async def test_what_is_no_video_fails_the_session_and_says_so_to_the_client(
+    pushed: Pushing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.push.COMMIT_TIMEOUT_S", 60.0)
     session = await pushed.submit()
     problem(await pushed.put(session, in_chunks(os.urandom(8_000_000), chunk_bytes=64_000)), 409, "push_ended")
     record = await pushed.ends(session)

@@ -136,13 +136,14 @@ async def test_a_clip_that_the_end_of_a_broken_off_stream_interrupts_says_so(
     async with pushing(tmp_path, eager, clips=("all",), clip_after_s=60.0) as service, service.worker():
         session = await service.submit(max_down_s=0.1)
         sending = asyncio.create_task(service.put(session, slowly(stream, asyncio.Event())))
-        await service.reaches(session, lambda record: record.position_s > 1.0)
+        # Later positions are committed with frames that do not come.
+        await service.reaches(session, lambda record: record.frames > 0)
         sending.cancel()
         record = await service.ends(session)
         assert record.state == "failed"
         (clip,) = clips_of(await service.events(session))
         assert (clip.start_s, clip.complete, clip.problem) == (0.0, False, CUT_SHORT)
-        assert 1.0 <= clip.to_s <= record.position_s + 0.2
+        assert 0.0 <= clip.to_s <= record.position_s + 0.2
         answer = await service.server.http.get(f"{session.links.events}/{clip.event_id}/clip.mp4")
         assert images_of_clip(answer.content, clip.from_s)
 
@@ -154,7 +155,7 @@ def camera() -> Iterator[RtspServer]:
 
 
 async def has_clips(place: Place, running: Running, count: int) -> list[EventMediaEvent]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while len(clips := clips_of(await running.events())) < count:
             await place.store.log.wait(await place.store.log.end(), timeout_s=0.05)
     return clips
@@ -187,10 +188,11 @@ async def test_a_camera_that_is_lost_leaves_a_clip_that_says_so_and_one_that_beg
     eager: Path, tmp_path: Path, camera: RtspServer
 ) -> None:
     async with (
-        a_place(tmp_path, eager, clips=("all",), clip_before_s=20.0, clip_after_s=3.0) as place,
+        # Long enough for a busy machine to lose the camera within the first clip.
+        a_place(tmp_path, eager, clips=("all",), clip_before_s=20.0, clip_after_s=6.0) as place,
         place.session(camera.url("fast")) as running,
     ):
-        await running.runs(beyond_s=1.5)
+        await running.runs(beyond_s=0.5)
         camera.stop()
         (first,) = await has_clips(place, running, 1)
         lost = await running.record()

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import pairwise
+from statistics import median
 from typing import TypeVar
 
 import pytest
@@ -36,10 +37,18 @@ async def test_a_camera_says_what_it_is_and_its_frames_come_as_they_are_taken(
         [info, *_], frames = await take(decoder.messages(), 16)
     assert info == VideoInfo("h264", 64, 48, 8.0, None, 0, live=True)
     assert all(frame.images.shape == (1, 32, 32, 3) for frame in frames)
-    # What queued up while the stream was probed is old, and collapses into the first image.
-    steps_s = [after.pts_s - before.pts_s for before, after in pairwise(frames[1:])]
-    assert sum(steps_s) / len(steps_s) == pytest.approx(1 / 8, rel=0.2)
+    assert step_s(frames) == pytest.approx(1 / 8, rel=0.2)
     assert not any(frame.is_new_timeline for frame in frames)
+
+
+def step_s(frames: list[DecodedFrame]) -> float:
+    """The usual time from one frame to the next; a busy machine may leave out some.
+
+    Two steps are regular where the rate of the camera is no multiple of the detector's.
+    """
+    # What queued up while the stream was probed is old, and collapses into the first image.
+    times_s = [frame.pts_s for frame in frames[1:]]
+    return median(after - before for before, after in zip(times_s, times_s[2:], strict=False)) / 2
 
 
 async def test_two_cameras_of_different_rates_are_sampled_alike(camera: RtspServer) -> None:
@@ -47,17 +56,17 @@ async def test_two_cameras_of_different_rates_are_sampled_alike(camera: RtspServ
         async with start_decoder(request(camera.url(path)), LOOPBACK) as decoder:
             [info, *_], frames = await take(decoder.messages(), 20)
         assert info.rate_hz is not None
-        return info.rate_hz, frames[-1].pts_s - frames[1].pts_s
+        return info.rate_hz, step_s(frames)
 
-    (slow_hz, slow_s), (fast_hz, fast_s) = await asyncio.gather(seconds_for("slow"), seconds_for("fast"))
+    (slow_hz, slow_step_s), (fast_hz, fast_step_s) = await asyncio.gather(seconds_for("slow"), seconds_for("fast"))
     assert (slow_hz, fast_hz) == (8.0, 25.0)
-    assert slow_s == pytest.approx(18 / 8, rel=0.15)
-    assert fast_s == pytest.approx(18 / SAMPLE_HZ, rel=0.15)
+    assert slow_step_s == pytest.approx(1 / 8, rel=0.15)
+    assert fast_step_s == pytest.approx(1 / SAMPLE_HZ, rel=0.15)
 
 
 async def test_a_camera_that_falls_silent_times_out() -> None:
     with rtsp_server() as camera:
-        async with start_decoder(request(camera.url("slow"), timeout_s=2.0), LOOPBACK) as decoder:
+        async with start_decoder(request(camera.url("slow"), timeout_s=5.0), LOOPBACK) as decoder:
             messages = decoder.messages()
             await take(messages, 3)
             camera.silence()
@@ -77,9 +86,9 @@ def test_the_frame_that_is_held_back_until_the_next_one_does_not_arrive_at_the_t
                     camera.silence()
 
     with rtsp_server() as camera, pytest.raises(VideoError, match="source_timeout"):
-        read(camera, 3.0)
+        read(camera, 5.0)
     assert len(waited_s) > 3
-    assert max(waited_s) < 3.0
+    assert max(waited_s) < 5.0
 
 
 async def test_a_camera_that_dies_before_its_first_frame_counts_as_unreachable() -> None:

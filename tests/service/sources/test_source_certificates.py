@@ -45,7 +45,7 @@ def rtsps(certificate: Path) -> Iterator[str]:
 async def first_frame(url: str, authorities: Path) -> DecodedFrame:
     """Opened as the service does. Raises VideoError."""
     source = openable(StoredUrl(url=SecretStr(url)), Path(), LOOPBACK, authorities)
-    asked = DecodeRequest(source.address, source.options, 10.0, 32, "fast", None, 0.0, 5.0)
+    asked = DecodeRequest(source.address, source.options, 10.0, 32, "fast", None, 0.0, 60.0)
     async with start_decoder(asked, LOOPBACK) as decoder:
         async for message in decoder.messages():
             if isinstance(message, DecodedFrame):

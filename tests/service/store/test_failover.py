@@ -69,7 +69,7 @@ async def test_a_failover_loses_no_event(how: str, redis: ReplicatedRedis, store
         committed.append(event_id)
         await asyncio.sleep(0.05)
 
-    async with asyncio.timeout(90), background_task(follow(follower, seen)):
+    async with asyncio.timeout(300), background_task(follow(follower, seen)):
         for _ in range(20):
             await commit_next()
         before = redis.primary_port()

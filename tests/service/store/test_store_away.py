@@ -9,7 +9,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from model.detector import Detector
 from service.errors import StoreUnavailableError
 from service.observability.telemetry import WorkerMetrics
 from service.store.protocols import Store
@@ -19,6 +18,7 @@ from tests.support.disturbed_place import assert_well_reported
 from tests.support.redis_server import RedisServer, redis_server
 from tests.support.running_server import child_server, free_port, running_server
 from tests.support.session_kit import expected_actions, make_settings, store_of, submit, write_lively_video
+from tests.support.tiny_model import load
 from tests.support.worker_kit import in_state, until, worker_here, worker_process
 
 
@@ -38,10 +38,10 @@ async def has_reached(store: Store, session: SessionRecord, position_s: float) -
 async def test_a_live_session_keeps_running_during_a_redis_outage(
     how: str, redis: RedisServer, tmp_path: Path, model: Path
 ) -> None:
-    video = write_lively_video(tmp_path / "long.mp4", count=240)
+    video = write_lively_video(tmp_path / "long.mp4", count=300)
     settings = make_settings(tmp_path / "data", model, store_url=redis.url)
     store = store_of(settings)
-    async with worker_here(settings, store, model) as metrics:
+    async with asyncio.timeout(300), worker_here(settings, store, model) as metrics:
         session = await submit(store, settings, upload=video, pace="realtime")
         await until(store, lambda: has_reached(store, session, 1.0))
         (redis.stop if how == "dies" else redis.pause)()
@@ -54,7 +54,7 @@ async def test_a_live_session_keeps_running_during_a_redis_outage(
         await _until_reachable(store)
         await until(store, lambda: in_state(store, session.id, "completed"))
     record, events = await store.sessions.get(session.id), await store.log.read_events(session.id)
-    assert_well_reported(record, events, expected_actions(video, Detector.load(model)))
+    assert_well_reported(record, events, expected_actions(video, load(model)))
     meanwhile = [event for event in events if away_at < event.time < back_at]
     assert meanwhile[-1].decided_s - meanwhile[0].decided_s > 2
     assert not [event for event in events if event.type == "session.gap"]
@@ -102,7 +102,7 @@ async def test_a_server_and_a_worker_wait_for_redis_to_start(redis: RedisServer,
     async with (
         child_server(tmp_path / "server", environ=environ) as server,
         worker_process(settings, "w1") as worker,
-        httpx.AsyncClient(base_url=server.url, timeout=60) as http,
+        httpx.AsyncClient(base_url=server.url, timeout=120) as http,
     ):
         assert (await http.get("/readyz")).json()["code"] == "store_unavailable"
         assert await _first_status(http, f"http://127.0.0.1:{port}/readyz") == 503

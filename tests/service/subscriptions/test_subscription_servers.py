@@ -33,7 +33,7 @@ async def test_the_other_server_goes_on_where_the_first_was_killed(tmp_path: Pat
         stack.push_async_callback(store.close)
         worker = Worker(store)
         await worker.register()
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=servers[1].url, verify=False, timeout=60))
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=servers[1].url, verify=False, timeout=120))
         for target in ({"kind": "webhook", "url": url}, {"kind": "mqtt", "url": broker.url}):
             body = {"target": target, "filter": {"type": ["action.start"]}}
             assert (await client.post("/v1/subscriptions", json=body)).status_code == 201

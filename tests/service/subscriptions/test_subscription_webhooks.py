@@ -163,7 +163,7 @@ async def test_a_server_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> N
             store = open_store(f"sqlite://{data_dir.resolve() / 'cake.db'}")
             worker = Worker(store)
             await worker.register()
-            async with httpx.AsyncClient(base_url=child.url, verify=False, timeout=60) as client:
+            async with httpx.AsyncClient(base_url=child.url, verify=False, timeout=120) as client:
                 body = {"target": {"kind": "webhook", "url": url}, "filter": STARTS, "cooldown_s": 0.3}
                 assert (await client.post("/v1/subscriptions", json=body)).status_code == 201
                 session_id = (await client.post("/v1/sessions", json={"source": {"url": url}})).json()["id"]

@@ -38,7 +38,7 @@ def page(browser: Browser, server: str) -> Iterator[Page]:
 def analysed(server: str) -> str:
     """Id of a session that has analysed the whole sample."""
     with SAMPLE.open("rb") as video:
-        answer = httpx.post(f"{server}/v1/sessions", files={"file": (SAMPLE.name, video)}, timeout=60)
+        answer = httpx.post(f"{server}/v1/sessions", files={"file": (SAMPLE.name, video)}, timeout=120)
     session = answer.raise_for_status().json()
     events = f"{server}{session['links']['events']}"
     # The stream ends with the session.
@@ -84,14 +84,14 @@ def test_a_page_without_a_selection_shows_the_first_session_that_runs(browser: B
         expect(page.locator("#no-session")).to_be_visible(timeout=PATIENCE_MS)
         with SAMPLE.open("rb") as video:
             options = {"session": '{"pace": "realtime", "name": "late"}'}
-            httpx.post(f"{server}/v1/sessions", files={"file": video}, data=options, timeout=60).raise_for_status()
+            httpx.post(f"{server}/v1/sessions", files={"file": video}, data=options, timeout=120).raise_for_status()
         expect(page.get_by_role("heading", name="late", exact=True)).to_be_visible(timeout=PATIENCE_MS)
         page.get_by_role("button", name="Stop").click()
         expect(state(page)).to_have_text("stopped", timeout=PATIENCE_MS)
 
 
 def test_the_latest_action_shows_its_label_start_score_and_delay(browser: Browser, server: str, analysed: str) -> None:
-    events = httpx.get(f"{server}/v1/sessions/{analysed}/events", params={"limit": 1000}).json()["events"]
+    events = httpx.get(f"{server}/v1/sessions/{analysed}/events", params={"limit": 1000}, timeout=120).json()["events"]
     newest = [event for event in events if event["type"] == "action.start"][-1]
     with opened(browser, f"{server}/#session={analysed}") as page:
         card = page.get_by_role("region", name="Latest action")
@@ -129,7 +129,7 @@ def test_an_ended_session_can_be_deleted(page: Page, server: str) -> None:
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.get_by_text("Select a session")).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_role("link", name="gone.mp4")).to_have_count(0)
-    sessions = httpx.get(f"{server}/v1/sessions").json()["sessions"]
+    sessions = httpx.get(f"{server}/v1/sessions", timeout=120).json()["sessions"]
     assert "gone.mp4" not in [session["source"].get("filename") for session in sessions]
 
 
@@ -139,7 +139,7 @@ def test_an_unreadable_file_shows_why(page: Page, server: str) -> None:
     )
     expect(state(page)).to_have_text("failed", timeout=PATIENCE_MS)
     session_id = page.url.partition("session=")[2]
-    detail = httpx.get(f"{server}/v1/sessions/{session_id}").json()["detail"]
+    detail = httpx.get(f"{server}/v1/sessions/{session_id}", timeout=120).json()["detail"]
     expect(page.locator("#notice")).to_have_text(detail)
 
 
@@ -230,7 +230,11 @@ def test_axe_finds_no_barrier(browser: Browser, server: str, analysed: str, size
 def test_names_are_text_and_never_markup(browser: Browser, server: str) -> None:
     name = "<img src=x onerror=alert(1)>"
     url = "http://127.0.0.1:9/clip.mp4"
-    session = httpx.post(f"{server}/v1/sessions", json={"source": {"url": url}, "name": name}).raise_for_status().json()
+    session = (
+        httpx.post(f"{server}/v1/sessions", json={"source": {"url": url}, "name": name}, timeout=120)
+        .raise_for_status()
+        .json()
+    )
     with opened(browser, f"{server}/#session={session['id']}") as page:
         expect(page.get_by_role("heading", name=name)).to_be_visible(timeout=PATIENCE_MS)
         expect(page.get_by_role("link", name=name)).to_be_visible()
@@ -262,7 +266,9 @@ def test_the_page_reconnects_after_a_server_restart(browser: Browser, tmp_path: 
     options = {"session": (None, json.dumps({"pace": "realtime"}), "application/json")}
     with ExitStack() as tabs:
         with served(data_dir, port) as url, SAMPLE.open("rb") as video:
-            session = httpx.post(f"{url}/v1/sessions", files={"file": (SAMPLE.name, video), **options}).json()
+            session = httpx.post(
+                f"{url}/v1/sessions", files={"file": (SAMPLE.name, video), **options}, timeout=120
+            ).json()
             page = tabs.enter_context(opened(browser, f"{url}/#session={session['id']}"))
             expect(actions(page).first).to_be_visible(timeout=PATIENCE_MS)
         expect(page.locator("#connection")).to_contain_text("Connection lost", timeout=PATIENCE_MS)
@@ -270,6 +276,6 @@ def test_the_page_reconnects_after_a_server_restart(browser: Browser, tmp_path: 
         with served(data_dir, port):
             expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE_MS)
             expect(actions(page).nth(seen)).to_be_visible(timeout=PATIENCE_MS)
-            events = httpx.get(f"{url}/v1/sessions/{session['id']}/events").json()["events"]
+            events = httpx.get(f"{url}/v1/sessions/{session['id']}/events", timeout=120).json()["events"]
             starts = [event for event in events if event["type"] == "action.start"]
             assert actions(page).count() in (len(starts), len(starts) + 1)

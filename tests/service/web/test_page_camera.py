@@ -39,7 +39,7 @@ def start(page: Page) -> None:
 
 
 def newest(server: str) -> dict[str, object]:
-    session: dict[str, object] = httpx.get(f"{server}/v1/sessions").json()["sessions"][0]
+    session: dict[str, object] = httpx.get(f"{server}/v1/sessions", timeout=120).json()["sessions"][0]
     return session
 
 

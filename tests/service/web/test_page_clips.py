@@ -30,7 +30,7 @@ def browser() -> Iterator[Browser]:
 def analysed(server: str, video: Path) -> str:
     """Id of a session that has analysed the video."""
     with video.open("rb") as file:
-        answer = httpx.post(f"{server}/v1/sessions", files={"file": (video.name, file)}, timeout=60)
+        answer = httpx.post(f"{server}/v1/sessions", files={"file": (video.name, file)}, timeout=120)
     session = answer.raise_for_status().json()
     # The stream ends with the session.
     events = f"{server}{session['links']['events']}"

@@ -31,7 +31,7 @@ async def status_of(server: Running, session_id: str) -> WebhookStatus:
 
 
 async def until_state(server: Running, session_id: str, state: str) -> WebhookStatus:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while (found := await status_of(server, session_id)).state != state:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     return found

@@ -27,7 +27,7 @@ async def test_server_worker_and_decoder_find_the_actions(tmp_path: Path, model:
     files = {"file": ("v.mp4", await asyncio.to_thread(video.read_bytes), "video/mp4")}
     async with (
         tiny_server(tmp_path / "data", model) as server,
-        httpx.AsyncClient(base_url=server.url, timeout=60) as client,
+        httpx.AsyncClient(base_url=server.url, timeout=120) as client,
         asyncio.timeout(100),
     ):
         links = (await client.post("/v1/sessions", files=files)).raise_for_status().json()["links"]
