@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,12 +11,11 @@ from model.training.ablation.ablate import VARIANTS, VariantResult, ablate, tabl
 from model.training.ablation.cost import measure_costs
 from model.training.recipe import Schedule
 from model.training.run import Run
-from tests.support.training_kit import SILENT, TINY, open_tiny_run, write_streams
+from tests.support.training_kit import SILENT, TINY, open_tiny_run
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    data, out = write_streams(tmp_path_factory.mktemp("streams")), tmp_path_factory.mktemp("runs") / "run"
+def run(streams: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     short = Schedule(2, warmup_steps=1)
     recipe = replace(
         TINY,
@@ -25,7 +25,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         contrast=replace(TINY.contrast, schedule=short),
         head=replace(TINY.head, schedule=short),
     )
-    return open_tiny_run(data, out, recipe)
+    return open_tiny_run(streams, tmp_path_factory.mktemp("runs") / "run", recipe)
 
 
 @pytest.fixture(scope="module")

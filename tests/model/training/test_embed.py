@@ -13,17 +13,11 @@ from model.training.layouts.segments import last_started
 from tests.support.cake_command import run
 from tests.support.paths import SAMPLE
 from tests.support.tiny_model import checkpoint_for, tiny_model
-from tests.support.training_kit import write_streams
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return checkpoint_for(SAMPLE, tmp_path_factory.mktemp("checkpoint"))
-
-
-@pytest.fixture(scope="module")
-def streams(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_streams(tmp_path_factory.mktemp("streams"))
 
 
 @pytest.fixture(scope="module")

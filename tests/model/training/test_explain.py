@@ -26,7 +26,7 @@ from tests.support.cake_command import run
 from tests.support.made_videos import numbered_image, write_video
 from tests.support.paths import SAMPLE
 from tests.support.tiny_model import LABELS, SAMPLE_HZ, checkpoint_for, tiny_model
-from tests.support.training_kit import SILENT, open_tiny_run, write_streams
+from tests.support.training_kit import SILENT, open_tiny_run
 
 SIDE = 64
 
@@ -160,11 +160,6 @@ def test_explain_writes_a_figure_and_an_image_of_each_map(checkpoint: Path, clip
     with Image.open(out / "explain.png") as figure, Image.open(out / "0001.50s_kick_static.png") as single:
         assert single.size == (320, 320)
         assert figure.height > 1.3 * figure.width / 2, "two rows of three columns"
-
-
-@pytest.fixture(scope="module")
-def streams(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_streams(tmp_path_factory.mktemp("streams"))
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from model.training.train import train
 from model.training.views import MARGIN, View, see_images, see_targets
 from tests.support.cake_command import run
 from tests.support.tiny_model import tiny_model
-from tests.support.training_kit import ALONE, SILENT, TINY, write_streams
+from tests.support.training_kit import ALONE, SILENT, TINY
 
 IMPORTED = replace(
     TINY,
@@ -36,9 +36,10 @@ IMPORTED = replace(
 )
 
 
-def test_an_imported_student_is_kept_to_the_bit_and_only_the_classifier_follows_contrast(tmp_path: Path) -> None:
-    data = write_streams(tmp_path / "streams")
-    run = open_run(data, tmp_path / "run", None, IMPORTED, ALONE, SILENT, init=Path("mocap"), checkpoint_every_s=0)
+def test_an_imported_student_is_kept_to_the_bit_and_only_the_classifier_follows_contrast(
+    streams: Path, tmp_path: Path
+) -> None:
+    run = open_run(streams, tmp_path / "run", None, IMPORTED, ALONE, SILENT, init=Path("mocap"), checkpoint_every_s=0)
     train(run, SILENT)
     begun, trained = load_checkpoint("mocap")[0].state_dict(), load_checkpoint(tmp_path / "run")[0].state_dict()
     for name, tensor in begun.items():
@@ -51,13 +52,12 @@ def test_an_imported_student_is_kept_to_the_bit_and_only_the_classifier_follows_
     assert not (tmp_path / "run" / "stages" / "teacher").exists()
 
 
-def test_a_recipe_that_imports_what_is_not_there_is_refused_before_any_work(tmp_path: Path) -> None:
-    data = write_streams(tmp_path / "streams")
+def test_a_recipe_that_imports_what_is_not_there_is_refused_before_any_work(streams: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="name their checkpoint with --init"):
-        open_run(data, tmp_path / "run", None, IMPORTED, ALONE, SILENT)
+        open_run(streams, tmp_path / "run", None, IMPORTED, ALONE, SILENT)
     save_checkpoint(tmp_path / "x3d", tiny_model(), parts=("trunk", "static_head"))
     with pytest.raises(RecipeError, match=r"imports motion, motion_head, which .* does not hold"):
-        open_run(data, tmp_path / "run", None, IMPORTED, ALONE, SILENT, init=tmp_path / "x3d")
+        open_run(streams, tmp_path / "run", None, IMPORTED, ALONE, SILENT, init=tmp_path / "x3d")
     with pytest.raises(RecipeError, match="needs a contrast stage"):
         replace(TINY, head=replace(TINY.head, classifier_only=True), contrast=replace(TINY.contrast, kind="none"))
 
@@ -106,10 +106,10 @@ def save_teacher(folder: Path, config: ModelConfig) -> Cake:
     return network
 
 
-def test_the_motion_adapter_learns_from_an_imported_teacher(tmp_path: Path) -> None:
-    data, teacher = write_streams(tmp_path / "streams"), tmp_path / "teacher"
+def test_the_motion_adapter_learns_from_an_imported_teacher(streams: Path, tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher"
     network = save_teacher(teacher, architecture("cake-xs", ("background",)))
-    run = open_run(data, tmp_path / "run", None, TINY, ALONE, SILENT, teacher=teacher, checkpoint_every_s=0)
+    run = open_run(streams, tmp_path / "run", None, TINY, ALONE, SILENT, teacher=teacher, checkpoint_every_s=0)
     train(run, SILENT, [StageName.TRUNK, StageName.TEACHER, StageName.DISTILL])
     assert not (tmp_path / "run" / "stages" / "teacher").exists()
     video = run.training[0]
@@ -118,11 +118,10 @@ def test_the_motion_adapter_learns_from_an_imported_teacher(tmp_path: Path) -> N
     assert torch.equal(load_student(run).motion_head.project.weight, network.static_head.project.weight)
     save_teacher(tmp_path / "other", replace(run.config, head=replace(run.config.head, projection_width=8)))
     with pytest.raises(StageMismatchError, match=r"another checkpoints\.teacher"):
-        open_run(data, tmp_path / "run", None, TINY, ALONE, SILENT, teacher=tmp_path / "other")
+        open_run(streams, tmp_path / "run", None, TINY, ALONE, SILENT, teacher=tmp_path / "other")
 
 
-def test_a_teacher_that_does_not_fit_is_refused_before_any_work(tmp_path: Path) -> None:
-    data = write_streams(tmp_path / "streams")
+def test_a_teacher_that_does_not_fit_is_refused_before_any_work(streams: Path, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "rgb", tiny_model(), parts=("trunk", "static_head"))
     for recipe, init, teacher, message in (
         (TINY, None, "rgb", "rgb is no flow teacher for cake-xs: its trunk is of another architecture"),
@@ -130,7 +129,7 @@ def test_a_teacher_that_does_not_fit_is_refused_before_any_work(tmp_path: Path) 
     ):
         with pytest.raises(ValueError, match=message):
             open_run(
-                *(data, tmp_path / "run", None, recipe, ALONE, SILENT),
+                *(streams, tmp_path / "run", None, recipe, ALONE, SILENT),
                 init=None if init is None else Path(init),
                 teacher=tmp_path / teacher,
             )

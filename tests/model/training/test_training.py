@@ -34,14 +34,9 @@ from model.training.stages.trunk import load_trunk, train_trunk
 from model.training.train import train
 from model.training.views import MARGIN, View, see_images
 from tests.support.cake_command import run
-from tests.support.training_kit import ALONE, SILENT, STEPS, TINY, open_tiny_run, with_distillation, write_streams
+from tests.support.training_kit import ALONE, SILENT, STEPS, TINY, open_tiny_run, with_distillation
 
 TRAINED_STAGES = ("trunk", "teacher", "distill", "contrast", "head")
-
-
-@pytest.fixture(scope="module")
-def streams(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_streams(tmp_path_factory.mktemp("streams"))
 
 
 def train_arguments(data: Path, out: Path, *stage: str) -> list[str]:
