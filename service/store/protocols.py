@@ -288,7 +288,7 @@ class Outbox(Protocol):
         """Deliver nothing more of the sessions of an API key."""
 
     async def rotate_secret(self, session_id: str, secret: SecretStr, *, old_until_unix_s: float) -> None:
-        """Sign with `secret`, and until then also with the secret so far."""
+        """Sign with `secret`, and until then also with the secret so far. May be repeated with the same secret."""
 
 
 @dataclass(frozen=True)

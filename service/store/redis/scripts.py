@@ -35,6 +35,10 @@ CONFIRMED = frozenset(
         "delete_subscription",
         "put_feedback",
         "delete_feedback",
+        "redeliver",
+        "rotate_secret",
+        "disable_webhooks",
+        "disable_subscriptions",
     }
 )
 """Scripts whose writes replicas must confirm where there is a Sentinel: callers repeat them, so nothing is lost."""

@@ -73,8 +73,9 @@ class SqliteOutbox:
     async def rotate_secret(self, session_id: str, secret: SecretStr, *, old_until_unix_s: float) -> None:
         await self._database.write(
             lambda db: db.execute(
-                """UPDATE webhooks SET old_secret = secret, old_secret_until = ?, secret = ? WHERE session_id = ?""",
-                (old_until_unix_s, secret.get_secret_value(), session_id),
+                """UPDATE webhooks SET old_secret = CASE secret WHEN :secret THEN old_secret ELSE secret END,
+                   old_secret_until = :until, secret = :secret WHERE session_id = :id""",
+                {"until": old_until_unix_s, "secret": secret.get_secret_value(), "id": session_id},
             )
         )
 

@@ -5,15 +5,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from service.background import background_task
 from service.errors import ServiceError
 from service.store import open_store
 from service.store.protocols import Store
-from service.store.records import SessionRecord, WorkerInfo
+from service.store.records import SessionRecord, WebhookTarget, WorkerInfo
 from service.store.redis.required_settings import problems
 from tests.support.redis_server import ReplicatedRedis, replicated_redis
-from tests.support.store_kit import MODEL, claimed, start
+from tests.support.store_kit import MODEL, claimed, record, start
 
 
 @pytest.fixture
@@ -84,6 +85,50 @@ async def test_a_failover_loses_no_event(how: str, redis: ReplicatedRedis, store
             await asyncio.sleep(0.1)
     assert [event.id for event in await store.log.read_events(session.id, limit=10_000)] == committed
     assert set(committed) <= set(seen)
+
+
+@pytest.mark.parametrize("how", ["planned", "unplanned"])
+async def test_a_failover_loses_no_rotated_secret(
+    how: str, redis: ReplicatedRedis, stores: tuple[Store, Store]
+) -> None:
+    store, _ = stores
+    await store.workers.register(WorkerInfo("w1", 100.0, (MODEL,)))
+    target = WebhookTarget(url=SecretStr("http://example.org/hook"), secret=SecretStr("whsec_0"))
+    session = await store.sessions.create(record().model_copy(update={"webhook": target}), max_queued=10)
+    rotations = 0
+
+    async def signed_with() -> list[str]:
+        while True:
+            try:
+                progress = await store.outbox.progress(session.id)
+                break
+            except ServiceError:
+                await asyncio.sleep(0.2)
+        assert progress is not None
+        return [each.get_secret_value() for each in (progress.webhook.secret, progress.webhook.old_secret) if each]
+
+    async def rotate() -> None:
+        """Repeat the rotation until the store acknowledges it, as a client does."""
+        nonlocal rotations
+        rotations += 1
+        while True:
+            try:
+                secret = SecretStr(f"whsec_{rotations}")
+                await store.outbox.rotate_secret(session.id, secret, old_until_unix_s=1e10)
+                break
+            except ServiceError:
+                await asyncio.sleep(0.2)
+        assert await signed_with() == [f"whsec_{rotations}", f"whsec_{rotations - 1}"]
+
+    async with asyncio.timeout(90):
+        before = redis.primary_port()
+        await asyncio.to_thread(redis.fail_over if how == "planned" else redis.servers[0].stop)
+        while await asyncio.to_thread(redis.primary_port) == before:
+            await rotate()
+        while how == "planned" and not await asyncio.to_thread(redis.was_demoted):
+            await rotate()
+        assert await signed_with() == [f"whsec_{rotations}", f"whsec_{rotations - 1}"]
+        await rotate()
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,17 @@ async def test_a_rotated_secret_leaves_the_old_one_beside_it_for_a_time(store: S
     assert webhook.owner == "k1"
 
 
+async def test_a_repeated_rotation_keeps_the_secret_before_it(store: Store) -> None:
+    """A client repeats a rotation whose reply was lost; its receiver knows only the first secret yet."""
+    session = await session_with_events(store, "100-0")
+    for until_unix_s in (500.0, 600.0):
+        await store.outbox.rotate_secret(session.id, SecretStr("whsec_second"), old_until_unix_s=until_unix_s)
+    [webhook] = await store.outbox.due(now_unix_s=1e9, limit=9)
+    assert webhook.old_secret is not None
+    assert [each.get_secret_value() for each in (webhook.secret, webhook.old_secret)] == ["whsec_second", "whsec_first"]
+    assert webhook.old_secret_until_unix_s == 600.0
+
+
 async def test_sessions_and_owners_can_be_left_out_of_what_is_due(store: Store) -> None:
     first, second = [await session_with_events(store, "100-0") for _ in range(2)]
 

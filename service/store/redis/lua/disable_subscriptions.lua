@@ -4,4 +4,5 @@ for _, id in ipairs(redis.call('SMEMBERS', P .. 'subscriptions:key:' .. take()))
   redis.call('HSET', key, 'state', 'disabled')
   redis.call('HINCRBY', key, 'revision', 1)
 end
+confirm_earlier_run()
 return 'done'
