@@ -27,7 +27,7 @@ def _written_out(text: object) -> object:
 Time = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 
 
-def get_event_filter(
+async def get_event_filter(
     connection: HTTPConnection,
     label: Annotated[Values, Query(description="Only events of this action. Repeat for several.")] = (),
     type_: Annotated[
