@@ -14,7 +14,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from model.video.container import MAX_PIXELS, RAW_STREAMS
+from model.video.container import MAX_PIXELS, MOTION_JPEG, RAW_STREAMS
 from model.video.display import orientation_of, square_pixel_size
 from model.video.errors import NO_DECODER, STILL_IMAGE, VideoError
 from model.video.source import ByteStream
@@ -115,7 +115,7 @@ def probe(
         codec,
         width,
         height,
-        _rate_hz(container, stream, frame),
+        _rate_hz(container, stream, frame, live=live),
         duration_s,
         orientation.rotation_deg,
         live,
@@ -123,14 +123,21 @@ def probe(
     )
 
 
-def _rate_hz(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> float | None:
-    """Return the frame rate: the stated average, or a guess where that is missing or, without timestamps, made up."""
+def _rate_hz(container: InputContainer, stream: VideoStream, frame: VideoFrame, *, live: bool) -> float | None:
+    """Return the frame rate: the stated average, what the codec states, or a guess; without timestamps a guess."""
+    if live and container.format.name in MOTION_JPEG:
+        # Nothing in it states a rate: FFmpeg makes one up.
+        return None
+    stated = stream.codec_context.framerate
     if stream.average_rate is None and container.format.name == "rtsp":
         # FFmpeg has seen too little of the stream for a guess.
-        return plausible_rate_hz(stream.codec_context.framerate)
-    if stream.average_rate is None or (frame.pts is None and frame.dts is None):
+        return plausible_rate_hz(stated)
+    if frame.pts is None and frame.dts is None:
         return plausible_rate_hz(stream.guessed_rate)
-    return plausible_rate_hz(stream.average_rate)
+    if stream.average_rate is not None:
+        return plausible_rate_hz(stream.average_rate)
+    # Of a pushed stream FFmpeg guesses the rate of its fields. A codec that counts in milliseconds states no rate.
+    return plausible_rate_hz(stated if stated and stated < MAX_RATE_HZ else stream.guessed_rate)
 
 
 def stated_end_s(container: InputContainer, stream: VideoStream) -> float:

@@ -1,5 +1,6 @@
 """Of several video streams the one that shows most is analysed, the others are reported, and callers may choose."""
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 from av.stream import Disposition
 
 from model.video.errors import VideoError
-from model.video.file_reader import open_video
-from tests.support.made_videos import number_of, numbered_image
+from model.video.file_reader import FileReader, open_video
+from model.video.packets import PacketReader
+from tests.support.made_videos import number_of, numbered_image, write_video
 
 
 @dataclass(frozen=True)
@@ -116,3 +118,11 @@ def test_the_frames_of_a_resumed_decode_come_from_the_same_stream(tmp_path: Path
     assert [frame.pts_s for frame in rest] == whole[21:]
     assert all(frame.image.shape == (48, 160, 3) for frame in rest)
     np.testing.assert_allclose(whole, np.arange(COUNT) / RATE_HZ, atol=1e-3)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg2video", "libx265"])
+def test_a_pushed_transport_stream_has_the_rate_of_its_frames(tmp_path: Path, codec: str) -> None:
+    options = {"x265-params": "log-level=none"} if codec == "libx265" else {"g": "10"}
+    path = write_video(tmp_path / "v.ts", count=30, rate_hz=25, codec=codec, codec_options=options)
+    with FileReader(PacketReader(io.BytesIO(path.read_bytes()))) as video:
+        assert video.info.rate_hz == 25.0

@@ -107,7 +107,7 @@ async def test_hls_with_an_end_is_a_file_and_goes_as_fast_as_it_can(host: str) -
 
 async def test_motion_jpeg_is_timed_by_its_arrival(host: str) -> None:
     info, frames, _ = await play(f"{host}/camera")
-    assert (info.codec, info.live) == ("mjpeg", True)
+    assert (info.codec, info.rate_hz, info.live) == ("mjpeg", None, True)
     assert_regular(frames)
 
 
