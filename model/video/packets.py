@@ -4,6 +4,7 @@ import errno
 import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +27,7 @@ from model.video.packet_buffer import PacketBuffer
 from model.video.rtp_marks import RtpMarks
 from model.video.source import ByteStream, is_url, scheme_of
 from model.video.stream import best_stream, count_packets, prepare_decoder, probe, stated_end_s, video_streams
+from model.video.unread import unread_part
 
 NO_FRAMES = "The source sends no more frames. Check the camera."
 ENDED_AT_ONCE = "The source ended its stream before the first frame. Check that the camera is running and sends video."
@@ -292,11 +294,12 @@ class PacketReader:
         start_s = (self.container.start_time or 0) / av.time_base
         stated_s = stated_end_s(self.container, self.stream)
         tick_s = [float(stream.time_base or 0) for stream in self.container.streams]
-        end_s, position = 0.0, 0
+        end_s, position, newest = 0.0, 0, 0
         error: FFmpegError | None = None
         try:
             for packet, came_at_s, awaited_s in self._arrivals():
                 index = packet.stream_index
+                newest = max(newest, (packet.pos or 0) + packet.size)
                 shown_from = packet.dts if packet.pts is None else packet.pts
                 if shown_from is not None and index < len(tick_s):
                     end_s = max(end_s, (shown_from + (packet.duration or 0)) * tick_s[index] - start_s)
@@ -318,6 +321,8 @@ class PacketReader:
                 return
             self.left_out = LEFT_OUT
         self._note_end(end_s, stated_s, error)
+        if self.cut_short is None and isinstance(self.source, str) and not is_url(self.source):
+            self.left_out = self.left_out or unread_part(Path(self.source), self.container.format.name, newest)
 
     def _arrivals(self) -> Iterator[Arrival]:
         """Yield all packets as they arrive, and of a camera the frames that they make."""

@@ -1,16 +1,18 @@
 """A transport stream may change its streams on the way: other numbers, other tables, sound that begins later."""
 
 import itertools
+import re
 import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from model.video.errors import VideoError
 from model.video.file_reader import open_video
 from model.video.packets import PacketReader
-from tests.support.made_videos import number_of, write_video
+from tests.support.made_videos import Pixels, number_of, write_video
 
 LATER = {
     "another number for the video": ["-mpegts_start_pid", "0x200"],
@@ -71,3 +73,27 @@ def test_a_pushed_live_stream_that_continues_under_other_numbers_has_to_begin_an
         with pytest.raises(VideoError) as caught:
             list(packets.packets)
         assert caught.value.code == "source_unreachable"
+
+
+@pytest.mark.parametrize(("suffix", "read"), [(".mp4", 1), (".mov", 1), (".flv", 1), (".mkv", 2), (".ts", 3)])
+def test_what_is_left_out_of_recordings_that_were_joined_byte_by_byte_is_reported(
+    tmp_path: Path, suffix: str, read: int
+) -> None:
+    count = 8
+    part = write_video(tmp_path / f"part{suffix}", count=count, codec_options={"qp": "1"}, draw=noisy_image)
+    path = tmp_path / f"joined{suffix}"
+    for joined in (1, 3):
+        path.write_bytes(joined * part.read_bytes())
+        with open_video(path) as video:
+            assert len(list(video.frames())) == min(joined, read) * count
+            left_out = [warning for warning in video.warnings if "another recording was appended" in warning]
+        if joined <= read:
+            assert left_out == []
+        else:
+            [share] = re.findall(r"The last (\d+)% of the file", left_out[0])
+            assert int(share) == pytest.approx(100 * (joined - read) / joined, abs=2)
+
+
+def noisy_image(number: int, width: int, height: int) -> Pixels:
+    """An image that takes many bytes."""
+    return np.random.default_rng(number).integers(0, 255, (height, width, 3), np.uint8)
