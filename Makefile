@@ -5,7 +5,7 @@ ifeq ($(origin PYTHON),undefined)
 PYTHON := $(firstword $(wildcard $(BIN)/python) python3)
 endif
 PORT ?= 8000
-SAMPLE := samples/mocap.mp4
+SAMPLE := samples/people.mp4
 # Where pip finds a CPU build of PyTorch; see "Quick start" in README.md.
 CAKE_TORCH_INDEX ?=
 PIP_INDEX := $(if $(CAKE_TORCH_INDEX),--extra-index-url $(CAKE_TORCH_INDEX))

@@ -266,13 +266,13 @@ class Settings(BaseSettings):
     # Models and workers
     models: Annotated[tuple[str, ...], *_COMMA_SEPARATED] = Field(
         default=(),
-        examples=["mocap,/srv/models/kitchen"],
+        examples=["people,/srv/models/kitchen"],
         description="Models to load: names of shipped models, or checkpoint folders. The default is all that ship.",
     )
     default_model: str | None = Field(
         default=None,
-        examples=["mocap"],
-        description="Model of sessions that do not name one. The default is the first of CAKE_MODELS, else `mocap`.",
+        examples=["people"],
+        description="Model of sessions that do not name one. The default is the first of CAKE_MODELS, else `people`.",
     )
     precision: Precision = Field(
         default="auto",

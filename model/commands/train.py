@@ -34,7 +34,7 @@ Config = Annotated[
     typer.Option(help="Network size: cake-xs or cake-s. Default: that of --init, or cake-xs.", show_default=False),
 ]
 RecipeFile = Annotated[
-    Path | None, typer.Option(help="A named recipe, default or paper, or a JSON file; see `cake train recipe`.")
+    Path | None, typer.Option(help="A named recipe (default, paper, people) or a JSON file; see `cake train recipe`.")
 ]
 Init = Annotated[
     Path | None,
@@ -152,7 +152,10 @@ for _stage in HELP:
 
 @train_app.command("recipe")
 def print_recipe(
-    name: Annotated[str, typer.Argument(help="default, or paper: the authors' settings for THUMOS'14.")] = "default",
+    name: Annotated[
+        str,
+        typer.Argument(help="default, paper (the authors' settings for THUMOS'14), or people (of that model)."),
+    ] = "default",
 ) -> None:
     """Print a named recipe as JSON. Edit it and pass it with --recipe."""
     with failing_clearly():

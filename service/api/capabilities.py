@@ -23,7 +23,7 @@ from service.store.protocols import Workers
 from service.store.records import WorkerInfo
 
 router = APIRouter(tags=["models"])
-SHIPPED_DEFAULT = "mocap"
+SHIPPED_DEFAULT = "people"
 # FFmpeg reads these schemes with a separate demuxer, over these protocols.
 _DEMUXED = {"rtsp": ("rtsp", "tcp"), "rtsps": ("rtsp", "tls")}
 

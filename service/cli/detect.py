@@ -27,7 +27,7 @@ COLUMNS = (BarColumn(), TextColumn("{task.completed:.0f} s of video"), TimeRemai
 
 def detect(
     source: Annotated[str, typer.Argument(help="Video file, or HTTP or HTTPS URL.", metavar="FILE|URL")],
-    model: Annotated[str, typer.Option(help="Name of a shipped model, or a checkpoint folder.")] = "mocap",
+    model: Annotated[str, typer.Option(help="Name of a shipped model, or a checkpoint folder.")] = "people",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per event.")] = False,
     region: Annotated[
         list[str] | None,

@@ -37,5 +37,5 @@ def test_the_single_container_serves_and_gets_ready_without_further_settings(tmp
 
 
 def test_the_sample_is_in_the_single_container() -> None:
-    assert "COPY samples/mocap.mp4 /samples/mocap.mp4" in DOCKERFILE
+    assert "COPY samples/people.mp4 /samples/people.mp4" in DOCKERFILE
     assert "!samples" in (ROOT / ".dockerignore").read_text()

@@ -68,5 +68,5 @@ def test_the_python_example_prints_the_starts_and_ends_of_the_sample(
     monkeypatch.chdir(ROOT)
     exec(compile(example, "docs/api.md", "exec"), {})
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("ActionStart(label='roll'")
-    assert printed[1].startswith("ActionEnd(label='roll'")
+    assert printed[0].startswith("ActionStart(label='fall'")
+    assert printed[1].startswith("ActionEnd(label='fall'")

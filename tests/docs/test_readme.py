@@ -24,7 +24,7 @@ def test_a_video_submitted_as_the_readme_says_gives_events(tmp_path: Path) -> No
     commands = "\n".join(commands.splitlines()[1:])
     port = free_port()
     environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    with served(tmp_path / "data", port) as url:
+    with served(tmp_path / "data", port, "people") as url:
         script = commands.replace("127.0.0.1:8000", url.removeprefix("http://"))
         assert script.count(str(port)) == 2
         done = subprocess.run(
@@ -32,12 +32,12 @@ def test_a_video_submitted_as_the_readme_says_gives_events(tmp_path: Path) -> No
         )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert any(line.endswith(" action.start roll") for line in lines), done.stdout
+    assert any(line.endswith(" action.start fall") for line in lines), done.stdout
     assert lines[-1].endswith(" session.state completed")
 
 
 def test_the_first_live_event_is_within_two_screens() -> None:
-    before = README.partition("0:02.7  roll  98 %")[0]
+    before = README.partition("0:11.0  fall  93 %")[0]
     assert len(before.splitlines()) < 2 * 40
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.support.paths import ROOT, SAMPLE
+from tests.support.paths import PEOPLE, ROOT
 
 HERE = Path(__file__).parent
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -97,14 +97,14 @@ def check(version: str, wheel: Path, folder: Path, *, full: bool, torch_index: s
     run(UV, "pip", "check", "--python", installed, cwd=folder)
     seen = [
         f"installed in {time.monotonic() - began_s:.0f} s",
-        run(installed, HERE / "decode_sample.py", SAMPLE, cwd=folder),
+        run(installed, HERE / "decode_sample.py", PEOPLE, cwd=folder),
     ]
     cake = folder / "bin" / "cake"
-    found = run(cake, "detect", SAMPLE, cwd=folder).count("  start  ")
+    found = run(cake, "detect", PEOPLE, cwd=folder).count("  start  ")
     if not found:
         raise SmokeError("cake detect found no start in the sample video")
     seen.append(f"cake detect: {found} starts")
-    seen.append(run(installed, HERE / "serve_sample.py", SAMPLE, cwd=folder))
+    seen.append(run(installed, HERE / "serve_sample.py", PEOPLE, cwd=folder))
     if full:
         training_lock = lock.with_name(f"py{version}-train.lock")
         run(*install, "--require-hashes", "--no-deps", "-r", training_lock, cwd=folder)

@@ -15,7 +15,7 @@ from model.training.layouts.annotations import Targets
 from model.training.layouts.feature_sequence import FeatureSequence
 from model.training.layouts.segments import label_frames
 from model.training.loop import StageMismatchError
-from model.training.recipe import RECIPES, Recipe, RecipeError, StageName, paper_recipe
+from model.training.recipe import RECIPES, Recipe, RecipeError, StageName, paper_recipe, people_recipe
 from model.training.run import open_run
 from model.training.stages.distill import load_student
 from model.training.stages.maps import load_maps, trunk_maps
@@ -92,10 +92,12 @@ def test_a_mirrored_view_moves_image_flow_joints_and_mask_alike(corner: tuple[in
 
 
 def test_named_recipes_are_printed_and_read() -> None:
-    assert set(RECIPES) == {"default", "paper"}
-    assert Recipe.from_json(json.loads(run("train", "recipe", "paper").out)) == paper_recipe()
+    assert set(RECIPES) == {"default", "paper", "people"}
+    for name, recipe in (("paper", paper_recipe()), ("people", people_recipe())):
+        assert Recipe.from_json(json.loads(run("train", "recipe", name).out)) == recipe
     wrong = run("train", "recipe", "papre")
-    assert (wrong.status, wrong.err.strip()) == (2, "cake: there is no recipe 'papre'; there are default, paper")
+    assert wrong.status == 2
+    assert wrong.err.strip() == "cake: there is no recipe 'papre'; there are default, paper, people"
 
 
 def save_teacher(folder: Path, config: ModelConfig) -> Cake:

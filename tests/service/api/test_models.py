@@ -39,8 +39,8 @@ async def test_a_session_without_a_model_gets_one_that_exists(server: Running) -
     await has_models(server, OTHER)
     assert (await server.http.get("/v1/models")).json()["default"] == "kitchen"
     assert (await server.submit()).model == "kitchen"
-    await has_models(server, OTHER, MODEL)
-    assert (await server.submit()).model == "mocap"
+    await has_models(server, OTHER, MODEL, MODEL.model_copy(update={"name": "people"}))
+    assert (await server.submit()).model == "people"
 
 
 async def test_the_first_model_that_is_set_is_the_default(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.support.cake_command import run
     [
         ({"CAKE_PORT": "http"}, r"CAKE_PORT=http: must be a whole number\. Example: CAKE_PORT=8000"),
         ({"CAKE_LOG_LEVEL": "verbose"}, r"CAKE_LOG_LEVEL=VERBOSE: .*'WARNING'.* Example: CAKE_LOG_LEVEL=INFO"),
-        ({"CAKE_MODELS": '["mocap"]'}, r"CAKE_MODELS=.*separated by commas.* Example: CAKE_MODELS=mocap,"),
+        ({"CAKE_MODELS": '["mocap"]'}, r"CAKE_MODELS=.*separated by commas.* Example: CAKE_MODELS=people,"),
         ({"CAKE_SOURCE_ALLOW": "10.0.0.0/8,cam"}, r"CAKE_SOURCE_ALLOW, item 2 \(cam\): .* Example: CAKE_SOURCE_ALLOW="),
         ({"CAKE_PRECISION": "int8"}, r"CAKE_PRECISION=int8: .*'float32'"),
         ({"CAKE_SOURCE_CA": "README.md"}, r"CAKE_SOURCE_CA=README.md: no certificates"),

@@ -36,7 +36,10 @@ def test_an_invalid_setting_fails_with_one_line(
             {"CAKE_MODELS": "mocap", "CAKE_DEFAULT_MODEL": "nosuch"},
             "CAKE_DEFAULT_MODEL=nosuch is not one of CAKE_MODELS=mocap",
         ),
-        ({"CAKE_DEFAULT_MODEL": "nosuch"}, "CAKE_DEFAULT_MODEL=nosuch is not one of the shipped models: fight, mocap."),
+        (
+            {"CAKE_DEFAULT_MODEL": "nosuch"},
+            "CAKE_DEFAULT_MODEL=nosuch is not one of the shipped models: fight, mocap, people.",
+        ),
         ({"CAKE_MODELS": "mocap,nosuch"}, "CAKE_MODELS: no model 'nosuch'"),
         ({"CAKE_MODELS": "mocap,/no/such"}, "CAKE_MODELS: no model '/no/such'"),
     ],
