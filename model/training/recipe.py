@@ -197,7 +197,8 @@ class Recipe:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the whole"
+            parts = map(str, first["loc"])
+            where = ".".join(part if part.isidentifier() else repr(part) for part in parts) or "the whole"
             raise RecipeError(f"the recipe's {where}: {first['msg']}") from error
 
 

@@ -100,6 +100,13 @@ def test_named_recipes_are_printed_and_read() -> None:
     assert wrong.err.strip() == "cake: there is no recipe 'papre'; there are default, paper, people"
 
 
+def test_an_unknown_field_is_named_in_one_line() -> None:
+    with pytest.raises(RecipeError, match=r"^the recipe's '\\n': Unexpected keyword argument$"):
+        Recipe.from_json({"\n": 1})
+    with pytest.raises(RecipeError, match=r"^the recipe's trunk\.stepz: Unexpected keyword argument$"):
+        Recipe.from_json({"trunk": {"stepz": 1}})
+
+
 def save_teacher(folder: Path, config: ModelConfig) -> Cake:
     """A network on optical flow with random weights, as an import leaves it."""
     torch.manual_seed(5)
