@@ -123,8 +123,11 @@ class ReplicatedRedis:
 
     def was_demoted(self, server: int = 0) -> bool:
         """Whether that server is a replica of the primary: until then it may accept writes, and loses them."""
-        with self.servers[server].client() as client:
-            found = client.info("replication")
+        try:
+            with self.servers[server].client() as client:
+                found = client.info("replication")
+        except ConnectionError:
+            return False  # a server that is being demoted closes its connections
         is_replica = found["role"] == "slave" and found["master_port"] == self.primary_port()
         return bool(is_replica and found["master_link_status"] == "up")
 
