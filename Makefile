@@ -29,7 +29,7 @@ INSTALL_LOCKED := $(PIP_INSTALL) --require-hashes --no-deps -r
 INSTALL_PROJECT := $(PIP_INSTALL) --no-build-isolation -e
 SMOKE := $(BIN)/python -m tests.smoke.run $(if $(CAKE_TORCH_INDEX),--torch-index $(CAKE_TORCH_INDEX))
 
-.PHONY: help run test failed-alone lint format train-tools bench fuzz soak chaos previous-release generated-clients clean helm lock smoke smoke-of-locks sbom pin-images \
+.PHONY: help run test lint format train-tools bench fuzz soak chaos previous-release generated-clients clean helm lock smoke smoke-of-locks sbom pin-images \
 	check-machine check-port system-packages
 .DEFAULT_GOAL := help
 
@@ -41,11 +41,7 @@ run: check-port $(VENV)/installed ## Serve on PORT (8000) and play the sample vi
 
 test: $(VENV)/installed-dev system-packages ## Linters, types, layers, smoke test and all tests
 	$(MAKE) --jobs=2 --output-sync=target lint smoke-of-locks
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder || $(MAKE) failed-alone
-
-failed-alone: $(VENV)/installed-dev ## Run the tests that failed last once more, one after the other
-	@echo "Once more, alone: the tests that failed. One that passes now is disturbed by others or by a busy machine; mend it."
-	$(BIN)/python -m pytest --last-failed --last-failed-no-failures=none -rpf
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 smoke-of-locks: $(VENV)/installed-dev
 	$(SMOKE)
