@@ -51,7 +51,7 @@ def run_bench(
         folder = Path(name)
         if "decode" in parts:
             on_stage("decoding")
-            clips = make_clips(folder, 0.2 if quick else 10.0)
+            clips = make_clips(folder, 3.0 if quick else 10.0)
             report["decode_fps"] = {size: decode_fps(path, 1 if quick else 5) for size, path in clips.items()}
             report["decoder_rss_mb"] = asyncio.run(decoder_rss_mb(clips["1080p"]))
         if "service" in parts:
