@@ -18,7 +18,7 @@ from tests.support.rtp_camera import SOUND_CHANNEL, RtpCamera, aggregated, encod
 X264 = {"preset": "ultrafast", "tune": "zerolatency", "g": "8", "x264-params": "repeat-headers=1"}
 X265 = {"preset": "ultrafast", "tune": "zerolatency", "x265-params": "log-level=none:keyint=8:repeat-headers=1"}
 SLICED = {**X264, "x264-params": "repeat-headers=1:slices=3"}
-FIRST, LAST, ENOUGH = 12, 40, 4
+FIRST, LAST, ENOUGH, ANOTHER_EVERY_S = 12, 240, 4, 0.5
 AGO_S = 1000.0
 SendFrame = Callable[[RtpCamera, list[bytes], int], None]
 
@@ -69,15 +69,25 @@ async def read(messages: AsyncIterator[Message], infos: list[VideoInfo], numbers
             numbers.put_nowait(number_of(message.images[0]))
 
 
-async def watch(camera: RtpCamera, send: Callable[[int], None], numbers: asyncio.Queue[int]) -> None:
-    """Send the first frames to each connection of the decoder, until it shows one of them."""
-    played = 0
+async def watch(camera: RtpCamera, send: Callable[[int], None], numbers: asyncio.Queue[int]) -> int:
+    """Send the first frames to each connection of the decoder, then one more now and then until it shows one.
+
+    Opening a stream may consume as many frames as are there. Returns the number of the frame to send next.
+    """
+    played, number, another_at_s = 0, 0, 0.0
     while numbers.empty():
         if camera.viewers > played:
-            played = camera.viewers
-            for number in range(FIRST):
+            played, number = camera.viewers, 0
+            while number < FIRST:
                 send(number)
+                number += 1
+            another_at_s = time.monotonic() + ANOTHER_EVERY_S
+        elif played and number < LAST - FIRST and time.monotonic() >= another_at_s:
+            send(number)
+            number += 1
+            another_at_s += ANOTHER_EVERY_S
         await asyncio.sleep(0.01)
+    return number
 
 
 async def newest(numbers: asyncio.Queue[int], number: int) -> int:
@@ -105,9 +115,9 @@ async def test_a_frame_arrives_with_its_last_packet_if_marks_are_right(kind: str
 
         async with start_decoder(asked, LOOPBACK) as decoder, asyncio.timeout(180):
             reading = asyncio.create_task(read(decoder.messages(), infos, numbers))
-            await watch(camera, send, numbers)
+            following = await watch(camera, send, numbers)
             arrived = 0
-            for number in range(FIRST, LAST):
+            for number in range(following, LAST):
                 send(number)
                 # What is decoded while earlier frames are fetched may wait for the next frame.
                 with suppress(*(() if arrived else (TimeoutError,))):

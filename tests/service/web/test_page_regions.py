@@ -171,15 +171,17 @@ BRIGHT_SHARE = """async () => {
 
 def draw(page: Page, begin: tuple[float, float], end: tuple[float, float]) -> None:
     """Drag over the snapshot; positions are fractions of the frame, which is letterboxed in its element."""
-    left, top, width, height = page.evaluate(
-        """() => {
-          const canvas = document.getElementById('snapshot'), box = canvas.getBoundingClientRect();
+    snapshot = page.locator("#snapshot")
+    left, top, width, height = snapshot.evaluate(
+        """(canvas) => {
+          const box = canvas.getBoundingClientRect();
           const scale = Math.min(box.width / canvas.width, box.height / canvas.height);
           const [width, height] = [canvas.width * scale, canvas.height * scale];
-          return [box.left + (box.width - width) / 2, box.top + (box.height - height) / 2, width, height];
+          return [(box.width - width) / 2, (box.height - height) / 2, width, height];
         }"""
     )
-    page.mouse.move(left + begin[0] * width + 1, top + begin[1] * height + 1)
+    # Hovering waits until the snapshot neither moves nor is covered, and scrolls to it.
+    snapshot.hover(position={"x": left + begin[0] * width + 1, "y": top + begin[1] * height + 1})
     page.mouse.down()
-    page.mouse.move(left + end[0] * width, top + end[1] * height - 1, steps=4)
+    snapshot.hover(position={"x": left + end[0] * width, "y": top + end[1] * height - 1})
     page.mouse.up()
