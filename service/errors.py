@@ -25,6 +25,7 @@ ProblemCode = Literal[
     "request_timeout",
     "too_large",
     "unsupported_media_type",
+    "range_not_satisfiable",
     "upgrade_required",
     "idempotency_conflict",
     "not_a_push",
@@ -150,6 +151,16 @@ class TooLargeError(ServiceError):
 
 class UnsupportedMediaTypeError(ServiceError):
     code, status, title = "unsupported_media_type", 415, "Unsupported media type"
+
+
+class RangeNotSatisfiableError(ServiceError):
+    """The `Range` of a request lies outside of the file, or is none. `size_bytes` is the size of the file."""
+
+    code, status, title = "range_not_satisfiable", 416, "Range not satisfiable"
+
+    def __init__(self, detail: str, *, size_bytes: int) -> None:
+        super().__init__(detail)
+        self.size_bytes = size_bytes
 
 
 class UpgradeRequiredError(ServiceError):

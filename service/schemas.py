@@ -178,6 +178,7 @@ class SessionLinks(Schema):
     scores: str = Field(description="The session's scores.")
     snapshot: str = Field(description="The latest snapshot, a JPEG image.")
     stream: str | None = Field(description="Where the client pushes the video; null unless the source is `push`.")
+    video: str | None = Field(default=None, description="The uploaded video; null unless the source is `upload`.")
 
 
 class Session(Schema):

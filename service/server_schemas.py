@@ -68,3 +68,8 @@ class Readiness(Health):
 class Ticket(Schema):
     ticket: str = Field(description="Pass as `?ticket=` when opening one WebSocket or EventSource. Valid once.")
     expires_at: datetime = Field(description="When the ticket expires, UTC.")
+
+
+class VideoTicket(Schema):
+    ticket: str = Field(description="Pass as `?ticket=` to `links.video` of the session, as often as needed.")
+    expires_at: datetime = Field(description="When the ticket expires, UTC.")

@@ -31,6 +31,7 @@ from service.api import (
     storage,
     submit,
     subscriptions,
+    video,
     webhook,
 )
 from service.api.asyncapi import describe_streams
@@ -189,6 +190,7 @@ def create_app(settings: Settings, own_key: ApiKey, open_connections: Callable[[
         event_log,
         export,
         media,
+        video,
         feedback,
         authentication,
         capabilities,

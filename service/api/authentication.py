@@ -23,10 +23,11 @@ from service.api.error_responses import AUTH_STATUSES, problem_responses, reject
 from service.api.origin import check_host, check_local, check_origin
 from service.errors import MissingScopeError, RateLimitError, ServiceError, StoreUnavailableError, UnauthorizedError
 from service.observability.audit import AuditActor
-from service.server_schemas import Ticket
+from service.server_schemas import Ticket, VideoTicket
 
 T = TypeVar("T")
 TICKET_VALID = timedelta(seconds=30)
+VIDEO_TICKET_VALID = timedelta(hours=1)
 RECHECK_EVERY_S = 15.0
 """How often an open stream checks that its key was not revoked."""
 router = APIRouter(tags=["events"], responses=problem_responses(*AUTH_STATUSES))
@@ -94,11 +95,36 @@ async def get_caller(
     Raises OriginForbiddenError, HostForbiddenError, UnauthorizedError, RateLimitError, MissingScopeError and
     InvalidRequestError.
     """
+    return await _admit(connection, context, needed, token)
+
+
+async def get_viewer(
+    connection: HTTPConnection,
+    context: SharedContext,
+    needed: SecurityScopes,
+    token: Annotated[str | None, Security(_Bearer())],
+    ticket: Annotated[
+        str | None, Query(description="A ticket of `POST /v1/sessions/{session_id}/video/tickets`, for players.")
+    ] = None,
+) -> Caller:
+    """Like `get_caller`, for the video of the session in the path: also accepts a ticket for this video."""
+    session_id = connection.path_params["session_id"]
+    return await _admit(connection, context, needed, token, ticket and _video_digest(session_id, ticket))
+
+
+async def _admit(
+    connection: HTTPConnection,
+    context: Context,
+    needed: SecurityScopes,
+    token: str | None,
+    video_ticket: str | None = None,
+) -> Caller:
+    """`video_ticket` is the digest of a ticket for the video that is asked for."""
     check_origin(connection, context.settings.allowed_origins)
     if context.settings.allowed_hosts:
         check_host(connection, context.settings.allowed_hosts)
     address = "" if connection.client is None else connection.client.host
-    caller = replace(await _identify(connection, context, token), address=address)
+    caller = replace(await _identify(connection, context, token, video_ticket), address=address)
     if caller.key is not None:
         structlog.contextvars.bind_contextvars(key=caller.key.id)
         _limit_rate(connection, context, caller.key)
@@ -130,7 +156,9 @@ async def get_metrics_reader(
     return caller
 
 
-async def _identify(connection: HTTPConnection, context: Context, token: str | None) -> Caller:
+async def _identify(
+    connection: HTTPConnection, context: Context, token: str | None, video_ticket: str | None
+) -> Caller:
     if context.auth == "off":
         check_host(connection, context.settings.allowed_hosts)
         return Caller(None)
@@ -138,10 +166,13 @@ async def _identify(connection: HTTPConnection, context: Context, token: str | N
         key = await _known_key(context, token)
         if key is not None:
             return Caller(key)
+    elif video_ticket is not None:
+        key = await _active_key(context, await context.store.keys.find_ticket(video_ticket, now=datetime.now(UTC)))
+        if key is not None:
+            return Caller(key)
     elif (ticket := _ticket_of(connection)) is not None:
-        key_id = await context.store.keys.redeem_ticket(digest(ticket), now=datetime.now(UTC))
-        key = None if key_id is None else await context.store.keys.find(key_id)
-        if key is not None and key.is_active(datetime.now(UTC)):
+        key = await _active_key(context, await context.store.keys.redeem_ticket(digest(ticket), now=datetime.now(UTC)))
+        if key is not None:
             return Caller(key, by_ticket=True)
     if context.auth == "auto" and not await context.store.keys.exist():
         check_local(connection)
@@ -150,6 +181,11 @@ async def _identify(connection: HTTPConnection, context: Context, token: str | N
         raise UnauthorizedError(
             "The API key is unknown, expired or was revoked. Use another key, or ask the operator for one."
         )
+    if video_ticket is not None:
+        raise UnauthorizedError(
+            "The ticket is unknown or expired, or is one for another video. Get a new one with"
+            " `POST /v1/sessions/{session_id}/video/tickets`."
+        )
     if _ticket_of(connection) is not None:
         raise UnauthorizedError(
             "The ticket is unknown, expired or already used. Get a new one with `POST /v1/tickets`."
@@ -157,6 +193,11 @@ async def _identify(connection: HTTPConnection, context: Context, token: str | N
     raise UnauthorizedError(
         "Send an API key as `Authorization: Bearer KEY`. The operator creates keys with `cake keys create`."
     )
+
+
+async def _active_key(context: Context, key_id: str | None) -> ApiKey | None:
+    key = None if key_id is None else await context.store.keys.find(key_id)
+    return key if key is not None and key.is_active(datetime.now(UTC)) else None
 
 
 async def _known_key(context: Context, token: str) -> ApiKey | None:
@@ -171,6 +212,11 @@ async def _known_key(context: Context, token: str) -> ApiKey | None:
         with suppress(ServiceError):
             await context.store.keys.note_used(key.id, now=now)
     return key
+
+
+def _video_digest(session_id: str, ticket: str) -> str:
+    """Tickets for videos are stored under another digest than those for streams: neither opens the other."""
+    return digest(f"{session_id} {ticket}")
 
 
 def _ticket_of(connection: HTTPConnection) -> str | None:
@@ -198,6 +244,7 @@ def requires(scope: Scope) -> object:
 
 
 SessionsReader = Annotated[Caller, requires(Scope.SESSIONS_READ)]
+VideoViewer = Annotated[Caller, Security(get_viewer, scopes=[Scope.SESSIONS_READ.value])]
 SessionsWriter = Annotated[Caller, requires(Scope.SESSIONS_WRITE)]
 EventsReader = Annotated[Caller, requires(Scope.EVENTS_READ)]
 TicketParameter = Annotated[
@@ -244,4 +291,14 @@ async def create_ticket(context: SharedContext, caller: EventsReader, response: 
     if caller.key is not None:
         await context.store.keys.add_ticket(digest(ticket.ticket), caller.key.id, now=now, expires_at=ticket.expires_at)
     response.headers["Cache-Control"] = "no-store"
+    return ticket
+
+
+async def new_video_ticket(context: Context, caller: Caller, session_id: str) -> VideoTicket:
+    """A ticket with which `get_viewer` accepts requests for the video of this session. Raises ServiceError."""
+    now = datetime.now(UTC)
+    ticket = VideoTicket(ticket=new_key_secret(), expires_at=now + VIDEO_TICKET_VALID)
+    if caller.key is not None:
+        known_as = _video_digest(session_id, ticket.ticket)
+        await context.store.keys.add_ticket(known_as, caller.key.id, now=now, expires_at=ticket.expires_at)
     return ticket

@@ -44,7 +44,9 @@ class HeadRequests:
                 await send(message)
                 await send({"type": "http.response.body", "body": b""})
 
-        as_get: Scope = {**scope, "method": "GET"}
+        # RFC 9110, section 14.2: only GET has ranges.
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        as_get: Scope = {**scope, "method": "GET", "headers": headers}
         try:
             await self._app(as_get, receive, send_head)
         finally:

@@ -27,6 +27,7 @@ from service.errors import (
     OriginForbiddenError,
     OverCapacityError,
     ProblemBody,
+    RangeNotSatisfiableError,
     RequestTimeoutError,
     ServiceError,
     SessionLimitError,
@@ -40,7 +41,7 @@ from service.validation_messages import explain
 MEDIA_TYPE = "application/problem+json"
 LINGER_S, LINGER_SILENCE_S = 30.0, 5.0
 LINGER_BYTES = 64 * 1024**2
-ProblemStatus = Literal[401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 500, 503, 507]
+ProblemStatus = Literal[401, 403, 404, 405, 408, 409, 413, 415, 416, 422, 429, 500, 503, 507]
 AUTH_STATUSES: tuple[ProblemStatus, ...] = (401, 403, 429)
 """Possible responses of every route that requires an API key."""
 _DESCRIPTIONS: Mapping[ProblemStatus, str] = {
@@ -55,6 +56,7 @@ _DESCRIPTIONS: Mapping[ProblemStatus, str] = {
     "`not_playable`: no clip can be made of the video",
     413: "`too_large`",
     415: "`unsupported_media_type`",
+    416: "`range_not_satisfiable`: `Content-Range` has the size",
     422: "`invalid_request`, `unknown_model` or `unknown_label`",
     429: "`rate_limited`, `session_limit`, `storage_limit` or `stream_limit`: a limit of the key, see `Retry-After`",
     503: "`over_capacity`, `not_ready` or `store_unavailable`, see `Retry-After`",
@@ -219,6 +221,8 @@ def problem_response(connection: HTTPConnection, error: ServiceError) -> Respons
     if error.status == 426:
         response.headers["Upgrade"] = "websocket"
         response.headers["Connection"] = "Upgrade"
+    if isinstance(error, RangeNotSatisfiableError):
+        response.headers["Content-Range"] = f"bytes */{error.size_bytes}"
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response

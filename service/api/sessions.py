@@ -194,6 +194,7 @@ def session_response(record: SessionRecord, root_path: str, *, with_secret: bool
             scores=f"{path}/scores",
             snapshot=f"{path}/snapshot.jpg",
             stream=f"{path}/stream" if record.source.kind == "push" else None,
+            video=f"{path}/video" if record.source.kind == "upload" else None,
         ),
     )
 

@@ -22,6 +22,8 @@ from service.sources.sources import redact
 TIMEOUT_S = 30.0
 """For one request to the bucket; a large video takes many."""
 CHUNK_BYTES = 8 * 1024**2
+READ_BYTES = 1024**2
+"""Of a video that is played: what a browser drops when the user seeks."""
 UPLOADS, SNAPSHOTS, CLIPS = "uploads", "snapshots", "clips"
 REPORT_EVERY_S = 60.0
 MAX_REASON = 400
@@ -172,6 +174,29 @@ class Blobs:
         Raises NotFoundError, StoreUnavailableError, StorageFullError.
         """
         return self._copy(_upload(session_id), session_id, UPLOAD_GONE)
+
+    async def upload_bytes(self, session_id: str) -> int:
+        """Size of the uploaded video. Raises NotFoundError, StoreUnavailableError."""
+        try:
+            return (await obstore.head_async(self._store, _upload(session_id)))["size"]
+        except FileNotFoundError:
+            raise NotFoundError(UPLOAD_GONE) from None
+        except (BaseError, OSError) as error:
+            raise self._unavailable(error) from error
+
+    async def read_upload(self, session_id: str, first: int, end: int) -> AsyncIterator[bytes]:
+        """The bytes from `first` to before `end` of the uploaded video, in parts, each with a request of its own.
+
+        A reader may pause for longer than a request to the bucket may take. Raises StoreUnavailableError.
+        """
+        for start in range(first, end, READ_BYTES):
+            try:
+                part = await obstore.get_range_async(
+                    self._store, _upload(session_id), start=start, end=min(end, start + READ_BYTES)
+                )
+            except (BaseError, OSError) as error:
+                raise self._unavailable(error) from error
+            yield bytes(part)
 
     def clip_copy(self, clip: StoredClip) -> AbstractAsyncContextManager[Path]:
         """A clip as a file of this machine, for as long as the context lasts.

@@ -243,6 +243,9 @@ class Keys(Protocol):
     async def redeem_ticket(self, digest: str, *, now: datetime) -> str | None:
         """The id of the ticket's key, once; None for a used, expired or unknown ticket."""
 
+    async def find_ticket(self, digest: str, *, now: datetime) -> str | None:
+        """The id of the ticket's key, as often as it is asked; None for an expired or unknown ticket."""
+
 
 class Outbox(Protocol):
     """Webhooks and how far their delivery has come. Unknown sessions are ignored here: they were deleted."""

@@ -73,7 +73,12 @@ class RedisKeys:
             await translated(pipe.execute())
 
     async def redeem_ticket(self, digest: str, *, now: datetime) -> str | None:
-        ticket = await translated(self._client.getdel(name_of("ticket", digest)))
+        return self._read_ticket(await translated(self._client.getdel(name_of("ticket", digest))), digest, now)
+
+    async def find_ticket(self, digest: str, *, now: datetime) -> str | None:
+        return self._read_ticket(await translated(self._client.get(name_of("ticket", digest))), digest, now)
+
+    def _read_ticket(self, ticket: bytes | None, digest: str, now: datetime) -> str | None:
         if ticket is None:
             return None
         return self._scripts.reader.read("ticket", digest, lambda: _key_of(ticket, now))

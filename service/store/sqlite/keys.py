@@ -45,6 +45,9 @@ class SqliteKeys:
     async def redeem_ticket(self, digest: str, *, now: datetime) -> str | None:
         return await self._database.write(lambda db: _redeem_ticket(db, digest, now))
 
+    async def find_ticket(self, digest: str, *, now: datetime) -> str | None:
+        return await self._database.read(lambda db: _find_ticket(db, digest, now))
+
 
 def usage_of(db: sqlite3.Connection, key_id: str) -> KeyUsage:
     """What one key uses, in the caller's transaction."""
@@ -91,6 +94,13 @@ def _revoke(db: sqlite3.Connection, reader: Reader, id_or_name: str, now: dateti
 def _add_ticket(db: sqlite3.Connection, digest: str, key_id: str, now: datetime, expires_at: datetime) -> None:
     db.execute("DELETE FROM tickets WHERE expires_at <= ?", (now.timestamp(),))
     db.execute("INSERT INTO tickets VALUES (?, ?, ?)", (digest, key_id, expires_at.timestamp()))
+
+
+def _find_ticket(db: sqlite3.Connection, digest: str, now: datetime) -> str | None:
+    sql = "SELECT key_id FROM tickets WHERE digest = ? AND expires_at > ?"
+    row = db.execute(sql, (digest, now.timestamp())).fetchone()
+    key_id: str | None = None if row is None else row["key_id"]
+    return key_id
 
 
 def _redeem_ticket(db: sqlite3.Connection, digest: str, now: datetime) -> str | None:

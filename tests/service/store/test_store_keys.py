@@ -166,6 +166,14 @@ async def test_a_ticket_is_redeemed_once_and_in_time(store: Store) -> None:
     assert await store.keys.redeem_ticket("d3", now=NOW) is None
 
 
+async def test_a_ticket_is_found_as_often_as_it_is_asked_for_in_time(store: Store) -> None:
+    later = NOW + timedelta(seconds=30)
+    await store.keys.add_ticket("d1", "a", now=NOW, expires_at=later)
+    assert [await store.keys.find_ticket("d1", now=NOW) for _ in range(2)] == ["a", "a"]
+    assert await store.keys.find_ticket("d1", now=later) is None
+    assert await store.keys.find_ticket("d2", now=NOW) is None
+
+
 async def test_tickets_of_a_revoked_key_are_deleted(store: Store) -> None:
     key = await made(store, "yard")
     await store.keys.add_ticket("d", key.id, now=NOW, expires_at=NOW + timedelta(seconds=30))
