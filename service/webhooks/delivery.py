@@ -84,7 +84,8 @@ class Deliverer:
                     _log.exception("cannot read the due webhooks; trying again")
                     wait_s = STORE_AGAIN_S
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._more_is_due.wait(), wait_s)
+                    async with asyncio.timeout(wait_s):
+                        await self._more_is_due.wait()
                 self._more_is_due.clear()
 
     async def deliver_due(self) -> bool:

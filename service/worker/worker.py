@@ -78,7 +78,8 @@ class Worker:
             except ServiceError as error:
                 _log.warning("worker not registered", worker=self._info.id, error=error.detail)
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), STORE_RETRY_S)
+                async with asyncio.timeout(STORE_RETRY_S):
+                    await stop.wait()
         return False
 
     async def _claim_forever(self, sessions: asyncio.TaskGroup) -> None:
