@@ -56,6 +56,7 @@ class Detector:
         self.config: ModelConfig = replace(network.config, mode=mode or network.config.mode)
         self.name = name or network.config.name
         self.version = version
+        self._background_K = np.eye(1, len(self.config.labels), dtype=np.float32)[0]
         self._clips = _clip_runner(network, threads) if self.config.mode == "clip" else None
         self._runtime = StepRuntime(network, precision, threads, graphs)
         self._groups = Groups(self._runtime.slots)
@@ -130,7 +131,8 @@ class Detector:
             images_BHWC: RGB, one for each stream, `config.image_size` pixels square.
 
         Returns:
-            Scores in [0, 1], (B, len(config.labels)).
+            Scores in [0, 1], (B, len(config.labels)): 1 for the background, 0 for actions, while a stream settles
+            (`ModelConfig.settle_s`).
 
         Raises:
             ValueError: the images have another shape.
@@ -139,8 +141,12 @@ class Detector:
         if images_BHWC.shape != (len(streams), size, size, 3):
             raise ValueError(f"expected {len(streams)} frames of {size} x {size} x 3, got {images_BHWC.shape}")
         if self._clips is not None:
-            return self._clips.push([stream for stream in streams if isinstance(stream, ClipStream)], images_BHWC)
-        return self._push_causal([stream for stream in streams if isinstance(stream, CausalStream)], images_BHWC)
+            scores_BK = self._clips.push([s for s in streams if isinstance(s, ClipStream)], images_BHWC)
+        else:
+            scores_BK = self._push_causal([s for s in streams if isinstance(s, CausalStream)], images_BHWC)
+        settling_B = [stream.frames <= self.config.settle_frames for stream in streams]
+        scores_BK[settling_B] = self._background_K
+        return scores_BK
 
     def _push_causal(self, streams: Sequence[CausalStream], images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
         order = sorted(range(len(streams)), key=lambda index: _slot_order(streams[index]))

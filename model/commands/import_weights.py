@@ -116,10 +116,10 @@ def _config(labels: str | None, image_size: int, *, is_teacher: bool) -> ModelCo
     """That of the networks to import. Weights of others were trained on the centre square."""
     if is_teacher:
         config = replace(cake_s((BACKGROUND,), image_size), name="cake-s-teacher")
-        return replace(config, trunk=config.trunk.on_flow, framing="centre_crop")
+        return replace(config, trunk=config.trunk.on_flow, framing="centre_crop", settle_s=0.0)
     if labels is None:
         raise ValueError("--labels: give the names of the actions, separated by commas, or a file")
-    return replace(cake_s(parsed_labels(labels), image_size), framing="centre_crop")
+    return replace(cake_s(parsed_labels(labels), image_size), framing="centre_crop", settle_s=0.0)
 
 
 def _load(network: Cake, files: _Files) -> tuple[Sequence[str], ClipClassifiers | None]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from model.checkpoints.folders import find_checkpoint
 from model.checkpoints.stored import CheckpointError, read_config
-from model.config import BACKGROUND, ModelConfig, StartRule, architecture
+from model.config import BACKGROUND, SETTLE_S, ModelConfig, StartRule, architecture
 from model.training.batches import TrainingVideo
 from model.training.flow import cache_flow, flow_path
 from model.training.frame_cache import FrameCache, video_identity
@@ -182,7 +182,10 @@ def begin_config(config_name: str | None, init: Path | None, labels: tuple[str, 
     begun = read_config(find_checkpoint(init))
     if config_name is not None and architecture(config_name, labels).trunk != begun.trunk:
         raise CheckpointError(f"{init} has another trunk than {config_name}; train it without --config")
-    return replace(begun, labels=labels, start_rules={}, candidate_rule=StartRule(enter=0.2, leave=0.1), mode="causal")
+    candidate_rule = StartRule(enter=0.2, leave=0.1)
+    return replace(
+        begun, labels=labels, start_rules={}, candidate_rule=candidate_rule, mode="causal", settle_s=SETTLE_S
+    )
 
 
 def _read_videos(

@@ -13,7 +13,8 @@ LABELS = (BACKGROUND, "kick", "punch", "jump")
 
 
 def random_network(name: str, image_size: int) -> Cake:
-    return network_of(replace(architecture(name, LABELS), image_size=image_size))
+    """With scores from its first frame on."""
+    return network_of(replace(architecture(name, LABELS), image_size=image_size, settle_s=0.0))
 
 
 def network_of(config: ModelConfig) -> Cake:

@@ -75,7 +75,9 @@ def test_student_and_head_files_become_a_model_that_loads(student: Weights, head
     )
     assert (status, "untrained" in reported) == (0, False), reported
     model, _ = load_checkpoint(out)
-    assert model.config == replace(cake_s(LABELS), framing="centre_crop", mode="clip").with_default_rules()
+    assert (
+        model.config == replace(cake_s(LABELS), framing="centre_crop", mode="clip", settle_s=0.0).with_default_rules()
+    )
     assert "not calibrated" in reported
     assert "about 13 times the work of causal mode" in reported
     assert torch.equal(model.trunk.stem.spatial.weight, student["blocks.0.conv.conv_t.weight"][:, :, 0]), (

@@ -45,9 +45,25 @@ def test_forty_steps_equal_the_causal_sequence(name: str, size: int) -> None:
     np.testing.assert_allclose(streamed_scores(Detector(model), frames), expected, atol=1e-4)
 
 
+def test_a_stream_shows_the_background_alone_until_it_has_settled() -> None:
+    model, frames = random_network("cake-xs", 64), random_frames(2, 12, 64)
+    expected = streamed_scores(Detector(model), frames)
+    settling = Detector(network_of(replace(model.config, settle_s=0.4)))
+    early, late = settling.open_stream(), settling.open_stream()
+    for t in range(2):
+        settling.push([early], frames[:1, t])
+    early = settling.open_stream(early.save())
+    found = np.stack([settling.push([early, late], np.stack([frames[0, 2 + t], frames[1, t]])) for t in range(10)])
+    np.testing.assert_array_equal(found[:2, 0], [[1, 0, 0, 0]] * 2)
+    np.testing.assert_array_equal(found[:4, 1], [[1, 0, 0, 0]] * 4)
+    np.testing.assert_allclose(found[2:, 0], expected[0, 4:], atol=1e-5)
+    np.testing.assert_allclose(found[4:, 1], expected[1, 4:10], atol=1e-5)
+
+
 SMALL = replace(
     cake_xs(LABELS),
     image_size=40,
+    settle_s=0.0,
     trunk=replace(cake_xs(LABELS).trunk, widths=(8, 16), depths=(2, 2), strides=(2, 1)),
     head=HeadConfig(projection_width=16, feature_dim=16, pool_steps=3, fused_dim=16, hidden_dim=16),
 )
