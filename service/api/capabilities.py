@@ -20,7 +20,7 @@ from service.errors import NotReadyError
 from service.server_schemas import Capabilities, ModelInfo, ModelList, SourceLimits
 from service.settings import Settings
 from service.store.protocols import Workers
-from service.store.records import WorkerInfo
+from service.store.worker_records import WorkerInfo
 
 router = APIRouter(tags=["models"])
 SHIPPED_DEFAULT = "people"

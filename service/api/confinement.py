@@ -6,7 +6,7 @@ import structlog
 from prometheus_client import Gauge
 
 from service.store.protocols import Workers
-from service.store.records import WorkerInfo
+from service.store.worker_records import WorkerInfo
 
 CHECK_EVERY_S = 30.0
 _log = structlog.get_logger(__name__)

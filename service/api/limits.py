@@ -26,7 +26,8 @@ from service.server_schemas import ModelInfo
 from service.settings import Settings
 from service.storage.uploads import MAX_OPTIONS_BYTES
 from service.store.admission import over_capacity, queue_full, session_limit, storage_limit
-from service.store.records import KeyUsage, ServiceLoad
+from service.store.records import KeyUsage
+from service.store.worker_records import ServiceLoad
 
 STREAM_RETRY_AFTER_S = 10
 ALWAYS_SERVED = frozenset({"/livez", "/readyz", "/readyz/store", "/metrics"})

@@ -17,7 +17,8 @@ from service.settings import Settings
 from service.sources.sources import SourceForbiddenError, check_url, is_camera
 from service.sources.stored import StoredPush, StoredSource, StoredUrl
 from service.store.admission import too_many_regions
-from service.store.records import SessionRecord, WebhookTarget
+from service.store.records import SessionRecord
+from service.store.webhook_records import WebhookTarget
 from service.webhooks.signature import new_webhook_secret
 
 

@@ -33,7 +33,8 @@ from service.schemas import (
 from service.sources.sources import redact
 from service.sources.stored import StoredPush, StoredSource, StoredUpload, StoredUrl
 from service.storage.deletion import delete_session
-from service.store.records import SessionRecord, WebhookTarget
+from service.store.records import SessionRecord
+from service.store.webhook_records import WebhookTarget
 
 SessionId = Annotated[str, PathParameter(description="Id of the session.")]
 router = APIRouter(route_class=JsonRoute, tags=["sessions"], responses=problem_responses(*AUTH_STATUSES))

@@ -16,7 +16,7 @@ from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.json_body import JsonRoute
 from service.api.subscription_targets import shown_target, stored_target
 from service.event_schemas import Cursor
-from service.store.protocols import SubscriptionLimits
+from service.store.delivery_protocols import SubscriptionLimits
 from service.store.subscription_records import (
     MAX_SUBSCRIPTIONS,
     DeliveryProgress,

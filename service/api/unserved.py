@@ -11,7 +11,8 @@ from service.errors import ServiceError
 from service.schemas import ENDED_STATES, SESSION_STATES
 from service.server_schemas import ModelInfo
 from service.store.protocols import Store
-from service.store.records import LeaseLostError, SessionRecord, SessionUpdate, WorkerInfo, state_event
+from service.store.records import SessionRecord, SessionUpdate, state_event
+from service.store.worker_records import LeaseLostError, WorkerInfo
 
 CHECK_EVERY_S = 30.0
 GRACE_S = 600.0

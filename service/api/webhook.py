@@ -17,7 +17,7 @@ from service.event_schemas import EventId
 from service.requests import Redelivery, SecretRotation
 from service.schemas import Schema, WebhookInfo
 from service.sources.sources import redact
-from service.store.records import WebhookProgress
+from service.store.webhook_records import WebhookProgress
 from service.webhooks.signature import new_webhook_secret
 
 router = APIRouter(route_class=JsonRoute, tags=["webhooks"], responses=problem_responses(*AUTH_STATUSES))

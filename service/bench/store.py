@@ -15,15 +15,8 @@ from service.server_schemas import ModelInfo
 from service.sources.stored import StoredPush
 from service.store import open_store
 from service.store.protocols import Store
-from service.store.records import (
-    DetectorSnapshot,
-    ResumePoint,
-    ScoreRow,
-    SessionRecord,
-    SessionUpdate,
-    WorkerInfo,
-    state_event,
-)
+from service.store.records import DetectorSnapshot, ResumePoint, ScoreRow, SessionRecord, SessionUpdate, state_event
+from service.store.worker_records import WorkerInfo
 
 MODEL = "bench"
 """A name that no worker has, so no worker claims these sessions."""

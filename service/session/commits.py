@@ -11,7 +11,8 @@ from service.session.context import WorkerContext
 from service.session.detection import Detection
 from service.session.events import EventBuffer, Uncommitted
 from service.session.source import SessionSource
-from service.store.records import NO_SNAPSHOT, LeaseLostError, ResumePoint
+from service.store.records import NO_SNAPSHOT, ResumePoint
+from service.store.worker_records import LeaseLostError
 
 STORE_RETRY_S = 0.5
 # An event that arrives during a commit waits for it no longer than this before the next frame is analysed.

@@ -33,7 +33,8 @@ from service.session.snapshots import SnapshotWriter
 from service.session.source import SessionSource
 from service.sources.sources import SourceForbiddenError
 from service.storage.deletion import delete_files_of_deleted
-from service.store.records import LeaseLostError, SessionRecord
+from service.store.records import SessionRecord
+from service.store.worker_records import LeaseLostError
 
 T = TypeVar("T")
 

@@ -18,13 +18,14 @@ from service.event_schemas import EVENT, Event
 from service.feedback import Feedback
 from service.schemas import FailureCode
 from service.store.previous_release import EVENT_FIELDS_SINCE_0_2, join_models, split_models, split_video
-from service.store.records import SessionRecord, SessionUpdate, WorkerInfo
+from service.store.records import SessionRecord, SessionUpdate
 from service.store.subscription_records import (
     DeliveryProgress,
     StoredSubscription,
     SubscriptionRecord,
     SubscriptionState,
 )
+from service.store.worker_records import WorkerInfo
 
 T = TypeVar("T")
 RETRY_AFTER_S = 3600.0

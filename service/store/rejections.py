@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from service.errors import InvalidRequestError, NotFoundError, SessionEndedError, SubscriptionLimitError
 from service.event_schemas import Event
 from service.schemas import ENDED_STATES, SessionState
-from service.store.protocols import SubscriptionLimits
-from service.store.records import LeaseLostError, SessionRecord, SettingsChange
+from service.store.delivery_protocols import SubscriptionLimits
+from service.store.records import SessionRecord, SettingsChange
+from service.store.worker_records import LeaseLostError
 
 
 def unknown_session() -> NotFoundError:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from service.store.protocols import Subscriptions
+from service.store.delivery_protocols import Subscriptions
 from service.store.subscription_records import ProgressChange
 
 WRITE_EVERY_S = 1.0

@@ -17,8 +17,9 @@ from prometheus_client import Counter
 from service.errors import NotFoundError, ServiceError
 from service.event_schemas import Event
 from service.schemas import ENDED_STATES
-from service.store.protocols import EventLog, Outbox
-from service.store.records import Webhook
+from service.store.delivery_protocols import Outbox
+from service.store.protocols import EventLog
+from service.store.webhook_records import Webhook
 from service.webhooks.lanes import Lanes
 from service.webhooks.post import PostFailedError, post_signed
 from service.webhooks.retry import retry_at

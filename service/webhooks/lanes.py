@@ -2,7 +2,7 @@
 
 from collections import Counter as Tally
 
-from service.store.records import Webhook
+from service.store.webhook_records import Webhook
 
 MAX_LANES, MAX_LANES_PER_OWNER, MAX_LANES_PER_RECEIVER = 256, 16, 8
 """Lanes in all and for each API key, without those that hang, and for each receiver, with them."""

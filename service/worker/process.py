@@ -32,7 +32,7 @@ from service.settings import Settings
 from service.sources.authorities import write_authorities
 from service.storage.blobs import Blobs, BlobUrlError, check_blob_url, warn_of_separate_folders
 from service.store import StoreUrlError, check_store_url, open_store
-from service.store.records import WorkerInfo
+from service.store.worker_records import WorkerInfo
 from service.worker.capacity import measure_capacity_steps_per_s
 from service.worker.http import open_worker_http
 from service.worker.self_check import SelfCheckError, analyse_clip, decode_clip

@@ -16,7 +16,8 @@ from service.errors import NotFoundError, ServiceError
 from service.session.context import WorkerContext
 from service.session.outcome import INTERNAL_FAILURE
 from service.session.session import RunningSession
-from service.store.records import LeaseLostError, SessionRecord, SessionUpdate, WorkerInfo, state_event
+from service.store.records import SessionRecord, SessionUpdate, state_event
+from service.store.worker_records import LeaseLostError, WorkerInfo
 
 CLAIM_EVERY_S = 0.1
 # Without sessions, a worker claims at a notification, and this often for those of workers that died.

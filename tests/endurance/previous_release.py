@@ -16,7 +16,7 @@ import pytest
 from model.detector import Detector
 from service.event_schemas import Event, EventPage, event_key
 from service.schemas import ENDED_STATES
-from service.store.records import LEASE_S
+from service.store.worker_records import LEASE_S
 from tests.support.previous_release import PreviousRelease, forget_new_fields, unpack_previous_release
 from tests.support.push_kit import pushing
 from tests.support.running_server import until

@@ -23,7 +23,8 @@ from service.server_schemas import ModelInfo
 from service.settings import Settings
 from service.store import open_store
 from service.store.protocols import Store
-from service.store.records import SessionRecord, SessionUpdate, WorkerInfo, state_event
+from service.store.records import SessionRecord, SessionUpdate, state_event
+from service.store.worker_records import WorkerInfo
 from tests.support.small_disk import on_small_disk
 
 MODEL = ModelInfo(name="mocap", version="abc123", labels=["kick", "jump", "walk"], sample_hz=10, image_size=96)

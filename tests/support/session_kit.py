@@ -22,7 +22,8 @@ from service.settings import Settings
 from service.sources.stored import StoredSource, StoredUpload, StoredUrl
 from service.store import open_store
 from service.store.protocols import Store
-from service.store.records import SessionRecord, WorkerInfo
+from service.store.records import SessionRecord
+from service.store.worker_records import WorkerInfo
 from tests.support.made_videos import Pixels, write_video
 from tests.support.tiny_model import LABELS, SAMPLE_HZ, SIZE
 

@@ -12,7 +12,8 @@ from service.errors import ServiceError
 from service.settings import Settings
 from service.store import open_store
 from service.store.protocols import Store
-from service.store.records import SessionRecord, SessionUpdate, WorkerInfo, state_event
+from service.store.records import SessionRecord, SessionUpdate, state_event
+from service.store.worker_records import WorkerInfo
 from tests.support.store_kit import MODEL
 
 

@@ -12,9 +12,10 @@ from service.event_schemas import ActionStartEvent, Latency, event_key
 from service.server_schemas import ModelInfo
 from service.sources.stored import StoredUrl
 from service.store.protocols import Store
-from service.store.records import DetectorSnapshot, ResumePoint, SessionRecord, WorkerInfo
+from service.store.records import DetectorSnapshot, ResumePoint, SessionRecord
 from service.store.redis.store import open_redis_store
 from service.store.sqlite.store import open_sqlite_store
+from service.store.worker_records import WorkerInfo
 
 MODEL = ModelInfo(name="mocap", version="abc", labels=["kick", "jump"], sample_hz=10, image_size=96)
 CHECKPOINT = ResumePoint(1.5, starts={"kick": {"open": True}}, frames=15, detector=DetectorSnapshot(1.2, b"\x00state"))

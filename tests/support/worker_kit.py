@@ -18,7 +18,7 @@ from service.session.engine import Engine
 from service.settings import Settings
 from service.storage.blobs import Blobs
 from service.store.protocols import Store
-from service.store.records import WorkerInfo
+from service.store.worker_records import WorkerInfo
 from service.worker.worker import MAX_FAST_STREAMS, Worker
 from tests.support.session_kit import a_worker
 from tests.support.tiny_model import load

@@ -8,7 +8,9 @@ from functools import partial
 from pydantic import SecretStr
 
 from service.store.reading import RETRY_AFTER_S, parse_event
-from service.store.records import (
+from service.store.redis.replies import translated
+from service.store.redis.scripts import Scripts, name_of
+from service.store.webhook_records import (
     MAX_DELIVERY_ATTEMPTS,
     DeliveryAttempt,
     Webhook,
@@ -16,8 +18,6 @@ from service.store.records import (
     WebhookProgress,
     webhook_progress,
 )
-from service.store.redis.replies import translated
-from service.store.redis.scripts import Scripts, name_of
 
 LOOKED_AT = 200
 """Webhooks whose oldest event `backlog` looks at, those that fail the longest first."""
@@ -26,7 +26,7 @@ TAKE_OVER_AFTER_S = 20.0
 
 
 class RedisOutbox:
-    """Implements `service.store.protocols.Outbox`. `deliverer_id` is unique to this process."""
+    """Implements `service.store.delivery_protocols.Outbox`. `deliverer_id` is unique to this process."""
 
     def __init__(self, scripts: Scripts, deliverer_id: str) -> None:
         self._scripts = scripts

@@ -9,19 +9,12 @@ from service.access.keys import Limits
 from service.schemas import SessionState
 from service.store import admission
 from service.store.reading import unreadable_session
-from service.store.records import (
-    LEASE_S,
-    WATCHED_S,
-    SessionRecord,
-    SessionUpdate,
-    SettingsChange,
-    state_event,
-    with_change,
-)
+from service.store.records import WATCHED_S, SessionRecord, SessionUpdate, SettingsChange, state_event, with_change
 from service.store.redis.records import LOG_MAX, Retained, event_argument, fields_of, record_of, stream_id
 from service.store.redis.replies import translated
 from service.store.redis.scripts import Scripts, name_of
 from service.store.rejections import not_ended, require_changeable, unknown_session
+from service.store.worker_records import LEASE_S
 
 MILLI = 1000
 """Capacity is counted in whole thousandths of a step per second, so that sums are exact."""

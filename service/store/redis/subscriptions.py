@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from service.store.protocols import SubscriptionLimits
+from service.store.delivery_protocols import SubscriptionLimits
 from service.store.reading import parse_subscription
 from service.store.redis.outbox import TAKE_OVER_AFTER_S
 from service.store.redis.records import Argument
@@ -20,7 +20,7 @@ from service.store.subscription_records import (
 
 
 class RedisSubscriptions:
-    """Implements `service.store.protocols.Subscriptions`. `deliverer_id` is that of the process, as in its outbox."""
+    """Implements `service.store.delivery_protocols.Subscriptions`. `deliverer_id` is unique to this process."""
 
     def __init__(self, scripts: Scripts, deliverer_id: str) -> None:
         self._scripts = scripts

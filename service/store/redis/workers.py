@@ -9,12 +9,13 @@ from functools import partial
 from service.errors import StoreUnavailableError
 from service.schemas import SESSION_STATES, Pace
 from service.store.reading import dump_worker, parse_worker
-from service.store.records import LEASE_S, WATCHED_S, LeaseRenewal, ServiceLoad, SessionRecord, WorkerInfo
+from service.store.records import WATCHED_S, SessionRecord
 from service.store.redis.records import record_of
 from service.store.redis.replies import translated
 from service.store.redis.scripts import Scripts, name_of
 from service.store.redis.sessions import MILLI
 from service.store.rejections import unknown_session, worker_released
+from service.store.worker_records import LEASE_S, LeaseRenewal, ServiceLoad, WorkerInfo
 
 CLAIM_EVERY_S = 0.1
 

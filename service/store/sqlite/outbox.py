@@ -9,7 +9,8 @@ from pydantic import SecretStr
 
 from service.event_schemas import event_key
 from service.store.reading import RETRY_AFTER_S
-from service.store.records import (
+from service.store.sqlite.database import Database
+from service.store.webhook_records import (
     MAX_DELIVERY_ATTEMPTS,
     DeliveryAttempt,
     Webhook,
@@ -18,11 +19,10 @@ from service.store.records import (
     receiver_of,
     webhook_progress,
 )
-from service.store.sqlite.database import Database
 
 
 class SqliteOutbox:
-    """Implements `service.store.protocols.Outbox`."""
+    """Implements `service.store.delivery_protocols.Outbox`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -13,10 +13,11 @@ from service.event_schemas import Event, event_key
 from service.schemas import ENDED_STATES, SessionState
 from service.store import admission
 from service.store.reading import Reader, dump_event, parse_session, unreadable_session
-from service.store.records import LEASE_S, WATCHED_S, SessionRecord, SettingsChange, state_event, with_change
+from service.store.records import WATCHED_S, SessionRecord, SettingsChange, state_event, with_change
 from service.store.rejections import not_ended, require_changeable, unknown_session
 from service.store.sqlite.database import Database
 from service.store.sqlite.keys import usage_of
+from service.store.worker_records import LEASE_S
 
 BATCH = 2000
 """Rows that one transaction deletes: it holds up other writers for some milliseconds only."""

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from functools import partial
 
-from service.store.protocols import SubscriptionLimits
+from service.store.delivery_protocols import SubscriptionLimits
 from service.store.reading import parse_subscription
 from service.store.rejections import subscription_limit, unknown_subscription
 from service.store.sqlite.database import Database
@@ -20,7 +20,7 @@ _COLUMNS = "SELECT id, record, state, revision, progress FROM subscriptions"
 
 
 class SqliteSubscriptions:
-    """Implements `service.store.protocols.Subscriptions`."""
+    """Implements `service.store.delivery_protocols.Subscriptions`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -10,10 +10,11 @@ from service.push.protocol import PushAddress
 from service.schemas import Pace
 from service.server_schemas import ModelInfo
 from service.store.reading import Reader, parse_session
-from service.store.records import LEASE_S, WATCHED_S, LeaseRenewal, ServiceLoad, SessionRecord, WorkerInfo
+from service.store.records import WATCHED_S, SessionRecord
 from service.store.rejections import worker_released
 from service.store.sqlite.database import Database
 from service.store.sqlite.sessions import LIVE_LEASE, append, capacity_and_reserved
+from service.store.worker_records import LEASE_S, LeaseRenewal, ServiceLoad, WorkerInfo
 
 _MODELS = TypeAdapter(tuple[ModelInfo, ...])
 _CONFINEMENT: TypeAdapter[Mapping[str, bool] | None] = TypeAdapter(Mapping[str, bool] | None)

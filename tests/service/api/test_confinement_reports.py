@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from service.api.confinement import ConfinementWatch, weakest
 from service.observability.telemetry import ApiMetrics
 from service.store.protocols import Store
-from service.store.records import WorkerInfo
+from service.store.worker_records import WorkerInfo
 from tests.support.running_server import running_server
 from tests.support.store_kit import MODEL
 

@@ -11,7 +11,7 @@ from service.access.scopes import Scope
 from service.api.expired_keys import ExpiredKeys
 from service.observability.audit import AuditLog
 from service.store.protocols import Store
-from service.store.records import WebhookTarget
+from service.store.webhook_records import WebhookTarget
 from tests.support.access_kit import LIMITS
 from tests.support.store_kit import queue, record
 

@@ -14,7 +14,7 @@ from service.api.unserved import UnservedSessions
 from service.listening import listen
 from service.server_schemas import ModelInfo
 from service.settings import Settings
-from service.store.records import WorkerInfo
+from service.store.worker_records import WorkerInfo
 from tests.support.running_server import MODEL, Running, running_server
 
 OTHER = ModelInfo(name="kitchen", version="1", labels=["chop"], sample_hz=10, image_size=96)

@@ -27,7 +27,7 @@ from service.api.supervisor import (
 from service.settings import Settings
 from service.store import open_store
 from service.store.protocols import Store
-from service.store.records import WorkerInfo
+from service.store.worker_records import WorkerInfo
 from tests.support.running_server import MODEL, child_server, until
 
 REPORT = "import os, pathlib, sys; pathlib.Path(os.environ['CAKE_DATA_DIR'], os.environ['CAKE_WORKER_ID'])"

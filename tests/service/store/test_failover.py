@@ -11,8 +11,10 @@ from service.background import background_task
 from service.errors import ServiceError
 from service.store import open_store
 from service.store.protocols import Store
-from service.store.records import SessionRecord, WebhookTarget, WorkerInfo
+from service.store.records import SessionRecord
 from service.store.redis.required_settings import problems
+from service.store.webhook_records import WebhookTarget
+from service.store.worker_records import WorkerInfo
 from tests.support.redis_server import ReplicatedRedis, replicated_redis
 from tests.support.store_kit import MODEL, claimed, record, start
 

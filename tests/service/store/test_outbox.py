@@ -6,7 +6,8 @@ import pytest
 from pydantic import SecretStr
 
 from service.store.protocols import Store
-from service.store.records import MAX_DELIVERY_ATTEMPTS, SessionRecord, WebhookTarget
+from service.store.records import SessionRecord
+from service.store.webhook_records import MAX_DELIVERY_ATTEMPTS, WebhookTarget
 from tests.support.store_kit import event_ids, record, start
 
 

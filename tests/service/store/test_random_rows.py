@@ -19,7 +19,9 @@ from service.access.keys import Limits, new_key
 from service.access.scopes import Scope
 from service.event_schemas import event_key
 from service.store.protocols import Store
-from service.store.records import SessionRecord, WebhookTarget, WorkerInfo
+from service.store.records import SessionRecord
+from service.store.webhook_records import WebhookTarget
+from service.store.worker_records import WorkerInfo
 from tests.support.access_kit import bearer, make_key
 from tests.support.redis_server import RedisServer
 from tests.support.running_server import Running, running_server, until

@@ -14,9 +14,11 @@ from service.errors import StorageFullError, StoreUnavailableError
 from service.schemas import SessionState
 from service.store import StoreUrlError, open_store
 from service.store.protocols import Store
-from service.store.records import LEASE_S, SessionRecord, SessionUpdate, WebhookTarget, WorkerInfo, state_event
+from service.store.records import SessionRecord, SessionUpdate, state_event
 from service.store.redis.replies import translated
 from service.store.redis.store import open_redis_store
+from service.store.webhook_records import WebhookTarget
+from service.store.worker_records import LEASE_S, WorkerInfo
 from tests.support.redis_server import RedisServer, redis_of, redis_server
 from tests.support.resetting_proxy import resetting_proxy
 from tests.support.store_kit import (

@@ -12,11 +12,12 @@ from structlog.testing import capture_logs
 from service.errors import StoreUnavailableError
 from service.store import open_store
 from service.store.protocols import Store
-from service.store.records import SessionRecord, WorkerInfo
+from service.store.records import SessionRecord
 from service.store.redis.connect import connect
 from service.store.redis.replication import Replication
 from service.store.redis.replies import translated
 from service.store.redis.sentinels import TIMEOUT_S
+from service.store.worker_records import WorkerInfo
 from tests.support.redis_server import ReplicatedRedis, replicated_redis
 from tests.support.running_server import running_server
 from tests.support.store_kit import MODEL, claimed, record, start

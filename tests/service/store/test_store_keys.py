@@ -16,8 +16,9 @@ from service.errors import (
     StorageLimitError,
 )
 from service.store.protocols import Store
-from service.store.records import KeyUsage, WebhookTarget
+from service.store.records import KeyUsage
 from service.store.revocation import revoke_key
+from service.store.webhook_records import WebhookTarget
 from tests.support.store_kit import queue, record, start
 
 LIMITS = Limits(max_sessions=2, requests_per_s=10, max_stored_bytes=100)

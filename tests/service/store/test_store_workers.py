@@ -8,16 +8,8 @@ import pytest
 from service.errors import OverCapacityError
 from service.push.protocol import PushAddress
 from service.store.protocols import Store
-from service.store.records import (
-    LEASE_S,
-    WATCHED_S,
-    LeaseLostError,
-    LeaseRenewal,
-    ScoreRow,
-    SessionUpdate,
-    WorkerInfo,
-    state_event,
-)
+from service.store.records import WATCHED_S, ScoreRow, SessionUpdate, state_event
+from service.store.worker_records import LEASE_S, LeaseLostError, LeaseRenewal, WorkerInfo
 from tests.support.store_kit import (
     CHECKPOINT,
     MODEL,

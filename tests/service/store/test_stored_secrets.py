@@ -5,7 +5,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from service.store.protocols import Store
-from service.store.records import SessionRecord, WebhookTarget
+from service.store.records import SessionRecord
+from service.store.webhook_records import WebhookTarget
 from tests.support.store_kit import Clock, open_sqlite, queue, record, with_worker
 
 URL, SECRET = "https://user:hunter2@example.org/hook?token=hunter2", "whsec_hunter2"

@@ -6,7 +6,8 @@ import pytest
 from pydantic import SecretStr
 
 from service.errors import NotFoundError, SubscriptionLimitError
-from service.store.protocols import Store, SubscriptionLimits
+from service.store.delivery_protocols import SubscriptionLimits
+from service.store.protocols import Store
 from service.store.subscription_records import (
     DeliveryProgress,
     LastAction,

@@ -15,7 +15,8 @@ from service.schemas import NamedRegion, VideoProperties
 from service.store import open_store
 from service.store.protocols import Store
 from service.store.reading import dump_event, dump_worker, parse_event, parse_session, parse_worker, stored_update
-from service.store.records import SessionRecord, SessionUpdate, WorkerInfo
+from service.store.records import SessionRecord, SessionUpdate
+from service.store.worker_records import WorkerInfo
 from tests.support.redis_server import RedisServer
 from tests.support.store_kit import (
     MODEL,

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from service.store.records import Webhook
+from service.store.webhook_records import Webhook
 from service.webhooks.lanes import (
     MAX_HANGING,
     MAX_HANGING_PER_OWNER,

@@ -17,7 +17,8 @@ from service.observability.telemetry import ApiMetrics
 from service.schemas import ENDED_STATES, SessionState
 from service.sources.address_policy import AddressPolicy, read_nameservers
 from service.store.protocols import Store
-from service.store.records import SessionRecord, SessionUpdate, WebhookTarget, state_event
+from service.store.records import SessionRecord, SessionUpdate, state_event
+from service.store.webhook_records import WebhookTarget
 from service.webhooks.delivery import Deliverer
 from service.webhooks.http_client import PolicyBackend, open_pool
 from service.webhooks.lanes import MAX_HANGING, MAX_LANES

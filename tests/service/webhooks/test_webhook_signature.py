@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from service.store.records import Webhook
+from service.store.webhook_records import Webhook
 from service.webhooks.retry import FIRST_RETRY_S, GIVE_UP_AFTER_S, LONGEST_RETRY_S, retry_after_s, retry_at
 from service.webhooks.signature import SECRET_PATTERN, SECRET_PREFIX, new_webhook_secret, secret_key, signed_headers
 

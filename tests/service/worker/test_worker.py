@@ -18,7 +18,8 @@ from service.event_schemas import event_key
 from service.session.batching import MAX_BATCH
 from service.settings import Settings
 from service.store.protocols import Store, Workers
-from service.store.records import SessionRecord, WorkerInfo
+from service.store.records import SessionRecord
+from service.store.worker_records import WorkerInfo
 from service.worker.capacity import measure_capacity_steps_per_s, measure_steps_per_s
 from service.worker.process import load_detectors
 from tests.support.live_servers import http_camera
