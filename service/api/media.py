@@ -17,7 +17,7 @@ from service.decoder.cut_protocol import CutRequest
 from service.decoder.messages import DecoderDiedError
 from service.errors import InternalError, NotFoundError, NotPlayableError, TooLargeError
 from service.event_schemas import ActionStartEvent, EventId
-from service.storage.blobs import StoredClip
+from service.storage.stored_files import StoredClip
 from service.store.records import SessionRecord
 
 MAX_CLIP_BYTES = 128 * 1024**2

@@ -64,7 +64,7 @@ def _serve(sample: Path | None, **chosen: object) -> None:
         from service.listening import listen
         from service.observability.telemetry import configure_logging
         from service.observability.tracing import TracingUnavailableError
-        from service.storage.blobs import BlobUrlError, check_blob_url
+        from service.storage.objects import BlobUrlError, check_blob_url
         from service.store import StoreUrlError, check_store_url
 
         if sample is not None:

@@ -19,8 +19,9 @@ from service.errors import ServiceError
 from service.event_schemas import ActionStartEvent
 from service.session.events import EventBuffer, Media
 from service.settings import Settings
-from service.storage.blobs import Blobs, StoredClip
+from service.storage.blobs import Blobs
 from service.storage.disk import Disk
+from service.storage.stored_files import StoredClip
 from service.store.records import SessionRecord
 
 MAX_OPEN = 8

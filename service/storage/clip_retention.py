@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from service.storage.blobs import Blobs, StoredFile
+from service.storage.blobs import Blobs
+from service.storage.stored_files import StoredFile
 
 SWEEP_EVERY_S = 60.0
 _log = structlog.get_logger(__name__)

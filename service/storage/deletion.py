@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from service.errors import ServiceError
-from service.storage.blobs import Blobs, StoredFile
+from service.storage.blobs import Blobs
+from service.storage.stored_files import StoredFile
 from service.store.protocols import Sessions
 
 SWEEP_EVERY_S = 24 * 3600.0

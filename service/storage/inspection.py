@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from service.schemas import ENDED_STATES
-from service.storage.blobs import UPLOADS, Blobs
+from service.storage.blobs import Blobs
+from service.storage.stored_files import UPLOADS
 from service.store.protocols import Store
 from service.store.records import SessionRecord
 

@@ -30,7 +30,8 @@ from service.session.context import WorkerContext
 from service.session.engine import Engine
 from service.settings import Settings
 from service.sources.authorities import write_authorities
-from service.storage.blobs import Blobs, BlobUrlError, check_blob_url, warn_of_separate_folders
+from service.storage.blobs import Blobs, warn_of_separate_folders
+from service.storage.objects import BlobUrlError, check_blob_url
 from service.store import StoreUrlError, check_store_url, open_store
 from service.store.worker_records import WorkerInfo
 from service.worker.capacity import measure_capacity_steps_per_s

@@ -8,7 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.errors import StoreUnavailableError
-from service.storage.blobs import Blobs, BlobUrlError, check_blob_url, warn_of_separate_folders
+from service.storage.blobs import Blobs, warn_of_separate_folders
+from service.storage.objects import BlobUrlError, check_blob_url
 from tests.support.bucket_server import Bucket, bucket_server
 from tests.support.running_server import running_server
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from service.errors import NotFoundError
-from service.storage.blobs import Blobs, StoredClip
+from service.storage.blobs import Blobs
 from service.storage.clip_retention import ClipRetention
+from service.storage.stored_files import StoredClip
 from tests.support.bucket_server import bucket_server
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from service.errors import NotFoundError, StoreUnavailableError
-from service.storage.blobs import Blobs, StoredClip, StoredFile
+from service.storage.blobs import Blobs
 from service.storage.deletion import MIN_AGE, OrphanSweep, delete_session
+from service.storage.stored_files import StoredClip, StoredFile
 from service.store import open_store
 from service.store.protocols import Store
 from tests.support.bucket_server import Bucket, bucket_server

@@ -1,0 +1,157 @@
+"""Files by name in a folder or a bucket. Failures are logged with their reason and raised as StoreUnavailableError."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import BinaryIO
+
+import obstore
+import structlog
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from service.errors import StorageFullError, StoreUnavailableError
+from service.sources.sources import redact
+from service.storage.stored_files import StoredFile
+
+TIMEOUT_S = 30.0
+"""For one request to the bucket; a large video takes many."""
+CHUNK_BYTES = 8 * 1024**2
+REPORT_EVERY_S = 60.0
+MAX_REASON = 400
+_log = structlog.get_logger(__name__)
+
+
+class BlobUrlError(ValueError):
+    """CAKE_BLOB_URL is not the address of a bucket."""
+
+
+class Objects:
+    """Files of a folder or bucket, by their path in it.
+
+    All methods raise StoreUnavailableError, and those that read raise FileNotFoundError.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._reported: tuple[str, float] | None = None
+        """Kind and time of the last failure in the log."""
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> "Objects":
+        """The files of a folder, which is created."""
+        return cls(LocalStore(folder.resolve(), mkdir=True))
+
+    @classmethod
+    def of_bucket(cls, url: str) -> "Objects":
+        """The files below `s3://BUCKET/PREFIX`. Connects on first use. Raises BlobUrlError."""
+        return cls(_bucket(url))
+
+    async def check(self) -> None:
+        """Check that the bucket exists and can be listed."""
+        try:
+            await obstore.list_with_delimiter_async(self._store, prefix="check/")
+        except (BaseError, OSError) as error:
+            raise self.unavailable(error) from error
+
+    async def put(self, name: str, data: bytes | Path) -> None:
+        """Write data, or the contents of a file of this machine, in place of the file. Atomic."""
+        try:
+            await obstore.put_async(self._store, name, data, chunk_size=CHUNK_BYTES)
+        except (BaseError, OSError) as error:
+            raise self.unavailable(error) from error
+
+    async def read(self, name: str) -> bytes:
+        """The whole file."""
+        try:
+            found = await obstore.get_async(self._store, name)
+            return bytes(await found.bytes_async())
+        except FileNotFoundError:
+            raise
+        except (BaseError, OSError) as error:
+            raise self.unavailable(error) from error
+
+    async def read_part(self, name: str, first: int, end: int) -> bytes:
+        """The bytes from `first` to before `end`. A missing file raises StoreUnavailableError here."""
+        try:
+            return bytes(await obstore.get_range_async(self._store, name, start=first, end=end))
+        except (BaseError, OSError) as error:
+            raise self.unavailable(error) from error
+
+    async def size_bytes(self, name: str) -> int:
+        """Size of the file."""
+        try:
+            return (await obstore.head_async(self._store, name))["size"]
+        except FileNotFoundError:
+            raise
+        except (BaseError, OSError) as error:
+            raise self.unavailable(error) from error
+
+    async def download(self, name: str, path: Path) -> None:
+        """Copy the file to this machine. Raises StorageFullError; what it wrote so far stays."""
+        with await asyncio.to_thread(path.open, "wb") as file:
+            try:
+                found = await obstore.get_async(self._store, name)
+                async for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
+                    await asyncio.to_thread(_write, file, chunk)
+            except FileNotFoundError:
+                raise
+            except (BaseError, OSError) as error:
+                raise self.unavailable(error) from error
+
+    async def list(self, prefix: str) -> AsyncIterator[list[StoredFile]]:
+        """All files whose path starts with `prefix`, in batches."""
+        try:
+            async for batch in obstore.list(self._store, prefix=prefix):
+                yield [StoredFile(meta["path"], meta["last_modified"], meta["size"], is_local=False) for meta in batch]
+        except (BaseError, OSError) as error:
+            raise self.unavailable(error) from error
+
+    async def delete(self, name: str) -> None:
+        """Delete a file. Idempotent."""
+        try:
+            await obstore.delete_async(self._store, name)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise self.unavailable(error) from error
+
+    def unavailable(self, error: Exception) -> StoreUnavailableError:
+        """The error for callers. Its reason goes to the log, once a minute: it holds addresses."""
+        kind, now_s = type(error).__name__, time.monotonic()
+        reason = redact(str(error)).splitlines()[0][:MAX_REASON] if str(error) else kind
+        if self._reported is None or self._reported[0] != kind or now_s - self._reported[1] >= REPORT_EVERY_S:
+            self._reported = (kind, now_s)
+            _log.warning("uploads and snapshots cannot be stored or read; check CAKE_BLOB_URL and AWS_…", reason=reason)
+        return StoreUnavailableError("Uploads and snapshots are not available. Retry; the server's log has the reason.")
+
+
+def check_blob_url(url: str | None) -> None:
+    """Raise BlobUrlError for a URL that is not the address of a bucket; None is the data folder."""
+    if url is not None:
+        _bucket(url)
+
+
+def _bucket(url: str) -> ObjectStore:
+    try:
+        return from_url(
+            url,
+            # The operator chose the endpoint, so one without TLS is allowed.
+            client_options={
+                "allow_http": True,
+                "timeout": timedelta(seconds=TIMEOUT_S),
+                "connect_timeout": timedelta(seconds=3),
+            },
+            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},
+        )
+    except (BaseError, ValueError) as error:
+        raise BlobUrlError("CAKE_BLOB_URL must look like s3://BUCKET/PREFIX.") from error
+
+
+def _write(file: BinaryIO, chunk: bytes) -> None:
+    try:
+        file.write(chunk)
+    except OSError as error:
+        raise StorageFullError(f"The worker has no space for the video ({error.strerror}). Free some space.") from error

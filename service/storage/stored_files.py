@@ -1,0 +1,59 @@
+"""What a session's files are called in the data folder and in a bucket."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+UPLOADS, SNAPSHOTS, CLIPS = "uploads", "snapshots", "clips"
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a session: its upload, its snapshot, or a temporary copy of the upload."""
+
+    name: str
+    """Path below the data folder or below the bucket's prefix."""
+    modified_at: datetime
+    size_bytes: int
+    is_local: bool
+    """Whether it lies in the data folder of this machine although there is a bucket."""
+
+    @property
+    def session_id(self) -> str:
+        """The session that the file, or its folder, is named after."""
+        if self.name.startswith(f"{CLIPS}/"):
+            return self.name.split("/")[1]
+        return self.name.rpartition("/")[2].partition(".")[0]
+
+
+@dataclass(frozen=True)
+class StoredClip:
+    """The clip of an event, by its place: `from_s` is the media time of its first frame."""
+
+    session_id: str
+    event_id: str
+    from_s: float
+
+    @property
+    def name(self) -> str:
+        """Path below the data folder or below the bucket's prefix."""
+        return f"{clips_folder(self.session_id)}{self.event_id}.{round(self.from_s * 1000)}.mp4"
+
+    @classmethod
+    def of(cls, name: str) -> Self | None:
+        """The clip with this path; None if it is no path of a clip."""
+        found = re.fullmatch(rf"{CLIPS}/([^/]+)/([0-9]+-[0-9]+)\.([0-9]+)\.mp4", name)
+        return None if found is None else cls(found[1], found[2], int(found[3]) / 1000)
+
+
+def upload_name(session_id: str) -> str:
+    return f"{UPLOADS}/{session_id}"
+
+
+def clips_folder(session_id: str) -> str:
+    return f"{CLIPS}/{session_id}/"
+
+
+def snapshot_name(session_id: str) -> str:
+    return f"{SNAPSHOTS}/{session_id}.jpg"
