@@ -17,6 +17,7 @@ from model.config import StartRule
 SessionState = Literal["queued", "starting", "running", "reconnecting", "completed", "stopped", "failed"]
 SESSION_STATES: tuple[SessionState, ...] = get_args(SessionState)
 ENDED_STATES: frozenset[SessionState] = frozenset({"completed", "stopped", "failed"})
+LIVE_STATES: tuple[SessionState, ...] = ("queued", "starting", "running", "reconnecting")
 
 FailureCode = Literal[
     "source_forbidden",

@@ -131,7 +131,7 @@ class Settings(BaseSettings):
         " at most 1000.",
     )
 
-    # Logs and traces
+    # Logs, metrics and traces
     log_level: Annotated[
         LogLevel, BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value)
     ] = Field(default="INFO", examples=["INFO"], description="Lowest level that is logged.")
@@ -145,6 +145,14 @@ class Settings(BaseSettings):
         examples=["/var/log/cake/audit.jsonl"],
         description="File that records who submitted, viewed, changed or deleted what, as JSON lines. The default is"
         " `audit.jsonl` in the data folder. It is rotated at 10 MiB, and 10 old files are kept.",
+    )
+    session_metrics: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        examples=["100"],
+        description="Largest number of live sessions that `/metrics/sessions` shows, each with its id and name; 0 turns"
+        " it off. Reading it requires the scope `metrics:sessions`.",
     )
     traces: bool = Field(
         default=False,

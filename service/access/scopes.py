@@ -10,5 +10,7 @@ class Scope(StrEnum):
     SESSIONS_WRITE = "sessions:write"
     EVENTS_READ = "events:read"
     METRICS_READ = "metrics:read"
+    METRICS_SESSIONS = "metrics:sessions"
+    """`/metrics/sessions`: ids and names of the sessions of every key."""
     ADMIN = "admin"
     """Implies all other scopes and gives access to the sessions of every key."""

@@ -251,6 +251,7 @@ TicketParameter = Annotated[
     str | None,
     Query(alias="ticket", description="A ticket of `POST /v1/tickets`, for streams that browsers open."),
 ]
+SessionMetricsReader = Annotated[Caller, requires(Scope.METRICS_SESSIONS)]
 MetricsReader = Annotated[Caller, Security(get_metrics_reader, scopes=[Scope.METRICS_READ.value])]
 
 

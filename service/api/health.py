@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from fastapi import APIRouter
@@ -11,13 +12,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.api.authentication import MetricsReader
+from service.api.authentication import MetricsReader, SessionMetricsReader
 from service.api.capabilities import ready_workers
 from service.api.confinement import weakest
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
-from service.errors import NotReadyError, ServiceError, StoreUnavailableError
-from service.schemas import SESSION_STATES
+from service.errors import NotFoundError, NotReadyError, ServiceError, StoreUnavailableError
+from service.observability.session_metrics import SessionMetrics
+from service.schemas import LIVE_STATES, SESSION_STATES
 from service.server_schemas import Health, Readiness
 
 T = TypeVar("T")
@@ -65,6 +67,26 @@ async def get_metrics(context: SharedContext, _caller: MetricsReader, request: R
     if is_compressed:
         response.headers["Content-Encoding"] = "gzip"
     return response
+
+
+@router.get(
+    "/metrics/sessions",
+    summary="Get Prometheus metrics of each live session, if CAKE_SESSION_METRICS allows it",
+    description="The oldest live sessions, with their ids and the names that clients gave them.",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        **problem_responses(*AUTH_STATUSES, 404, 503),
+    },
+)
+async def get_session_metrics(context: SharedContext, _caller: SessionMetricsReader) -> Response:
+    limit = context.settings.session_metrics
+    if limit == 0:
+        raise NotFoundError("Metrics of single sessions are off. The operator can set CAKE_SESSION_METRICS to 100.")
+    shown, load = await asyncio.gather(context.store.sessions.live(limit=limit), context.store.workers.load())
+    live = sum(load.sessions.get(state, 0) for state in LIVE_STATES)
+    metrics = SessionMetrics(shown, max(0, live - len(shown)), datetime.now(UTC))
+    return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _metrics(registry: CollectorRegistry, *, is_compressed: bool) -> bytes:

@@ -1,4 +1,4 @@
-"""Logs (structlog) and metrics (Prometheus). No metric has a URL or a session id as a label."""
+"""Logs (structlog) and metrics (Prometheus). None of these metrics has a URL or a session id as a label."""
 
 import logging
 import re

@@ -97,10 +97,22 @@ class EventBuffer:
         self.add_actions(result.ended_by_gap)
         if result.gap_s is not None:
             self.add_gap(frame.pts_s, result.gap_s)
-        self.update(position_s=frame.pts_s, frames=self.record.frames + 1)
+        arrived_at = datetime.fromtimestamp(frame.arrived_unix_s, UTC)
+        self.update(position_s=frame.pts_s, frames=self.record.frames + 1, last_frame_at=arrived_at)
         self._scores.append(ScoreRow(frame.pts_s, result.scores))
         self.add_actions(result.decided)
         return [event for event in self._events[before:] if isinstance(event, ActionStartEvent)]
+
+    def count_dropped(self, frames: Mapping[str, int]) -> None:
+        """Count frames of a live source that are not analysed, by reason."""
+        for reason, count in frames.items():
+            self._metrics.dropped.labels(reason).inc(count)
+        self.update(dropped_frames=self.record.dropped_frames + sum(frames.values()))
+
+    def count_reconnect(self) -> None:
+        """Count an attempt to connect to the source again."""
+        self._metrics.reconnects.inc()
+        self.update(reconnects=self.record.reconnects + 1)
 
     def add_actions(self, decided: Iterable[Decided]) -> None:
         """Add the starts and ends that the newest frame decided."""
@@ -206,6 +218,7 @@ class EventBuffer:
         else:
             event = ActionEndEvent.model_validate({**known, "end_s": round(action.end_s, 3)})
         self._append(event)
+        self.update(last_action_at=event.time)
         self._spans[event.id] = span
         self._metrics.event_seconds.observe(total_s)
 

@@ -203,8 +203,7 @@ class RunningSession:
                     case VideoInfo():
                         await self._opened(message, detection)
                     case Dropped():
-                        for reason, count in message.frames.items():
-                            self._context.metrics.dropped.labels(reason).inc(count)
+                        self._events.count_dropped(message.frames)
                     case Snapshot():
                         self._snapshots.put(message.jpeg)
                     case ClipPart() | ClipEnded():
@@ -285,14 +284,13 @@ class RunningSession:
             self._context.metrics.decoder_restarts.inc()
             if self._source.can_rewind:
                 return
-        self._context.metrics.reconnects.inc()
+        self._events.count_reconnect()
         if not self._source.can_rewind:
             detection.interrupt()
         if self.record.state != "reconnecting":
             self._events.enter_state("reconnecting")
-        # Also at later attempts: clips are stored meanwhile, and no frame brings the next commit.
-        if self._events.has_events:
-            await self._commits.commit_soon(detection)
+        # At every attempt: it was counted, clips are stored meanwhile, and no frame brings the next commit.
+        await self._commits.commit_soon(detection)
 
     async def _end(self, outcome: Outcome) -> None:
         if self._detection is not None:

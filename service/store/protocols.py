@@ -57,6 +57,9 @@ class Sessions(Protocol):
     ) -> tuple[list[SessionRecord], str | None]:
         """Sessions, newest first, and the cursor of the next page."""
 
+    async def live(self, *, limit: int) -> list[SessionRecord]:
+        """Sessions that have not ended, oldest first."""
+
     async def change(self, session_id: str, change: SettingsChange) -> SessionRecord:
         """Change settings of a session. Its worker, if it has not ended, applies them and publishes that.
 

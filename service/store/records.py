@@ -70,6 +70,13 @@ class SessionRecord(StoredModel):
     video: VideoProperties | None = None
     position_s: float = 0.0
     frames: int = 0
+    last_frame_at: datetime | None = None
+    """When the newest analysed frame arrived, by the worker's clock."""
+    last_action_at: datetime | None = None
+    """When the newest start or end of an action was decided."""
+    dropped_frames: int = 0
+    """Frames of a live source that were not analysed."""
+    reconnects: int = 0
     last_event_id: str | None = None
     """Id of the newest committed event: number the next with `next_event_id(record.last_event_id, decided_s)`."""
     token: int = 0
@@ -126,6 +133,10 @@ class SessionUpdate(BaseModel):
     video: VideoProperties | None = None
     position_s: float | None = None
     frames: int | None = None
+    last_frame_at: datetime | None = None
+    last_action_at: datetime | None = None
+    dropped_frames: int = 0
+    reconnects: int = 0
     start_rules: dict[str, Rule] = Field(default={})
     rules_hash: str | None = None
     applied_revision: int = 0

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from service.errors import NotFoundError, ServiceError
 from service.event_filter import EventFilter
 from service.event_schemas import Event
-from service.schemas import ENDED_STATES, SessionState
+from service.schemas import ENDED_STATES, LIVE_STATES
 from service.storage.blobs import Blobs
 from service.store.protocols import Sessions
 from service.store.records import SessionRecord
@@ -14,7 +14,6 @@ from service.subscriptions.discovery import Sensor, device_config, discovery_top
 from service.subscriptions.mqtt_connection import MqttConnection
 from service.subscriptions.topics import OFF, OFFLINE, ON, ONLINE, Camera, camera_of
 
-LIVE_STATES: tuple[SessionState, ...] = ("queued", "starting", "running", "reconnecting")
 PAGE = 200
 IsOpen = Callable[[str, str | None, str], bool]
 """Whether an action of a session, region and label is in progress, as far as it was delivered."""

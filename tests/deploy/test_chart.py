@@ -249,6 +249,13 @@ def test_an_ingress_below_a_path_tells_the_servers_their_prefix() -> None:
     assert environment(pods(documents)["api"])["CAKE_ROOT_PATH"]["value"] == "/cake"
 
 
+@pytest.mark.parametrize(("limit", "paths"), [(100, ["/metrics", "/metrics/sessions"]), (0, ["/metrics"])])
+def test_metrics_of_sessions_are_scraped_where_they_are_on(limit: int, paths: list[str]) -> None:
+    monitors = of_kind(template(*with_values({"api.settings.CAKE_SESSION_METRICS": limit})), "ServiceMonitor")
+    scraped = [[endpoint["path"] for endpoint in monitor["spec"]["endpoints"]] for monitor in monitors]
+    assert scraped == [paths, ["/metrics"]]
+
+
 def test_neither_servers_nor_workers_reach_metadata_services() -> None:
     policies = of_kind(template(), "NetworkPolicy")
     assert len(policies) == 2

@@ -3,12 +3,14 @@
 import json
 import re
 import subprocess
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
+from service.observability.session_metrics import SessionMetrics
 from service.observability.telemetry import ApiMetrics, WorkerMetrics
 from service.settings import Settings
 from tests.support.commands import require_command
@@ -46,6 +48,7 @@ def metric_names() -> set[str]:
     registry = CollectorRegistry()
     ApiMetrics(registry)
     WorkerMetrics(registry)
+    registry.register(SessionMetrics([], 0, datetime.now(UTC)))
     names: set[str] = set()
     for family in registry.collect():
         names |= {family.name, f"{family.name}_total"} if family.type == "counter" else {family.name}
@@ -61,8 +64,10 @@ def rules(name: str) -> list[Document]:
 
 def test_rules_alerts_and_panels_use_existing_metrics() -> None:
     recorded = {rule["record"] for rule in rules("recording.yml")}
-    dashboard = json.loads((DEPLOY / "grafana" / "dashboards" / "cake.json").read_text())
-    panels = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    dashboards = [json.loads(path.read_text()) for path in (DEPLOY / "grafana" / "dashboards").glob("*.json")]
+    panels = [target["expr"] for one in dashboards for panel in one["panels"] for target in panel.get("targets", ())]
+    panels += [variable["query"] for one in dashboards for variable in one["templating"]["list"]]
+    assert {one["uid"] for one in dashboards} == {"cake", "cake-camera"}
     asked = [rule["expr"] for name in ("recording.yml", "alerts.yml") for rule in rules(name)] + panels
     assert len(panels) > 20
     for expression in asked:

@@ -2,9 +2,11 @@
 
 import re
 import shlex
+from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry
 
+from service.observability.session_metrics import SessionMetrics
 from service.observability.telemetry import ApiMetrics, WorkerMetrics
 from service.settings import Settings, variable
 from tests.docs.test_documentation import check_command
@@ -17,6 +19,7 @@ def metric_names() -> set[str]:
     registry = CollectorRegistry()
     ApiMetrics(registry)
     WorkerMetrics(registry)
+    registry.register(SessionMetrics([], 0, datetime.now(UTC)))
     suffixes = {"counter": "_total", "info": "_info"}
     return {family.name + suffixes.get(family.type, "") for family in registry.collect()}
 

@@ -1,12 +1,13 @@
 """Sessions in Redis."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 
 from service.access.keys import Limits
-from service.schemas import SessionState
+from service.schemas import LIVE_STATES, SessionState
 from service.store import admission
 from service.store.reading import unreadable_session
 from service.store.records import WATCHED_S, SessionRecord, SessionUpdate, SettingsChange, state_event, with_change
@@ -97,6 +98,15 @@ class RedisSessions:
             found += [(n, record) for n, record in pairs if record and state in (None, record.state)]
         following = str(found[limit - 1][0]) if len(found) > limit else None
         return [record for _, record in found[:limit]], following
+
+    async def live(self, *, limit: int) -> list[SessionRecord]:
+        async with self._client.pipeline(transaction=False) as pipe:
+            for state in LIVE_STATES:
+                pipe.zrange(name_of("sessions", "state", state), 0, limit - 1, withscores=True)
+            found = await translated(pipe.execute())
+        oldest = sorted(itertools.chain.from_iterable(found), key=lambda row: row[1])[:limit]
+        records = await self._records([session_id.decode() for session_id, _ in oldest])
+        return [record for record in records if record is not None and record.state in LIVE_STATES]
 
     async def _records(self, ids: list[str]) -> list[SessionRecord | None]:
         """The sessions, with None in place of deleted and unreadable ones."""

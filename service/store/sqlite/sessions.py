@@ -67,6 +67,9 @@ class SqliteSessions:
     ) -> tuple[list[SessionRecord], str | None]:
         return await self._database.read(lambda db: _page(db, self._database.reader, limit, before, state, owner))
 
+    async def live(self, *, limit: int) -> list[SessionRecord]:
+        return await self._database.read(lambda db: _live(db, self._database.reader, limit))
+
     async def change(self, session_id: str, change: SettingsChange) -> SessionRecord:
         return await self._database.write(lambda db: _change(db, self._database.reader, session_id, change))
 
@@ -229,6 +232,12 @@ def _page(
         if len(found) > limit:
             return [record for _, record in found[:limit]], str(found[limit - 1][0])
     return [record for _, record in found], None
+
+
+def _live(db: sqlite3.Connection, reader: Reader, limit: int) -> list[SessionRecord]:
+    rows = db.execute("SELECT id, record FROM sessions WHERE NOT ended ORDER BY n LIMIT ?", (limit,))
+    found = (reader.read("session", row["id"], partial(parse_session, row["record"])) for row in rows)
+    return [record for record in found if record is not None]
 
 
 def _change(db: sqlite3.Connection, reader: Reader, session_id: str, change: SettingsChange) -> SessionRecord:

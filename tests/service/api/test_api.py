@@ -252,6 +252,7 @@ async def test_the_openapi_description_is_complete(server: Running) -> None:
         "/readyz",
         "/readyz/store",
         "/metrics",
+        "/metrics/sessions",
     }
     for operation in operations.values():
         assert operation["summary"]

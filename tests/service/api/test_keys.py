@@ -138,9 +138,10 @@ ROUTES = {
     ("POST", "/v1/subscriptions/y/resume"): "events:read sessions:write",
     ("POST", "/v1/subscriptions/y/test"): "events:read sessions:write",
     ("GET", "/metrics"): "metrics:read",
+    ("GET", "/metrics/sessions"): "metrics:sessions",
 }
 PARAMETERS = {"/x": "/{session_id}", "/0-0": "/{event_id}", "/y": "/{subscription_id}", "/z": "/{feedback_id}"}
-SCOPES = ("sessions:read", "sessions:write", "events:read", "metrics:read", "admin")
+SCOPES = ("sessions:read", "sessions:write", "events:read", "metrics:read", "metrics:sessions", "admin")
 
 
 def with_parameters(path: str) -> str:

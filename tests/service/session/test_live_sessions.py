@@ -49,6 +49,7 @@ async def test_a_camera_that_comes_back_is_reconnected_with_a_gap(place: Place, 
         assert before.video.live
         camera.stop()
         lost = await running.reaches(lambda record: record.state == "reconnecting")
+        tried_again = await running.reaches(lambda record: record.reconnects > lost.reconnects)
         camera.start()
         after = await running.runs(beyond_s=lost.position_s)
         back_s = time.monotonic()
@@ -61,7 +62,13 @@ async def test_a_camera_that_comes_back_is_reconnected_with_a_gap(place: Place, 
     for event in events:
         if event.type == "action.end":
             assert not event.start_s < gap.decided_s - gap.gap_s < event.end_s - 0.0015
-    assert place.metrics.reconnects._value.get() >= 1
+    assert place.metrics.reconnects._value.get() >= tried_again.reconnects > lost.reconnects >= 1
+    assert before.last_frame_at is not None
+    assert tried_again.last_frame_at is not None
+    assert after.last_frame_at is not None
+    assert before.last_frame_at <= tried_again.last_frame_at < after.last_frame_at
+    decided = [event.time for event in events if event.type in ("action.start", "action.end")]
+    assert (await running.record()).last_action_at == (decided[-1] if decided else None)
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
@@ -210,6 +217,7 @@ async def test_a_detector_that_is_too_slow_sees_the_newest_frames(place: Place, 
         await running.runs(beyond_s=3.0)
         record = await running.record()
     assert place.dropped("newer_frame") >= 4
+    assert (await running.record()).dropped_frames >= 4
     assert record.frames < record.position_s / SLOW_S + 5
 
 

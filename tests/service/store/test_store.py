@@ -16,7 +16,7 @@ from service.errors import (
 from service.event_schemas import SessionStateEvent
 from service.schemas import Rule
 from service.store.protocols import Store
-from service.store.records import NO_SNAPSHOT, ScoreRow, SessionUpdate, SettingsChange
+from service.store.records import NO_SNAPSHOT, ScoreRow, SessionUpdate, SettingsChange, state_event
 from tests.support.store_kit import (
     CHECKPOINT,
     claimed,
@@ -87,6 +87,22 @@ async def test_pages_of_sessions_go_from_new_to_old(store: Store) -> None:
     assert end is None
     stopped, _ = await store.sessions.page(limit=3, state="stopped")
     assert [session.id for session in stopped] == [created[0]]
+
+
+async def test_live_sessions_go_from_old_to_new_in_whatever_state_they_are(store: Store) -> None:
+    created = [(await queue(store)).id for _ in range(4)]
+    running = await store.workers.claim("w1")
+    assert running is not None
+    event = state_event(running, "running", time=datetime.now(UTC))
+    await store.log.commit(running.id, running.token, events=[event], update=SessionUpdate(state="running"))
+    await store.sessions.request_stop(created[1])
+    live = await store.sessions.live(limit=10)
+    assert [(session.id, session.state) for session in live] == [
+        (created[0], "running"),
+        (created[2], "queued"),
+        (created[3], "queued"),
+    ]
+    assert await store.sessions.live(limit=2) == live[:2]
 
 
 async def test_the_log_is_read_backwards_from_its_end_or_a_cursor(store: Store) -> None:
