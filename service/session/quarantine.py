@@ -1,10 +1,33 @@
-"""Counts how many workers in a row died while they ran a session, to give up one that kills its workers. Pure."""
+"""Counts how many workers in a row died while they ran a session, to give up one that kills its workers."""
 
+import structlog
+
+from service.observability.telemetry import WorkerMetrics
+from service.session.events import EventBuffer
+from service.session.outcome import KILLS_WORKERS, Outcome
 from service.store.records import SessionRecord
 
 MAX_DEATHS = 3
 # A session that advanced this far in media time before its worker died is not to blame.
 PROGRESS_S = 10.0
+_log = structlog.get_logger(__name__)
+
+
+def note_claim(events: EventBuffer, metrics: WorkerMetrics) -> Outcome | None:
+    """Count the workers that died with a session that was just claimed; an outcome once there were too many."""
+    record, deaths = events.record, deaths_in_a_row(events.record)
+    events.update(worker_deaths=deaths, claimed_at_position_s=record.position_s)
+    if record.state == "queued":
+        return None
+    fields = {"session": record.id, "name": record.name, "position_s": round(record.position_s, 3)}
+    if record.claimed_at_position_s is None:
+        _log.info("session resumed after its worker handed it over", **fields)
+        return None
+    _log.warning("session taken over from a worker that died", worker_deaths=deaths, **fields)
+    if deaths < MAX_DEATHS:
+        return None
+    metrics.poison.labels("sessions").inc()
+    return Outcome("failed", "internal", KILLS_WORKERS.format(deaths))
 
 
 def deaths_in_a_row(record: SessionRecord) -> int:

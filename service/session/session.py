@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal, TypeVar
 
@@ -20,14 +21,13 @@ from service.session.detection import Detection
 from service.session.events import EventBuffer
 from service.session.outcome import (
     INTERNAL_FAILURE,
-    KILLS_WORKERS,
     STREAM_ENDED,
     UPLOAD_NOT_FOUND,
     Outcome,
     SourceFailure,
     failed,
 )
-from service.session.quarantine import MAX_DEATHS, deaths_in_a_row, is_suspect
+from service.session.quarantine import is_suspect, note_claim
 from service.session.regions import describe_video, missed_of_video
 from service.session.snapshots import SnapshotWriter
 from service.session.source import SessionSource
@@ -144,7 +144,7 @@ class RunningSession:
         """How the source ended; None when the session was stopped or handed over before."""
         record, blobs = self.record, self._context.blobs
         try:
-            if (outcome := self._note_claim()) is not None:
+            if (outcome := note_claim(self._events, self._context.metrics)) is not None:
                 return outcome
             # Before the detection begins: a worker that crashes there has to be counted too.
             if record.state == "queued":
@@ -181,7 +181,9 @@ class RunningSession:
                 if delay_s is None:
                     return failed(error)
                 await self._note_retry(error, detection)
-            await self._sleep(delay_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay_s):
+                    await self._halted.wait()
         return None
 
     async def _analyse(self, detection: Detection) -> Outcome | None:
@@ -226,22 +228,6 @@ class RunningSession:
         self._events.decide_by(detection.rules)
         if wanted.revision > self.record.applied_revision:
             self._events.add_change(wanted)
-
-    def _note_claim(self) -> Outcome | None:
-        """Count the workers that died with this session; an outcome once there were too many."""
-        record, deaths = self.record, deaths_in_a_row(self.record)
-        self._events.update(worker_deaths=deaths, claimed_at_position_s=record.position_s)
-        if record.state == "queued":
-            return None
-        fields = {"session": record.id, "name": record.name, "position_s": round(record.position_s, 3)}
-        if record.claimed_at_position_s is None:
-            _log.info("session resumed after its worker handed it over", **fields)
-            return None
-        _log.warning("session taken over from a worker that died", worker_deaths=deaths, **fields)
-        if deaths < MAX_DEATHS:
-            return None
-        self._context.metrics.poison.labels("sessions").inc()
-        return Outcome("failed", "internal", KILLS_WORKERS.format(deaths))
 
     async def _resume(self) -> Detection:
         """The detection from the last resume point, or a new one."""
@@ -312,11 +298,3 @@ class RunningSession:
                     raise
                 _log.warning("session waits for the store", session=self.record.id, error=error.detail)
             await asyncio.sleep(STORE_RETRY_S)
-
-    async def _sleep(self, duration_s: float) -> None:
-        """Wait, but not longer than until the session is halted."""
-        try:
-            async with asyncio.timeout(duration_s):
-                await self._halted.wait()
-        except TimeoutError:
-            return
