@@ -12,7 +12,8 @@ from model.video.errors import VideoError
 from model.video.frame import Frame, FrameInputs, FrameSampler, OnFrame
 from model.video.live_timing import LiveTiming
 from model.video.media_time import SAME_TIME_S, MediaClock
-from model.video.packets import UNDECODABLE, PacketReader
+from model.video.packet_flow import UNDECODABLE
+from model.video.packets import PacketReader
 from model.video.stream import VideoInfo
 
 # After errors and no frame for so long the codec has probably changed, and the stream must be opened again.
@@ -35,7 +36,7 @@ class LiveReader:
 
     def __init__(self, packets: PacketReader, timing: LiveTiming, seen_until_s: float | None = None) -> None:
         self._packets, self._timing, self._seen_until_s = packets, timing, seen_until_s
-        self._opened_at_s = packets.arrived_at_s
+        self._opened_at_s = packets.flow.arrived_at_s
         self.timestamp_s: float | None = None
         """Timestamp of the newest frame, as the source states it; None where it states none."""
         self._sampler = FrameSampler(packets)
@@ -80,9 +81,9 @@ class LiveReader:
                 self._packets.times.note_frame(stamped_s)
             media_s = self._timing.media_s(
                 stamped_s,
-                self._packets.arrived_at_s,
+                self._packets.flow.arrived_at_s,
                 comes_in_pieces=in_pieces,
-                was_awaited=self._packets.awaited_s > AWAITED_S,
+                was_awaited=self._packets.flow.awaited_s > AWAITED_S,
             )
             if media_s is not None:
                 yield frame, media_s
@@ -91,7 +92,7 @@ class LiveReader:
         """Return whether a frame of a playlist was read by the connection before."""
         if stamped_s is None or self._seen_until_s is None:
             return False
-        if self._packets.arrived_at_s - self._opened_at_s > LISTED_WITHIN_S:
+        if self._packets.flow.arrived_at_s - self._opened_at_s > LISTED_WITHIN_S:
             return False
         return self._seen_until_s - LISTED_S < stamped_s <= self._seen_until_s + SAME_TIME_S
 
@@ -107,5 +108,5 @@ class LiveReader:
                 self._timing.waits_for_keyframe = False
             damaged = self._packets.damaged
             yield from self._packets.decode(packet)
-            if self._packets.damaged > damaged and time.monotonic() - self._packets.decoded_at_s > UNDECODABLE_S:
+            if self._packets.damaged > damaged and time.monotonic() - self._packets.flow.decoded_at_s > UNDECODABLE_S:
                 raise VideoError("source_unreachable", UNDECODABLE)

@@ -1,6 +1,5 @@
 """Read and decode the packets of one video stream: what the file reader and the live reader share."""
 
-import errno
 import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
@@ -8,11 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import av
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.stream import Discard
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -21,50 +18,31 @@ from model.video.camera import is_unencrypted_camera, open_unparsed
 from model.video.camera_times import CameraTimes
 from model.video.connection_guard import ConnectionGuard
 from model.video.connections import open_sockets
-from model.video.container import STILL_OR_MOVING, is_live, open_container, states_size
-from model.video.errors import NO_ANSWER, STILL_IMAGE, VideoError, source_error
+from model.video.container import STILL_OR_MOVING, is_live, open_container
+from model.video.errors import NO_ANSWER, STILL_IMAGE, VideoError
+from model.video.extent import Extent
 from model.video.packet_buffer import PacketBuffer
+from model.video.packet_flow import UNDECODABLE, PacketFlow, WatchedBytes
 from model.video.rtp_marks import RtpMarks
 from model.video.source import ByteStream, is_url, scheme_of
-from model.video.stream import best_stream, count_packets, prepare_decoder, probe, stated_end_s, video_streams
+from model.video.stream import best_stream, count_packets, discard_other_variants, prepare_decoder, probe, video_streams
 from model.video.unread import unread_part
 
-NO_FRAMES = "The source sends no more frames. Check the camera."
 ENDED_AT_ONCE = "The source ended its stream before the first frame. Check that the camera is running and sends video."
-NO_KEYFRAME = (
-    "The camera sent no keyframe within {:.0f} s, so its video could not be decoded. Shorten its keyframe interval."
-)
 LEFT_OUT = "A stream that began in the middle of the video, sound or another video, was not analysed."
 TS_PACKET_BYTES = 188
-BROKE_OFF = "The connection to the source broke off. Check the server and the network."
-UNKNOWN_END = "The server does not state the length of the video, so whether it was complete is not known."
-UNDECODABLE = "The stream can no longer be decoded, as after a change of its codec. Open it again."
 NOTHING_DECODED = (
     "No frame could be decoded: the video is damaged, cut short, or larger than 8192 x 4352. Send the whole file."
 )
 WITHOUT_EDIT_LIST = {"ignore_editlist": "1"}
 
 
-class _WatchedBytes:
-    """A pushed live stream, whose reader has to see packets in it."""
-
-    def __init__(self, packets: "PacketReader", source: ByteStream) -> None:
-        self._packets, self._source = packets, source
-
-    def read(self, max_bytes: int, /) -> bytes:
-        """At least one byte; none at the end of the video. Raises VideoError."""
-        data = self._source.read(max_bytes)
-        self._packets.check_flow()
-        return data
-
-
 class PacketReader:
     """An open source and the decoder of its video stream, on one thread. A context manager.
 
     Opening decodes up to the first frame. `first_frames` holds what came out, `packets` the packets that follow, and
-    `info` describes the stream. `arrived_at_s` and `decoded_at_s` say, on the monotonic clock, when the last packet
-    arrived and when the last frame was decoded; `awaited_s` is how long the reader waited for that packet, and
-    `has_keyframes` whether a packet was marked as a keyframe.
+    `info` describes the stream, `flow` when its packets came. `has_keyframes` says whether a packet was marked as a
+    keyframe.
 
     Args:
         options: options of FFmpeg, which override the safe defaults.
@@ -124,14 +102,12 @@ class PacketReader:
                 raise error from None
 
     def _open(self, file_format: str | None = None) -> None:
-        self.arrived_at_s = self.decoded_at_s = time.monotonic()
-        self.awaited_s = 0.0
         self._format_name = ""
-        self._guard: ConnectionGuard | None = None
+        self.flow = PacketFlow(self._timeout_s, self._keyframe_timeout_s)
         opened_before = open_sockets()
         self.container = self._open_container(file_format)
         self._format_name = self.container.format.name
-        self.arrived_at_s = self.decoded_at_s = time.monotonic()
+        self.flow.arrived_at_s = self.flow.decoded_at_s = time.monotonic()
         self._flushed: list[VideoFrame] = []
         self.damaged = 0
         self.cut_short: str | None = None
@@ -143,8 +119,8 @@ class PacketReader:
             self.is_live = is_live(self.source, self.container, stated=self._stated_live)
             self.stream = self._choose_stream()
             if self._may_begin_streams():
-                self._guard = ConnectionGuard.find(opened_before, self._timeout_s)
-            self._discard_variants()
+                self.flow.guard = ConnectionGuard.find(opened_before, self._timeout_s)
+            discard_other_variants(self.container, self.stream)
             prepare_decoder(self.stream)
             self._open_decoder()
             self.packets = self._demux()
@@ -171,8 +147,8 @@ class PacketReader:
         self.container.close()
         if self._marks is not None:
             self._marks.close()
-        if self._guard is not None:
-            self._guard.close()
+        if self.flow.guard is not None:
+            self.flow.guard.close()
 
     @property
     def warnings(self) -> list[str]:
@@ -204,7 +180,7 @@ class PacketReader:
             self.damaged += 1
             return flushed
         if frames:
-            self.decoded_at_s = time.monotonic()
+            self.flow.decoded_at_s = time.monotonic()
         return frames
 
     def seek(self, pts: int) -> None:
@@ -238,13 +214,6 @@ class PacketReader:
             detail = f"The source has no video stream {self._stream_number}. Its streams are numbered from 0."
             raise VideoError("no_video_stream", f"{detail} The last is {len(streams) - 1}.")
         return streams[self._stream_number or 0]
-
-    def _discard_variants(self) -> None:
-        """Keep FFmpeg from downloading the other variants and the audio of a playlist."""
-        if self.container.format.name == "hls":
-            for stream in self.container.streams:
-                if stream.index != self.stream.index:
-                    stream.discard = Discard.all
 
     def _may_begin_streams(self) -> bool:
         """Return whether this is a live transport stream from a server, which may continue under other numbers."""
@@ -291,24 +260,14 @@ class PacketReader:
 
     def _demux(self) -> "Iterator[Packet[Any]]":
         """Yield the packets of the chosen stream. Notes a file that ends before the duration its header states."""
-        start_s = (self.container.start_time or 0) / av.time_base
-        stated_s = stated_end_s(self.container, self.stream)
-        tick_s = [float(stream.time_base or 0) for stream in self.container.streams]
-        end_s, position, newest = 0.0, 0, 0
+        extent = Extent(self.container, self.stream)
         error: FFmpegError | None = None
         try:
             for packet, came_at_s, awaited_s in self._arrivals():
-                index = packet.stream_index
-                newest = max(newest, (packet.pos or 0) + packet.size)
-                shown_from = packet.dts if packet.pts is None else packet.pts
-                if shown_from is not None and index < len(tick_s):
-                    end_s = max(end_s, (shown_from + (packet.duration or 0)) * tick_s[index] - start_s)
-                elif index == self.stream.index:
-                    end_s += (packet.duration or 0) * tick_s[index]
-                if index == self.stream.index and packet.size > 0:
-                    self.arrived_at_s, self.awaited_s = came_at_s, awaited_s
+                extent.add(packet)
+                if packet.stream_index == self.stream.index and packet.size > 0:
+                    self.flow.arrived_at_s, self.flow.awaited_s = came_at_s, awaited_s
                     self.has_keyframes |= packet.is_keyframe
-                    position = packet.pos or position
                     if self.buffer is not None:
                         self.buffer.add(packet)
                     yield packet
@@ -316,13 +275,14 @@ class PacketReader:
             error = caught
         except IndexError:
             # PyAV meets streams that were not there when the source was opened, and yields none of their packets.
-            if position and self._continue_after(position):
+            if extent.position and self._continue_after(extent.position):
                 yield from self._demux()
                 return
             self.left_out = LEFT_OUT
-        self._note_end(end_s, stated_s, error)
+        self.flow.check_guard()
+        self.cut_short = extent.what_is_missing(self.source, error, is_live=self.is_live) or self.cut_short
         if self.cut_short is None and isinstance(self.source, str) and not is_url(self.source):
-            self.left_out = self.left_out or unread_part(Path(self.source), self.container.format.name, newest)
+            self.left_out = self.left_out or unread_part(Path(self.source), self.container.format.name, extent.end)
 
     def _arrivals(self) -> Iterator[Arrival]:
         """Yield all packets as they arrive, and of a camera the frames that they make."""
@@ -333,9 +293,8 @@ class PacketReader:
 
     def _note_packet(self, packet: "Packet[Any]", now_s: float) -> None:
         self._on_packet()
-        if self._guard is not None:
-            self._guard.note_packet(now_s)
-        self._check_live(now_s)
+        if self.is_live:
+            self.flow.note_packet(now_s)
         if self.times is not None and packet.stream_index == self.stream.index:
             self.times.note_packet(packet, now_s)
 
@@ -361,42 +320,4 @@ class PacketReader:
         """The source; its bytes are watched if it is live and pushed."""
         if isinstance(self.source, str) or not self._stated_live:
             return self.source
-        return _WatchedBytes(self, self.source)
-
-    def check_flow(self) -> None:
-        """Raises VideoError when bytes have come for long and no packet: the stream continues under another number."""
-        if time.monotonic() - self.arrived_at_s > self._timeout_s:
-            raise VideoError("source_unreachable", UNDECODABLE)
-
-    def _check_live(self, now_s: float) -> None:
-        """Raises VideoError when a live source has sent no video, or nothing to start decoding at, for too long."""
-        if not self.is_live:
-            return
-        if self._guard is not None and self._guard.has_ended_it:
-            raise VideoError("source_unreachable", UNDECODABLE)
-        if now_s - max(self.arrived_at_s, self.decoded_at_s) > self._timeout_s:
-            raise VideoError("source_timeout", NO_FRAMES)
-        if now_s - self.decoded_at_s > self._keyframe_timeout_s:
-            raise VideoError("source_timeout", NO_KEYFRAME.format(self._keyframe_timeout_s))
-
-    def _note_end(self, end_s: float, stated_s: float, error: FFmpegError | None) -> None:
-        """Note whether the source ended where it should. Raises VideoError for a connection that broke off."""
-        is_short = end_s < stated_s - 1.0
-        if self._guard is not None and self._guard.has_ended_it:
-            raise VideoError("source_unreachable", UNDECODABLE)
-        if is_url(self.source) and not self.is_live and not states_size(self.container):
-            # FFmpeg reports every end of an answer without a length as an error, unless it comes in chunks: then it
-            # reports none, even if the last chunk is missing.
-            if is_short or (error is not None and error.errno != errno.EIO):
-                raise VideoError("source_unreachable", BROKE_OFF)
-            if not stated_s:
-                self.cut_short = UNKNOWN_END
-        elif error is not None and is_url(self.source):
-            raise source_error(self.source, error) from None
-        elif error is not None:
-            self.cut_short = f"The file could not be read beyond {end_s:.1f} s: it is damaged or cut short."
-        elif is_short:
-            stated = f"but its header states {stated_s:.1f} s"
-            self.cut_short = (
-                f"The video ends at {end_s:.1f} s, {stated}: the file is cut short, or its header is wrong."
-            )
+        return WatchedBytes(self.flow, self.source)

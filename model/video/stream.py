@@ -10,7 +10,7 @@ from itertools import islice
 import av
 from av.container import InputContainer
 from av.error import FFmpegError
-from av.stream import Disposition
+from av.stream import Discard, Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -89,6 +89,14 @@ def count_packets(container: InputContainer, streams: Sequence[VideoStream]) -> 
             if all(found[stream.index] > 1 for stream in streams):
                 break
     return found
+
+
+def discard_other_variants(container: InputContainer, stream: VideoStream) -> None:
+    """Keep FFmpeg from downloading the other variants and the audio of a playlist."""
+    if container.format.name == "hls":
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
 
 
 def prepare_decoder(stream: VideoStream) -> None:

@@ -81,7 +81,7 @@ def test_the_frame_that_is_held_back_until_the_next_one_does_not_arrive_at_the_t
     def read(camera: RtspServer, timeout_s: float) -> None:
         with PacketReader(camera.url("slow"), options={"rtsp_transport": "udp"}, timeout_s=timeout_s) as packets:
             for number, _ in enumerate(packets.packets):
-                waited_s.append(packets.awaited_s)
+                waited_s.append(packets.flow.awaited_s)
                 if number == 3:
                     camera.silence()
 
