@@ -24,10 +24,10 @@ class Receiver(BaseHTTPRequestHandler):
     """Ids of received events. A real receiver stores them together with the events."""
 
     def do_POST(self) -> None:
-        body = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), MAX_BYTES))
         try:
+            body = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), MAX_BYTES))
             event = self.webhook.verify(body, dict(self.headers.items()))
-        except WebhookVerificationError:
+        except (WebhookVerificationError, ValueError):  # A ValueError: a header or the body is malformed.
             self.answer(400)
             return
         # An event is delivered again if the connection broke before our response arrived.
