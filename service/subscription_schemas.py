@@ -129,7 +129,7 @@ class WebhookTargetInfo(Schema):
     url: str = Field(description="The address; without user, password and query.")
     format: WebhookFormat = Field(description="Format of the deliveries.")
     secret: str | None = Field(
-        description="Secret that signs the deliveries. Returned once, when the subscription is created; else null."
+        description="Secret that signs the deliveries. Returned once, when it is new; else null."
     )
 
 

@@ -3,10 +3,11 @@
 import time
 import uuid
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Security
+from pydantic import SecretStr
 from starlette.responses import Response
 
 from service.access.scopes import Scope
@@ -15,13 +16,16 @@ from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.json_body import JsonRoute
 from service.api.subscription_targets import shown_target, stored_target
+from service.errors import InvalidRequestError
 from service.event_schemas import Cursor
+from service.requests import SecretRotation
 from service.store.delivery_protocols import SubscriptionLimits
 from service.store.subscription_records import (
     MAX_SUBSCRIPTIONS,
     DeliveryProgress,
     StoredFilter,
     StoredSubscription,
+    StoredWebhookTarget,
     SubscriptionAttempt,
     SubscriptionRecord,
 )
@@ -35,6 +39,7 @@ from service.subscription_schemas import (
     SubscriptionTestResult,
 )
 from service.subscriptions.target import DeliveryFailedError, Trial
+from service.webhooks.signature import new_webhook_secret
 
 router = APIRouter(route_class=JsonRoute, tags=["subscriptions"], responses=problem_responses(*AUTH_STATUSES))
 # Whoever subscribes reads events and makes the server send them, as with the webhook of a session.
@@ -159,6 +164,35 @@ async def test_subscription(
         failure = error.reason
     duration_s = round(time.monotonic() - began_s, 3)
     return SubscriptionTestResult(delivered=failure is None, failure=failure, duration_s=duration_s)
+
+
+@router.post(
+    "/v1/subscriptions/{subscription_id}/rotate-secret",
+    summary="Replace the secret of a subscription's webhook",
+    description="Returns the new secret, once. For a time deliveries carry two signatures, so that the receiver can "
+    "change its secret at leisure.",
+    responses=problem_responses(404, 422, 503),
+)
+async def rotate_subscription_secret(
+    context: SharedContext,
+    caller: SubscriptionsWriter,
+    response: Response,
+    subscription_id: SubscriptionId,
+    rotation: SecretRotation,
+) -> SubscriptionInfo:
+    secret = SecretStr(rotation.secret or new_webhook_secret())
+    old_until = datetime.now(UTC) + timedelta(seconds=rotation.keep_old_s)
+    is_replaced = False
+    while not is_replaced:
+        stored = await _own(context, caller, subscription_id)
+        if not isinstance(stored.record.target, StoredWebhookTarget):
+            raise InvalidRequestError("The subscription has no secret to rotate, since its target is no webhook.")
+        target = stored.record.target.with_secret(secret, old_until=old_until)
+        rotated = stored.record.model_copy(update={"target": target})
+        is_replaced = await context.store.subscriptions.replace(rotated, revision=stored.revision)
+    context.audit.record("subscription.rotate_secret", caller.actor, subscription=subscription_id)
+    response.headers["Cache-Control"] = "no-store"
+    return _shown(await _own(context, caller, subscription_id), with_secret=True)
 
 
 async def _own(context: Context, caller: Caller, subscription_id: str) -> StoredSubscription:

@@ -33,6 +33,7 @@ Action = Literal[
     "subscription.pause",
     "subscription.resume",
     "subscription.test",
+    "subscription.rotate_secret",
     "subscription.delete",
     "key.create",
     "key.revoke",

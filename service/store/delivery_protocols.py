@@ -101,6 +101,9 @@ class Subscriptions(Protocol):
     ) -> None:
         """Replace the state, and the progress if one is given. Deliveries under way are not noted any more."""
 
+    async def replace(self, record: SubscriptionRecord, *, revision: int) -> bool:
+        """Deliver as the record says. Returns False, and does nothing, if it was changed since `revision`."""
+
     async def disable_all_of(self, key_id: str) -> None:
         """Deliver nothing more to the subscriptions of an API key."""
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from service.event_filter import EventFilter
 from service.event_schemas import EventType
@@ -55,6 +55,22 @@ class StoredWebhookTarget(StoredModel):
     url: StoredSecret
     secret: StoredSecret
     format: WebhookFormat = "standard"
+    old_secret: StoredSecret | None = None
+    """The secret before the last rotation."""
+    old_secret_until: datetime | None = None
+    """Until then deliveries are signed with the old secret as well."""
+
+    def secrets(self, now: datetime) -> list[str]:
+        """Those that sign deliveries."""
+        current = [self.secret.get_secret_value()]
+        if self.old_secret is None or self.old_secret_until is None or now >= self.old_secret_until:
+            return current
+        return [*current, self.old_secret.get_secret_value()]
+
+    def with_secret(self, secret: SecretStr, *, old_until: datetime) -> Self:
+        """The target with a new secret. Repeated with the same secret, it leaves the one before in place."""
+        old = self.old_secret if secret == self.secret else self.secret
+        return self.model_copy(update={"secret": secret, "old_secret": old, "old_secret_until": old_until})
 
 
 class StoredMqttTarget(StoredModel):

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import httpcore
 
@@ -40,15 +41,16 @@ class WebhookTarget:
 
     async def _post(self, message: Message) -> None:
         headers, body = _formatted(message, self._stored.format)
+        now_unix_s = self._clock()
         try:
             await post_signed(
                 self._pool,
                 self._stored.url.get_secret_value(),
                 body,
                 message_id=message.id,
-                secrets=[self._stored.secret.get_secret_value()],
+                secrets=self._stored.secrets(datetime.fromtimestamp(now_unix_s, UTC)),
                 headers=headers,
-                now_unix_s=self._clock(),
+                now_unix_s=now_unix_s,
             )
         except PostFailedError as error:
             raise DeliveryFailedError(error.reason, wait_s=error.wait_s, is_final=error.is_final) from error

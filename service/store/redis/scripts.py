@@ -32,6 +32,7 @@ CONFIRMED = frozenset(
         "revoke_key",
         "add_subscription",
         "change_subscription",
+        "replace_subscription",
         "delete_subscription",
         "put_feedback",
         "delete_feedback",

@@ -60,6 +60,10 @@ class RedisSubscriptions:
         new_progress = "" if progress is None else progress.model_dump_json()
         await self._scripts.run("change_subscription", subscription_id, state, new_progress)
 
+    async def replace(self, record: SubscriptionRecord, *, revision: int) -> bool:
+        replaced = await self._scripts.run("replace_subscription", record.id, revision, record.model_dump_json())
+        return bool(replaced)
+
     async def disable_all_of(self, key_id: str) -> None:
         await self._scripts.run("disable_subscriptions", key_id)
 

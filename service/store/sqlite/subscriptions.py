@@ -54,6 +54,11 @@ class SqliteSubscriptions:
         values = (state, None if progress is None else progress.model_dump_json(), subscription_id)
         await self._database.write(lambda db: db.execute(query, values))
 
+    async def replace(self, record: SubscriptionRecord, *, revision: int) -> bool:
+        query = "UPDATE subscriptions SET record = ?, revision = revision + 1 WHERE id = ? AND revision = ?"
+        values = (record.model_dump_json(), record.id, revision)
+        return await self._database.write(lambda db: db.execute(query, values).rowcount > 0)
+
     async def disable_all_of(self, key_id: str) -> None:
         query = "UPDATE subscriptions SET state = 'disabled', revision = revision + 1 WHERE key_id = ?"
         await self._database.write(lambda db: db.execute(query, (key_id,)), essential=True)

@@ -244,6 +244,7 @@ async def test_the_openapi_description_is_complete(server: Running) -> None:
         "/v1/subscriptions/{subscription_id}/pause",
         "/v1/subscriptions/{subscription_id}/resume",
         "/v1/subscriptions/{subscription_id}/test",
+        "/v1/subscriptions/{subscription_id}/rotate-secret",
         "/v1/tickets",
         "/v1/storage",
         "/v1/capabilities",

@@ -137,6 +137,7 @@ ROUTES = {
     ("POST", "/v1/subscriptions/y/pause"): "events:read sessions:write",
     ("POST", "/v1/subscriptions/y/resume"): "events:read sessions:write",
     ("POST", "/v1/subscriptions/y/test"): "events:read sessions:write",
+    ("POST", "/v1/subscriptions/y/rotate-secret"): "events:read sessions:write",
     ("GET", "/metrics"): "metrics:read",
     ("GET", "/metrics/sessions"): "metrics:sessions",
 }

@@ -1,6 +1,6 @@
 """Both stores keep subscriptions, how far their delivery has come, and who delivers."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
@@ -66,6 +66,32 @@ async def test_a_key_sees_its_own_subscriptions(store: Store) -> None:
     with pytest.raises(NotFoundError):
         await store.subscriptions.get("s1", key_id="k2")
     assert (await store.subscriptions.get("s3", key_id="k2")).record.key_id == "k2"
+
+
+async def test_a_replacement_changes_the_revision_but_not_the_progress(store: Store) -> None:
+    [record] = await created(store, "s1")
+    progress = DeliveryProgress(cursor="9", delivered=2)
+    await store.subscriptions.drive()
+    assert await saved(store, "s1", 0, progress)
+    target = record.target
+    assert isinstance(target, StoredWebhookTarget)
+    now = datetime.now(UTC)
+    rotated = target.with_secret(SecretStr("whsec_new"), old_until=now)
+    assert await store.subscriptions.replace(record.model_copy(update={"target": rotated}), revision=0)
+    assert not await store.subscriptions.replace(record, revision=0)
+    found = await store.subscriptions.get("s1")
+    assert (found.record.target, found.state, found.revision, found.progress) == (rotated, "active", 1, progress)
+    assert (await store.subscriptions.drive())["s1"] == 1
+    assert not await store.subscriptions.replace(subscription("gone"), revision=0)
+
+
+async def test_a_repeated_rotation_keeps_the_secret_before_it_until_its_time_is_over() -> None:
+    target = StoredWebhookTarget(url=SecretStr(URL), secret=SecretStr(SECRET))
+    now = datetime.now(UTC)
+    new, until = SecretStr("whsec_new"), now + timedelta(hours=1)
+    rotated = target.with_secret(new, old_until=now).with_secret(new, old_until=until)
+    assert rotated.secrets(now) == ["whsec_new", SECRET]
+    assert rotated.secrets(until) == ["whsec_new"]
 
 
 async def test_the_limits_of_a_key_and_of_all_hold(store: Store) -> None:

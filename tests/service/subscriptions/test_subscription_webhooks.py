@@ -12,6 +12,7 @@ from standardwebhooks import Webhook as Verifier
 from service.store import open_store
 from service.subscriptions.deliverer import BACKOFFS
 from service.webhooks.retry import Backoff
+from tests.support.api_kit import problem
 from tests.support.events_kit import times_s
 from tests.support.running_server import Running, Worker, child_server, running_server, until
 from tests.support.subscription_kit import subscribe, subscription, until_received, until_state
@@ -153,6 +154,30 @@ async def test_a_receiver_that_is_gone_is_disabled_until_it_is_resumed(tmp_path:
             assert (found.last_error, found.attempts[0].session_id) == ("410", session_id)
             await server.http.post(f"/v1/subscriptions/{created.id}/resume", json={})
             await until_received(1, receiver.taken)
+
+
+async def test_a_rotated_secret_signs_together_with_the_old_one(tmp_path: Path) -> None:
+    async with running_server(tmp_path / "data") as server:
+        with receiving() as (url, receiver):
+            created = await subscribe(server, {"kind": "webhook", "url": url}, filter=STARTS)
+            path = f"/v1/subscriptions/{created.id}/rotate-secret"
+            rotated = (await server.http.post(path, json={})).json()["target"]["secret"]
+            answer = await server.http.post(f"/v1/subscriptions/{created.id}/test")
+            assert answer.json()["delivered"]
+            session = await server.running_session()
+            await server.worker.starts(session.id, [1.0])
+            await until_received(2, receiver.taken)
+        assert created.target.kind == "webhook"
+        assert created.target.secret not in (None, rotated)
+        # The event may have been sent while the lane of the old secret was being closed.
+        [(headers, body), _] = receiver.messages
+        for secret in (created.target.secret, rotated):
+            assert secret is not None
+            Verifier(secret).verify(body, headers)
+        assert (await subscription(server, created.id)).target.model_dump()["secret"] is None
+        broker = await subscribe(server, {"kind": "mqtt", "url": "mqtt://127.0.0.1:1"})
+        refused = await server.http.post(f"/v1/subscriptions/{broker.id}/rotate-secret", json={})
+        problem(refused, 422, "invalid_request")
 
 
 async def test_a_server_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
