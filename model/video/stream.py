@@ -163,7 +163,7 @@ def length_s(container: InputContainer) -> float | None:
         # FFmpeg derives it from a bit rate.
         return None
     length = container.duration or 0
-    if "matroska" in container.format.name:
+    if container.format.name in ("matroska,webm", "nut"):
         # FFmpeg writes the end time of a segment as its duration, as segments keep the clock of the recorder.
         length -= max(0, container.start_time or 0)
     return length / av.time_base if length > 0 else None

@@ -21,7 +21,7 @@ def recorded_segments(folder: Path, suffix: str, offset_s: int) -> list[Path]:
     return sorted(folder.glob(f"s_*{suffix}"))
 
 
-@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".flv"])
+@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".flv", ".nut"])
 @pytest.mark.parametrize("offset_s", [0, 90_000])
 def test_segments_of_a_recorder_are_complete_also_on_the_second_day(tmp_path: Path, suffix: str, offset_s: int) -> None:
     segments = recorded_segments(tmp_path, suffix, offset_s)
