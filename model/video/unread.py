@@ -3,7 +3,7 @@
 from pathlib import Path
 
 # Of these containers FFmpeg reads one recording, or two. Others, such as transport streams, are read to their end.
-JOINED_UNREAD = frozenset({"flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})
+JOINED_UNREAD = frozenset({"apng", "asf", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})
 # An index may follow the last frame.
 MIN_SHARE, MIN_BYTES = 0.1, 20_000
 UNREAD = (
