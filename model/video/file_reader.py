@@ -182,7 +182,7 @@ class FileReader:
     def _lead_ticks(self) -> int:
         """Return by how much the first frame is later than the source starts, in the time base of the stream."""
         stream, first, start = self._packets.stream, self._packets.first_frames[0], self._packets.container.start_time
-        first_pts = stream.start_time if first.pts is None else first.pts
+        first_pts = self._first_without_pts() if first.pts is None else first.pts
         is_file = isinstance(self._packets.source, str) and not self._packets.is_live
         if (
             self._time_zero == "first_frame"
@@ -195,6 +195,17 @@ class FileReader:
         lead = first_pts - round(start / av.time_base / stream.time_base)
         # Streams that begin so far apart have clocks that do not belong together.
         return lead if 0 < lead * stream.time_base <= LONGEST_GAP_S else 0
+
+    def _first_without_pts(self) -> int | None:
+        """Return when the first frame is shown, if only decoding timestamps say so, as in AVI and ASF.
+
+        A decoder that reorders returns it some packets late, with the timestamp of the packet that it had then taken.
+        """
+        dts, taken = self._packets.first_frames[0].dts, self._packets.first_dts
+        if dts is None or dts not in taken:
+            return self._packets.stream.start_time
+        late = taken.index(dts)
+        return dts - late * (dts - taken[late - 1])
 
     def _frame_clock(self) -> FrameClock:
         first = self._packets.first_frames[0]

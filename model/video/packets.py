@@ -40,9 +40,9 @@ WITHOUT_EDIT_LIST = {"ignore_editlist": "1"}
 class PacketReader:
     """An open source and the decoder of its video stream, on one thread. A context manager.
 
-    Opening decodes up to the first frame. `first_frames` holds what came out, `packets` the packets that follow, and
-    `info` describes the stream, `flow` when its packets came. `has_keyframes` says whether a packet was marked as a
-    keyframe.
+    Opening decodes up to the first frame. `first_frames` holds what came out, `first_dts` the decoding timestamps of
+    the packets that this took, `packets` the packets that follow, and `info` describes the stream, `flow` when its
+    packets came. `has_keyframes` says whether a packet was marked as a keyframe.
 
     Args:
         options: options of FFmpeg, which override the safe defaults.
@@ -249,7 +249,10 @@ class PacketReader:
             raise VideoError("decode_failed", NOTHING_DECODED) from None
 
     def _decode_first(self) -> list[VideoFrame]:
+        self.first_dts: list[int] = []
         for packet in self.packets:
+            if packet.dts is not None:
+                self.first_dts.append(packet.dts)
             if frames := self.decode(packet):
                 return frames
         if frames := self.decode(None):

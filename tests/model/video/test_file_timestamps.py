@@ -211,11 +211,12 @@ def with_earlier_sound(folder: Path, suffix: str, late_s: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".mov"])
+# AVI and ASF store when frames are decoded, which is up to two frames earlier.
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".mov", ".nut", ".avi", ".asf"])
 def test_time_counts_from_the_start_of_the_sound_as_in_a_player(tmp_path: Path, suffix: str) -> None:
     path = with_earlier_sound(tmp_path, suffix, late_s=2)
     frames, _ = read(path)
-    np.testing.assert_allclose([f.pts_s for f in frames], 2 + np.arange(COUNT) / RATE_HZ, atol=0.051)
+    np.testing.assert_allclose([f.pts_s for f in frames], 2 + np.arange(COUNT) / RATE_HZ, atol=0.07)
     resumed, _ = read(path, after_s=frames[20].pts_s)
     assert [f.pts_s for f in resumed] == [f.pts_s for f in frames[21:]]
     sampled = [f.pts_s for f in read(path, 10.0)[0]]

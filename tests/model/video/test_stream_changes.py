@@ -75,7 +75,9 @@ def test_a_pushed_live_stream_that_continues_under_other_numbers_has_to_begin_an
         assert caught.value.code == "source_unreachable"
 
 
-@pytest.mark.parametrize(("suffix", "read"), [(".mp4", 1), (".mov", 1), (".flv", 1), (".asf", 1), (".mkv", 2), (".ts", 3)])
+@pytest.mark.parametrize(
+    ("suffix", "read"), [(".mp4", 1), (".mov", 1), (".flv", 1), (".asf", 1), (".mkv", 2), (".ts", 3)]
+)
 def test_what_is_left_out_of_recordings_that_were_joined_byte_by_byte_is_reported(
     tmp_path: Path, suffix: str, read: int
 ) -> None:
