@@ -54,7 +54,7 @@ class FieldError(Schema):
 class ProblemBody(Schema):
     """Problem details of RFC 9457. `code` is stable; `detail` says what is wrong and what to do."""
 
-    # Fields that are null are left out.
+    # Null fields are omitted.
     model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
     type: str = Field(description="Always `about:blank`; `code` identifies the problem.", examples=["about:blank"])
@@ -154,7 +154,7 @@ class UnsupportedMediaTypeError(ServiceError):
 
 
 class RangeNotSatisfiableError(ServiceError):
-    """The `Range` of a request lies outside of the file, or is none. `size_bytes` is the size of the file."""
+    """The `Range` of a request lies outside the file, or is malformed. `size_bytes` is the size of the file."""
 
     code, status, title = "range_not_satisfiable", 416, "Range not satisfiable"
 
@@ -210,7 +210,7 @@ class StorageLimitError(ServiceError):
 
 
 class StreamLimitError(ServiceError):
-    """The client holds as many streams open as it may."""
+    """The client has as many open streams as it is allowed."""
 
     code, status, title = "stream_limit", 429, "Stream limit reached"
 

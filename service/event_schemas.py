@@ -32,7 +32,7 @@ class EventBase(Schema):
     metadata: dict[str, str] = Field(default={}, description="Metadata of the session.", examples=[{"site": "north"}])
     rules_hash: str | None = Field(
         default=None,
-        description="Fingerprint of the rules that decide at present; null before a worker has started the session.",
+        description="Fingerprint of the rules in force; null before a worker has started the session.",
         examples=["3f6c1f5ad9b2"],
     )
     traceparent: str | None = Field(
@@ -74,7 +74,7 @@ class ActionEndEvent(_ActionEvent):
 class SessionStateEvent(EventBase):
     type: Literal["session.state"] = Field(default="session.state", description="The session changed its state.")
     state: SessionState = Field(description="The new state.")
-    code: FailureCode | None = Field(default=None, description="Why the session failed; null unless it did.")
+    code: FailureCode | None = Field(default=None, description="Why the session failed or reconnects, else null.")
     detail: str | None = Field(
         default=None, description="What is wrong and what to do; null unless there is a problem."
     )
@@ -90,11 +90,11 @@ class SessionChangedEvent(EventBase):
         default="session.changed", description="Rules, labels, name or metadata of the session have changed."
     )
     labels: list[str] = Field(description="Actions that are reported from now on.")
-    start_rules: dict[str, Rule] = Field(description="Rules that decide from now on, by label.")
+    start_rules: dict[str, Rule] = Field(description="Rules in force from now on, by label.")
 
 
 class EventMediaEvent(EventBase):
-    type: Literal["event.media"] = Field(default="event.media", description="The clip of an action can be had.")
+    type: Literal["event.media"] = Field(default="event.media", description="The clip of an action can be downloaded.")
     event_id: EventId = Field(description="Id of the `action.start` that the clip shows.")
     label: str = Field(description="The action.", examples=["kick"])
     region: str | None = Field(default=None, description="Region of the action; null in sessions without regions.")
@@ -102,7 +102,7 @@ class EventMediaEvent(EventBase):
     from_s: float = Field(description="Media time of the first frame of the clip, in seconds.")
     to_s: float = Field(description="Media time at which the clip ends, in seconds.")
     size_bytes: int = Field(description="Size of the clip.")
-    complete: bool = Field(description="Whether it reaches from before to after the start as far as the server is set.")
+    complete: bool = Field(description="Whether it covers all of CAKE_CLIP_BEFORE_S and CAKE_CLIP_AFTER_S.")
     problem: str | None = Field(default=None, description="Why it is not complete; null if it is.")
 
 
@@ -131,10 +131,10 @@ class LogEntry(Schema):
 class EventLogPage(Schema):
     entries: list[LogEntry] = Field(description="Events of all sessions, each with its cursor.")
     next: Cursor | None = Field(
-        description="Pass as `after`, or else as `before`, like in this request, to get the next page, which may be "
+        description="Pass as `after` or `before`, as in this request, to get the next page, which may be "
         "empty; null on the last page."
     )
-    end: Cursor = Field(description="Pass as `after`, to a page or a stream, to get what was not committed yet.")
+    end: Cursor = Field(description="Pass as `after`, to a page or a stream, to get only events committed later.")
 
 
 def event_key(event_id: str) -> tuple[int, int]:

@@ -39,14 +39,12 @@ def with_possible_host(url: AnyUrl) -> AnyUrl:
     if not url.host or url.host.startswith("["):
         return url
     if not all(re.fullmatch(r"[A-Za-z0-9_-]*", label) for label in labels):
-        raise ValueError(
-            f"{url.host!r} is not a possible host name: it has characters other than letters, digits and -"
-        )
+        raise ValueError(f"{url.host!r} is not a valid host name: it has characters other than letters, digits and -")
     if labels[-1].isdigit() and not _is_ipv4(".".join(labels)):
-        raise ValueError(f"{url.host!r} is not a possible host name: it ends with a number, but is no IPv4 address")
+        raise ValueError(f"{url.host!r} is not a valid host name: it ends with a number, but is not an IPv4 address")
     if len(url.host) > MAX_HOST_LENGTH or not all(1 <= len(label) <= MAX_LABEL_LENGTH for label in labels):
         raise ValueError(
-            f"{url.host!r} is not a possible host name: each part between dots has 1 to {MAX_LABEL_LENGTH} characters, "
+            f"{url.host!r} is not a valid host name: each part between dots has 1 to {MAX_LABEL_LENGTH} characters, "
             f"the whole name at most {MAX_HOST_LENGTH}"
         )
     return url
@@ -134,14 +132,14 @@ class SourceRequest(UploadedSourceRequest):
     max_down_s: float | None = Field(
         default=None,
         gt=0,
-        description="Reconnect timeout in seconds: the session fails when a live source was away for longer (default:"
-        " never), or when no stream was pushed for longer (default: 60 s).",
+        description="Reconnect timeout in seconds: the session fails when a live source was unavailable for longer"
+        " (default: never), or when no stream was pushed for longer (default: 60 s).",
     )
 
     live: bool | None = Field(
         default=None,
-        description="Whether an `http` or `https` source is live: read as it comes, reconnected when it ends, without a"
-        " limit of its length. By default a source is live that states no length. Cameras always are.",
+        description="Whether an `http` or `https` source is live: read as it arrives, reconnected when it ends, and not"
+        " limited in length. By default a source is live if it states no length. Cameras are always live.",
     )
 
     @model_validator(mode="after")
@@ -183,7 +181,9 @@ class RegionRequest(NamedRegion):
         corner = "x" if info.field_name == "width" else "y"
         end = info.data.get(corner, 0.0) + side
         if end > 1 + ROUNDING:
-            raise ValueError(f"{corner} + {info.field_name} is {end:g}; a region ends in the frame, at most at 1")
+            raise ValueError(
+                f"{corner} + {info.field_name} is {end:g}; a region must end within the frame, at most at 1"
+            )
         return side
 
 
@@ -191,7 +191,7 @@ def _with_names_of_their_own(regions: list[RegionRequest]) -> list[RegionRequest
     names = [region.name for region in regions]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise ValueError(f"each region needs a name of its own; {', '.join(repeated)} occurs more than once")
+        raise ValueError(f"each region needs a unique name; {', '.join(repeated)} occurs more than once")
     return regions
 
 
@@ -204,13 +204,13 @@ class SessionOptions(Schema):
     labels: Labels | None = Field(default=None, description="Actions to report. Default: all actions of the model.")
     rules: Rules = Field(
         default={},
-        description="When scores become actions, by label, in place of the model's rules.",
+        description="Rules that turn scores into actions, by label; they replace the model's rules.",
         examples=[{"kick": {"enter": 0.7, "leave": 0.4, "min_duration_s": 0.2, "refractory_s": 1.0}}],
     )
     regions: Annotated[list[RegionRequest], AfterValidator(_with_names_of_their_own)] = Field(
         default=[],
         max_length=MAX_REGIONS,
-        description="Regions of the frame to analyse, each on its own, in place of the whole frame. Each takes as much"
+        description="Regions of the frame to analyse, each separately, instead of the whole frame. Each takes as much"
         " capacity as a session, but the video is decoded once.",
     )
     pace: Pace = Field(
@@ -221,8 +221,8 @@ class SessionOptions(Schema):
     name: Name | None = Field(default=None, description="Display name; need not be unique.")
     metadata: Metadata = Field(
         default={},
-        description="What else to note of the session, such as the site or the camera's number: strings by key, at most"
-        " 4 kB in all. Every event carries them. Keys consist of letters, digits, `_`, `.` and `-`.",
+        description="Your own data about the session, such as the site or the camera's number: strings by key, at most"
+        " 4 kB together. Every event carries them. Keys consist of letters, digits, `_`, `.` and `-`.",
         examples=[{"site": "north", "floor": "2"}],
     )
     webhook: WebhookRequest | None = Field(default=None, description="Post the session's events to an address.")
@@ -244,11 +244,11 @@ class SessionChange(Schema):
     """What to change of a session. Fields that are absent stay as they are; the others are replaced as a whole."""
 
     rules: Rules = Field(
-        default={}, description="When scores become actions, by label; labels without one have the model's rules."
+        default={}, description="Rules that turn scores into actions, by label; other labels have the model's rules."
     )
     labels: Labels | None = Field(default=None, description="Actions to report; null for all actions of the model.")
     name: Name | None = Field(default=None, description="Display name; null for none.")
-    metadata: Metadata = Field(default={}, description="Strings by key, at most 4 kB in all.")
+    metadata: Metadata = Field(default={}, description="Strings by key, at most 4 kB together.")
 
 
 class RulesTrial(Schema):
@@ -260,7 +260,7 @@ class RulesTrial(Schema):
 
 
 class Redelivery(Schema):
-    """Which events to deliver to a webhook once more."""
+    """Which events to deliver to a webhook again."""
 
     after: EventId | None = Field(default=None, description="Only the events after this one; all if absent.")
 
@@ -278,7 +278,7 @@ class SecretRotation(Schema):
         ge=0,
         le=7 * 24 * 3600.0,
         allow_inf_nan=False,
-        description="For so many seconds deliveries carry a second signature by the secret so far.",
+        description="How long deliveries are also signed with the old secret, in seconds.",
     )
 
     @field_validator("secret")

@@ -57,12 +57,15 @@ class Rule(Schema):
     model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
     enter: float = Field(ge=0, le=1, description="An action begins when the score reaches this.")
-    leave: float = Field(ge=0, le=1, description="It ends when the score falls below this; at most `enter`.")
+    leave: float = Field(ge=0, le=1, description="An action ends when the score falls below this; at most `enter`.")
     min_duration_s: float = Field(
-        default=0.0, ge=0, le=3600, description="It is an action once it has lasted for this long."
+        default=0.0, ge=0, le=3600, description="An action is published once it has lasted for this long, in seconds."
     )
     refractory_s: float = Field(
-        default=1.0, ge=0, le=3600, description="What begins within this time after an end is no new action."
+        default=1.0,
+        ge=0,
+        le=3600,
+        description="An action that begins within this time after the end of another is ignored, in seconds.",
     )
 
     @model_validator(mode="after")
@@ -78,7 +81,7 @@ class Rule(Schema):
 
 class _VideoSource(Schema):
     stream: int | None = Field(
-        default=None, description="Number of the video stream that is analysed, from 0; null: the best one."
+        default=None, description="Number of the video stream that is analysed, from 0; null: chosen by the server."
     )
 
 
@@ -92,10 +95,10 @@ class UrlSource(_VideoSource):
     url: str = Field(description="The address; responses omit user, password and query.")
     transport: Transport = Field(default="tcp", description="Transport of an `rtsp` source.")
     max_down_s: float | None = Field(
-        default=None, description="The session fails when the source was away for longer; null: never."
+        default=None, description="The session fails when the source was unavailable for longer; null: never."
     )
     live: bool | None = Field(
-        default=None, description="Whether the source is live, as the request said; null: `video.live` says what it is."
+        default=None, description="Whether the request declared the source live; null: see `video.live`."
     )
 
 
@@ -126,7 +129,7 @@ RegionName = Annotated[str, Field(max_length=MAX_REGION_NAME_LENGTH, pattern=REG
 class NamedRegion(FrameRegion):
     """A region of the displayed frame that is analysed on its own."""
 
-    name: RegionName = Field(description="Name of the region; its events carry it. Words without commas and equals.")
+    name: RegionName = Field(description="Name of the region, carried by its events; no commas or equals signs.")
 
 
 class VideoProperties(Schema):
@@ -156,11 +159,11 @@ class VideoProperties(Schema):
     )
     analysed: FrameRegion | None = Field(
         default=None,
-        description="The part of each frame that is analysed; null with regions, or if an older version noted none.",
+        description="The part of each frame that is analysed; null with regions, and in sessions of old versions.",
     )
     analysed_regions: list[FrameRegion] = Field(
         default=[],
-        description="With regions: the part of each frame that is analysed for each of them, in their order.",
+        description="With regions: the part of the frame that is analysed for each of them, in their order.",
     )
 
 
@@ -187,16 +190,16 @@ class Session(Schema):
     state: SessionState = Field(description="`completed`, `stopped` and `failed` are final.")
     code: FailureCode | None = Field(description="Why the session failed; null unless `state` is `failed`.")
     detail: str | None = Field(description="What is wrong and what to do; null unless there is a problem.")
-    warnings: list[str] = Field(description="Problems that did not end the session, as sentences for people.")
+    warnings: list[str] = Field(description="Problems that did not end the session, as sentences for users.")
     source: Source = Field(description="Where the video comes from.")
     model: str = Field(description="Name of the model.")
     labels: list[str] = Field(description="Actions that are reported.")
     regions: list[NamedRegion] = Field(
-        default=[], description="Regions that are analysed, each on its own; empty: the whole frame."
+        default=[], description="Regions that are analysed separately; empty: the whole frame."
     )
-    rules: dict[str, Rule] = Field(description="Rules of the session's own, by label, in place of the model's.")
+    rules: dict[str, Rule] = Field(description="The session's own rules, by label; they replace the model's.")
     start_rules: dict[str, Rule] = Field(
-        description="Rules that decide at present, by label: the model's and those of `rules`; empty until a worker "
+        description="Rules in force, by label: the model's and those of `rules`; empty until a worker "
         "has started the session."
     )
     pace: Pace = Field(description="`realtime`: at the video's own speed; `fast`: as fast as capacity allows.")
@@ -219,7 +222,7 @@ class SessionPage(Schema):
 
 class Scores(Schema):
     region: str | None = Field(default=None, description="The region whose scores these are; null without regions.")
-    labels: list[str] = Field(description="Columns of `scores`: all actions that were reported at any time.")
+    labels: list[str] = Field(description="Columns of `scores`: all actions that the session ever reported.")
     pts_s: list[float] = Field(description="Media time of each analysed frame, in seconds.")
     scores: list[list[float | None]] = Field(
         description="For each frame one score in [0, 1] per label; null where the label was added later."

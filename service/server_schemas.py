@@ -46,7 +46,7 @@ class ModelInfo(Schema):
         default={}, description="Rules that turn scores into actions, by label; a label without one is never reported."
     )
     warnings: list[str] = Field(
-        default=[], description="What to know before using the model, such as start rules that are not calibrated."
+        default=[], description="Limitations of the model, such as start rules that are not calibrated."
     )
 
 
@@ -61,7 +61,7 @@ class Health(Schema):
 
 class Readiness(Health):
     confinement: dict[str, bool] | None = Field(
-        description="For each mechanism of the kernel whether it confines the decoders of all workers; null if unknown."
+        description="For each kernel mechanism, whether it confines the decoders of all workers; null if unknown."
     )
 
 

@@ -47,8 +47,8 @@ class WebhookTargetRequest(Schema):
     url: WebhookUrl = Field(description="The address.", examples=["https://example.org/hook"])
     format: WebhookFormat = Field(
         default="standard",
-        description="`standard`: the body is the event. `cloudevents`: the body is a CloudEvent 1.0 with the"
-        " event in it (structured). `cloudevents-binary`: the body is the event, headers hold the other attributes.",
+        description="`standard`: the body is the event. `cloudevents`: the body is a CloudEvent 1.0 that contains the"
+        " event (structured). `cloudevents-binary`: the body is the event, headers hold the other attributes.",
     )
     secret: str | None = Field(
         default=None,
@@ -68,7 +68,7 @@ class HomeAssistantOptions(Schema):
     """How sessions are announced to Home Assistant."""
 
     discovery_prefix: TopicPrefix = Field(
-        default="homeassistant", description="The discovery prefix that Home Assistant's MQTT integration has."
+        default="homeassistant", description="The discovery prefix of Home Assistant's MQTT integration."
     )
 
 
@@ -77,19 +77,19 @@ class MqttTargetRequest(Schema):
 
     kind: Literal["mqtt"] = Field(description="The kind of the target.")
     url: MqttUrl = Field(
-        description="The broker: `mqtt://` or, with TLS, `mqtts://`, user and password if it wants them.",
+        description="The broker: `mqtt://` or, with TLS, `mqtts://`, with user and password if it requires them.",
         examples=["mqtts://cake:secret@broker.example.org"],
     )
     topic: TopicPrefix = Field(
-        default="cake", description="First levels of all topics; another one for each subscription of a broker."
+        default="cake", description="First levels of all topics; different for each subscription to one broker."
     )
     identify: CameraIdentity = Field(
         default="session",
-        description="What sessions are called in topics: their id, or their name, so that a camera that is submitted"
+        description="How topics name sessions: by their id, or by their name, so that a camera that is submitted"
         " again keeps its topics. With `name`, sessions that run at the same time need different names.",
     )
     home_assistant: HomeAssistantOptions | None = Field(
-        default=None, description="Announce each session to Home Assistant as a device; `{}` takes the defaults."
+        default=None, description="Announce each session to Home Assistant as a device; `{}` uses the defaults."
     )
 
 
@@ -102,8 +102,8 @@ class SubscriptionRequest(Schema):
         default=0.0,
         ge=0,
         le=MAX_COOLDOWN_S,
-        description="After an action of a label, further ones of the same label, session and region that begin within"
-        " so many seconds of media time are left out, with their ends. Other events are not.",
+        description="After a delivered action, those of the same label, session and region that begin within this many"
+        " seconds of media time are skipped, with their ends. Other events are not affected.",
         examples=[30],
     )
     target: Annotated[WebhookTargetRequest | MqttTargetRequest, Field(discriminator="kind")] = Field(
@@ -118,7 +118,7 @@ class SubscriptionResume(Schema):
     """How to resume a subscription."""
 
     skip_missed: bool = Field(
-        default=False, description="Leave out the events since it was paused or disabled; else they are delivered."
+        default=False, description="Skip the events since it was paused or disabled; otherwise they are delivered."
     )
 
 
@@ -156,22 +156,22 @@ class DeliveryAttemptInfo(Schema):
 
 
 class SubscriptionInfo(Schema):
-    """A subscription, and how its delivery stands."""
+    """A subscription and the progress of its delivery."""
 
     id: str = Field(description="Id of the subscription.")
     name: str | None = Field(description="Name that the client gave.")
     created_at: datetime = Field(description="When it was created, UTC.")
-    all_sessions: bool = Field(description="Whether it has the sessions of all API keys; else only those of its own.")
+    all_sessions: bool = Field(description="Whether it covers the sessions of all API keys, or only those of its own.")
     filter: SubscriptionFilter = Field(description="Which events are delivered.")
-    cooldown_s: float = Field(description="Least time between two actions of a label, session and region, in seconds.")
+    cooldown_s: float = Field(description="Least time between actions of a label, session and region, in seconds.")
     target: Annotated[WebhookTargetInfo | MqttTargetInfo, Field(discriminator="kind")] = Field(
         description="Where the events go."
     )
     state: Literal["active", "retrying", "paused", "disabled"] = Field(
-        description="`retrying`: the last attempt failed, the next one follows. `disabled`: the target failed for 7"
-        " days or wants no more, or the API key was revoked; resume it to try again."
+        description="`retrying`: the last attempt failed and will be repeated. `disabled`: the target failed for 7"
+        " days or refused further events, or the API key was revoked; resume it to try again."
     )
-    cursor: Cursor = Field(description="Every event up to this cursor of `GET /v1/events` was delivered or left out.")
+    cursor: Cursor = Field(description="Every event up to this cursor of `GET /v1/events` was delivered or skipped.")
     delivered: int = Field(description="Events that the target has accepted.")
     failed_attempts: int = Field(description="Failed attempts since the last event that was accepted.")
     failing_since: datetime | None = Field(description="When the first of them ended, UTC.")

@@ -16,9 +16,9 @@ from model.video.errors import VideoError
 PLAYABLE_CODECS = frozenset({"h264", "hevc", "av1", "vp9"})
 # Browsers decode H.264 with 8 bits and half the colour resolution only.
 PLAYABLE_H264 = frozenset({"yuv420p", "yuvj420p", "nv12"})
-NOT_PLAYABLE = "Clips of {} video are not offered, because browsers do not play it in MP4. Convert the video to H.264."
+NOT_PLAYABLE = "There are no clips of {} video, because browsers do not play it in MP4. Convert the video to H.264."
 NO_TIMESTAMPS = (
-    "The video does not state when its frames are shown, so no clips are offered. Send it as MP4, Matroska or MPEG-TS."
+    "The video does not state when its frames are shown, so it has no clips. Send it as MP4, Matroska or MPEG-TS."
 )
 FRAGMENT_S = 1.0
 _OPTIONS = {

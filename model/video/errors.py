@@ -14,7 +14,7 @@ NO_PUSHED_VIDEO = "The pushed stream is not a readable video. Push MPEG-TS, Matr
 NO_DECODER = "There is no decoder for the codec of this video. Send it as H.264."
 ONLY_UDP = 'The camera does not send over TCP. Submit it with `"transport": "udp"` in `source`.'
 NOT_PUBLISHED = (
-    "The server answers, but does not give the stream. Check that it is published, its path and, if the server requires"
+    "The server answers, but does not send the stream. Check that it is published, its path and, if the server requires"
     " them, the user name and password."
 )
 STILL_IMAGE = "The source is a still image. Send a video."

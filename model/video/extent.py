@@ -14,8 +14,8 @@ from model.video.errors import VideoError, source_error
 from model.video.source import ByteStream, is_url
 from model.video.stream import stated_end_s
 
-BROKE_OFF = "The connection to the source broke off. Check the server and the network."
-UNKNOWN_END = "The server does not state the length of the video, so whether it was complete is not known."
+BROKE_OFF = "The connection to the source was lost. Check the server and the network."
+UNKNOWN_END = "The server does not state the length of the video, so it is not known whether it was complete."
 
 
 class Extent:

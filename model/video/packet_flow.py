@@ -6,11 +6,11 @@ from model.video.connection_guard import ConnectionGuard
 from model.video.errors import VideoError
 from model.video.source import ByteStream
 
-NO_FRAMES = "The source sends no more frames. Check the camera."
+NO_FRAMES = "The source stopped sending frames. Check the camera."
 NO_KEYFRAME = (
     "The camera sent no keyframe within {:.0f} s, so its video could not be decoded. Shorten its keyframe interval."
 )
-UNDECODABLE = "The stream can no longer be decoded, as after a change of its codec. Open it again."
+UNDECODABLE = "The stream can no longer be decoded, for example because its codec changed. Open it again."
 
 
 class PacketFlow:

@@ -29,7 +29,7 @@ from model.video.stream import best_stream, count_packets, discard_other_variant
 from model.video.unread import unread_part
 
 ENDED_AT_ONCE = "The source ended its stream before the first frame. Check that the camera is running and sends video."
-LEFT_OUT = "A stream that began in the middle of the video, sound or another video, was not analysed."
+LEFT_OUT = "A video or audio stream that began in the middle of the source was not analysed."
 TS_PACKET_BYTES = 188
 NOTHING_DECODED = (
     "No frame could be decoded: the video is damaged, cut short, or larger than 8192 x 4352. Send the whole file."

@@ -8,7 +8,7 @@ JOINED_UNREAD = frozenset({"apng", "asf", "flv", "matroska,webm", "mov,mp4,m4a,3
 MIN_SHARE, MIN_BYTES = 0.1, 20_000
 UNREAD = (
     "The last {:.0%} of the file were not analysed: another recording was appended to it byte by byte. Submit the"
-    " recordings one by one."
+    " recordings separately."
 )
 BOX_BYTES, LONG_BOX_BYTES = 8, 16
 MAX_BOXES = 100_000

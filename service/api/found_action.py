@@ -6,8 +6,8 @@ from service.store.protocols import EventLog
 
 LAST_SEQ = 999_999_999
 PAGE = 500
-NO_EVENT = "The session has no such event. It may have been deleted by age."
-NO_ACTION = "This event is no action. Name an action.start or action.end."
+NO_EVENT = "The session has no such event. It may have been deleted because of its age."
+NO_ACTION = "This event is not an action. Use the id of an action.start or action.end."
 
 
 async def found_action(log: EventLog, session_id: str, event_id: str) -> ActionStartEvent | ActionEndEvent:

@@ -24,10 +24,10 @@ MAX_CLIP_BYTES = 128 * 1024**2
 MAX_AROUND_S = 120.0
 BEFORE_S, AFTER_S = 5.0, 10.0
 NO_CLIP = (
-    "There is no clip of this event. Uploaded videos always have clips; for other sources, the operator has to name the"
+    "There is no clip of this event. Uploaded videos always have clips; for other sources, the operator must list the"
     " action in CAKE_CLIPS before it starts. Clips are deleted by age and total size."
 )
-DAMAGED = "No clip can be cut out here: the video is damaged."
+DAMAGED = "No clip can be cut here: the video is damaged."
 EventPath = Annotated[EventId, PathParameter(description="Id of an `action.start` or `action.end` of the session.")]
 router = APIRouter(tags=["events"], responses=problem_responses(*AUTH_STATUSES))
 

@@ -20,7 +20,7 @@ async def settings_change(context: Context, record: SessionRecord, asked: Sessio
     if "labels" in asked.model_fields_set:
         model = (await loaded_models(context.store.workers)).get(record.model)
         if model is None:
-            raise NotReadyError(f"No worker has the model {record.model!r} at present. Retry later.", retry_after_s=10)
+            raise NotReadyError(f"No worker has loaded the model {record.model!r}. Retry later.", retry_after_s=10)
         check_labels(asked.labels or (), model)
         changes["labels"] = labels = tuple(dict.fromkeys(asked.labels or model.labels))
     if "rules" in asked.model_fields_set:

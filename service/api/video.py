@@ -15,7 +15,7 @@ from service.errors import NotFoundError
 from service.server_schemas import VideoTicket
 from service.sources.stored import StoredUpload
 
-NOT_KEPT = "Only uploaded videos are kept. Of other sources there are clips of the actions that CAKE_CLIPS names."
+NOT_KEPT = "Only uploaded videos are kept. Other sources have clips of the actions that CAKE_CLIPS names."
 UNKNOWN_TYPE = "application/octet-stream"
 router = APIRouter(tags=["sessions"], responses=problem_responses(*AUTH_STATUSES))
 

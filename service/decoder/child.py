@@ -29,7 +29,7 @@ from service.decoder.protocol import ALIVE, CONFINED, ENDED, ERROR, OPENED, Conf
 from service.decoder.pushed_video import PushedVideo
 
 NOT_CONFINED = (
-    "This server cannot confine its decoders, which takes Linux 5.14 or newer with seccomp. See the server's log."
+    "This server cannot confine its decoders, which requires Linux 5.14 or newer with seccomp. See the server's log."
 )
 UNEXPECTED = "An unexpected error occurred in the decoder. Report it with the server's log."
 PR_SET_PDEATHSIG = 1

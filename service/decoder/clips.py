@@ -25,7 +25,7 @@ from service.decoder.protocol import (
     Output,
 )
 
-NO_KEYFRAME = "The source has sent no keyframe that a clip could begin with."
+NO_KEYFRAME = "The source has not sent a keyframe at which a clip could begin."
 
 
 class _Sink:

@@ -18,7 +18,7 @@ from service.decoder.protocol import ENDED, ERROR
 
 # A file whose timestamps are faulty is decoded from its beginning. The child's processor time is bounded, too.
 SILENCE_S = 120.0
-TOO_LARGE = "The clip would be larger than {} bytes. Ask for less with before_s and after_s."
+TOO_LARGE = "The clip would be larger than {} bytes. Request a shorter one with before_s and after_s."
 _log = structlog.get_logger(__name__)
 
 

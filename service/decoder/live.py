@@ -23,7 +23,7 @@ from service.decoder.snapshot_schedule import SnapshotSchedule
 HURRIED_S = 5.0
 HURRIED = (
     "The stream arrived much faster than it was recorded, so most of its frames were not analysed. If it was live, a"
-    " proxy collected it: turn off the buffering of requests there. Push a recording with the pace `fast`."
+    " proxy buffered it: turn off request buffering there. Push a recording with the pace `fast`."
 )
 
 

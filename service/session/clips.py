@@ -31,10 +31,10 @@ DECISION_S = 3.0
 """How long after the last frame that it needs a start may be decided: for batching and busy machines."""
 LATE_S = 0.5
 """A clip that begins this much later than asked lacks something: rates and rounding explain less."""
-LATE = "The clip begins after the time it was to begin at: the stream was interrupted, or is larger than is kept of it."
+LATE = "The clip begins late: the stream was interrupted, or its bit rate is too high for the decoder's buffer."
 CUT_SHORT = "The clip ends early: the source was interrupted or ended, or the server was restarted."
 TOO_LARGE = "The clip ends early: it would be larger than CAKE_CLIP_MAX_BYTES."
-NOT_STORED = "Some clips could not be stored, while the analysis went on. {}"
+NOT_STORED = "Some clips could not be stored; the analysis continued. {}"
 _log = structlog.get_logger(__name__)
 
 
@@ -98,7 +98,7 @@ class SessionClips:
             if self._decoder is None or not self._settings.keeps_clips_of(start.label):
                 continue
             if len(self._open) >= MAX_OPEN:
-                _log.warning("clip left out: too many at a time", session=self._session_id, event_id=start.id)
+                _log.warning("clip skipped: too many at a time", session=self._session_id, event_id=start.id)
                 continue
             self._number += 1
             from_s = max(0.0, start.start_s - self._settings.clip_before_s)

@@ -14,14 +14,14 @@ DECODER_DIED = (
     "The decoder crashed repeatedly at the same position. The video may be damaged there; re-encode it and submit it"
     " again."
 )
-INTERNAL = "An unexpected error occurred in the server. Try again, and report it with the server's log if it persists."
+INTERNAL = "An unexpected error occurred in the server. Try again; if it persists, report it with the server's log."
 UPLOAD_GONE = (
     "The server cannot find the uploaded video. If its servers and workers do not share a folder, the operator has to"
     " set CAKE_BLOB_URL to a bucket that all of them reach."
 )
 KILLS_WORKERS = (
-    "The analysis crashed the server's worker process {} times in a row at the same place. Submit the video re-encoded,"
-    " and report it with the server's log."
+    "The analysis crashed the server's worker process {} times in a row at the same position. Re-encode the video and"
+    " submit it again, and report this with the server's log."
 )
 STREAM_ENDED = "The source ended its stream. Check that the camera is on."
 

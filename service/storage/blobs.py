@@ -24,8 +24,8 @@ from service.storage.stored_files import (
 
 READ_BYTES = 1024**2
 """Of a video that is played: what a browser drops when the user seeks."""
-UPLOAD_GONE = "The uploaded video is gone. It may have been deleted from the server's storage."
-CLIP_GONE = "The clip is gone: it was deleted because of its age, or of the space that clips may take."
+UPLOAD_GONE = "The uploaded video no longer exists. It may have been deleted from the server's storage."
+CLIP_GONE = "The clip no longer exists: it was deleted because of its age, or because clips took too much space."
 _log = structlog.get_logger(__name__)
 
 

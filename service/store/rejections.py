@@ -28,8 +28,8 @@ def require_changeable(record: SessionRecord, change: SettingsChange) -> None:
     """
     if record.state in ENDED_STATES and change.model_fields_set & {"labels", "rules"}:
         raise SessionEndedError(
-            "The session has ended, so it decides nothing more. Try rules on its scores with `rules:try`, or submit the"
-            " video again with them."
+            "The session has ended, so its rules and labels cannot change. Try rules on its scores with `rules:try`, or"
+            " submit the video again with them."
         )
 
 

@@ -212,7 +212,7 @@ class Deliverer:
                 self._attempts[session_id] = attempt
                 yield
         except TimeoutError as error:
-            raise PostFailedError("no answer, and too many other receivers hang") from error
+            raise PostFailedError("no answer; given up because too many receivers hang") from error
         finally:
             hangs.cancel()
             del self._attempts[session_id]

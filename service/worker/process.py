@@ -130,8 +130,8 @@ def _report(confinement: Confinement, metrics: WorkerMetrics) -> None:
         _log.info("decoders are confined", **asdict(confinement))
     else:
         _log.warning(
-            "decoders are confined in part: this kernel has no Landlock (Linux 5.13), so a decoder that a hostile video"
-            " takes over can read the files of its user",
+            "decoders are only partly confined: this kernel has no Landlock (Linux 5.13), so a decoder that a hostile"
+            " video takes over can read the files of its user",
             **asdict(confinement),
         )
 

@@ -125,7 +125,7 @@ class Scripts:
         if self._replication is None or cursor <= self._confirmed:
             return
         if not await self.run("confirm", ":".join(stream), entry_id, cursor):
-            raise StoreUnavailableError("Redis is changing its primary: it lacks the newest events. Retry.")
+            raise StoreUnavailableError("Redis is changing its primary, which lacks the newest events. Retry.")
         self._confirmed = max(self._confirmed, cursor)
 
     async def _required(self, replication: Replication) -> int:
