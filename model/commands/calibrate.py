@@ -32,7 +32,7 @@ def calibrate_command(
         float | None,
         typer.Option(
             min=0.0,
-            help="Of each label, on these videos. Default: 45 of all labels together, on videos held out in turn.",
+            help="Limit for each label, on these videos. Default: 45 for all labels together, by cross-validation.",
             show_default=False,
         ),
     ] = None,

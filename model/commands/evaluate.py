@@ -58,7 +58,7 @@ _ByVideo = Annotated[
     bool,
     typer.Option(
         "--by-video",
-        help="Instead, judge each video as a whole: how well its highest score tells whether it shows an action, "
+        help="Instead, judge each video as a whole: how well its highest score predicts whether it shows an action, "
         "and whether a start is reported.",
     ),
 ]
@@ -77,7 +77,7 @@ _Mode = Annotated[
 
 @dataclass(frozen=True)
 class _Measurement:
-    """What to measure, and how: the command's options."""
+    """The command's options: what to measure, and how."""
 
     data: Path
     model: str

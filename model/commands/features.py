@@ -19,7 +19,7 @@ def features_command(
     out: Annotated[Path, typer.Option(help="Feature folder to write.")],
     mode: Annotated[
         Mode,
-        typer.Option(help="causal: as served. clip: 13 frames around each, as the paper's authors; 13 times the work."),
+        typer.Option(help="causal: as served. clip: 13 frames around each, as the authors do, at 13 times the cost."),
     ] = "causal",
     cache: Annotated[Path | None, typer.Option(help="Keep decoded frames in this folder for later runs.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Decoding processes.")] = CPUS,

@@ -20,7 +20,7 @@ LINE_EVERY_S = 60.0
 
 @contextmanager
 def show_progress() -> Iterator[Progress]:
-    """Show the progress of what the block does, each warning once, and at the end how many there were."""
+    """Show the progress of the block and each warning once; at the end, print the number of warnings."""
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -17,7 +17,7 @@ synth_app = typer.Typer(no_args_is_help=True, help="Make labelled videos.")
 def synth_mocap(
     out: Annotated[Path, typer.Option(help="Folder for videos/ and annotations.json.")],
     minutes: Annotated[float, typer.Option(min=0.1, help="Length of all streams together.")],
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other streams.")],
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the streams.")],
     size: Annotated[int, typer.Option(min=32, help="Height of the frame, pixels.")] = 160,
     aspect: Annotated[
         str, typer.Option(help="Width:height, such as 16:9. Only in a square is the figure always large and central.")
@@ -69,10 +69,10 @@ def _parsed_aspect(text: str) -> float:
 def synth_fights(
     out: Annotated[Path, typer.Option(help="Folder for the clips and clips.txt.")],
     clips: Annotated[int, typer.Option(min=2, help="How many; every second one is a fight.")],
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other clips.")],
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the clips.")],
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = CPUS,
 ) -> None:
-    """Write clips of people who fight, or do not, as a surveillance camera sees them, with a list of their labels.
+    """Write clips as from a surveillance camera, half of them of people who fight, with a list of their labels.
 
     Needs the extra `train` (pybullet). An interrupted run resumes when the same command is repeated.
     """
@@ -96,7 +96,7 @@ def synth_fights(
 def synth_people(
     out: Annotated[Path, typer.Option(help="Folder for videos/ and annotations.json.")],
     minutes: Annotated[float, typer.Option(min=0.1, help="Length of all streams together.")],
-    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other streams.")],
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the streams.")],
     stream_s: Annotated[float, typer.Option(min=5.0, help="Length of each stream, seconds.")] = 40.0,
     fps: Annotated[int | None, typer.Option(min=1, max=60, help="Frames a second; else 5 to 30, by stream.")] = None,
     everyday: Annotated[bool, typer.Option(help="Everyday life only, without falls or fights.")] = False,

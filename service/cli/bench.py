@@ -46,7 +46,7 @@ def bench(
         bool, typer.Option("--quick", help="Check that the benchmark works; its figures are meaningless.")
     ] = False,
 ) -> None:
-    """Measure models, decoding and the service on this machine, each on one thread. Keep the machine idle meanwhile.
+    """Measure models, decoding and the service on this machine, each on one thread. The machine must be otherwise idle.
 
     Rates are per second of processor time, the median of several rounds. All parts take about fifteen minutes. The
     part `store` measures the store that CAKE_STORE_URL names, or else a new SQLite file.

@@ -46,7 +46,7 @@ Pace = Annotated[
         show_default=False,
     ),
 ]
-Name = Annotated[str | None, typer.Option(help="Name of the session, for people.", show_default=False)]
+Name = Annotated[str | None, typer.Option(help="Display name of the session.", show_default=False)]
 SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="Id of the session.")]
 After = Annotated[str | None, typer.Option(metavar="ID", help="Only events after this one.", show_default=False)]
 LOCAL = "http://127.0.0.1:8000"
@@ -131,7 +131,7 @@ def sessions(
 
 
 def events(session: SessionId, server: Server = LOCAL, after: After = None, as_json: Json = False) -> None:
-    """Print the events of a session that there are now."""
+    """Print the events of a session so far."""
     from service.cli.event_lines import event_text
 
     with connected(server) as client:
@@ -155,7 +155,7 @@ def push(
     name: Name = None,
     as_json: Json = False,
 ) -> None:
-    """Send a stream to a server, to its end. Prints the id of its session first.
+    """Send a stream to a server until the stream ends. Prints the id of its session first.
 
     Exit status 1: the server refused it, cannot be reached, or no longer reads the stream.
     """

@@ -38,7 +38,7 @@ def detect(
     ] = None,
     stream: Annotated[
         int | None,
-        typer.Option(help="Number of the video stream to analyse, from 0; by default the best one.", min=0),
+        typer.Option(help="Number of the video stream to analyse, from 0. Default: chosen automatically.", min=0),
     ] = None,
     overlay: Annotated[
         Path | None, typer.Option(help="Also write the video with scores and starts drawn on it (.mp4, without sound).")

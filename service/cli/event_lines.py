@@ -15,7 +15,7 @@ def clock(media_s: float) -> str:
 
 
 def event_line(event: Event) -> str:
-    """Media time, kind and what happened. Of an unknown type: the type."""
+    """Media time, type and details of an event; of an unknown type, the type only."""
     from cake_client import ActionEnd, ActionStart, EventMedia, SessionGap, SessionState
 
     match event:

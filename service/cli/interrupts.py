@@ -1,4 +1,4 @@
-"""Ctrl-C while a command still starts."""
+"""Ctrl-C while a command is starting."""
 
 import signal
 from collections.abc import Iterator

@@ -31,7 +31,7 @@ _SCOPES = ", ".join(Scope)
 
 @keys_app.command()
 def create(
-    name: Annotated[str, typer.Option(help="Name of the key, for people: who or what uses it.")],
+    name: Annotated[str, typer.Option(help="Display name of the key: who or what uses it.")],
     scope: Annotated[
         list[Scope], typer.Option(metavar="SCOPE", help=f"What the key allows; may be repeated. One of {_SCOPES}.")
     ],

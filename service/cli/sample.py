@@ -1,4 +1,4 @@
-"""The sample video of `cake serve --sample`, played over and over through the HTTP API."""
+"""The sample video of `cake serve --sample`, played in a loop through the HTTP API."""
 
 import asyncio
 from collections.abc import Callable

@@ -42,7 +42,7 @@ async def print_all_events(server: AsyncClient, after: str | None, as_json: bool
 
 
 async def _show_position(client: AsyncClient, session_id: str, bar: LinesAboveBar) -> None:
-    """Move the bar. Events are rare, so the session is asked."""
+    """Move the bar. Events are rare, so the position is polled from the session."""
     while bar.is_shown:
         with suppress(CakeError):  # The task that follows the events reports failures.
             session = await client.session(session_id)

@@ -116,7 +116,7 @@ class ApiMetrics:
         for outcome in ("delivered", "failed", "given_up"):
             self.webhook_deliveries.labels(outcome)
         self.webhooks_pending = Gauge(
-            "cake_webhooks_pending", "Webhooks with undelivered events, those disabled excepted.", registry=registry
+            "cake_webhooks_pending", "Webhooks with undelivered events, except disabled ones.", registry=registry
         )
         self.webhooks_oldest = Gauge(
             "cake_webhooks_oldest_seconds", "Age of the oldest undelivered event.", registry=registry
@@ -132,12 +132,12 @@ class ApiMetrics:
                 self.subscription_deliveries.labels(target, outcome)
         self.subscriptions_pending = Gauge(
             "cake_subscriptions_pending",
-            "Subscriptions whose next event was not accepted yet, or whose target fails; on the server that delivers.",
+            "Subscriptions with an undelivered event or a failing target; on the server that delivers.",
             registry=registry,
         )
         self.subscriptions_oldest = Gauge(
             "cake_subscriptions_oldest_seconds",
-            "For how long the longest of them waits: since its event, or since its target fails.",
+            "Longest wait of these subscriptions: since the event, or since the target began to fail.",
             registry=registry,
         )
         self.subscriptions_failing = Gauge(
@@ -251,7 +251,7 @@ class WorkerMetrics:
         )
         self.confinement = Gauge(
             "cake_confinement",
-            "Whether a mechanism of the kernel confines the decoders (1) or not (0); the worst of the workers.",
+            "Whether a kernel mechanism confines the decoders (1) or not (0); the minimum over all workers.",
             ["mechanism"],
             registry=registry,
             multiprocess_mode="livemin",
