@@ -47,6 +47,8 @@ ProblemCode = Literal[
 
 
 class FieldError(Schema):
+    """One invalid field of a request."""
+
     field: str = Field(description="Path of the field in the request.", examples=["source.url"])
     message: str = Field(description="What is wrong with it.")
 
@@ -92,18 +94,26 @@ class ServiceError(Exception):
 
 
 class InvalidRequestError(ServiceError):
+    """A field, parameter or header of the request is invalid, or the request does not fit the session's state."""
+
     code, status, title = "invalid_request", 422, "Invalid request"
 
 
 class UnauthorizedError(ServiceError):
+    """The request has no API key, an unknown or revoked one, or a used ticket."""
+
     code, status, title = "unauthorized", 401, "Authentication required"
 
 
 class MissingScopeError(ServiceError):
+    """The API key lacks the scope that the request needs."""
+
     code, status, title = "missing_scope", 403, "Insufficient scope"
 
 
 class OriginForbiddenError(ServiceError):
+    """A browser sent the request from a page of an origin that is not allowed."""
+
     code, status, title = "origin_forbidden", 403, "Origin not allowed"
 
 
@@ -114,18 +124,26 @@ class HostForbiddenError(ServiceError):
 
 
 class NotFoundError(ServiceError):
+    """The session, subscription, event or file does not exist, or belongs to another API key."""
+
     code, status, title = "not_found", 404, "Not found"
 
 
 class MethodNotAllowedError(ServiceError):
+    """The path does not support the method."""
+
     code, status, title = "method_not_allowed", 405, "Method not allowed"
 
 
 class UnknownModelError(ServiceError):
+    """No worker has loaded the model. `known` lists those that are loaded."""
+
     code, status, title = "unknown_model", 422, "Unknown model"
 
 
 class UnknownLabelError(ServiceError):
+    """The model does not detect the label. `known` lists its labels."""
+
     code, status, title = "unknown_label", 422, "Unknown label"
 
 
@@ -142,14 +160,20 @@ class WebhookRejectedError(ServiceError):
 
 
 class RequestTimeoutError(ServiceError):
+    """The request or its body arrived too slowly."""
+
     code, status, title = "request_timeout", 408, "Request timeout"
 
 
 class TooLargeError(ServiceError):
+    """The upload or the body exceeds its limit."""
+
     code, status, title = "too_large", 413, "Request too large"
 
 
 class UnsupportedMediaTypeError(ServiceError):
+    """The content type of the body is not supported."""
+
     code, status, title = "unsupported_media_type", 415, "Unsupported media type"
 
 
@@ -176,18 +200,26 @@ class IdempotencyConflictError(ServiceError):
 
 
 class NotAPushError(ServiceError):
+    """A stream was pushed to a session that opens its source itself."""
+
     code, status, title = "not_a_push", 409, "Not a push session"
 
 
 class PushConflictError(ServiceError):
+    """Another stream is being pushed to the session."""
+
     code, status, title = "push_conflict", 409, "Stream already active"
 
 
 class PushEndedError(ServiceError):
+    """A stream was pushed to a session that has ended."""
+
     code, status, title = "push_ended", 409, "Session has ended; stream rejected"
 
 
 class SessionEndedError(ServiceError):
+    """Rules or labels of an ended session were to change."""
+
     code, status, title = "session_ended", 409, "Session has ended"
 
 
@@ -198,14 +230,20 @@ class NotPlayableError(ServiceError):
 
 
 class RateLimitError(ServiceError):
+    """The API key exceeded its rate limit."""
+
     code, status, title = "rate_limited", 429, "Rate limit exceeded"
 
 
 class SessionLimitError(ServiceError):
+    """The API key has as many unfinished sessions as its limit allows."""
+
     code, status, title = "session_limit", 429, "Session limit reached"
 
 
 class StorageLimitError(ServiceError):
+    """The uploads of the API key would exceed its storage quota."""
+
     code, status, title = "storage_limit", 429, "Storage quota exceeded"
 
 
@@ -216,18 +254,26 @@ class StreamLimitError(ServiceError):
 
 
 class SubscriptionLimitError(ServiceError):
+    """The API key, or the store, has as many subscriptions as allowed."""
+
     code, status, title = "subscription_limit", 429, "Subscription limit reached"
 
 
 class InternalError(ServiceError):
+    """An unexpected exception, which the server has logged."""
+
     code, status, title = "internal", 500, "Internal server error"
 
 
 class OverCapacityError(ServiceError):
+    """The workers have no capacity for the session."""
+
     code, status, title = "over_capacity", 503, "Over capacity"
 
 
 class NotReadyError(ServiceError):
+    """No worker is ready, or none has loaded the model."""
+
     code, status, title = "not_ready", 503, "Service not ready"
 
 
@@ -238,4 +284,6 @@ class StoreUnavailableError(ServiceError):
 
 
 class StorageFullError(ServiceError):
+    """The disk or the bucket is full."""
+
     code, status, title = "storage_full", 507, "Storage full"

@@ -22,6 +22,8 @@ class Latency(Schema):
 
 
 class EventBase(Schema):
+    """What all events of a session have in common."""
+
     id: EventId = Field(description="`MEDIA_MS-SEQ`; increases within the session when compared as two numbers.")
     session_id: str = Field(description="Id of the session.")
     decided_s: float = Field(description="Media time of the frame at which the event was decided, in seconds.")
@@ -47,6 +49,8 @@ class _ActionEvent(EventBase):
 
 
 class ActionStartEvent(_ActionEvent):
+    """An action started."""
+
     type: Literal["action.start"] = Field(default="action.start", description="An action started.")
     label: str = Field(description="The action.", examples=["kick"])
     score: float = Field(ge=0, le=1, description="Mean score of the action from `start_s` to `decided_s`.")
@@ -59,6 +63,8 @@ class ActionStartEvent(_ActionEvent):
 
 
 class ActionEndEvent(_ActionEvent):
+    """An action ended."""
+
     type: Literal["action.end"] = Field(default="action.end", description="An action ended.")
     label: str = Field(description="The action.", examples=["kick"])
     score: float = Field(ge=0, le=1, description="Mean score of the action over its whole length.")
@@ -72,6 +78,8 @@ class ActionEndEvent(_ActionEvent):
 
 
 class SessionStateEvent(EventBase):
+    """The session changed its state."""
+
     type: Literal["session.state"] = Field(default="session.state", description="The session changed its state.")
     state: SessionState = Field(description="The new state.")
     code: FailureCode | None = Field(default=None, description="Why the session failed or reconnects, else null.")
@@ -81,11 +89,15 @@ class SessionStateEvent(EventBase):
 
 
 class SessionGapEvent(EventBase):
+    """Part of a live stream was not analysed."""
+
     type: Literal["session.gap"] = Field(default="session.gap", description="Part of the stream was not analysed.")
     gap_s: float = Field(ge=0, description="Length of the gap in seconds; detection restarts after it.")
 
 
 class SessionChangedEvent(EventBase):
+    """Rules, labels, name or metadata of the session changed."""
+
     type: Literal["session.changed"] = Field(
         default="session.changed", description="Rules, labels, name or metadata of the session have changed."
     )
@@ -94,6 +106,8 @@ class SessionChangedEvent(EventBase):
 
 
 class EventMediaEvent(EventBase):
+    """The clip of an action was stored."""
+
     type: Literal["event.media"] = Field(default="event.media", description="The clip of an action can be downloaded.")
     event_id: EventId = Field(description="Id of the `action.start` that the clip shows.")
     label: str = Field(description="The action.", examples=["kick"])
@@ -115,6 +129,8 @@ EventType = Literal["action.start", "action.end", "session.state", "session.gap"
 
 
 class EventPage(Schema):
+    """Events of one session."""
+
     events: list[Event] = Field(description="Events in the order of their ids.")
     next: EventId | None = Field(description="Pass as `after` to get later events; null while there are no events.")
 
@@ -129,6 +145,8 @@ class LogEntry(Schema):
 
 
 class EventLogPage(Schema):
+    """Events of all sessions."""
+
     entries: list[LogEntry] = Field(description="Events of all sessions, each with its cursor.")
     next: Cursor | None = Field(
         description="Pass as `after` or `before`, as in this request, to get the next page, which may be "

@@ -82,6 +82,7 @@ class Subscription:
         """Order of the last message that the client got from the store; earlier messages are not buffered."""
 
     def put(self, message: Message, event: Event) -> None:
+        """Buffer a message that the client wants and has not received. A full buffer is cleared and overflows."""
         if message.order <= self.seen:
             return
         if not self._wanted.passes(event):
@@ -96,6 +97,7 @@ class Subscription:
         self._changed.set()
 
     def close(self) -> None:
+        """Let `take` raise FeedClosedError, now and later."""
         self._closed = True
         self._changed.set()
 
@@ -106,10 +108,12 @@ class Subscription:
 
     @property
     def overflowed(self) -> bool:
+        """Whether messages were lost since `restart`, so that the client has to read from the store."""
         return self._overflowed
 
     @property
     def has_messages(self) -> bool:
+        """Whether `take` would return or raise at once."""
         return bool(self._messages) or self._overflowed
 
     async def take(self, timeout_s: float) -> list[Message]:

@@ -154,6 +154,8 @@ class SourceRequest(UploadedSourceRequest):
 
 
 class WebhookRequest(Schema):
+    """An address that receives the events of a session."""
+
     url: WebhookUrl = Field(description="Address that each event is posted to: signed, in order, at least once.")
     secret: str | None = Field(
         default=None,

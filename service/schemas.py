@@ -86,11 +86,15 @@ class _VideoSource(Schema):
 
 
 class UploadSource(_VideoSource):
+    """A video that the client uploaded."""
+
     kind: Literal["upload"] = Field(default="upload", description="The video was uploaded.")
     filename: str | None = Field(default=None, description="File name that the client sent; never used as a path.")
 
 
 class UrlSource(_VideoSource):
+    """A video or camera that the server opens."""
+
     kind: Literal["url"] = Field(default="url", description="The server opens an address.")
     url: str = Field(description="The address; responses omit user, password and query.")
     transport: Transport = Field(default="tcp", description="Transport of an `rtsp` source.")
@@ -103,6 +107,8 @@ class UrlSource(_VideoSource):
 
 
 class PushSource(_VideoSource):
+    """A stream that the client sends."""
+
     kind: Literal["push"] = Field(default="push", description="The client pushes the video to `links.stream`.")
     max_down_s: float | None = Field(
         default=None, description="The session fails when no stream arrives for longer; null: the server's default."
@@ -168,6 +174,8 @@ class VideoProperties(Schema):
 
 
 class WebhookInfo(Schema):
+    """The address that receives the events of a session."""
+
     url: str = Field(description="The address; without user, password and query.")
     secret: str | None = Field(
         description="Secret that signs the deliveries. Returned once, in the response to the submission; else null."
@@ -186,6 +194,8 @@ class SessionLinks(Schema):
 
 
 class Session(Schema):
+    """The analysis of one video."""
+
     id: str = Field(description="Id of the session.")
     state: SessionState = Field(description="`completed`, `stopped` and `failed` are final.")
     code: FailureCode | None = Field(description="Why the session failed; null unless `state` is `failed`.")
@@ -216,11 +226,15 @@ class Session(Schema):
 
 
 class SessionPage(Schema):
+    """A page of sessions."""
+
     sessions: list[Session] = Field(description="Sessions, newest first.")
     next: str | None = Field(description="Pass as `before` to get the next page; null on the last page.")
 
 
 class Scores(Schema):
+    """Scores of the analysed frames, in the order of their media times."""
+
     region: str | None = Field(default=None, description="The region whose scores these are; null without regions.")
     labels: list[str] = Field(description="Columns of `scores`: all actions that the session ever reported.")
     pts_s: list[float] = Field(description="Media time of each analysed frame, in seconds.")

@@ -11,12 +11,16 @@ from service.schemas import Rule, Schema
 
 
 class SourceLimits(Schema):
+    """Limits of sources."""
+
     max_upload_bytes: int = Field(description="Largest video that can be uploaded, in bytes.")
     max_pixels: int = Field(description="Largest frame that is decoded, in pixels.")
     source_timeout_s: float = Field(description="Time allowed to open a source and to get its next frame, in seconds.")
 
 
 class Capabilities(Schema):
+    """What this server can read."""
+
     schemes: list[str] = Field(description="URL schemes of sources.", examples=[["https", "rtsp"]])
     file_formats: list[str] = Field(
         description="Container formats of files, as FFmpeg names them.", examples=[["mov", "mp4", "matroska"]]
@@ -28,6 +32,8 @@ class Capabilities(Schema):
 
 
 class ModelInfo(Schema):
+    """A model that a worker has loaded."""
+
     name: str = Field(description="Name to submit sessions with.")
     version: str = Field(description="Fingerprint of the weights and of the rules that decide starts.")
     labels: list[str] = Field(description="Actions that the model detects, without the background.")
@@ -51,25 +57,35 @@ class ModelInfo(Schema):
 
 
 class ModelList(Schema):
+    """The models that sessions can use."""
+
     default: str = Field(description="Model of sessions that do not name one.")
     models: list[ModelInfo] = Field(description="Models that can be used, by name.")
 
 
 class Health(Schema):
+    """The result of a successful check."""
+
     status: Literal["ok"] = Field(default="ok", description="Always `ok`; a failed check is an error.")
 
 
 class Readiness(Health):
+    """The result of a successful readiness check."""
+
     confinement: dict[str, bool] | None = Field(
         description="For each kernel mechanism, whether it confines the decoders of all workers; null if unknown."
     )
 
 
 class Ticket(Schema):
+    """A ticket that opens one stream of events."""
+
     ticket: str = Field(description="Pass as `?ticket=` when opening one WebSocket or EventSource. Valid once.")
     expires_at: datetime = Field(description="When the ticket expires, UTC.")
 
 
 class VideoTicket(Schema):
+    """A ticket that plays one uploaded video."""
+
     ticket: str = Field(description="Pass as `?ticket=` to `links.video` of the session, as often as needed.")
     expires_at: datetime = Field(description="When the ticket expires, UTC.")

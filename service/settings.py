@@ -393,6 +393,7 @@ class Settings(BaseSettings):
 
     @property
     def resolved_store_url(self) -> str:
+        """Address of the store, with the default filled in."""
         return self.store_url or f"sqlite://{self.data_dir.resolve() / 'cake.db'}"
 
     @property

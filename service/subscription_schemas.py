@@ -181,6 +181,8 @@ class SubscriptionInfo(Schema):
 
 
 class SubscriptionList(Schema):
+    """The subscriptions that the caller may see."""
+
     subscriptions: list[SubscriptionInfo] = Field(description="In the order of their creation.")
 
 

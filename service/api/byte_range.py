@@ -16,6 +16,7 @@ class ByteRange:
     end: int
 
     def content_range(self, size_bytes: int) -> str:
+        """The value of the header `Content-Range`, given the size of the whole file."""
         return f"bytes {self.first}-{self.end - 1}/{size_bytes}"
 
 

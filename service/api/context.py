@@ -44,6 +44,8 @@ class Watchers:
 
 @dataclass(frozen=True)
 class Context:
+    """What all routes of a server process share."""
+
     settings: Settings
     store: Store
     feed: Feed
@@ -73,6 +75,7 @@ class Context:
 
 # Asynchronous, since FastAPI would run a plain function in a thread, which costs more than the rest of many requests.
 async def get_context(connection: HTTPConnection) -> Context:
+    """The context of the application that serves this request or WebSocket."""
     context: Context = connection.app.state.context
     return context
 

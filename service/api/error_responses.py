@@ -99,6 +99,7 @@ def invalid_request(
 
 
 def add_handlers(app: FastAPI) -> None:
+    """Have the application answer exceptions with problem details."""
     # Starlette's types know handlers of requests or of WebSockets; these are called with either.
     app.add_exception_handler(ServiceError, _on_service_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _on_invalid)  # type: ignore[arg-type]

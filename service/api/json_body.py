@@ -29,6 +29,7 @@ class JsonRoute(APIRoute):
     """A route whose body the framework parses. By itself it reads bodies of any size, and at any pace."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The framework's handler, with bounds on size and duration of the body."""
         handle = super().get_route_handler()
 
         async def handle_bounded(request: Request) -> Response:

@@ -31,6 +31,8 @@ router = APIRouter(route_class=JsonRoute, tags=["sessions"], responses=problem_r
 
 
 class TriedStart(Schema):
+    """An action start that the tried rules find."""
+
     region: str | None = Field(description="Name of the region; null in sessions without regions.")
     label: str = Field(description="The action.")
     score: float = Field(description="Mean score from `start_s` to `decided_s`.")
@@ -39,6 +41,8 @@ class TriedStart(Schema):
 
 
 class TriedEnd(Schema):
+    """The end of an action that the tried rules find."""
+
     region: str | None = Field(description="Name of the region; null in sessions without regions.")
     label: str = Field(description="The action.")
     score: float = Field(description="Mean score over the whole action.")
@@ -47,6 +51,8 @@ class TriedEnd(Schema):
 
 
 class NearMissFound(Schema):
+    """A run of scores that did not become an action."""
+
     region: str | None = Field(description="Name of the region; null in sessions without regions.")
     label: str = Field(description="The action.")
     peak: float = Field(description="Highest score of the run.")

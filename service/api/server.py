@@ -92,11 +92,13 @@ class Server(uvicorn.Server):
                 await asyncio.sleep(READY_POLL_S)
 
     async def main_loop(self) -> None:
+        """Run until the server is to exit, and then end the event streams, which would keep it running."""
         await super().main_loop()
         # Event streams would otherwise never end.
         self._app.state.context.feed.close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Exit on the first signal; do not wait for open connections after a second Ctrl-C."""
         # Uvicorn's own handler would raise the signal again after an orderly exit.
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True

@@ -24,6 +24,8 @@ SIZE = "360p"
 
 @dataclass(frozen=True)
 class FanOut:
+    """What it costs to send the events of one session to many clients."""
+
     clients: int
     p50_ms: float
     """End-to-end latency in milliseconds, over all clients: from a frame's arrival at its decoder to the client."""

@@ -9,6 +9,8 @@ import psutil
 
 @dataclass(frozen=True)
 class Footprint:
+    """Processor time and memory of a process and its descendants, at one moment."""
+
     cpu_s: float
     """Processor time of running descendants, and of those that ended and were reaped."""
     memory_mb: float
@@ -17,6 +19,8 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Usage:
+    """Processor time and memory of a process and its descendants, over a period."""
+
     core_share: float
     """Processor time divided by elapsed time: 1 is one core."""
     memory_mb: float

@@ -25,6 +25,7 @@ async def collect_latencies(
 
 
 def percentiles_ms(values_s: Sequence[float], percents: Sequence[int]) -> list[float]:
+    """Percentiles (0 to 100) of durations in seconds, in milliseconds; NaN without durations."""
     if not values_s:
         return [float("nan")] * len(percents)
     found_s: NDArray[np.float64] = np.percentile(values_s, percents)

@@ -30,6 +30,8 @@ PATIENCE_S = 300.0
 
 @dataclass(frozen=True)
 class LiveEffort:
+    """How much to measure."""
+
     live_s: float
     """Length of the live session's video."""
     livez_s: float
@@ -65,6 +67,8 @@ class Livez:
 
 @dataclass(frozen=True)
 class ServiceSpeed:
+    """How quickly the service starts, publishes events and answers."""
+
     ready_after_s: float
     """From the start of the server until it accepts sessions."""
     event_latency_ms: EventLatency

@@ -27,6 +27,8 @@ _START_S = 180.0
 
 @dataclass(frozen=True)
 class LoadEffort:
+    """How much to measure."""
+
     video_s: float
     """Length of each session's video. It must last until all sessions have started and been measured."""
     settle_s: float

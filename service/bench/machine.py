@@ -9,6 +9,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Machine:
+    """The machine and the versions that the figures belong to."""
+
     cpu: str
     cores: int
     load_1min: float
@@ -18,6 +20,7 @@ class Machine:
 
 
 def machine() -> Machine:
+    """Describe this machine."""
     return Machine(
         cpu=_cpu_model(),
         cores=len(os.sched_getaffinity(0)),

@@ -30,6 +30,8 @@ class Effort:
 
 @dataclass(frozen=True)
 class ModelSpeed:
+    """Speed of a model on one core. Keys of `steps_per_core_second` are batch sizes."""
+
     image_size: int
     precision: str
     """Precision of the steps; clips are computed in float32."""
@@ -54,6 +56,7 @@ def measure_models(effort: Effort) -> dict[str, ModelSpeed]:
 
 
 def measure_model(model: Cake, effort: Effort) -> ModelSpeed:
+    """Measure the served graph and the paper's clips in alternation, on one thread."""
     detector = Detector(model, precision="auto")
     steps = {str(batch): (_stepper(detector, batch), batch) for batch in BATCHES}
     clips = _clipper(model)

@@ -22,12 +22,15 @@ class ServerFailedError(Exception):
 
 @dataclass(frozen=True)
 class RunningServer:
+    """A server process that accepts sessions."""
+
     client: httpx.AsyncClient
     pid: int
     ready_after_s: float
     """Seconds from its start until it accepted sessions."""
 
     def websocket_url(self, path: str) -> str:
+        """The `ws:` address of a path."""
         return f"ws{str(self.client.base_url).removeprefix('http').rstrip('/')}{path}"
 
 

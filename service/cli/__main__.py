@@ -4,6 +4,7 @@ from service.cli.interrupts import ended_by_interrupt
 
 
 def main() -> None:
+    """Run the command line. Ctrl-C ends it without a traceback."""
     with ended_by_interrupt():
         from service.cli.main import app
     app()

@@ -32,6 +32,7 @@ class LinesAboveBar:
         self._bars.stop()
 
     def say(self, line: str) -> None:
+        """Print a line above the bar."""
         if self._shared:
             self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -24,6 +24,7 @@ def fail(sentence: str, status: int) -> NoReturn:
 
 
 def print_warning(sentence: str) -> None:
+    """Print a warning to stderr."""
     typer.echo(f"cake: warning: {sentence}", err=True)
 
 

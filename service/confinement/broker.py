@@ -58,6 +58,7 @@ class ConnectionBroker:
         return tuple(self._refused)
 
     def start(self) -> None:
+        """Start the thread that serves the decoder."""
         self._thread.start()
 
     def join(self) -> None:

@@ -171,6 +171,7 @@ class Decoder:
 
     @property
     def pid(self) -> int:
+        """Process id of the decoder."""
         return self._process.pid
 
     def kill(self) -> None:

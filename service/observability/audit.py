@@ -89,6 +89,7 @@ class AuditLog:
         self.record("session.view", actor, session=session, what=what)
 
     def close(self) -> None:
+        """Close the file."""
         self._handler.close()
 
     def _create(self) -> None:

@@ -68,6 +68,7 @@ class EventSpan:
 
     @property
     def traceparent(self) -> str | None:
+        """W3C trace context of the span; None without tracing."""
         carrier: dict[str, str] = {}
         _propagator.inject(carrier, self._context)
         return carrier.get(_HEADER)

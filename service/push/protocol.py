@@ -32,6 +32,7 @@ class Hello:
     key: str = field(repr=False)
 
     def to_line(self) -> bytes:
+        """The first line of a forwarded connection."""
         return json.dumps([self.session_id, self.key]).encode() + b"\n"
 
     @classmethod

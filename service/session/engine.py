@@ -33,16 +33,21 @@ class StepModel(Protocol):
     """What the engine uses of `model.detector.Detector`."""
 
     @property
-    def config(self) -> ModelConfig: ...
+    def config(self) -> ModelConfig:
+        """The model's configuration."""
 
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """Fingerprint of the weights and start rules."""
 
-    def prepare(self, batches: Sequence[int]) -> None: ...
+    def prepare(self, batches: Sequence[int]) -> None:
+        """Compile graphs for these batch sizes. Blocks; may run in another thread than `push`."""
 
-    def open_stream(self, saved: bytes | None = None) -> Stream: ...
+    def open_stream(self, saved: bytes | None = None) -> Stream:
+        """A stream in its initial state, or in a state that was saved. Raises StateError."""
 
-    def push(self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]: ...
+    def push(self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Advance each stream by one frame. Returns scores in [0, 1], shape (B, labels)."""
 
 
 class Engine:

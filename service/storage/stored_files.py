@@ -48,12 +48,15 @@ class StoredClip:
 
 
 def upload_name(session_id: str) -> str:
+    """Path of a session's uploaded video."""
     return f"{UPLOADS}/{session_id}"
 
 
 def clips_folder(session_id: str) -> str:
+    """Path of the folder of a session's clips, with a slash at the end."""
     return f"{CLIPS}/{session_id}/"
 
 
 def snapshot_name(session_id: str) -> str:
+    """Path of a session's latest snapshot."""
     return f"{SNAPSHOTS}/{session_id}.jpg"

@@ -56,9 +56,11 @@ class PolicyBackend(AsyncNetworkBackend):
         raise failure
 
     async def connect_unix_socket(self, *_arguments: Any, **_options: Any) -> AsyncNetworkStream:
+        """Raises SourceForbiddenError: receivers have network addresses."""
         raise SourceForbiddenError(FORBIDDEN_ADDRESS)
 
     async def sleep(self, seconds: float) -> None:
+        """Wait between attempts to connect."""
         await self._plain.sleep(seconds)
 
 

@@ -17,6 +17,7 @@ SECRET_PATTERN = (
 
 
 def new_webhook_secret() -> str:
+    """A random secret of 32 bytes, as `whsec_` and base64."""
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
 

@@ -72,6 +72,7 @@ class Connected:
     sentinels: Sentinels | None = None
 
     async def aclose(self) -> None:
+        """Close the connections to Redis and to the Sentinels."""
         await self.client.aclose()
         if self.sentinels is not None:
             await self.sentinels.aclose()

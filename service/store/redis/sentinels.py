@@ -62,6 +62,7 @@ class Sentinels(Sentinel):
         return newest.host, newest.port
 
     async def aclose(self) -> None:
+        """Close the connections to all Sentinels."""
         for sentinel in self.sentinels:
             await sentinel.aclose()
 
