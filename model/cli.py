@@ -18,6 +18,7 @@ HERE, TRAIN = "On this machine, without a server", "Data and training"
 
 
 def mount(app: typer.Typer) -> None:
+    """Add the commands of the model to the command `cake`."""
     synth_app.command("compose")(compose_command)
     train_app.command("calibrate")(calibrate_command)
     train_app.command("ablate")(ablate_command)

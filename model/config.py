@@ -226,6 +226,7 @@ class ModelConfig:
         return replace(self, start_rules=rules, start_rules_origin="calibrated", candidate_rule=candidate_rule)
 
     def to_json(self) -> dict[str, Any]:
+        """The content of `model.json`, for `json.dumps`."""
         return asdict(self)
 
     @classmethod

@@ -47,6 +47,7 @@ def to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def from_bfloat16(bits: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Widen bfloat16 values, given as their 16 bits, to float32. Exact."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 

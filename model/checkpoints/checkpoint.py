@@ -52,6 +52,7 @@ def _write(folder: Path, tensors: Mapping[str, Tensor], config: ModelConfig) -> 
 
 
 def tensors_of(model: Cake, parts: Collection[str]) -> dict[str, Tensor]:
+    """The parameters and buffers of these parts of the network, by name."""
     return {name: tensor for name, tensor in model.state_dict().items() if part_of(name) in parts}
 
 

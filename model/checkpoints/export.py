@@ -54,6 +54,8 @@ class Graph:
 
 @dataclass(frozen=True)
 class Agreement:
+    """How closely an exported graph agrees with PyTorch, and how fast both are."""
+
     worst: float
     """Largest difference of any output in any call, relative to the output's largest value where that is above 1."""
     torch_s: float
@@ -132,6 +134,7 @@ def metadata_of(model: Cake, version: str) -> dict[str, str]:
 
 @torch.no_grad()
 def write_graph(graph: Graph, path: Path, metadata: Mapping[str, str]) -> None:
+    """Export a graph to ONNX, with `metadata` stored in the file. The number of streams stays variable."""
     streams = torch.export.Dim("streams", min=1)
     arguments = (torch.zeros(_EXAMPLE_STREAMS, *graph.input_shape), tuple(graph.states.values()))
     module = copy.deepcopy(graph.module).eval()

@@ -47,6 +47,7 @@ def x3d_layer(layer: str, head: str = "blocks.5") -> str:
 
 
 def x3d_name(name: str) -> str:
+    """PyTorchVideo's name of one of our tensors."""
     layer, _, tensor = name.rpartition(".")
     return f"{x3d_layer(layer)}.{tensor}"
 

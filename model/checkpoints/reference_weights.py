@@ -41,6 +41,7 @@ _KINETICS_CLASSIFIERS = ("head.proj.", "flow_head.proj.")
 
 
 def student_name(name: str) -> str:
+    """The authors' name of one of our tensors of trunk and motion branch."""
     layer, _, tensor = name.rpartition(".")
     match layer.split("."):
         case ["motion", part]:
@@ -53,6 +54,7 @@ def student_name(name: str) -> str:
 
 
 def head_name(name: str) -> str:
+    """The authors' name of one of our tensors of the head."""
     _, layer, tensor = name.split(".")
     return f"{_HEAD[layer]}.{tensor}"
 

@@ -65,10 +65,12 @@ def read_network(name_or_path: str | Path) -> StoredNetwork:
 
 
 def write_config(folder: Path, config: ModelConfig) -> None:
+    """Write `model.json` into the folder, atomically."""
     write_text_atomically(folder / CONFIG_FILE, json.dumps(config.to_json(), indent=2) + "\n")
 
 
 def read_config(folder: Path) -> ModelConfig:
+    """Read `model.json` of a checkpoint folder. Raises CheckpointError."""
     try:
         return ModelConfig.from_json(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
     except UnicodeDecodeError as error:

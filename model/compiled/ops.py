@@ -19,14 +19,17 @@ def shape_of(node: Node) -> tuple[int, ...]:
 
 
 def constant(value: float | Weights) -> Node:
+    """A float32 constant."""
     return op.constant(np.asarray(value, np.float32))
 
 
 def channels_last(x_BCHW: Node) -> Node:
+    """(B, H, W, C)."""
     return op.transpose(x_BCHW, [0, 2, 3, 1])
 
 
 def channels_first(x_BHWC: Node) -> Node:
+    """(B, C, H, W)."""
     return op.transpose(x_BHWC, [0, 3, 1, 2])
 
 
@@ -36,19 +39,23 @@ def as_map(x_BC: Node) -> Node:
 
 
 def linear(x: Node, layer: Linear) -> Node:
+    """A linear layer on the last axis."""
     return affine(x, constant(layer.weight_OC), layer.bias_O)
 
 
 def affine(x: Node, weight_OC: Node, bias_O: Weights | None) -> Node:
+    """Multiply the last axis by a matrix, and add a bias if there is one."""
     y = op.matmul(x, weight_OC, False, True)
     return y if bias_O is None else op.add(y, constant(bias_O))
 
 
 def add_bias(x_BCHW: Node, bias_C: Weights | None) -> Node:
+    """Add one value per channel, if there are any."""
     return x_BCHW if bias_C is None else op.add(x_BCHW, constant(bias_C[None, :, None, None]))
 
 
 def pointwise_layer(x_BCHW: Node, layer: Convolution) -> Node:
+    """A convolution without padding, with its stride and bias."""
     weight = constant(layer.weight_OCkk)
     y_BCHW = op.convolution(x_BCHW, weight, [layer.stride] * 2, [0, 0], [0, 0], [1, 1])
     return add_bias(y_BCHW, layer.bias_O)
@@ -75,21 +82,25 @@ def convolution_of_blocks(x_BCHW: Node, weight_OCkk: Weights, stride: int, side:
 
 
 def pointwise(x_BCHW: Node, weight_OC: Weights) -> Node:
+    """A 1x1 convolution without bias."""
     return op.convolution(x_BCHW, constant(weight_OC[:, :, None, None]), [1, 1], [0, 0], [0, 0], [1, 1])
 
 
 def depthwise(x_BCHW: Node, weight_C1hw: Weights, stride: int, padding: int) -> Node:
+    """A depthwise convolution without bias."""
     weight_C11hw = constant(weight_C1hw[:, :, None])
     return op.group_convolution(x_BCHW, weight_C11hw, [stride] * 2, [padding] * 2, [padding] * 2, [1, 1])
 
 
 def batch_norm(x: Node, norm: Norm) -> Node:
+    """Scale and shift each channel, by statistics that were folded beforehand. Channels are the second axis."""
     axes = [1, -1] + [1] * (len(shape_of(x)) - 1)
     scaled = op.multiply(x, constant(norm.scale_C.reshape(axes)))
     return op.add(scaled, constant(norm.shift_C.reshape(axes)))
 
 
 def layer_norm(x_BE: Node, norm: LayerNorm) -> Node:
+    """Layer normalisation over the last axis."""
     y_BE = op.mvn(x_BE, [-1], True, NORM_EPSILON, "inside_sqrt")
     return op.add(op.multiply(y_BE, constant(norm.weight)), constant(norm.bias))
 
@@ -116,10 +127,12 @@ def mean(x_BCHW: Node) -> Node:
 
 
 def average_pool(x_BCHW: Node, size: int) -> Node:
+    """Average over windows of size x size that move by one, without padding."""
     return op.avg_pool(x_BCHW, [1, 1], [0, 0], [0, 0], [size, size], True)
 
 
 def max_pool(x_BCHW: Node, size: int) -> Node:
+    """Maximum over windows of size x size that move by one, without padding."""
     return op.max_pool(x_BCHW, [1, 1], [1, 1], [0, 0], [0, 0], [size, size]).output(0)
 
 
@@ -136,6 +149,7 @@ def neighbours(x_BCHW: Node, kernel: int) -> Iterator[Node]:
 
 
 def total(terms: list[Node]) -> Node:
+    """The sum of at least one node."""
     first, *others = terms
     for other in others:
         first = op.add(first, other)

@@ -23,5 +23,6 @@ def plain(name: str, most: int = 24) -> str:
 
 
 def tidy(axes: Axes) -> None:
+    """Remove the upper and right border, and use small tick labels."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)

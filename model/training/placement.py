@@ -13,6 +13,8 @@ _MOST_LOADERS = 16
 
 @dataclass(frozen=True)
 class Placement:
+    """Where a stage trains."""
+
     device: str
     processes: int
     loaders: int

@@ -40,6 +40,7 @@ class View:
 
 
 def draw_view(rng: np.random.Generator, whole_share: float = WHOLE_SHARE, flip_share: float = 0.0) -> View:
+    """A random view: the whole frame with probability `whole_share`, else a crop; mirrored with `flip_share`."""
     top, left = (CELL * int(rng.integers(MARGIN // CELL + 1)) for _ in range(2))
     first, second, third = (int(colour) for colour in rng.permutation(3))
     red, green, blue = (float(gain) for gain in rng.uniform(0.8, 1.25, size=3))

@@ -45,6 +45,8 @@ RESULTS_FILE = "results.json"
 
 @dataclass(frozen=True)
 class Variant:
+    """One row of the table: where the motion features come from, and which contrastive loss comes first."""
+
     name: str
     motion: MotionSource
     contrast: Literal["none", "plain", "floating"] = "none"

@@ -54,6 +54,7 @@ class StaticAdapter(nn.Module):
         self.spatial_norm = nn.BatchNorm2d(channels)
 
     def sequence(self, x_NCHW: Tensor, streams: int) -> Tensor:
+        """The motion map of each frame, given time-major maps of so many streams; same shape."""
         y_NCHW = F.relu(self.adapt_depthwise_norm(self.adapt_depthwise.sequence(x_NCHW, streams)))
         y_NCHW = F.relu(self.adapt_pointwise_norm(self.adapt_pointwise(y_NCHW)))
         padded = torch.cat([torch.zeros_like(y_NCHW[: 2 * streams]), y_NCHW])

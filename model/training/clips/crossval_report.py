@@ -116,6 +116,7 @@ def report(
 
 
 def clip_accuracy(scores_N: Floats, positive_N: Bools) -> float:
+    """Share of clips whose score is on the right side of 0.5."""
     return float(((scores_N > 0.5) == positive_N).mean())
 
 

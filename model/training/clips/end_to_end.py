@@ -79,6 +79,7 @@ class EndToEndObjective:
         return WholeClip(list(seen.images_TSS3), seen.pts_s_T.tolist(), target)
 
     def losses(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
+        """Cross-entropy over all frames of normalised RGB (B, T, C, S, S) and label indices (B, T)."""
         x_BTCSS, target_BT = batch
         network = self.network["trained"]
         assert isinstance(network, Cake)

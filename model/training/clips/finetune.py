@@ -110,6 +110,7 @@ class ClipObjective:
         return torch.from_numpy(maps_TBCHW).flatten(0, 1), torch.from_numpy(target_BT)
 
     def losses(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
+        """Cross-entropy over all frames, from time-major maps and label indices (B, T)."""
         map_NCHW, target_BT = batch
         network = self.network["trained"]
         assert isinstance(network, Cake)

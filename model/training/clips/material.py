@@ -49,11 +49,14 @@ class Workshop:
 
     @property
     def frames(self) -> FrameCache:
+        """The decoded frames of the clips."""
         return FrameCache.as_served(self.dir / "cache", self.config)
 
 
 @dataclass(frozen=True)
 class Material:
+    """What a cross-validation of clips works on."""
+
     action: str
     clips: Sequence[LabelledVideo]
     positive_N: Bools

@@ -42,6 +42,8 @@ class WholeClip:
 
 @dataclass(frozen=True)
 class ClipView:
+    """One training sequence, with the label index of each frame."""
+
     images_TCSS: _Floats
     """Normalised RGB."""
     target_T: NDArray[np.int64]

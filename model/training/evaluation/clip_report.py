@@ -17,6 +17,8 @@ from model.training.evaluation.evaluate import align
 
 @dataclass(frozen=True)
 class ClipClassReport:
+    """Accuracy on the clips of one class, in [0, 1]."""
+
     clips: int
     top1: float
     top5: float

@@ -45,6 +45,8 @@ _CHUNK_STEPS = 1024
 
 
 class Layout(Enum):
+    """The layouts of data that can be measured."""
+
     VIDEOS = "a folder of annotated videos"
     FEATURES = "a folder of per-frame features"
     CLIPS = "a list of clips"

@@ -39,6 +39,8 @@ class VideoRanking:
 
 @dataclass(frozen=True)
 class VideoRankingReport:
+    """How well each label's highest score ranks whole videos."""
+
     labels: Mapping[str, VideoRanking]
 
     def to_json(self) -> dict[str, object]:

@@ -35,10 +35,12 @@ class ClipSpec:
 
     @property
     def name(self) -> str:
+        """Name of the clip's file, without suffix."""
         return f"{self.index:05d}"
 
     @property
     def label(self) -> str:
+        """Label of the clip: every second one is a fight."""
         return FIGHT if self.index % 2 else CALM
 
 

@@ -63,6 +63,7 @@ def calm_motion(rng: np.random.Generator, recordings: Recordings, frames: int) -
 
 
 def fight_piece(rng: np.random.Generator, recordings: Recordings, role: str) -> Motion:
+    """A short motion of one fighter, by role."""
     chance = rng.random()
     if role == "grapple" or (role == "mixed" and chance < 0.5):
         return _grapple(rng, recordings, int(rng.uniform(0.8, 2.5) * MOTION_HZ))

@@ -39,6 +39,8 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class LabelledVideo:
+    """A video file and its annotated segments, in seconds."""
+
     name: str
     path: Path
     subset: str

@@ -15,6 +15,8 @@ from model.training.layouts.segments import FrameLabels
 
 @dataclass(frozen=True)
 class FeatureSequence:
+    """Features of both branches and labels of each frame of one video."""
+
     name: str
     static_TD: NDArray[np.float32]
     """May be a memory map. The two branches may have different widths; one of them may have none."""

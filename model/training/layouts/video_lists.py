@@ -23,6 +23,8 @@ _WHOLE_CLIP_S = 1e6
 
 @dataclass(frozen=True)
 class LabelledClip:
+    """A clip that shows one action, or none."""
+
     path: Path
     label: str
 

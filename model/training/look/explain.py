@@ -47,6 +47,8 @@ class ExplainedMoment:
 
 @dataclass(frozen=True)
 class Explanation:
+    """The frame and, for each branch, where it finds evidence for the label."""
+
     moment: ExplainedMoment
     image_SS3: NDArray[np.uint8]
     maps: dict[str, Floats]

@@ -34,6 +34,8 @@ class TeacherNotFoundError(ValueError):
 
 @dataclass(frozen=True)
 class Teacher:
+    """The optical-flow network, and the method that computes its flow."""
+
     network: SingleStream
     flow: Method
 

@@ -142,5 +142,6 @@ def wobble(rng: np.random.Generator, time_s: Array, channels: int) -> Array:
 
 
 def unit(vectors_T3: Array) -> Array:
+    """The vectors (T, 3), scaled to length 1."""
     direction: Array = vectors_T3 / np.linalg.norm(vectors_T3, axis=-1, keepdims=True)
     return direction

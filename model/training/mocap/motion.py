@@ -161,6 +161,7 @@ def blended(before: Motion, after: Motion, blend_s: float) -> Motion:
 
 
 def joined(*motions: Motion) -> Motion:
+    """The motions one after the other, without blending."""
     return Motion(
         np.concatenate([motion.root_T3 for motion in motions]),
         np.concatenate([motion.rotations_TL4 for motion in motions]),

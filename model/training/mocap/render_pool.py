@@ -16,7 +16,8 @@ class Named(Protocol):
     """What is to be rendered."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the video's file, without suffix."""
 
 
 S = TypeVar("S", bound=Named)

@@ -64,6 +64,8 @@ def _render(
 
 @dataclass(frozen=True)
 class Light:
+    """A directional light. The other fields are factors of the renderer's shading."""
+
     direction_3: Array
     colour: tuple[float, float, float]
     ambient: float
@@ -72,6 +74,7 @@ class Light:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> "Light":
+        """A random light from above."""
         azimuth, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 1.2)
         colour = rng.uniform(0.8, 1.0, 3)
         return cls(
@@ -154,6 +157,7 @@ class Lens:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, width: int, height: int) -> "Lens":
+        """A random contrast, vignette and gain, for frames of this size."""
         contrast = rng.uniform(0.7, 1.25)
         across, down = (np.linspace(-1, 1, side) ** 2 for side in (width, height))
         vignette = 1 - rng.uniform(0, 0.25) * (down[:, None] + across) / 2

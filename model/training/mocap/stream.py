@@ -35,6 +35,7 @@ class StreamSpec:
 
     @property
     def name(self) -> str:
+        """Name of the stream's file, without suffix."""
         return f"stream_{self.index:05d}"
 
 

@@ -27,6 +27,8 @@ _LEAST_ACTION_S = 1.0
 
 @dataclass(frozen=True)
 class TimelineSegment:
+    """One action of a stream, in seconds."""
+
     label: str
     start_s: float
     end_s: float
@@ -74,6 +76,7 @@ class Composer:
 
     @property
     def now_s(self) -> float:
+        """Length of the stream so far, in seconds."""
         return sum(len(piece) for piece in self.pieces) / MOTION_HZ
 
     @property
@@ -88,6 +91,7 @@ class Composer:
         return min(blend_s, len(motion) / MOTION_HZ)
 
     def stance(self, frames: int) -> Motion:
+        """A random standing pose, held for so many frames at MOTION_HZ."""
         names = _GUARD if self.rng.random() < 0.2 else _UPRIGHT
         pose = self.recordings[str(self.rng.choice(names))][:1]
         return held(pose, frames)
@@ -106,6 +110,7 @@ class Composer:
                 self.turn(self.rng.uniform(-np.pi, np.pi))
 
     def stand(self, duration_s: float) -> None:
+        """Stand with gestures for about this long."""
         frames = max(4, round(duration_s * MOTION_HZ))
         moved = gestures(self.rng, frames)
         self._append(grounded(with_bends(self.stance(frames), moved)), self.rng.uniform(0.25, 0.5))
@@ -162,6 +167,7 @@ def _wrapped(angle_rad: float) -> float:
 
 
 def held(pose: Motion, frames: int) -> Motion:
+    """The first pose, held for so many frames."""
     return Motion(np.repeat(pose.root_T3, frames, axis=0), np.repeat(pose.rotations_TL4, frames, axis=0))
 
 

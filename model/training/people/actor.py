@@ -49,6 +49,8 @@ class Note:
 
 @dataclass
 class Actor:
+    """One person and what the person has done so far. Headings are angles about the vertical."""
+
     rng: np.random.Generator
     recordings: Recordings
     body: Body
@@ -59,6 +61,7 @@ class Actor:
 
     @property
     def now_s(self) -> float:
+        """Length of the motion so far, in seconds."""
         return sum(len(piece) for piece in self.pieces) / MOTION_HZ
 
     @property
@@ -68,18 +71,22 @@ class Actor:
 
     @property
     def heading_rad(self) -> float:
+        """Heading at the end of the motion so far."""
         return float(quat.heading(self.pieces[-1].rotations_TL4[-1, 0]))
 
     def motion(self, duration_s: float) -> Motion:
+        """The motion cut, or continued by its last pose, to this length."""
         whole = joined(*self.pieces)
         frames = round(duration_s * MOTION_HZ)
         return joined(whole, held(whole[-1:], frames - len(whole))) if len(whole) < frames else whole[:frames]
 
     def begin(self, at_2: Array, heading_rad: float) -> None:
+        """Start standing at a place."""
         keys = postures.stand(self.rng, 0.4)
         self.pieces = [self.put(animate(keys), at_2, heading_rad)]
 
     def note(self, kind: str, start_s: float) -> None:
+        """Note an activity that began at `start_s` and ends now."""
         self.notes.append(Note(kind, start_s, self.now_s))
 
     def play(self, motion: Motion, blend_s: float = 0.3) -> None:
@@ -88,27 +95,33 @@ class Actor:
             self.pieces.append(above_floor(blended(self.pieces[-1], motion, blend_s)))
 
     def perform(self, keys: Sequence[Key], at_2: Array | None = None, heading_rad: float | None = None) -> None:
+        """Play key poses, by default where the person is."""
         at_2 = self.at_2 if at_2 is None else at_2
         heading_rad = self.heading_rad if heading_rad is None else heading_rad
         self.play(self.put(animate(keys), at_2, heading_rad))
 
     def put(self, motion: Motion, at_2: Array, heading_rad: float) -> Motion:
+        """The motion, moved to a place of the world and turned."""
         x, z = at_2 / self.body.scale
         return placed(motion, np.array([x, 0.0, z]), heading_rad)
 
     def stand(self, duration_s: float) -> None:
+        """Stand for this long, at least 0.3 s."""
         self.perform(postures.stand(self.rng, max(duration_s, 0.3)))
 
     def wait_until(self, time_s: float) -> None:
+        """Stand until this time of the stream, unless it has passed."""
         if time_s - self.now_s > 0.05:
             self.stand(time_s - self.now_s)
 
     def turn_to(self, heading_rad: float) -> None:
+        """Turn to a heading by stepping, unless it is within 0.25 rad."""
         by_rad = wrapped(heading_rad - self.heading_rad)
         if abs(by_rad) > 0.25:
             self.play(self.gait.turning(self.rng, self.at_2 / self.body.scale, self.heading_rad, by_rad), 0.25)
 
     def face(self, other_2: Array) -> None:
+        """Turn towards a place."""
         away_2 = other_2 - self.at_2
         self.turn_to(float(np.arctan2(-away_2[1], away_2[0])))
 
@@ -162,6 +175,7 @@ class Actor:
             self.note("stand_up", start_s)
 
     def lie_on(self, seat: Seat, rest_s: float) -> None:
+        """Walk to a bed, lie down on it for about `rest_s` seconds, and get up."""
         scale = self.body.scale
         stance_2 = seat.place_2 + forward(seat.heading_rad) * seated.SEAT_BACK_M * scale
         self.walk_to(stance_2, seat.heading_rad)
@@ -180,6 +194,7 @@ class Actor:
         return self.put(motion, hips_2, heading_rad)
 
     def do(self, kind: str) -> None:
+        """Perform an everyday action on the spot, and note it."""
         start_s = self.now_s
         self.perform(ON_THE_SPOT[kind](self.rng))
         self.note(kind, start_s)

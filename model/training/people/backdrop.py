@@ -33,6 +33,8 @@ class Box:
 
 @dataclass(frozen=True)
 class Surroundings:
+    """What the camera sees of a place besides people. Colours are RGB, 0 to 1."""
+
     floor: Texture
     floor_yaw_rad: float
     boxes: Sequence[Box]

@@ -58,6 +58,7 @@ class Recorder:
         *,
         lights_out: tuple[float, float] | None,
     ) -> Recorder:
+        """A random camera sensor: exposure, noise and colour. `lights_out` is when the light is off, in seconds."""
         time_s = np.arange(frames) / fps
         night, grey = lights_out is None and rng.random() < 0.16, rng.random() < 0.1
         gain_T = float(rng.uniform(0.85, 1.15)) * (1 + rng.choice((0.0, 0.01, 0.04)) * wobble(rng, time_s, 1)[:, 0])

@@ -125,6 +125,7 @@ def scatter(rng: np.random.Generator, things: Furnishing, half_2: Array, count: 
 
 
 def put_in_the_open(rng: np.random.Generator, things: Furnishing, half_2: Array, build: Build) -> None:
+    """Build a piece of furniture at a free place away from the walls, if one is found."""
     for _ in range(12):
         place_2 = rng.uniform(-0.7, 0.7, 2) * half_2
         if things.is_free(place_2, 0.6):
@@ -133,6 +134,7 @@ def put_in_the_open(rng: np.random.Generator, things: Furnishing, half_2: Array,
 
 
 def put_table_and_chairs(rng: np.random.Generator, things: Furnishing, half_2: Array) -> None:
+    """Put a table with chairs at a free place, if one is found."""
     for _ in range(12):
         place_2, heading = rng.uniform(-0.6, 0.6, 2) * half_2, float(rng.uniform(-np.pi, np.pi))
         if things.is_free(place_2, 1.2):

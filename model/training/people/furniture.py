@@ -38,6 +38,7 @@ class Furnishing:
     seats: list[Seat] = field(default_factory=list)
 
     def add(self, parts: Sequence[Part], place_2: Array, heading_rad: float, solid: Sequence[Part] = ()) -> None:
+        """Add boxes at a place. Those of `solid` are obstacles, and not drawn."""
         for offset, half, side, top in parts:
             middle_3 = _at(place_2, heading_rad, offset)
             self.boxes.append(Box(middle_3, np.array(half), heading_rad, side, top))
@@ -45,6 +46,7 @@ class Furnishing:
             self.solid.append(RagdollBlock(_at(place_2, heading_rad, offset), np.array(half), heading_rad))
 
     def is_free(self, place_2: Array, radius_m: float) -> bool:
+        """Whether no obstacle is within this distance."""
         return all(distance_m(block, place_2) > radius_m for block in self.solid)
 
     def is_clear(self, from_2: Array, to_2: Array, radius_m: float = 0.25) -> bool:
@@ -95,6 +97,7 @@ def add_bed(rng: np.random.Generator, room: Furnishing, place_2: Array, heading_
 
 
 def add_sofa(rng: np.random.Generator, room: Furnishing, place_2: Array, heading_rad: float) -> None:
+    """Add a sofa or an armchair, with its seats."""
     wide, high = float(rng.choice((0.45, 0.8, 1.05))), float(rng.uniform(0.36, 0.46))
     cloth = textures.fabric(rng) if rng.random() < 0.5 else textures.paint(rng, 0.1, 0.8)
     seat: Part = ((0.05, high / 2, 0.0), (0.4, high / 2, wide), cloth, cloth)
@@ -107,6 +110,7 @@ def add_sofa(rng: np.random.Generator, room: Furnishing, place_2: Array, heading
 
 
 def add_chair(rng: np.random.Generator, room: Furnishing, place_2: Array, heading_rad: float) -> None:
+    """Add a chair with its seat."""
     look = textures.wood(rng) if rng.random() < 0.6 else textures.paint(rng)
     high, back = float(rng.uniform(0.42, 0.48)), float(rng.uniform(0.18, 0.28))
     legs = [_box(rng, (0.02, high / 2, 0.02), (x * 0.19, high / 2, z * 0.19), look) for x in (-1, 1) for z in (-1, 1)]
@@ -119,6 +123,7 @@ def add_chair(rng: np.random.Generator, room: Furnishing, place_2: Array, headin
 
 
 def add_table(rng: np.random.Generator, room: Furnishing, place_2: Array, heading_rad: float) -> None:
+    """Add a table, with things on it."""
     look, high = textures.wood(rng) if rng.random() < 0.7 else textures.paint(rng), float(rng.uniform(0.45, 0.78))
     x, z = float(rng.uniform(0.3, 0.5)), float(rng.uniform(0.4, 0.9))
     top = _box(rng, (x, 0.025, z), (0.0, high, 0.0), look)
@@ -160,6 +165,7 @@ def add_cupboard(rng: np.random.Generator, room: Furnishing, place_2: Array, hea
 
 
 def add_plant(rng: np.random.Generator, room: Furnishing, place_2: Array, heading_rad: float) -> None:
+    """Add a potted plant."""
     pot, green = textures.paint(rng), textures.leaves(rng)
     high = float(rng.uniform(0.3, 0.8))
     solid = _box(rng, (0.14, 0.15, 0.14), (0.0, 0.15, 0.0), pot)
@@ -180,6 +186,7 @@ def add_screen(rng: np.random.Generator, room: Furnishing, place_2: Array, headi
 
 
 def add_counter(rng: np.random.Generator, room: Furnishing, place_2: Array, heading_rad: float) -> None:
+    """Add a counter with things on it."""
     front, top = textures.paint(rng), textures.wood(rng)
     half = (0.3, float(rng.uniform(0.42, 0.52)), float(rng.uniform(0.6, 1.6)))
     whole: Part = ((0.0, half[1], 0.0), half, front, top)
@@ -204,6 +211,7 @@ def add_rack(rng: np.random.Generator, room: Furnishing, place_2: Array, heading
 
 
 def add_car(rng: np.random.Generator, room: Furnishing, place_2: Array, heading_rad: float) -> None:
+    """Add a parked car."""
     paint, glass, tyre = (
         textures.paint(rng, 0.05, 0.95, 0.7),
         textures.paint(rng, 0.05, 0.2, 0.1),
@@ -219,6 +227,7 @@ def add_car(rng: np.random.Generator, room: Furnishing, place_2: Array, heading_
 
 
 def add_tree(rng: np.random.Generator, room: Furnishing, place_2: Array, heading_rad: float) -> None:
+    """Add a tree."""
     bark, green = textures.wood(rng), textures.leaves(rng)
     trunk = _box(rng, (0.12, 1.3, 0.12), (0.0, 1.3, 0.0), bark)
     crown: list[Part] = []
@@ -230,6 +239,7 @@ def add_tree(rng: np.random.Generator, room: Furnishing, place_2: Array, heading
 
 
 def add_bench(rng: np.random.Generator, room: Furnishing, place_2: Array, heading_rad: float) -> None:
+    """Add a bench with its seat."""
     look = textures.wood(rng) if rng.random() < 0.7 else textures.paint(rng)
     seat = _box(rng, (0.22, 0.03, 0.7), (0.0, 0.43, 0.0), look)
     rest = _box(rng, (0.03, 0.15, 0.7), (-0.22, 0.75, 0.0), look)

@@ -27,6 +27,8 @@ KINDS, SHARES = ("room", "corridor", "shop", "street"), (0.58, 0.12, 0.12, 0.18)
 
 @dataclass(frozen=True)
 class Place:
+    """A room, corridor, shop or street, with its furniture."""
+
     kind: str
     half_2: Array
     """Half of the floor's extent (x, z) in metres, around the origin."""
@@ -54,6 +56,7 @@ class Place:
 
 
 def build_place(rng: np.random.Generator, kind: str | None = None) -> Place:
+    """Build a random place, of this kind if one is named."""
     kind = kind or str(rng.choice(KINDS, p=SHARES))
     return {"room": _room, "corridor": _corridor, "shop": _shop, "street": _street}[kind](rng)
 

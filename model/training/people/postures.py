@@ -78,6 +78,7 @@ def stand(rng: np.random.Generator, duration_s: float) -> list[Key]:
 
 
 def squat(rng: np.random.Generator, hips_m: float) -> Pose:
+    """A squat with the hips at this height in metres."""
     hand = Hand("floor", (0.32, 0.12, 0.1))
     return replace(
         Pose(),
@@ -91,6 +92,7 @@ def squat(rng: np.random.Generator, hips_m: float) -> Pose:
 
 
 def fiddling(rng: np.random.Generator, pose: Pose, from_s: float, hold_s: float, size: float = 1.0) -> list[Key]:
+    """Small random movements about a pose, for `hold_s` seconds from `from_s`."""
     keys, now_s = [], from_s
     while now_s < from_s + hold_s:
         now_s += float(rng.uniform(0.3, 1.2))
@@ -99,6 +101,7 @@ def fiddling(rng: np.random.Generator, pose: Pose, from_s: float, hold_s: float,
 
 
 def later(by_s: float, keys: list[Key]) -> list[Key]:
+    """The key poses, delayed by so many seconds."""
     return [Key(key.at_s + by_s, key.pose) for key in keys]
 
 

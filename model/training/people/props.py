@@ -21,6 +21,8 @@ _GRAVITY_M_S2 = 9.8
 
 @dataclass(frozen=True)
 class Prop:
+    """A moving object that is not a person."""
+
     kind: str
     start_s: float
     end_s: float

@@ -14,10 +14,12 @@ _SIT_M = 0.1  # the hips' height above a seat
 
 
 def seat_pose(seat_m: float) -> Pose:
+    """Sitting upright on a seat of this height in metres."""
     return Pose(hips=(-SEAT_BACK_M, seat_m + _SIT_M, 0.0), lean=-0.05, bend=0.08, right=LAP, left=LAP, splay=0.2)
 
 
 def sit_down(rng: np.random.Generator, seat_m: float, *, quick: bool) -> list[Key]:
+    """Sit down on a seat of this height in metres, backwards."""
     seated = loosely(rng, seat_pose(seat_m))
     hand = Hand("pelvis", (0.2, -0.05, 0.2)) if rng.random() < 0.5 else LAP
     half = replace(
@@ -62,6 +64,7 @@ def while_seated(rng: np.random.Generator, seat_m: float, duration_s: float, kin
 
 
 def stand_up(rng: np.random.Generator, seat_m: float) -> list[Key]:
+    """Get up from a seat of this height in metres."""
     rise_s = float(rng.uniform(0.8, 1.7))
     forward = replace(seat_pose(seat_m), lean=0.6, bend=0.2, hips=(-0.34, seat_m + 0.17, 0.0))
     return [Key(0.35 * rise_s, loosely(rng, forward, 0.5)), Key(rise_s, Pose())]

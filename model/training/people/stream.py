@@ -54,6 +54,7 @@ class PeopleSpec:
 
     @property
     def name(self) -> str:
+        """Name of the stream's file, without suffix."""
         return f"people_{self.seed}_{self.index:05d}"
 
 
@@ -81,6 +82,7 @@ class Scene:
 
 
 def compose_scene(rng: np.random.Generator, recordings: Recordings, spec: PeopleSpec) -> Scene:
+    """Draw the place, people, camera and props of a stream."""
     place_rng, script_rng, camera_rng, prop_rng = rng.spawn(4)
     place = build_place(place_rng)
     labels = () if spec.everyday else LABELS

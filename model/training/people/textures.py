@@ -25,6 +25,7 @@ class Texture:
 
 
 def colour(rng: np.random.Generator, low: float = 0.15, high: float = 0.9, saturation: float = 0.35) -> Array:
+    """A random colour (3,) with its largest component in [low, high]."""
     hue = rng.uniform(0, 1, 3)
     value, grey = rng.uniform(low, high), 1 - saturation * rng.beta(1, 1.5)
     mixed: Array = value * (grey + (1 - grey) * hue / hue.max())
@@ -32,6 +33,7 @@ def colour(rng: np.random.Generator, low: float = 0.15, high: float = 0.9, satur
 
 
 def floor(rng: np.random.Generator, outdoors: bool) -> Texture:
+    """A random floor."""
     kinds = (
         ("asphalt", "paving", "grass", "concrete")
         if outdoors
@@ -41,28 +43,33 @@ def floor(rng: np.random.Generator, outdoors: bool) -> Texture:
 
 
 def wall(rng: np.random.Generator) -> Texture:
+    """A random wall."""
     kinds, shares = ("plaster", "stripes", "wallpaper", "brick", "panels"), (0.6, 0.1, 0.12, 0.1, 0.08)
     return _SURFACES[str(rng.choice(kinds, p=shares))](rng)
 
 
 def plaster(rng: np.random.Generator) -> Texture:
+    """Plaster, a little stained."""
     base = colour(rng, 0.5, 0.92, 0.5)
     stains = 0.88 + 0.2 * noise(rng, (3, 8)) + 0.08 * (noise(rng, (64, 96)) - 0.5)
     return _tile(base * stains[..., None], 3.0)
 
 
 def paint(rng: np.random.Generator, low: float = 0.1, high: float = 0.85, saturation: float = 0.6) -> Texture:
+    """An evenly painted surface."""
     base = colour(rng, low, high, saturation)
     return _tile(base * (0.94 + 0.12 * noise(rng, (4, 16)))[..., None], 1.5)
 
 
 def wood(rng: np.random.Generator) -> Texture:
+    """Wood with its grain."""
     base = np.array([0.55, 0.36, 0.2]) * rng.uniform(0.4, 1.5) * rng.uniform(0.85, 1.15, 3)
     grain = cv2.resize(rng.random((_TEXELS, 6)), (_TEXELS, _TEXELS), interpolation=cv2.INTER_CUBIC)
     return _tile(base * (0.8 + 0.3 * grain + 0.1 * noise(rng, (8,)))[..., None], 1.2)
 
 
 def fabric(rng: np.random.Generator) -> Texture:
+    """Woven cloth, plain or patterned."""
     first, second = colour(rng, 0.15, 0.9, 0.8), colour(rng, 0.15, 0.9, 0.8)
     rows, columns = np.mgrid[:_TEXELS, :_TEXELS] * int(rng.integers(2, 9)) // _TEXELS
     kind = rng.integers(4)
@@ -79,6 +86,7 @@ def fabric(rng: np.random.Generator) -> Texture:
 
 
 def curtain(rng: np.random.Generator) -> Texture:
+    """Cloth in vertical folds."""
     cloth = fabric(rng).texels_HW3
     folds = 0.75 + 0.25 * np.sin(np.linspace(0, rng.uniform(30, 90), _TEXELS) + 3 * noise(rng, (4,))[0])
     band = cloth.copy()
@@ -102,6 +110,7 @@ def window(rng: np.random.Generator) -> Texture:
 
 
 def door(rng: np.random.Generator) -> Texture:
+    """A door of wood or paint."""
     texels = wood(rng).texels_HW3 if rng.random() < 0.5 else paint(rng).texels_HW3
     texels = texels.copy()
     edge = texels.mean(axis=(0, 1)) * rng.uniform(0.5, 0.8)
@@ -155,6 +164,7 @@ def facade(rng: np.random.Generator) -> Texture:
 
 
 def leaves(rng: np.random.Generator) -> Texture:
+    """Foliage."""
     green = np.array([0.25, 0.42, 0.14]) * rng.uniform(0.5, 1.5) * rng.uniform(0.8, 1.2, 3)
     spots = rng.random((_TEXELS // 4, _TEXELS // 4))
     blown = cv2.resize(spots, (_TEXELS, _TEXELS), interpolation=cv2.INTER_LINEAR)

@@ -32,6 +32,7 @@ class Gait:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator, recordings: Recordings) -> Gait:
+        """A random way of walking, from one of the recordings."""
         stoop = abs(rng.normal(0, 0.12)) + (rng.uniform(0.2, 0.5) if rng.random() < 0.12 else 0.0)
         bends_L3 = np.zeros((LINKS, 3))
         bends_L3[CHEST, 2] = -stoop
@@ -85,4 +86,5 @@ def _heading(away_2: Array) -> float:
 
 
 def wrapped(angle_rad: float) -> float:
+    """The angle in [-pi, pi)."""
     return float((angle_rad + np.pi) % (2 * np.pi) - np.pi)

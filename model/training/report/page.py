@@ -23,6 +23,8 @@ class Plot:
 
 @dataclass(frozen=True)
 class Table:
+    """A table of texts."""
+
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
     """The first cell of each row names it."""
@@ -32,6 +34,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
+    """A part of the report under a heading. `folded`: collapsed at first."""
+
     title: str
     text: str
     images: Sequence[Plot] = ()

@@ -105,9 +105,11 @@ class ContrastObjective:
         self.network = nn.ModuleDict({"query": query.train(), "key": key, "queues": queues})
 
     def draw(self, rng: np.random.Generator) -> Windows:
+        """A batch of windows of features."""
         return self.source.draw(rng, self.recipe.windows)
 
     def losses(self, batch: Windows, step: int) -> dict[str, Tensor]:
+        """The contrastive loss of the windows; also updates the key encoder and the queues."""
         recipe, queues = self.recipe, self.network["queues"]
         assert isinstance(queues, Queues)
         self._follow()

@@ -167,6 +167,7 @@ class Generator(nn.Module):
         )
 
     def forward(self, map_NCHW: Tensor) -> Tensor:
+        """Restore the map (N, C, H, W) from a copy with random places set to 0."""
         hidden_N1HW = torch.rand_like(map_NCHW[:, :1]) < self.masked_share
         restored: Tensor = self.restore(map_NCHW.masked_fill(hidden_N1HW, 0))
         return restored
@@ -214,6 +215,7 @@ class MapObjective:
         return static, wanted
 
     def losses(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
+        """How far the adapter's map is from the teacher's."""
         _set_temperature(self.network, self.recipe, step)
         static, wanted = (maps.float().contiguous(memory_format=torch.channels_last) for maps in batch)
         losses = _imitation_losses(self.network, self.recipe, static, wanted, self.recipe.sequences)

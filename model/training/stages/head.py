@@ -67,9 +67,11 @@ class HeadObjective:
             self.network.classify.requires_grad_(True)
 
     def draw(self, rng: np.random.Generator) -> Windows:
+        """A batch of windows of features."""
         return self.source.draw(rng, self.recipe.windows)
 
     def losses(self, batch: Windows, step: int) -> dict[str, Tensor]:
+        """Focal loss on the last step with sigmoids; else cross-entropy on every step."""
         fresh_BH = self.network.fresh(len(batch.features_BTF))
         logits_BTK, _ = self.network.logits(batch.features_BTF, fresh_BH)
         if self.network.config.activation == "sigmoid":

@@ -99,6 +99,7 @@ class SingleStreamObjective:
             self.network["renderer"] = RendererHead(config, targets[0].joints_TJ2.shape[1])
 
     def draw(self, rng: np.random.Generator) -> Batch:
+        """A batch of sequences in random views."""
         recipe = self.recipe
         return draw_batch(
             self.videos,
@@ -110,6 +111,7 @@ class SingleStreamObjective:
         )
 
     def losses(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """The frame loss, and losses of the auxiliary targets where there are any."""
         stream, streams = self.network["stream"], len(batch.images_BTCSS)
         assert isinstance(stream, SingleStream)
         maps = list(stream.trunk.sequence_maps(time_major(batch.images_BTCSS), streams))

@@ -57,6 +57,7 @@ class WindowSource:
             raise ValueError("every frame of the training videos is ambiguous")
 
     def draw(self, rng: np.random.Generator, windows: int) -> Windows:
+        """Windows of `steps` frames that end at random frames, drawn with replacement."""
         ends = [self._ends[i] for i in rng.integers(len(self._ends), size=windows)]
 
         def cut(arrays: Sequence[NDArray[np.generic]]) -> Tensor:
