@@ -1,7 +1,7 @@
 """Clip mode, as the paper's authors run their network: every analysed frame ends a clip, whose features are computed
 from the start, and the GRU continues from the frame before. Runs in torch, at about 13 times the cost of causal mode.
 
-As in the authors' program, a stream's first frame stands for those before it.
+As in the authors' program, a stream's first frame is repeated in place of those before it.
 
 Shapes: B streams, T frames of a clip, C = 3 channels (RGB), H = W pixels, K labels, F features of both branches.
 """

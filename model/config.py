@@ -58,7 +58,7 @@ DEFAULT_START_RULE = StartRule(enter=0.5, leave=0.3, min_duration_s=0.2, refract
 
 
 def rules_hash(rules: Mapping[str, StartRule]) -> str:
-    """A fingerprint of rules by label; equal rules have the same one, in whichever order."""
+    """A fingerprint of rules by label; equal rules have the same one, in any order."""
     text = json.dumps({label: asdict(rule) for label, rule in rules.items()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

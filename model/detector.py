@@ -83,7 +83,7 @@ class Detector:
         return cls(network, network.version, name, precision=precision, threads=threads, graphs=graphs, mode=mode)
 
     def twin(self) -> Detector:
-        """The same model with graphs and streams of its own, for which no graph is compiled yet."""
+        """The same model with separate graphs and streams; no graph is compiled yet."""
         twin = copy(self)
         twin._runtime = self._runtime.twin()
         twin._groups = Groups(twin._runtime.slots)

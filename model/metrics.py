@@ -209,7 +209,7 @@ def match_announcements(
     late_s: float = 4,
     ambiguous_s: Floats | None = None,
 ) -> Announcements:
-    """Tells the correct starts of one label in one stream from the false ones.
+    """Separates the correct starts of one label in one stream from the false ones.
 
     A start is correct when it lies between `early_s` before and `late_s` after the start of an action that no earlier
     start has claimed, or inside such an action; it claims the earliest. A second start for an action is false.

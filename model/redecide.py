@@ -58,7 +58,7 @@ def redecide(
     gaps_s: Sequence[float] = (),
     is_over: bool = False,
 ) -> Redecision:
-    """Decide once more, frame by frame, as a `StartDecoder` that begins with the first frame.
+    """Decide again, frame by frame, as a `StartDecoder` that begins with the first frame.
 
     Args:
         labels: names of the columns of the scores.

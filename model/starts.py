@@ -56,7 +56,7 @@ class _Phase(StrEnum):
 
 @dataclass
 class _Track:
-    """Where one label stands."""
+    """The state of one label."""
 
     phase: _Phase = _Phase.IDLE
     start_s: float = 0.0

@@ -249,7 +249,7 @@ async def follow(
             yield _visible(page)
             if page[-1].last:
                 return
-        # A client may read history slowly: messages that overflow the buffer meanwhile are read from the store.
+        # A client may read history slowly: messages that overflow the buffer in the meantime are read from the store.
         caught_up = len(page) < PAGE and not subscription.overflowed
     while live:
         # Some messages may have been buffered before they were read from the store.

@@ -109,7 +109,7 @@ def _tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Strict: every parameter and buffer must be there in its shape, and nothing else."""
+    """Load strictly: every parameter and buffer must be present in its shape, and nothing else."""
     check_fit(_shapes(weights), _shapes(model.state_dict()))
     model.load_state_dict(dict(weights))
 

@@ -1,6 +1,6 @@
 """The classifiers of clips that an imported student brings along: one of each branch, as trained on Kinetics-400.
 
-They are no part of the network. A checkpoint folder keeps them in a file of their own, for `cake eval --thirty-views`.
+They are not part of the network. A checkpoint folder keeps them in a separate file, for `cake eval --thirty-views`.
 
 Shapes: N classes, D features of a branch.
 """

@@ -2,6 +2,6 @@
 
 import sys
 
-# OpenVINO tells its maker over the network that it is used, by a package of its own. Nobody who watches cameras wants
-# that: without the package it keeps to itself.
+# OpenVINO reports its use over the network, by a separate package. Operators of cameras do not want that; without the
+# package it sends nothing.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

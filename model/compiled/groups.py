@@ -106,7 +106,7 @@ class Groups:
         return next(vacant, None)
 
     def _break_up(self, group: Group) -> None:
-        """Give each of the group's streams a group of its own."""
+        """Give each of the group's streams a separate group."""
         for stream in list(group.streams):
             single = self._find_vacant(1, busy=(group,)) or self._new(1)
             single.slots.copy_from(0, group.slots, stream.slot, 1)

@@ -61,7 +61,7 @@ class StepRuntime:
         return twin
 
     def prepare(self, batches: Sequence[int]) -> None:
-        """Compile for these batch sizes now. Another thread may step meanwhile, with those compiled before."""
+        """Compile for these batch sizes now. Another thread may step at the same time, with those compiled before."""
         for streams in batches:
             self._compiled_for(streams)
         self.batches = batches

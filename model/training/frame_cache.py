@@ -71,7 +71,7 @@ class FrameCache:
 
     def path(self, video: LabelledVideo) -> Path:
         """Where its frames are. The name holds the identity of file and region, so that another file of the same name,
-        a file that was replaced, or another region has frames of its own, and so has all that is made of them.
+        a file that was replaced, or another region has separate frames, as has everything derived from them.
 
         Raises:
             DataError: the video is no longer there.
@@ -90,7 +90,7 @@ class FrameCache:
 
 
 def file_identity(path: Path) -> str:
-    """Tells whether a file is still the one that was used: its size and its time of modification.
+    """A fingerprint that changes when a file is replaced: its size and its time of modification.
 
     Raises:
         DataError: it is no longer there.
@@ -103,7 +103,7 @@ def file_identity(path: Path) -> str:
 
 
 def video_identity(video: LabelledVideo) -> str:
-    """Tells whether what is shown of a video is still the same: its file and its region. Raises DataError."""
+    """A fingerprint that changes when the file or the region of a video changes. Raises DataError."""
     identity = file_identity(video.path)
     return identity if video.region == WHOLE_FRAME else f"{identity} {video.region}"
 

@@ -48,13 +48,13 @@ class Objective(Protocol):
 
     @property
     def network(self) -> nn.Module:
-        """Everything that is trained or remembered: its state is what a checkpoint of the stage holds."""
+        """Everything that is trained or remembered; a checkpoint of the stage holds its state."""
 
     def draw(self, rng: np.random.Generator) -> Any:
         """A batch: tensors, or a dataclass, tuple or list of them."""
 
     def losses(self, batch: Any, step: int) -> Mapping[str, Tensor]:
-        """`loss`, which is minimised, and what else is worth a line in the log."""
+        """`loss`, which is minimised, and other values to log."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _seed(seed: int, step: int, rank: int) -> None:
 
 
 class _Batches(Dataset[Any]):
-    """Batch number `step`, the same in whichever process it is drawn."""
+    """Batch number `step`, the same in every process that draws it."""
 
     def __init__(self, objective: Objective, seed: int, rank: int) -> None:
         self._objective, self._seed, self._rank = objective, seed, rank

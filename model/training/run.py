@@ -174,7 +174,7 @@ def begin_config(config_name: str | None, init: Path | None, labels: tuple[str, 
 
     Raises:
         ConfigError: no architecture has this name.
-        CheckpointError: `init` has another trunk than the architecture that was asked for.
+        CheckpointError: `init` has another trunk than the requested architecture.
         CheckpointNotFoundError: there is no such checkpoint.
     """
     if init is None:
@@ -206,7 +206,7 @@ def _fingerprint(video: LabelledVideo) -> str:
 
 
 def load_videos(run: Run, images: Callable[[LabelledVideo], Path]) -> list[TrainingVideo]:
-    """The training videos; `images` tells the file of each one's frames or flow."""
+    """The training videos; `images` gives the file of each one's frames or flow."""
     return [_load_video(run, video, images(video)) for video in run.training]
 
 

@@ -11,7 +11,7 @@ from model.video.rtp_frames import NAL_UNITS
 from model.video.rtp_marks import RtpMarks
 from model.video.source import ByteStream, scheme_of
 
-# FFmpeg then gives out the content of each RTP packet, and looks at one packet only before the stream is read.
+# FFmpeg then returns the content of each RTP packet, and reads only one packet before the stream is open.
 UNPARSED = {"fflags": "+noparse", "probesize": "32"}
 
 

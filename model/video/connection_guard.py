@@ -33,7 +33,7 @@ class ConnectionGuard:
 
     @classmethod
     def find(cls, opened_before: frozenset[int], timeout_s: float) -> Self | None:
-        """Return a guard of the one TCP connection that was opened meanwhile; None if there is not exactly one."""
+        """Return a guard of the one TCP connection that was opened since then; None if there is not exactly one."""
         connection = new_connection(opened_before)
         return None if connection is None else cls(connection, timeout_s)
 

@@ -17,7 +17,7 @@ def open_sockets() -> frozenset[int]:
 
 
 def new_connection(opened_before: frozenset[int]) -> socket.socket | None:
-    """Return a duplicate of the one TCP connection that was opened meanwhile; None if there is not exactly one."""
+    """Return a duplicate of the one TCP connection that was opened since then; None if there is not exactly one."""
     found = [socket.socket(fileno=os.dup(number)) for number in open_sockets() - opened_before]
     connections = [sock for sock in found if sock.family in _INTERNET and sock.type == socket.SOCK_STREAM]
     connection = connections[0] if len(connections) == 1 else None

@@ -30,8 +30,8 @@ VIDEO_FORMATS = (
 AUDIO_FORMATS = ("mp3", "wav", "flac", "aac", "amr", "ac3", "eac3", "aiff")
 FILE_FORMATS = ",".join((*VIDEO_FORMATS, *AUDIO_FORMATS))
 URL_FORMATS = FILE_FORMATS + ",hls,mpjpeg,rtsp"
-# FFmpeg refuses segments without a usual extension, lest a playlist leads it to other files. Protocols and formats are
-# restricted above, so segments may have any name.
+# FFmpeg refuses segments without a usual extension, so that no playlist leads it to other files. Protocols and formats
+# are restricted above, so segments may have any name.
 HLS_OPTIONS = {"extension_picky": "0", "allowed_segment_extensions": "ALL", "allowed_extensions": "ALL"}
 # With and without boundaries between its images; FFmpeg makes up the timestamps of both.
 MOTION_JPEG = frozenset({"mpjpeg", "mjpeg"})

@@ -15,7 +15,7 @@ TIME_BASE = Fraction(1, 1000)
 
 
 class Cropper:
-    """Cuts one region out of frames. The cut frame shares the memory of the whole one, whatever its pixel format."""
+    """Crops one region out of frames of any pixel format. The cropped frame shares the memory of the whole one."""
 
     def __init__(self) -> None:
         self._cut_as: tuple[str, int, int, Region] | None = None

@@ -57,7 +57,7 @@ UPRIGHT = Orientation()
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """Return the orientation that the display matrix of a frame asks for, rounded to right angles.
+    """Return the orientation that the display matrix of a frame requires, rounded to right angles.
 
     The matrix maps stored to displayed coordinates: x' = a x + c y, y' = b x + d y.
     """

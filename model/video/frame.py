@@ -24,14 +24,14 @@ FrameInputs = FrameInput | Sequence[FrameInput] | None
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame at a media time in seconds: for each input that was asked for an image, RGB uint8 (H, W, 3)."""
+    """One frame at a media time in seconds, with an image for each requested input, RGB uint8 (H, W, 3)."""
 
     images: tuple[NDArray[np.uint8], ...]
     pts_s: float
 
     @property
     def image(self) -> NDArray[np.uint8]:
-        """The image, where one input was asked for."""
+        """The image, if one input was requested."""
         (image,) = self.images
         return image
 

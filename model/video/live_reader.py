@@ -18,7 +18,7 @@ from model.video.stream import VideoInfo
 
 # After errors and no frame for so long the codec has probably changed, and the stream must be opened again.
 UNDECODABLE_S = 2.0
-# A packet for which the reader waited longer than this was not there yet when it was asked for.
+# A packet for which the reader waited longer than this had not arrived yet when it was requested.
 AWAITED_S = 0.002
 # A playlist lists about the last half minute, which is read soon after it was opened. Later and earlier timestamps
 # that repeat are those of an encoder that restarted.
@@ -30,7 +30,7 @@ class LiveReader:
 
     Args:
         packets: the open source, which stays the caller's to close.
-        timing: sets the media time of each frame, and counts what is left out.
+        timing: sets the media time of each frame, and counts skipped frames.
         seen_until_s: timestamp of the newest frame of the connection before, whose playlist may list it again.
     """
 
@@ -65,7 +65,7 @@ class LiveReader:
         return self._sampler.snapshot_jpeg(max_side)
 
     def _timed(self) -> Iterator[tuple[VideoFrame, float]]:
-        """Yield each frame with its media time, as it arrives. Frames to be left out are counted in `timing`."""
+        """Yield each frame with its media time, as it arrives. Skipped frames are counted in `timing`."""
         container = self._packets.container
         # Motion JPEG has no timestamps; FFmpeg makes them up.
         has_timestamps = container.format.name not in MOTION_JPEG

@@ -1,4 +1,4 @@
-"""Keep up with a live stream: media times as frames arrive, and what to leave out when decoding falls behind."""
+"""Keep up with a live stream: media times as frames arrive, and what to skip when decoding falls behind."""
 
 import math
 import time
@@ -70,7 +70,7 @@ class LiveTiming:
         A process that wakes up for each frame takes a third more processor time. The first frame at or after
         `wanted_s`, in media time, does not wait: it is expected at the distance of the last two frames, and those
         before it are decoded by then. `decode_s` is the time that all of them took last time. Only for sources that
-        lose nothing meanwhile. Returns 0 when there is nothing to gain.
+        lose nothing while they are not read. Returns 0 when there is nothing to gain.
         """
         if self._step_s <= 0 or now_s - self._attended_s > ATTEND_EVERY_S:
             self._attended_s = now_s

@@ -7,7 +7,7 @@ from typing import Any
 
 from av.packet import Packet
 
-# What a packet takes beside its data.
+# What a packet takes in addition to its data.
 OVERHEAD_BYTES = 400
 # Decoders return a frame at most this many packets late.
 MAX_REORDERED = 32

@@ -1,6 +1,6 @@
 """Look at the RTP packets of a connection before FFmpeg reads them: is the next one the last of its frame?
 
-FFmpeg does not pass on the marks of RTP packets. It reads an RTSP connection without a buffer of its own, one
+FFmpeg does not pass on the marks of RTP packets. It reads an RTSP connection without buffering, one
 interleaved packet after another (RFC 2326, section 10.12). So the packet that it will read next is at the head of the
 connection's buffer in the kernel, where it can be seen without taking it.
 """
@@ -41,7 +41,7 @@ class RtpMarks:
 
     @classmethod
     def find(cls, opened_before: frozenset[int], timeout_s: float) -> Self | None:
-        """Return the marks of the one TCP connection that was opened meanwhile; None if there is not exactly one."""
+        """Return the marks of the one TCP connection that was opened since then; None if there is not exactly one."""
         connection = new_connection(opened_before)
         return None if connection is None else cls(connection, timeout_s)
 

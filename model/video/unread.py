@@ -1,4 +1,4 @@
-"""Find what FFmpeg leaves out at the end of a file without a word: recordings that were joined byte by byte."""
+"""Find what FFmpeg silently skips at the end of a file: recordings that were joined byte by byte."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ MAX_BOXES = 100_000
 
 
 def unread_part(path: Path, format_name: str, read_until: int) -> str | None:
-    """Return a sentence about what was left out of a file that was read to its end, or None.
+    """Return a sentence about the part of a file that FFmpeg skipped although it reported the end, or None.
 
     Args:
         format_name: FFmpeg's name of its container.

@@ -85,7 +85,7 @@ def subscription_operations() -> dict[str, Any]:
 
 
 def subscription_messages() -> dict[str, Any]:
-    """Messages by name, beside those of events."""
+    """Messages by name, in addition to those of events."""
     return dict(_MESSAGES)
 
 

@@ -120,7 +120,7 @@ async def _admit(
     token: str | None,
     video_ticket: str | None = None,
 ) -> Caller:
-    """`video_ticket` is the digest of a ticket for the video that is asked for."""
+    """`video_ticket` is the digest of a ticket for the requested video."""
     check_origin(connection, context.settings.allowed_origins)
     if context.settings.allowed_hosts:
         check_host(connection, context.settings.allowed_hosts)

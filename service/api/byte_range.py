@@ -1,4 +1,4 @@
-"""The part of a file that a request asks for (RFC 9110, section 14)."""
+"""Parses the header Range: the part of a file that a client requests (RFC 9110, section 14)."""
 
 import re
 from dataclasses import dataclass

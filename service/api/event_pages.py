@@ -17,7 +17,7 @@ MAX_COMMIT_DELAY = timedelta(hours=1)
 async def session_page(
     log: EventLog, session_id: str, wanted: EventFilter, *, after: str | None, limit: int
 ) -> EventPage:
-    """The first `limit` wanted events after an id; `next` is the last event that was looked at."""
+    """The first `limit` wanted events after an id; `next` is the last event that was examined."""
     found: list[Event] = []
     read_at_once = limit if wanted == EVERYTHING else PAGE
     while True:

@@ -1,4 +1,4 @@
-"""Sends events to clients as server-sent events or over WebSockets, until the messages end or the client is gone."""
+"""Sends events to clients as server-sent events or over WebSockets, until the messages end or the client leaves."""
 
 import asyncio
 from collections.abc import AsyncGenerator

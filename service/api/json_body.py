@@ -26,7 +26,7 @@ class _JsonRequest(Request):
 
 
 class JsonRoute(APIRoute):
-    """A route whose body the framework parses. By itself it reads bodies of any size, and at any pace."""
+    """A route whose body the framework parses. The framework itself limits neither size nor duration of a body."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The framework's handler, with bounds on size and duration of the body."""
@@ -35,7 +35,7 @@ class JsonRoute(APIRoute):
         async def handle_bounded(request: Request) -> Response:
             read = _JsonRequest(request.scope, request.receive)
             if self.body_field is not None:
-                # Here, since the framework would answer 400 to whatever is raised while it reads the body.
+                # Here, since the framework answers 400 to any exception that is raised while it reads the body.
                 await read.body()
             return await handle(read)
 

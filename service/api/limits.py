@@ -90,7 +90,7 @@ class UploadReservations:
 
 
 def check_capacity(load: ServiceLoad, settings: Settings, models: Iterable[ModelInfo], *, uploading: int) -> None:
-    """Check that the workers could take the cheapest session beside those that are `uploading`.
+    """Check that the workers could take the cheapest session in addition to those that are `uploading`.
 
     Raises OverCapacityError.
     """

@@ -82,7 +82,7 @@ class TriedRules(Schema):
 @router.post(
     "/v1/sessions/{session_id}/rules:try",
     summary="Try rules on the scores that a session kept",
-    description="Decides once more, without any effect. Labels that are not named keep the rules in force. One request "
+    description="Decides again, without any effect. Labels that are not named keep the rules in force. One request "
     "decides on up to 1,000,000 scores, frames times labels.",
     responses=problem_responses(404, 422, 503),
 )

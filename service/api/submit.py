@@ -154,7 +154,7 @@ async def _submit_upload(
     declared_bytes = int(length) if length.isdecimal() else 0
     if declared_bytes > max_body_bytes:
         raise too_large(settings.max_upload_bytes)
-    # A retry may be answered with the session of the first request, so it needs no session of its own.
+    # A retry may be answered with the session of the first request, so it does not count as a further session.
     makes_session = idempotency_key is None
     load = await context.store.workers.load() if makes_session else None
     used = KeyUsage(0, 0) if caller.key is None else await context.store.keys.usage(caller.key.id)
@@ -215,7 +215,7 @@ async def _queue_upload(
 async def _counted(
     body: AsyncIterator[bytes], context: Context, reserve: Callable[[int], None]
 ) -> AsyncIterator[bytes]:
-    """Count what arrives. Raises StorageLimitError when it exceeds the quota, whatever length was declared."""
+    """Count the bytes that arrive. Raises StorageLimitError when they exceed the quota, even if fewer were declared."""
     received_bytes = 0
     async for chunk in body:
         received_bytes += len(chunk)

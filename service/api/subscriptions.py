@@ -42,7 +42,7 @@ from service.subscriptions.target import DeliveryFailedError, Trial
 from service.webhooks.signature import new_webhook_secret
 
 router = APIRouter(route_class=JsonRoute, tags=["subscriptions"], responses=problem_responses(*AUTH_STATUSES))
-# Whoever subscribes reads events and makes the server send them, as with the webhook of a session.
+# A subscription reads events and makes the server send them, like the webhook of a session.
 SubscriptionsWriter = Annotated[
     Caller, Security(get_caller, scopes=[Scope.EVENTS_READ.value, Scope.SESSIONS_WRITE.value])
 ]
@@ -89,7 +89,7 @@ async def list_subscriptions(context: SharedContext, caller: EventsReader) -> Su
 
 @router.get(
     "/v1/subscriptions/{subscription_id}",
-    summary="Get a subscription and how its delivery stands",
+    summary="Get a subscription and the progress of its delivery",
     responses=problem_responses(404, 422, 503),
 )
 async def get_subscription(

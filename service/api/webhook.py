@@ -1,4 +1,4 @@
-"""The webhook of a session: how delivery stands, redelivery, and rotation of the secret."""
+"""The webhook of a session: progress of delivery, redelivery, and rotation of the secret."""
 
 import time
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ class WebhookAttempt(Schema):
 
 
 class WebhookStatus(Schema):
-    """How the delivery of a session's events stands."""
+    """Progress of the delivery of a session's events."""
 
     url: str = Field(description="The address; without user, password and query.")
     state: Literal["active", "retrying", "disabled", "finished"] = Field(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 def ended_by_interrupt() -> Iterator[None]:
     """Let Ctrl-C end the process at once, without a traceback.
 
-    Python raises KeyboardInterrupt wherever it happens to be. Inside an import that prints a traceback, and inside a
+    Python raises KeyboardInterrupt at any point. Inside an import that prints a traceback, and inside a
     callback of the import system the exception is lost and the process continues.
     """
     before = signal.getsignal(signal.SIGINT)

@@ -1,8 +1,8 @@
 """Makes a decoder's connections for it, to addresses that the policy permits and to no others.
 
-The decoder never connects by itself. Each of its sockets is made here and injected into it. The address that it wants
-to connect or send to is copied once, checked, and used here exactly as it was checked. So it does not matter how the
-decoder got the address: by name, redirect, playlist or otherwise.
+The decoder never opens a connection. Each of its sockets is created here and injected into it. The address that it
+wants to connect or send to is copied once, checked, and used here exactly as it was checked. So it does not matter how
+the decoder got the address: by name, redirect, playlist or otherwise.
 """
 
 import errno
@@ -39,7 +39,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ConnectionBroker:
-    """Serves one decoder, in a thread of its own, until the decoder is gone.
+    """Serves one decoder, in a separate thread, until the decoder has ended.
 
     `channel`: the end of a socket pair whose other end the decoder has.
     """

@@ -14,7 +14,7 @@ _ALL_RIGHTS = (1 << 13) - 1
 
 
 def restrict_files(readable: Iterable[Path]) -> bool:
-    """Restrict this process for good; False where the kernel cannot. Paths that do not exist are skipped."""
+    """Restrict this process permanently; False where the kernel cannot. Paths that do not exist are skipped."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(_CREATE_RULESET, None, 0, _VERSION_QUERY) < 1:
         return False

@@ -61,7 +61,7 @@ def run(request: DecodeRequest, input_: Input, pipe: BinaryIO) -> None:
     except ConfinementUnavailableError:
         output.send_json(ERROR, {"code": "internal", "detail": NOT_CONFINED, "traceback": traceback.format_exc()})
     except Exception:
-        # The parent logs it and fails the session: this process has no log of its own.
+        # The parent logs it and fails the session: this process has no log.
         output.send_json(ERROR, {"code": "internal", "detail": UNEXPECTED, "traceback": traceback.format_exc()})
         raise
 

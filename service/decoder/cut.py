@@ -31,7 +31,7 @@ class Cut:
 
 
 async def cut(request: CutRequest, *, max_bytes: int) -> Cut:
-    """Cut in a child process, which is gone when this returns, raises or is cancelled.
+    """Cut in a child process, which has ended when this returns, raises or is cancelled.
 
     Raises VideoError, with `limit_exceeded` for more than `max_bytes`; DecoderDiedError.
     """

@@ -1,7 +1,7 @@
 """The decoder child's side of a live source: the newest frame wins.
 
 The parent requests each frame on stdin. Reading from the source never waits for that: a frame that is not requested in
-time is replaced by a newer one, and counted. Where nothing is lost meanwhile, the child sleeps between frames.
+time is replaced by a newer one, and counted. Where nothing can be lost, the child sleeps between frames.
 """
 
 import math

@@ -182,7 +182,7 @@ class Decoder:
                 os.kill(self._process.pid, signal.SIGKILL)
 
     def order_clip(self, order: ClipOrder) -> None:
-        """Have a clip sent, in parts; the request must have asked for a buffer."""
+        """Request a clip, which arrives in parts; the decoder must have been started with a buffer."""
         _write(self._stdin, order.to_bytes())
 
     async def messages(self, is_watched: Callable[[], bool] = lambda: False) -> AsyncIterator[Message]:

@@ -65,7 +65,7 @@ class DecodeRequest:
         max_bytes: address space that the decoder may use before it is killed.
         max_cpu_s: processor time that the decoder may use before it is killed.
         max_duration_s: a source that is not live and is longer than this fails.
-        regions: parts of the displayed frame, each of which becomes an image of its own.
+        regions: parts of the displayed frame, each of which becomes a separate image.
         zero_s: the moment, on the monotonic clock, that is media time 0 of a live source; its first frame if None.
         starts_at_s: media time at which a pushed stream that is not live is placed.
         time_zero: what media time 0 of a file is.
@@ -142,7 +142,7 @@ class Output:
         self.sent_at_s = time.monotonic()
 
     def send_alive(self, now_s: float) -> None:
-        """Send a sign of life if nothing else was sent for a while."""
+        """Send a heartbeat if nothing else was sent for a while."""
         if now_s - self.sent_at_s >= ALIVE_EVERY_S:
             self.send(ALIVE)
 

@@ -29,7 +29,7 @@ class Analysed:
 
 
 def analyse(video: FileReader, detector: Detector, regions: Mapping[str, Region] | None = None) -> Iterator[Analysed]:
-    """Yield each sampled frame; then the last frame once more, with the ends of actions that were still running.
+    """Yield each sampled frame; then the last frame again, with the ends of actions that were in progress.
 
     With regions, each is analysed on its own, and each frame is yielded once per region, in their order.
 

@@ -83,7 +83,7 @@ class Commits:
             await asyncio.sleep(STORE_RETRY_S)
 
     async def close(self) -> None:
-        """Wait for the last commit, whatever its outcome. Idempotent."""
+        """Wait for the last commit, even if it fails. Idempotent."""
         with suppress(LeaseLostError, NotFoundError):
             await self._finished()
 

@@ -44,7 +44,7 @@ class FrameResult:
 class Detection:
     """Takes a session's frames in order; can be saved after any frame and resumed from there.
 
-    Each region is a stream of the detector with starts of its own; without regions, the whole frame is.
+    Each region is a stream of the detector with its own starts; without regions, the whole frame is one.
     """
 
     def __init__(self, engine: Engine, record: SessionRecord) -> None:

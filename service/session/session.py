@@ -275,7 +275,7 @@ class RunningSession:
             detection.interrupt()
         if self.record.state != "reconnecting":
             self._events.enter_state("reconnecting")
-        # At every attempt: it was counted, clips are stored meanwhile, and no frame brings the next commit.
+        # At every attempt: it was counted, clips are stored in the meantime, and no frame causes the next commit.
         await self._commits.commit_soon(detection)
 
     async def _end(self, outcome: Outcome) -> None:

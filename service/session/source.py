@@ -77,7 +77,7 @@ class SessionSource:
             yield self._decoder
 
     def halt(self) -> None:
-        """End what is open, and whatever `open` waits for: its user notices at once. Idempotent."""
+        """Close the open decoder, or cancel what `open` waits for; the caller of either notices at once. Idempotent."""
         self._is_halted = True
         self._gate.give_up(self._record.id)
         if self._decoder is not None:

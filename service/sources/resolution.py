@@ -52,7 +52,7 @@ async def _look_up(host: str, port: int) -> Sequence[IPAddress]:
             failure = error
         except ValueError as error:  # of which UnicodeError is one
             failure = OSError(f"the name cannot be encoded for DNS: {error}")
-        # The loop may have been closed meanwhile.
+        # The loop may have been closed in the meantime.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(settle, addresses, failure)
 

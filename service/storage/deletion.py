@@ -1,4 +1,4 @@
-"""Deletes sessions with their files, and files whose session is gone.
+"""Deletes sessions with their files, and files whose session no longer exists.
 
 Files are deleted before the record, which is the only way to them: a deletion that fails or is interrupted at any step
 can be repeated. Files that another process wrote in between are deleted by the sweep.
@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 async def delete_session(sessions: Sessions, blobs: Blobs, session_id: str) -> None:
-    """Delete an ended session and its files. Idempotent until the record is gone.
+    """Delete an ended session and its files. Idempotent until the record is deleted.
 
     Raises:
         NotFoundError: There is no such session.

@@ -23,7 +23,7 @@ class Findings:
     unreadable: Counter[str] = field(default_factory=Counter)
     """Rows that this version cannot read, by kind."""
     missing_uploads: list[str] = field(default_factory=list)
-    """Sessions that have not ended and whose upload is gone."""
+    """Sessions that have not ended and whose upload is missing."""
     orphaned_files: list[str] = field(default_factory=list)
     """Files whose session does not exist; the server deletes them within a day."""
 

@@ -81,7 +81,7 @@ class Retention:
         return [session_id for session_id in found if session_id not in self._set_aside][:limit]
 
     async def _delete(self, session_id: str, *, reason: str) -> bool:
-        """Whether the session is gone; else it is set aside."""
+        """Delete a session. Returns whether it no longer exists; otherwise it is set aside."""
         try:
             await delete_session(self._sessions, self._blobs, session_id)
         except NotFoundError:

@@ -35,7 +35,7 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def database_bytes(url: str) -> float:
-    """Size of an SQLite database and its write-ahead log; NaN for Redis, which has metrics of its own."""
+    """Size of an SQLite database and its write-ahead log; NaN for Redis, which has its own metrics."""
     database = sqlite_file(url)
     if database is None:
         return math.nan

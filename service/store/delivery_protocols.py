@@ -42,7 +42,7 @@ class Outbox(Protocol):
     ) -> bool:
         """The receiver has accepted the event that follows `after`; `last`: the session publishes no more.
 
-        Returns False, and notes nothing, if delivery was set back meanwhile or the session was deleted.
+        Returns False, and notes nothing, if delivery was set back or the session was deleted in the meantime.
         """
 
     async def note_failed(
@@ -54,7 +54,7 @@ class Outbox(Protocol):
         """What is still to be delivered by receivers that are not disabled, over all sessions."""
 
     async def progress(self, session_id: str) -> WebhookProgress | None:
-        """How delivery stands; None without a webhook."""
+        """Progress of delivery; None without a webhook."""
 
     async def redeliver(self, session_id: str, *, after: str | None) -> None:
         """Deliver the events after that one again, from now on, even to a disabled receiver."""

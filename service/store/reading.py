@@ -29,7 +29,7 @@ from service.store.worker_records import WorkerInfo
 
 T = TypeVar("T")
 RETRY_AFTER_S = 3600.0
-"""A webhook that cannot be read is looked at again after this long."""
+"""A webhook that cannot be read is tried again after this long."""
 MAX_REMEMBERED = 10_000
 _WORKER = TypeAdapter(WorkerInfo)
 _STATE: TypeAdapter[SubscriptionState] = TypeAdapter(SubscriptionState)
@@ -134,7 +134,7 @@ def parse_subscription(
 
 
 def unreadable_session() -> StoreUnavailableError:
-    """A session that this version cannot read was asked for by its id."""
+    """A session was requested by its id, and this version cannot read it."""
     return StoreUnavailableError(
         "This session was written by another version of CAKE and cannot be read. Retry when all servers run the newer"
         " version."

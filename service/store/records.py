@@ -37,7 +37,7 @@ class SessionRecord(StoredModel):
     columns: tuple[str, ...] = ()
     """Labels of the columns of ScoreRow.scores once `labels` were changed; empty before: `labels`."""
     rules: dict[str, Rule] = Field(default={})
-    """Rules of its own, in place of the model's."""
+    """The session's own rules, which replace the model's."""
     start_rules: dict[str, Rule] = Field(default={})
     """The rules that its worker decides by; empty before the first one."""
     rules_hash: str | None = None
@@ -82,7 +82,7 @@ class SessionRecord(StoredModel):
     token: int = 0
     """Fencing token of the claim: pass it to every commit."""
     worker_deaths: int = 0
-    """How many workers in a row died while they ran it, without progress of its own."""
+    """How many workers in a row died while they ran it, without progress of the session."""
     claimed_at_position_s: float | None = None
     """`position_s` when its worker claimed it; None before the first claim and after it was handed over."""
 
@@ -197,7 +197,7 @@ class LoggedEvent:
 
 @dataclass(frozen=True)
 class LogPage:
-    """Events of the common log, and the cursor after the last one that was looked at, readable or not."""
+    """Events of the common log, and the cursor after the last one that was examined, readable or not."""
 
     entries: list[LoggedEvent]
     cursor: str

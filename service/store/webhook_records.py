@@ -75,7 +75,7 @@ class WebhookBacklog:
 
 @dataclass(frozen=True)
 class WebhookProgress:
-    """How the delivery of a session's events stands."""
+    """Progress of the delivery of a session's events."""
 
     webhook: Webhook
     state: Literal["active", "retrying", "disabled", "finished"]

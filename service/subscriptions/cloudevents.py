@@ -17,7 +17,7 @@ def structured(message: Message) -> tuple[dict[str, str], bytes]:
 
 def binary(message: Message) -> tuple[dict[str, str], bytes]:
     """Headers and body; the headers hold the attributes, and the body is the event."""
-    # Values of headers are percent-encoded where HTTP or the binding asks for it (HTTP protocol binding, 3.1.3.2).
+    # Values of headers are percent-encoded where HTTP or the binding requires it (HTTP protocol binding, 3.1.3.2).
     headers = {f"ce-{name}": urllib.parse.quote(value, safe=_UNQUOTED) for name, value in _attributes(message).items()}
     return headers | {"content-type": "application/json"}, message.body
 

@@ -61,7 +61,7 @@ class SubscriptionDeliverer:
         self._clock = clock
         self._lanes: dict[str, tuple[Lane, asyncio.Task[None]]] = {}
         self._unreadable: dict[str, int] = {}
-        """Revisions that cannot be read: they are not asked for again."""
+        """Revisions that cannot be read: they are not read again."""
 
     async def run(self) -> None:
         """Deliver until cancelled."""

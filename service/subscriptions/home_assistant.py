@@ -83,7 +83,7 @@ class HomeAssistant:
         removed = [sensor for sensor in self._announced.get(session.id, ()) if sensor not in sensors]
         topic = discovery_topic(self._prefix, camera)
         if removed:
-            # They are named in one message, and left out of the next one, which is retained.
+            # One message names them, and the next one, which is retained, omits them.
             await self._publish(topic, device_config(session, camera, sensors, removed=removed))
         await self._publish(topic, device_config(session, camera, sensors))
         await self._publish(camera.status, ONLINE if session.state == "running" else OFFLINE)

@@ -11,7 +11,7 @@ from service.schemas import Schema
 class DeliveryFailedError(Exception):
     """The target did not accept a message, or cannot be reached.
 
-    `reason` is shown to callers; `wait_s` is what the target asked for; `is_final`: the target wants no more.
+    `reason` is shown to callers; `wait_s` is the delay that the target requested; `is_final`: it wants no more events.
     """
 
     def __init__(self, reason: str, *, wait_s: float = 0.0, is_final: bool = False) -> None:

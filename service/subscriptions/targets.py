@@ -43,7 +43,7 @@ class TargetOpener:
                 yield opened
 
     async def test(self, record: SubscriptionRecord, trial: Trial) -> None:
-        """Send a test message, over a connection of its own. Raises DeliveryFailedError."""
+        """Send a test message over a separate connection. Raises DeliveryFailedError."""
         target = record.target
         if isinstance(target, StoredWebhookTarget):
             await WebhookTarget(target, self.pool).test(trial)

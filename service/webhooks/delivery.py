@@ -1,6 +1,6 @@
 """Post events to webhooks: in order and at least once for each session, across failures and restarts.
 
-Each webhook that is due has a lane of its own, a background task, so a slow or hanging receiver delays no other. The
+Each webhook that is due has its own lane, a background task, so a slow or hanging receiver delays no other. The
 lanes are bounded in number (`service/webhooks/lanes.py`); one whose receiver hangs makes room for another.
 """
 

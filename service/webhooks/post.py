@@ -14,7 +14,7 @@ _GONE = 410
 
 
 class PostFailedError(Exception):
-    """The receiver did not accept a message. `reason` is a status or an error; `wait_s` is what it asked for."""
+    """The receiver did not accept a message. `reason` is a status or an error; `wait_s` the delay that it requested."""
 
     def __init__(self, reason: str, *, wait_s: float = 0.0, is_final: bool = False) -> None:
         super().__init__(reason)

@@ -34,7 +34,7 @@ def retry_at(
 
     Args:
         failing_since_unix_s: when the first of the `failed_attempts` before this one ended.
-        wait_s: what the receiver asked for; it delays the next attempt, at most until the webhook is given up.
+        wait_s: the delay that the receiver requested; limited so that the attempt comes before the webhook is given up.
         jitter: random, 0 to 1.
     """
     since_s = now_unix_s if failing_since_unix_s is None else failing_since_unix_s
@@ -46,7 +46,7 @@ def retry_at(
 
 
 def retry_after_s(headers: Sequence[tuple[bytes, bytes]], now_unix_s: float) -> float:
-    """Return the seconds that a `Retry-After` header asks for (RFC 9110, 10.2.3); 0 without a valid one."""
+    """Return the delay of a `Retry-After` header in seconds (RFC 9110, 10.2.3); 0 without a valid one."""
     text = next((value.decode("latin-1").strip() for name, value in headers if name.lower() == b"retry-after"), "")
     if text.isascii() and text.isdigit():
         return float(text[:9])

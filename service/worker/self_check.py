@@ -53,7 +53,7 @@ async def decode_clip(size: int, settings: Settings) -> tuple[list[NDArray[np.ui
 
 
 async def analyse_clip(detectors: Mapping[str, Detector], images: Sequence[NDArray[np.uint8]]) -> None:
-    """Push the frames, cropped to its image size, through each detector, which nothing else may use meanwhile.
+    """Push the frames, cropped to its image size, through each detector, which nothing else may use at the same time.
 
     Raises SelfCheckError.
     """

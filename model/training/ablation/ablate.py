@@ -91,7 +91,7 @@ def ablate(run: Run, test_dir: Path, seeds: Sequence[int], progress: Progress) -
 
 
 def _ablate_seed(run: Run, test: Run, seed: int, progress: Progress) -> list[VariantResult]:
-    """Each seed has a folder of its own, so that several can be tried at a time."""
+    """Each seed has its own folder, so that several can run at a time."""
     folder = run.out_dir / "ablation" / f"seed{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RESULTS_FILE
@@ -131,7 +131,7 @@ def _mean_and_spread(values: Sequence[float], digits: int) -> str:
 
 
 def _open_test(run: Run, test_dir: Path, progress: Progress) -> Run:
-    """The same run on other videos, with a cache of its own, as their names may be the same."""
+    """The same run on other videos, with a separate cache, as their names may be the same."""
     videos = [replace(video, subset="testing") for video in read_video_folder(test_dir)]
     test = replace(run, data_dir=test_dir, cache_dir=run.out_dir / "ablation" / "cache", training=(), validation=videos)
     progress.on_stage(f"decoding {len(videos)} test videos")

@@ -131,7 +131,7 @@ class _MapBatch:
 
 
 class _LabelObjective:
-    """The motion branch learns from the labels, with a head of its own on both branches that is left afterwards."""
+    """The motion branch learns from the labels, through a head on both branches that is discarded afterwards."""
 
     def __init__(self, run: Run, motion: MotionSource) -> None:
         self.recipe, self.weights = run.recipe.distill, run.recipe.head.labels

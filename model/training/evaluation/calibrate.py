@@ -51,7 +51,7 @@ def calibrate(
 ) -> Calibration:
     """The settings of `StartDecoder`, chosen on validation streams.
 
-    Rules: a label's rule maximises the value of its correct starts (as `evaluate` tells them) minus a price for each
+    Rules: a label's rule maximises the value of its correct starts (as `evaluate` counts them) minus a price for each
     false one. A correct start is worth 1 when decided at the action's start or before, down to 0 at 4 s after. The
     value is the label's own, mixed with the mean over all labels. Each fifth of the streams is held out in turn: the
     price is the lowest that keeps `FALSE_STARTS_PER_HOUR` there (the highest if none does), and the mixture the one of

@@ -32,7 +32,7 @@ _SMOOTHING_FRAMES = 30
 
 
 def fight_motion(rng: np.random.Generator, recordings: Recordings, frames: int) -> Motion:
-    """Someone in the middle of a fight, at `MOTION_HZ`."""
+    """A person in the middle of a fight, at `MOTION_HZ`."""
     pieces = Composer(rng, recordings).pieces
     role = rng.choice(_ROLES, p=_ROLE_SHARES)
     while sum(map(len, pieces)) / MOTION_HZ < frames / MOTION_HZ + 2.5:
@@ -44,7 +44,7 @@ def fight_motion(rng: np.random.Generator, recordings: Recordings, frames: int) 
 
 
 def calm_motion(rng: np.random.Generator, recordings: Recordings, frames: int) -> Motion:
-    """Someone who does not fight, though a single punch into the air may be among it."""
+    """A person who does not fight, except perhaps for a single punch into the air."""
     kind = rng.choice(_CALM, p=_CALM_SHARES)
     composer = Composer(rng, recordings)
     if kind == "walk":

@@ -77,7 +77,7 @@ def _hang_camera(rng: np.random.Generator, frames: int, fps: int) -> Camera:
 
 
 def _add_clutter(client: int, rng: np.random.Generator) -> None:
-    """Up to eight boxes that stand for furniture, cars and walls."""
+    """Up to eight boxes that represent furniture, cars and walls."""
     for _ in range(int(rng.integers(0, 9))):
         away_m, angle_rad = rng.uniform(0.8, 5), rng.uniform(0, 2 * np.pi)
         half_3 = np.exp(rng.uniform(np.log(0.1), np.log(0.9), 3))

@@ -49,7 +49,7 @@ class LabelledVideo:
     duration_s: float = 0.0
     """As annotated; 0 where it is not."""
     region: Region = WHOLE_FRAME
-    """The part of the displayed frame that the labels are about: the network is shown nothing else of the video."""
+    """The part of the displayed frame that the labels apply to: the network sees only this part."""
 
 
 @dataclass(frozen=True)

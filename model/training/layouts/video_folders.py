@@ -1,4 +1,4 @@
-"""Folders of annotated videos, whichever of the known annotation files they hold."""
+"""Folders of annotated videos with any of the known annotation files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the network tells the classes apart: t-SNE of what its classifier sees, as in figure 4 of the paper.
+"""How well the network separates the classes: t-SNE of what its classifier sees, as in figure 4 of the paper.
 
 t-SNE (van der Maaten and Hinton, JMLR 2008) keeps neighbours together; distances between clusters, their sizes and the
 axes mean nothing. Shapes: B videos side by side, H hidden, N points.

@@ -36,7 +36,7 @@ MAX_MOMENTS = 8
 
 @dataclass(frozen=True)
 class ExplainedMoment:
-    """A frame and the label whose score there, in [0, 1], is to be explained."""
+    """A frame, and the label to explain with its score there, in [0, 1]."""
 
     index: int
     """Of the sampled frame, from 0."""
@@ -130,7 +130,7 @@ def _score(video: Path, model: Cake, region: Region) -> tuple[Floats, Floats]:
 def _explain(
     video: Path, model: Cake, moments: Sequence[ExplainedMoment], teacher: Teacher | None, region: Region
 ) -> Iterator[Explanation]:
-    """Decodes once more, side by side in each size that is needed, and keeps no more than a window."""
+    """Decodes again, in all sizes that are needed at once, and keeps only a window."""
     config = model.config
     sizes_px = [PICTURE_PX, config.image_size, *([] if teacher is None else [teacher.image_px])]
     inputs = [FrameInput(size_px, config.framing, region) for size_px in sizes_px]

@@ -53,7 +53,7 @@ class Teacher:
 
 
 def read_teacher(run_dir: Path) -> Teacher:
-    """The teacher as it stands in the folder of a run of `cake train`. Raises `TeacherNotFoundError`."""
+    """The teacher in the folder of a run of `cake train`. Raises `TeacherNotFoundError`."""
     state_path = run_dir / "stages" / "teacher" / STATE_FILE
     if not (run_dir / RECIPE_FILE).is_file() or not state_path.is_file():
         raise TeacherNotFoundError(

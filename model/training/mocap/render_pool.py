@@ -1,4 +1,4 @@
-"""Videos rendered in several processes, which end with the one that asked for them."""
+"""Renders videos in several processes, which end when the parent process ends."""
 
 import ctypes
 import multiprocessing
@@ -13,7 +13,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Named(Protocol):
-    """What is to be rendered."""
+    """What to render."""
 
     @property
     def name(self) -> str:

@@ -131,7 +131,7 @@ class Composer:
         self._append(motion, self.rng.uniform(0.2, 0.35))
 
     def act(self, label: str) -> None:
-        """One occurrence of an action, after whatever must come before it."""
+        """One occurrence of an action, preceded by the motion that it requires."""
         action = vary(self.rng, self.recordings, label)
         if label.startswith("getup"):
             self._lie_down(action[:1])
@@ -172,7 +172,7 @@ def held(pose: Motion, frames: int) -> Motion:
 
 
 def gestures(rng: np.random.Generator, frames: int) -> Array:
-    """Bends (T, 15, 3) of someone who stands about: arms, head and trunk move from one pose to another."""
+    """Bends (T, 15, 3) of a standing person: arms, head and trunk move from one pose to another."""
     keys = int(frames / MOTION_HZ / rng.uniform(0.7, 1.8)) + 2
     bends_KL3 = np.zeros((keys, 15, 3))
     bends_KL3[:, [RIGHT_SHOULDER, LEFT_SHOULDER]] = rng.normal(0, rng.uniform(0.08, 0.45), (keys, 2, 3))
@@ -192,7 +192,7 @@ def gestures(rng: np.random.Generator, frames: int) -> Array:
 
 
 def restless(rng: np.random.Generator, motion: Motion) -> Motion:
-    """Small smooth movements of every joint through the stream: no two occurrences are alike, nobody stands still."""
+    """Small smooth movements of every joint through the stream: no two occurrences are alike, no one stands still."""
     size_L1 = np.full((15, 1), rng.uniform(0.015, 0.045))
     size_L1[[RIGHT_SHOULDER, LEFT_SHOULDER, NECK]] *= 2
     time_T = np.arange(len(motion)) / MOTION_HZ

@@ -40,7 +40,7 @@ _FASTEST_M_S = 11.0
 
 @dataclass(frozen=True)
 class Note:
-    """What somebody does from one time to another: "fall" and "fight" are labels, all else is background."""
+    """What a person does from one time to another: "fall" and "fight" are labels, everything else is background."""
 
     kind: str
     start_s: float

@@ -50,7 +50,7 @@ class Furnishing:
         return all(distance_m(block, place_2) > radius_m for block in self.solid)
 
     def is_clear(self, from_2: Array, to_2: Array, radius_m: float = 0.25) -> bool:
-        """Whether someone can walk straight from one place to the other."""
+        """Whether a person can walk straight from one place to the other."""
         steps = max(2, int(np.linalg.norm(to_2 - from_2) / 0.2))
         return all(self.is_free(from_2 + (to_2 - from_2) * step / steps, radius_m) for step in range(steps + 1))
 

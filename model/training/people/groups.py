@@ -59,7 +59,7 @@ def fight(rng: np.random.Generator, actors: Sequence[Actor]) -> None:
 
 
 def friendly(rng: np.random.Generator, actors: Sequence[Actor], kind: str) -> None:
-    """Two people, of whom nobody fights or falls."""
+    """Two people who neither fight nor fall."""
     if kind == "run_together":
         meet(rng, actors, 0.9)
         goal_2 = actors[0].place.free_place(rng)

@@ -40,7 +40,7 @@ class Place:
     """Where people come in: on the floor's edge, or far down a street."""
 
     def free_place(self, rng: np.random.Generator, near_2: Array | None = None, within_m: float = 100.0) -> Array:
-        """A place on the floor where someone can stand; the freest of a few if all is crowded."""
+        """A place on the floor where a person can stand; the freest of a few if all are crowded."""
         best, best_m = np.zeros(2), -1.0
         for _ in range(40):
             place_2 = rng.uniform(-1, 1, 2) * np.maximum(self.half_2 - 0.45, 0.1)

@@ -54,7 +54,7 @@ def loosely(rng: np.random.Generator, pose: Pose, size: float = 1.0) -> Pose:
 
 
 def arms(rng: np.random.Generator) -> Arms:
-    """Where the hands of someone who stands about are."""
+    """Where the hands of a standing person are."""
     right, left = _ARMS[0] if rng.random() < 0.3 else _ARMS[rng.integers(len(_ARMS))]
     return (left, right) if rng.random() < 0.4 else (right, left)
 

@@ -1,4 +1,4 @@
-"""What happens in a stream: who is there, what they do in turn, and when someone falls or a fight breaks out."""
+"""The script of a stream: who is there, what they do in turn, and when a person falls or a fight breaks out."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ class _Plot:
         return [drawn() for _ in range(6)]
 
     def _help(self, fallen: Actor) -> None:
-        """Somebody comes and crouches by the fallen."""
+        """A person comes and crouches next to the fallen one."""
         others = [
             actor
             for number, actor in enumerate(self.actors)

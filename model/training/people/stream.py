@@ -46,7 +46,7 @@ class PeopleSpec:
     fps: int | None
     """None: drawn for each stream, 5 to 30."""
     everyday: bool
-    """Nobody falls or fights."""
+    """No one falls or fights."""
     targets: bool
     subset: str | None
     scale: int = 1

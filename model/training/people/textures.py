@@ -21,7 +21,7 @@ class Texture:
     wide_m: float = 0.0
     high_m: float = 0.0
     glow: float = 0.0
-    """Light of its own, 0 to 1: a window, a lamp or a screen."""
+    """Brightness of its own light, 0 to 1: a window, a lamp or a screen."""
 
 
 def colour(rng: np.random.Generator, low: float = 0.15, high: float = 0.9, saturation: float = 0.35) -> Array:

@@ -41,7 +41,7 @@ class Section:
     images: Sequence[Plot] = ()
     table: Table | None = None
     folded: bool = False
-    """Shown only when the reader asks for it."""
+    """Shown only when the reader unfolds it."""
 
 
 def plot_of(title: str, caption: str, figure: Figure) -> Plot:

@@ -32,7 +32,7 @@ CHUNK_STEPS = 512
 
 @dataclass(frozen=True)
 class MapSource:
-    """Whose maps: `load` makes the trunk, `images` tells the file of a video's frames or flow."""
+    """Which network's maps: `load` makes the trunk, `images` gives the file of a video's frames or flow."""
 
     name: str
     load: Callable[[Run], Trunk]

@@ -1,4 +1,4 @@
-"""Stage 1: the RGB trunk, with a classifier of its own. It takes the place of the paper's trunk from Kinetics."""
+"""Stage 1: the RGB trunk, with its own classifier. It takes the place of the paper's trunk from Kinetics."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class _ToPrimaryTls(_Checked, SentinelManagedSSLConnection):
 
 @dataclass(frozen=True)
 class Connected:
-    """A client, and the Sentinels that it asks for the primary, if any."""
+    """A client, and the Sentinels that tell it the primary, if any."""
 
     client: Client
     sentinels: Sentinels | None = None

@@ -20,7 +20,7 @@ from service.store.webhook_records import (
 )
 
 LOOKED_AT = 200
-"""Webhooks whose oldest event `backlog` looks at, those that fail the longest first."""
+"""Webhooks whose oldest event `backlog` reads, those that have failed the longest first."""
 TAKE_OVER_AFTER_S = 20.0
 """Longer than one delivery may take, after which the deliverer renews."""
 

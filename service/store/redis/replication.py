@@ -35,13 +35,13 @@ class Replication:
         self._connected: deque[tuple[float, int]] = deque()
         self._why_unknown = ""
         self.primary: tuple[str, int] | None = None
-        """Host and port, as the Sentinels told them last."""
+        """Host and port, as the Sentinels last reported them."""
 
     async def required(self) -> int:
         """Replicas that must confirm a write now; looks for another primary, at most every CHECK_EVERY_S.
 
         Raises:
-            StoreUnavailableError: The primary has not told its replicas for REMEMBER_S, so a write might be lost.
+            StoreUnavailableError: The primary has not reported its replicas for REMEMBER_S, so a write might be lost.
         """
         if not (self._connected and self._checking.locked()):
             async with self._checking:
@@ -65,7 +65,7 @@ class Replication:
         except StoreUnavailableError as error:
             self._why_unknown = error.detail
         else:
-            # A replica that was promoted does not confirm, even while nobody here has heard of that.
+            # A replica that was promoted does not confirm, even before this process learns of its promotion.
             expected = 0 if newest is None else newest.replicas
             self._connected.append((self._clock(), max(_replicas(found), expected)))
         while self._connected and self._connected[0][0] < self._clock() - REMEMBER_S:

@@ -98,7 +98,7 @@ class Scripts:
 
     @property
     def now(self) -> Argument:
-        """The argument `now` of scripts; "" stands for Redis's own clock."""
+        """The argument `now` of scripts; "" means Redis's own clock."""
         return "" if self._clock is None else self._clock()
 
     async def run(self, name: str, *arguments: Argument, essential: bool = False) -> Any:

@@ -1,4 +1,4 @@
--- Change the state, and if given the progress, of a subscription; what its deliverer does meanwhile is not noted.
+-- Change the state, and if given the progress, of a subscription; what its deliverer does at the same time is not noted.
 local id, state, progress = take(), take(), take()
 local key = P .. 'subscription:' .. id
 if redis.call('EXISTS', key) == 1 then

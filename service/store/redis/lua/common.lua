@@ -167,7 +167,7 @@ local function orphan(id)
   end
 end
 
--- The worker is gone.
+-- The worker no longer exists.
 local function orphan_sessions(worker)
   for _, id in ipairs(redis.call('SMEMBERS', worker_key(worker) .. ':sessions')) do
     orphan(id)
