@@ -51,6 +51,8 @@ async def test_the_openapi_description_is_complete(server: Running) -> None:
         "/v1/sessions/{session_id}/events/{event_id}/feedback",
         "/v1/events",
         "/v1/sessions/{session_id}/snapshot.jpg",
+        "/v1/sessions/{session_id}/video",
+        "/v1/sessions/{session_id}/video/tickets",
         "/v1/sessions/{session_id}/webhook",
         "/v1/sessions/{session_id}/webhook/redeliver",
         "/v1/sessions/{session_id}/webhook/rotate-secret",

@@ -22,6 +22,8 @@ ROUTES = {
     ("GET", "/v1/sessions/x"): "sessions:read",
     ("GET", "/v1/sessions/x/scores"): "sessions:read",
     ("GET", "/v1/sessions/x/snapshot.jpg"): "sessions:read",
+    ("GET", "/v1/sessions/x/video"): "sessions:read",
+    ("POST", "/v1/sessions/x/video/tickets"): "sessions:read",
     ("GET", "/v1/capabilities"): "sessions:read",
     ("GET", "/v1/storage"): "sessions:read",
     ("GET", "/v1/models"): "sessions:read",
