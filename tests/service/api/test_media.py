@@ -82,7 +82,7 @@ async def test_events_without_a_clip_say_why(server: Running, tmp_path: Path) ->
     assert "H.264" in problem(await server.http.get(of(session, "1000-0", "clip.mp4")), 409, "not_playable").detail
     assert (await server.http.get(of(session, "1000-0", "still.jpg"))).status_code == 200
     assert "ends before" in problem(await server.http.get(of(session, "90000-0", "still.jpg")), 404, "not_found").detail
-    assert "no action" in problem(await server.http.get(of(session, "0-1", "clip.mp4")), 404, "not_found").detail
+    assert "not an action" in problem(await server.http.get(of(session, "0-1", "clip.mp4")), 404, "not_found").detail
     assert "no such event" in problem(await server.http.get(of(session, "1000-1", "clip.mp4")), 404, "not_found").detail
     problem(await server.http.get(of(session, "soon", "clip.mp4")), 422, "invalid_request")
     problem(await server.http.get(of(session, "1000-0", "clip.mp4"), params={"before_s": 1e9}), 422, "invalid_request")

@@ -214,7 +214,7 @@ async def test_a_live_stream_that_arrives_all_at_once_is_warned_of(pushed: Pushi
     assert (await pushed.put(session, burst)).status_code == 202
     record = await pushed.ends(session)
     assert record.state == "completed"
-    assert any("turn off the buffering" in warning for warning in record.warnings), (record.frames, record.warnings)
+    assert any("turn off request buffering" in warning for warning in record.warnings), (record.frames, record.warnings)
     fast = await pushed.submit()
     assert (await pushed.put(fast, burst)).status_code == 202
     assert not any("turn off" in warning for warning in (await pushed.ends(fast)).warnings)
