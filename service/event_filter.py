@@ -13,8 +13,8 @@ ANY: frozenset[str] = frozenset()
 class EventFilter:
     """Passes an event that meets every condition; a condition with several values is met by each of them.
 
-    A condition that is not set, or has no values, is met by every event. One on what an event lacks, such as the label
-    of a gap, is not met by it.
+    A condition that is not set, or has no values, is met by every event. A condition on a field that an event lacks,
+    such as the label of a gap, is not met.
     """
 
     labels: frozenset[str] = ANY

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import without looking for garbage, of which importing makes none; what it made stays out of later searches."""
+    """Import without garbage collection, since imports create no garbage; later collections skip what they created."""
     gc.disable()
     try:
         yield

@@ -31,7 +31,7 @@ MAX_METADATA_BYTES = 4096
 
 
 def with_possible_host(url: AnyUrl) -> AnyUrl:
-    """A host name that cannot exist (RFC 1035) is a typing mistake: say so now, not in every later look-up.
+    """Reject a host name that cannot exist (RFC 1035): it is a typing mistake, which every later look-up would meet.
 
     Underscores are no mistake: containers have such names.
     """
@@ -172,7 +172,7 @@ class WebhookRequest(Schema):
 
 
 class RegionRequest(NamedRegion):
-    """A region of the displayed frame to analyse on its own: a rectangle in fractions of the frame's sides."""
+    """A region of the displayed frame to analyse separately: a rectangle in fractions of the frame's sides."""
 
     width: float = Field(ge=MIN_REGION_SIDE, le=1, description="Width; the right edge, `x + width`, is at most 1.")
     height: float = Field(ge=MIN_REGION_SIDE, le=1, description="Height; the lower edge, `y + height`, is at most 1.")

@@ -133,7 +133,7 @@ RegionName = Annotated[str, Field(max_length=MAX_REGION_NAME_LENGTH, pattern=REG
 
 
 class NamedRegion(FrameRegion):
-    """A region of the displayed frame that is analysed on its own."""
+    """A region of the displayed frame that is analysed separately."""
 
     name: RegionName = Field(description="Name of the region, carried by its events; no commas or equals signs.")
 

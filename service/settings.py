@@ -17,7 +17,7 @@ from service.sources.authorities import PUBLIC_AUTHORITIES, read_authorities
 
 PREFIX = "CAKE_"
 ALL_CLIPS = "all"
-"""In `clips`: those of every action."""
+"""Value of `clips` that means the clips of every action."""
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 

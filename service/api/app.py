@@ -68,7 +68,7 @@ from service.webhooks.lanes import MAX_HANGING, MAX_LANES
 _log = structlog.get_logger(__name__)
 RETRY_S = 30.0
 MAX_CONNECTIONS = MAX_LANES + MAX_HANGING + MAX_SUBSCRIPTIONS
-"""Of webhooks and subscriptions: a receiver that hangs keeps its own, and no other waits for it."""
+"""Connections of webhooks and subscriptions: enough that no receiver waits for those that hang."""
 WEB = Path(__file__).parent.parent / "web"
 VERSION = version("cake-served")
 

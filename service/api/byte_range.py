@@ -23,10 +23,10 @@ class ByteRange:
 def requested_range(header: str | None, size_bytes: int) -> ByteRange | None:
     """The part that the header `Range` names.
 
-    None stands for the whole file: without the header, for another unit, and for several parts, which a server need
+    None means the whole file: without the header, for another unit, and for several parts, which a server need
     not support.
 
-    Raises RangeNotSatisfiableError: The part is empty, lies outside of the file, or is none.
+    Raises RangeNotSatisfiableError: The range is empty, lies outside the file, or is malformed.
     """
     unit, _, parts = (header or "").partition("=")
     if unit.strip().lower() != "bytes" or "," in parts:

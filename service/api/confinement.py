@@ -29,7 +29,7 @@ class ConfinementWatch:
         self._lacking: dict[str, list[str]] = {}
 
     async def check(self) -> float:
-        """Look at the live workers, and return the seconds until the next look. Raises ServiceError."""
+        """Check the live workers, and return the seconds until the next check. Raises ServiceError."""
         self.note(await self._workers.live())
         return CHECK_EVERY_S
 

@@ -33,7 +33,7 @@ def csv_header() -> str:
 
 
 def csv_rows(events: Iterable[Event]) -> str:
-    """A line for each event; what an event lacks is empty."""
+    """A line for each event; fields that an event lacks are empty."""
     rows = ([_cell(event.get(column)) for column in CSV_COLUMNS] for event in _dumped(events))
     return _csv_lines(rows)
 

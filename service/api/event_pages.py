@@ -9,9 +9,9 @@ from service.store.protocols import EventLog
 
 PAGE = 500
 MAX_PAGES_READ = 10
-"""So many pages of the common log are searched for one request; the next one continues there."""
+"""Largest number of pages of the common log that one request searches; the next request continues there."""
 MAX_COMMIT_DELAY = timedelta(hours=1)
-"""Events are committed in nearly the order of their times: while the store is away, workers keep minutes of them."""
+"""Events are committed in nearly the order of their times: during an outage of the store, workers buffer minutes."""
 
 
 async def session_page(

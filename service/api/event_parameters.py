@@ -13,7 +13,7 @@ from service.event_schemas import EventType
 
 METADATA, METADATA_KEY = "metadata.", "metadata.KEY"
 MAX_LENGTH = 200
-"""Of a value: several of them fit into the head of a request."""
+"""Longest value, so that several fit into the head of a request."""
 Values = tuple[Annotated[str, StringConstraints(max_length=MAX_LENGTH)], ...]
 
 

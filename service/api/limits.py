@@ -56,7 +56,7 @@ class UploadReservations:
 
     @property
     def awaited_bytes(self) -> int:
-        """What is still to arrive of the uploads, as far as they declared their length."""
+        """Bytes that the uploads have declared and not sent yet."""
         return sum(upload.reserved_bytes - upload.received_bytes for upload in self._uploads)
 
     @contextmanager

@@ -55,8 +55,8 @@ def _completed(schema: dict[str, Any]) -> dict[str, Any]:
     )
     schema["components"]["schemas"] = definitions["$defs"] | schema["components"]["schemas"]
     for name, described in schema["components"]["schemas"].items():
-        # Of what requests and responses describe differently. Generators name classes by titles: of two with the same
-        # title they drop both, and everything that refers to them.
+        # Titles of schemas that differ between requests and responses. Generators name classes by title; if two have
+        # the same title, they drop both, and everything that refers to them.
         if name.endswith(("-Input", "-Output")):
             described["title"] = name.replace("-", "")
     for path in schema["paths"].values():

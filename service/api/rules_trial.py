@@ -1,4 +1,4 @@
-"""Tries other rules on the scores that a session kept: what they would have decided, and how that differs."""
+"""Tries other rules on the stored scores of a session: the actions that they find, and how these differ."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

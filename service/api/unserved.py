@@ -1,4 +1,4 @@
-"""Fails sessions whose model no worker has any more, so that none stays `running` or `queued` without a worker."""
+"""Fails sessions whose model no worker has loaded, so that none stays `running` or `queued` without a worker."""
 
 import time
 import uuid
@@ -78,7 +78,7 @@ class UnservedSessions:
         except LeaseLostError:
             return
         except ServiceError as error:
-            # The others go on: this one stays claimed until all have failed, and is tried again at the next check.
+            # Continue with the others: this one stays claimed until all have failed, and the next check tries it again.
             _log.warning("session not ended", session=record.id, error=error.detail)
             return
         _log.warning("session failed", session=record.id, code="model_unavailable", model=record.model)

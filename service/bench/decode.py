@@ -12,7 +12,7 @@ from service.decoder.process import DecodedFrame, start_decoder
 from service.decoder.protocol import DecodeRequest
 
 SIZES = {"360p": (640, 360), "720p": (1280, 720), "1080p": (1920, 1080)}
-# Frames are taken as the models that ship take them.
+# Frames are sampled at the rate of the shipped models.
 SAMPLING = cake_xs((BACKGROUND,))
 
 

@@ -56,7 +56,7 @@ async def _measure(server: RunningServer, url: str, clients: int, window_s: floa
         while len(sockets) < clients:
             some = [connect(url) for _ in range(min(CONNECT_AT_ONCE, clients - len(sockets)))]
             sockets += await asyncio.gather(*map(stack.enter_async_context, some))
-        # Before what happens from now on comes the session's history.
+        # The session's history comes first, then new events.
         began_unix_s, latencies_s = time.time(), list[float]()
         async with asyncio.TaskGroup() as group:
             collecting = [

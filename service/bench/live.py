@@ -78,8 +78,8 @@ class ServiceSpeed:
 async def measure_live(folder: Path, model: str, sample: Path | None, effort: LiveEffort) -> ServiceSpeed:
     """Start a server in `folder` with this model and measure it.
 
-    `sample` is the video of the live session, scaled; without it a made one. The model's start rules are made so loose
-    that it announces something all the time: there must be events to measure. Raises CheckpointNotFoundError,
+    `sample` is the video of the live session, scaled; without it, one is generated. The model's thresholds are lowered
+    so that it publishes actions all the time, to have events to measure. Raises CheckpointNotFoundError,
     CheckpointError, VideoError, ServerFailedError.
     """
     live, fast = folder / "live.mp4", folder / "fast.mp4"
@@ -104,7 +104,7 @@ async def measure_live(folder: Path, model: str, sample: Path | None, effort: Li
 def save_low_threshold_model(model: str, video: Path, folder: Path, *, actions: int | None = None) -> ModelConfig:
     """Save a copy of the checkpoint `model` with thresholds so low that it often publishes actions in this video.
 
-    Of so many `actions`, by default all. Raises CheckpointNotFoundError and CheckpointError.
+    It publishes the first `actions` labels, by default all. Raises CheckpointNotFoundError and CheckpointError.
     """
     detector = Detector.load(model)
     with open_video(video) as opened:

@@ -55,7 +55,7 @@ class Load:
     """Memory of all its processes in 10^6 bytes; shared memory counts once."""
     holds: bool
     """Whether 95 % of the events arrived within 300 ms and all within a second. An overloaded core falls behind more
-    and more: decoders leave nothing out.
+    and more: decoders skip nothing.
     """
 
 

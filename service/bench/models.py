@@ -61,7 +61,7 @@ def measure_model(model: Cake, effort: Effort) -> ModelSpeed:
     steps = {str(batch): (_stepper(detector, batch), batch) for batch in BATCHES}
     clips = _clipper(model)
     seconds: dict[str, list[float]] = {name: [] for name in (*steps, "clip")}
-    # In turns, so that what disturbs the machine for a while disturbs all of them.
+    # In turns, so that a temporary disturbance of the machine affects all of them.
     for _ in range(effort.rounds):
         for name, (step, _batch) in steps.items():
             seconds[name].append(_core_seconds(step, effort.round_s))

@@ -1,4 +1,4 @@
-"""`cake submit`, `watch`, `sessions`, `events` and `push`: what a user does with a server that runs somewhere."""
+"""`cake submit`, `watch`, `sessions`, `events` and `push`: use a running server over its HTTP API."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from service.sources.address_policy import AddressPolicy, IPAddress
 MAX_DATAGRAM_BYTES = 65_536
 MAX_DATAGRAMS = 8
 MAX_SOCKETS = 64
-# A call that would block forever blocks this decoder's thread of this process no longer than this.
+# Bounds a call that would otherwise block this decoder's thread of this process forever.
 SEND_WITHIN_S = 10
 _MAX_ADDRESS_BYTES = 128
 _KINDS = frozenset({(socket.SOCK_STREAM, 0), (socket.SOCK_STREAM, 6), (socket.SOCK_DGRAM, 0), (socket.SOCK_DGRAM, 17)})

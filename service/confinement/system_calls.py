@@ -1,4 +1,4 @@
-"""Numbers of the system calls that a decoder uses, by architecture. What is not here it may not call."""
+"""Numbers of the system calls that a decoder uses, by architecture. All other calls are refused."""
 
 import platform
 from collections.abc import Mapping
@@ -139,7 +139,7 @@ class SystemCalls:
 
 
 def system_calls() -> SystemCalls:
-    """Those of this machine. Raises ConfinementUnavailableError where they are not known."""
+    """The system calls of this machine. Raises ConfinementUnavailableError where they are not known."""
     machine = platform.machine()
     if machine not in _AUDIT:
         raise ConfinementUnavailableError(f"decoders cannot be confined on {machine}")

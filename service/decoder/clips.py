@@ -1,7 +1,7 @@
 """The decoder child's side of clips: a copy of the packets around an event, sent while they arrive.
 
-The parent collects what is sent, so that it has most of a clip if this process or its source ends early. Of a
-source that ends, all of it is sent.
+The parent collects what is sent, so that it has most of a clip if this process or its source ends early. When the
+source ends, everything up to its end is sent.
 """
 
 import time
@@ -29,7 +29,7 @@ NO_KEYFRAME = "The source has not sent a keyframe at which a clip could begin."
 
 
 class _Sink:
-    """What is written becomes messages."""
+    """A file whose writes become messages."""
 
     def __init__(self, output: Output, number: int) -> None:
         self._output, self._head = output, CLIP_NUMBER.pack(number)
@@ -63,7 +63,7 @@ class Clips:
 
     Args:
         packets: the source; without a buffer, no clip may be ordered.
-        starts_at_s: what is added to its times, for times as the parent counts them.
+        starts_at_s: added to its times to give the parent's media times.
     """
 
     def __init__(self, packets: PacketReader, output: Output, starts_at_s: float) -> None:
@@ -74,7 +74,7 @@ class Clips:
             packets.buffer.on_packet = self._follow
 
     def begin_ordered(self, input_: Input) -> None:
-        """Send what is there of the clips that the parent has ordered; the rest follows as it arrives."""
+        """Send the buffered part of newly ordered clips; the rest follows as it arrives."""
         while input_.ordered:
             self._begin(input_.ordered.pop(0))
 

@@ -18,7 +18,7 @@ from service.decoder.protocol import ENDED, ERROR, Output
 
 
 class _Sink:
-    """What is written becomes messages."""
+    """A file whose writes become messages."""
 
     def __init__(self, output: Output) -> None:
         self._output = output

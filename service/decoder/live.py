@@ -48,7 +48,7 @@ class _Newest:
         self._waiting = header, *(image.data for image in frame.images)
 
     def send_if_requested(self) -> bool:
-        """Whether a frame was sent."""
+        """Send the newest frame if the parent has requested one. Returns whether a frame was sent."""
         if self._waiting is None:
             return False
         self._input.read()
@@ -106,7 +106,7 @@ def send_live(request: DecodeRequest, packets: PacketReader, input_: Input, outp
 
 
 def _is_hurried(first_s: float | None, last_s: float | None, *, lasted_s: float) -> bool:
-    """Whether the timestamps of a stream advanced much faster than time did, `lasted_s` in all."""
+    """Whether the timestamps of a stream that lasted `lasted_s` advanced much faster than real time."""
     if first_s is None or last_s is None:
         return False
     return last_s - first_s > 2 * lasted_s + HURRIED_S

@@ -3,7 +3,7 @@
 The parent writes one line of JSON, a `DecodeRequest`. The child replies with messages, each of them
 `kind: 1 byte, length: uint32, payload`, little-endian. For a live source the parent requests each frame with one byte;
 for every source it says when a client starts and stops watching the snapshots, and orders clips. A child that takes
-orders asks for the last ones when its source has ended, since frames may still be on their way to the detector.
+orders requests the last ones when its source has ended, since frames may still be on their way to the detector.
 """
 
 import json

@@ -31,7 +31,7 @@ class Analysed:
 def analyse(video: FileReader, detector: Detector, regions: Mapping[str, Region] | None = None) -> Iterator[Analysed]:
     """Yield each sampled frame; then the last frame again, with the ends of actions that were in progress.
 
-    With regions, each is analysed on its own, and each frame is yielded once per region, in their order.
+    With regions, each is analysed separately, and each frame is yielded once per region, in their order.
 
     Reads the video once. Raises VideoError if a network source fails while it is read.
     """

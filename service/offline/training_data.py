@@ -19,7 +19,7 @@ from model.video.errors import VideoError
 from model.video.file_reader import open_video
 
 UNKNOWN_LENGTH_S = 1.0
-"""Of an action without an end, this much is labelled; what follows is ambiguous."""
+"""How much of an action without an end is labelled; what follows is ambiguous."""
 VALIDATION_EVERY = 5
 Segment = tuple[float, float, str]
 
@@ -56,7 +56,7 @@ def export_training_data(
 ) -> Exported:
     """Write the judged events of these sessions; `on_clip` gets the name of each clip.
 
-    Of every five sessions one is for validation, the others for training; of a single session, of every five clips.
+    One of every five sessions is for validation, the others for training; of a single session, one of every five clips.
 
     Raises:
         CakeError: the server refuses or cannot be reached.

@@ -30,7 +30,7 @@ CLOSE_WITHIN_S = 15.0
 DECISION_S = 3.0
 """How long after the last frame that it needs a start may be decided: for batching and busy machines."""
 LATE_S = 0.5
-"""A clip that begins this much later than asked lacks something: rates and rounding explain less."""
+"""A clip that begins this much later than requested is incomplete; frame intervals and rounding explain less."""
 LATE = "The clip begins late: the stream was interrupted, or its bit rate is too high for the decoder's buffer."
 CUT_SHORT = "The clip ends early: the source was interrupted or ended, or the server was restarted."
 TOO_LARGE = "The clip ends early: it would be larger than CAKE_CLIP_MAX_BYTES."

@@ -83,7 +83,7 @@ class Detection:
         """
         detection = cls(engine, record)
         detection.position_s, detection.frames = saved.position_s, saved.frames
-        # Another worker ran it: how rare its frames are is not known here.
+        # Another worker ran the session, so its frame interval is not known here.
         detection._gaps.add(0.0)
         state: bytes | None = None
         match saved.detector:
@@ -121,7 +121,7 @@ class Detection:
             stream.live = True
 
     def interrupt(self) -> None:
-        """The source was away: however short that was, detection restarts with the next frame."""
+        """Restart detection with the next frame, because the source was unavailable, however short a time."""
         self._interrupted = True
 
     async def push(self, frame: DecodedFrame) -> FrameResult | None:

@@ -25,7 +25,7 @@ from service.schemas import FailureCode, Rule, SessionState
 from service.session.detection import Decided, FrameResult
 from service.store.records import EventFields, ScoreRow, SessionRecord, SessionUpdate, event_fields, state_event
 
-# The buffer's bounds while the store is away: more than ten minutes of a camera at 10 frames a second.
+# The buffer's bounds while the store is unavailable: more than ten minutes of a camera at 10 frames a second.
 MAX_EVENTS, MAX_SCORES = 10_000, 10_000
 
 _log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ class Uncommitted:
 
 @dataclass(frozen=True)
 class Media:
-    """A clip that was stored: of which start, from when to when in media time, and why it is not complete."""
+    """A stored clip: its action start, its media times, and why it is incomplete, if it is."""
 
     start: ActionStartEvent
     from_s: float
@@ -67,10 +67,10 @@ class EventBuffer:
         self._arrived_s, self._arrived_unix_s = 0.0, 0.0
         """Media time and arrival of the newest frame."""
         self.lag_s = 0.0
-        """How old the newest frame was when its scores were there."""
+        """How old the newest frame was when its scores were available."""
         self._latency = Latency(decode=0.0, queue=0.0, infer=0.0, total=0.0)
         self._spans: dict[str, EventSpan] = {}
-        """Of uncommitted events, by event id."""
+        """Spans of uncommitted events, by event id."""
 
     @property
     def has_events(self) -> bool:
@@ -124,7 +124,7 @@ class EventBuffer:
         self._append(SessionGapEvent(**self._fields(decided_s), gap_s=round(gap_s, 3)))
 
     def add_media(self, media: Media) -> None:
-        """Publish that a clip can be had."""
+        """Publish that a clip is available."""
         start = media.start
         self._append(
             EventMediaEvent(

@@ -26,7 +26,7 @@ def consecutive_failures(before: int, *, lasted_s: float, has_advanced: bool, is
 
 def backoff_s(failures: int, chance: float) -> float:
     """Exponential backoff with full jitter after this many failures in a row (from 1); `chance` is in [0, 1)."""
-    # The bound is reached long before 2 ** 16; the power would overflow for a camera that is away for days.
+    # The bound is reached long before 2 ** 16; the power would overflow for a camera that is unavailable for days.
     return chance * min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(failures - 1, 16))
 
 

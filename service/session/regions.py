@@ -1,4 +1,4 @@
-"""A session's regions: what its decoder makes of a frame, what of it is analysed, and what is missed."""
+"""A session's regions: which parts of a frame are decoded and analysed, and which the network misses."""
 
 from dataclasses import asdict, replace
 
@@ -10,7 +10,7 @@ from service.store.records import SessionRecord
 
 
 def regions_of(record: SessionRecord) -> tuple[Region, ...]:
-    """The parts of the displayed frame that are analysed, each on its own; at least one."""
+    """The parts of the displayed frame that are analysed separately; at least one."""
     found = tuple(Region(each.x, each.y, each.width, each.height) for each in record.regions)
     return found or (WHOLE_FRAME,)
 

@@ -59,7 +59,7 @@ class RunningSession:
         self._wanted = record
         """The session with the newest settings that are known."""
         self._followed: SessionRecord | None = None
-        """That whose settings the detection follows."""
+        """The record whose settings the detection follows."""
         self.is_watched = False
         """Whether a client is watching its snapshots."""
         self._halting: Literal["stop", "hand_over"] | None = None
@@ -77,7 +77,7 @@ class RunningSession:
 
     @property
     def lag_s(self) -> float:
-        """How old the newest frame was when its scores were there; 0 for sessions that are not realtime."""
+        """How old the newest frame was when its scores were available; 0 for sessions that are not realtime."""
         return self._events.lag_s if self._source.is_realtime else 0.0
 
     @property
@@ -219,7 +219,7 @@ class RunningSession:
         return None
 
     def _follow_settings(self, detection: Detection) -> None:
-        """Apply and publish what was changed of the session; without a change, only what a newer model decides by."""
+        """Apply and publish changed settings of the session; without a change, only note the rules of a newer model."""
         wanted = self._wanted
         if self._followed is wanted:
             return

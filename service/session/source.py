@@ -1,4 +1,4 @@
-"""Opens and reopens one session's source, and knows at which media time it then is."""
+"""Opens and reopens one session's source, and keeps track of its media time."""
 
 import random
 import socket

@@ -1,4 +1,4 @@
-"""Resolves names to addresses that the policy permits; the judged address is then connected to."""
+"""Resolves names to addresses that the policy permits; connections then use exactly the checked address."""
 
 import asyncio
 import socket
@@ -27,7 +27,7 @@ async def permitted_addresses(host: str, port: int, policy: AddressPolicy) -> Se
 async def _look_up(host: str, port: int) -> Sequence[IPAddress]:
     """All addresses of a host. Raises OSError.
 
-    The event loop has few threads for look-ups, and shares them with files: some dead name servers would occupy all.
+    The event loop has few threads for look-ups, and shares them with files: a few dead name servers would occupy all.
     """
     if sum(thread.name == _THREAD_NAME for thread in threading.enumerate()) >= MAX_LOOKUPS:
         raise OSError("too many names are being looked up; some name servers do not answer")

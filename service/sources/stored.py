@@ -31,7 +31,7 @@ class _StoredVideo(StoredModel):
     stream: int | None = None
     """Number of the video stream to analyse, from 0; None for the best one."""
     regions: tuple[NamedRegion, ...] | None = None
-    """Parts of the displayed frame to analyse, each on its own; None for the whole frame. Here, and not in the record,
+    """Parts of the displayed frame to analyse separately; None for the whole frame. Here, and not in the record,
     because version 0.1 would ignore them there and analyse the whole frame: it cannot read a source with regions."""
 
     @model_serializer(mode="wrap", when_used="json")

@@ -23,7 +23,7 @@ from service.storage.stored_files import (
 )
 
 READ_BYTES = 1024**2
-"""Of a video that is played: what a browser drops when the user seeks."""
+"""Size of the parts of a video that is played; a browser drops the rest of a part when the user seeks."""
 UPLOAD_GONE = "The uploaded video no longer exists. It may have been deleted from the server's storage."
 CLIP_GONE = "The clip no longer exists: it was deleted because of its age, or because clips took too much space."
 _log = structlog.get_logger(__name__)
@@ -132,7 +132,7 @@ class Blobs:
             raise NotFoundError(UPLOAD_GONE) from None
 
     async def read_upload(self, session_id: str, first: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes from `first` to before `end` of the uploaded video, in parts, each with a request of its own.
+        """The bytes from `first` to before `end` of the uploaded video, in parts, one request for each.
 
         A reader may pause for longer than a request to the bucket may take. Raises StoreUnavailableError.
         """

@@ -74,7 +74,7 @@ class OrphanSweep:
         return removed
 
     async def _remove(self, file: StoredFile) -> bool:
-        """Whether the file could be deleted. One that cannot be, for example for its permissions, keeps no other."""
+        """Delete a file. Returns whether it could be deleted; one that cannot does not keep the others from it."""
         try:
             await self._blobs.remove(file)
         except ServiceError as error:

@@ -15,9 +15,9 @@ from service.store.protocols import Sessions
 SWEEP_EVERY_S = 60.0
 BATCH = 100
 MAX_FAILURES = 10
-"""After so many failures a sweep ends: the bucket is probably away."""
+"""A sweep ends after so many failures, since the bucket is probably unavailable."""
 SET_ASIDE = timedelta(minutes=10)
-"""How long a session that could not be deleted is left alone, so that it holds up no other."""
+"""How long a session that could not be deleted is skipped, so that it does not delay others."""
 _log = structlog.get_logger(__name__)
 
 
@@ -50,7 +50,7 @@ class Retention:
         self._clock = clock
         self._note_deleted = note_deleted
         self._set_aside: dict[str, datetime] = {}
-        """Sessions that could not be deleted, and until when they are left alone."""
+        """Sessions that could not be deleted, and until when they are skipped."""
 
     async def sweep_regularly(self) -> float:
         """Sweep, and return the seconds until the next sweep. Raises ServiceError."""

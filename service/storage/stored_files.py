@@ -29,7 +29,7 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class StoredClip:
-    """The clip of an event, by its place: `from_s` is the media time of its first frame."""
+    """The stored clip of an event. `from_s` is the media time of its first frame."""
 
     session_id: str
     event_id: str
@@ -42,7 +42,7 @@ class StoredClip:
 
     @classmethod
     def of(cls, name: str) -> Self | None:
-        """The clip with this path; None if it is no path of a clip."""
+        """The clip with this path; None if it is not the path of a clip."""
         found = re.fullmatch(rf"{CLIPS}/([^/]+)/([0-9]+-[0-9]+)\.([0-9]+)\.mp4", name)
         return None if found is None else cls(found[1], found[2], int(found[3]) / 1000)
 

@@ -11,7 +11,7 @@ MEASURE_EVERY_S = 15.0
 
 
 class StoredSize:
-    """Lists the files at most every MEASURE_EVERY_S, however many clients ask."""
+    """Lists the files at most every MEASURE_EVERY_S, regardless of the number of requests."""
 
     def __init__(self, blobs: Blobs, *, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._blobs = blobs

@@ -1,4 +1,4 @@
-"""Why a session is not admitted, in the same words from both backends."""
+"""The errors of a session that is not admitted, the same for both backends."""
 
 from service.access.keys import Limits
 from service.errors import IdempotencyConflictError, OverCapacityError, SessionLimitError, StorageLimitError

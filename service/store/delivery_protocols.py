@@ -51,7 +51,7 @@ class Outbox(Protocol):
         """The event was not accepted: try again at `retry_unix_s`, or never."""
 
     async def backlog(self, *, now_unix_s: float) -> WebhookBacklog:
-        """What is still to be delivered by receivers that are not disabled, over all sessions."""
+        """What is still to be delivered to receivers that are not disabled, over all sessions."""
 
     async def progress(self, session_id: str) -> WebhookProgress | None:
         """Progress of delivery; None without a webhook."""
@@ -63,7 +63,7 @@ class Outbox(Protocol):
         """Deliver nothing more of the sessions of an API key."""
 
     async def rotate_secret(self, session_id: str, secret: SecretStr, *, old_until_unix_s: float) -> None:
-        """Sign with `secret`, and until then also with the secret so far. May be repeated with the same secret."""
+        """Sign with `secret`, until `old_until_unix_s` also with the old one. May be repeated with the same one."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,11 @@ class Subscriptions(Protocol):
     async def drive(self) -> dict[str, int]:
         """The revision of each active subscription, by id, if this process is the one that delivers; else nothing.
 
-        A process that has stopped to call this and `save_progress` for some seconds is replaced by another.
+        A process that does not call this and `save_progress` for some seconds is replaced by another.
         """
 
     async def save_progress(self, changes: Sequence[ProgressChange]) -> set[str]:
         """Note progress of several subscriptions.
 
-        Returns the ids of those of which nothing was noted: they were changed or deleted, or another process delivers.
+        Returns the ids of those that were not noted: they were changed or deleted, or another process delivers.
         """

@@ -2,7 +2,7 @@
 
 Version 0.1 rejects unknown fields in the properties of a video and in the description of a model, but ignores them one
 level up. Fields that it lacks are stored there, under the name of the object that they belong to and this suffix. The
-fields of events that it lacks have a column, or a field of a Redis stream, of their own.
+fields of events that it lacks have a separate column, or a separate field of a Redis stream.
 """
 
 from collections.abc import Mapping

@@ -226,7 +226,7 @@ class Keys(Protocol):
         """The id of the ticket's key, once; None for a used, expired or unknown ticket."""
 
     async def find_ticket(self, digest: str, *, now: datetime) -> str | None:
-        """The id of the ticket's key, as often as it is asked; None for an expired or unknown ticket."""
+        """The id of the ticket's key, any number of times; None for an expired or unknown ticket."""
 
 
 class FeedbackOfSessions(Protocol):

@@ -41,7 +41,7 @@ class SessionRecord(StoredModel):
     start_rules: dict[str, Rule] = Field(default={})
     """The rules that its worker decides by; empty before the first one."""
     rules_hash: str | None = None
-    """Of `start_rules`."""
+    """Fingerprint of `start_rules`."""
     revision: int = 0
     """How often its rules, labels, name or metadata were changed."""
     applied_revision: int = 0
@@ -94,7 +94,7 @@ class SessionRecord(StoredModel):
 
     @property
     def regions(self) -> tuple[NamedRegion, ...]:
-        """The regions that are analysed, each on its own; none: the whole frame."""
+        """The regions that are analysed separately; none: the whole frame."""
         return self.source.regions or ()
 
     @property
@@ -154,7 +154,7 @@ class ScoreRow:
     scores: Sequence[float]
 
     def of_stream(self, number: int, streams: int) -> Sequence[float]:
-        """The scores of one of so many regions, from 0."""
+        """The scores of one of `streams` regions, counted from 0."""
         columns = len(self.scores) // streams
         return self.scores[number * columns : (number + 1) * columns]
 

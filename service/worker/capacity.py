@@ -18,7 +18,7 @@ WARM_UP_CALLS = 3
 
 
 async def measure_capacity_steps_per_s(detectors: Mapping[str, Detector], settings: Settings) -> float:
-    """Steps per second that may be promised: of the slowest model, with a reserve. Settings may state it instead."""
+    """Steps per second to promise: those of the slowest model, less a reserve, unless the settings state a number."""
     if settings.worker_capacity_steps_per_s is not None:
         return settings.worker_capacity_steps_per_s
     duration_s = MEASURE_S / len(detectors)

@@ -1,7 +1,7 @@
 """Claims sessions while there is capacity, renews their leases, runs them, and hands them over at the end.
 
-A live session costs its sampling rate of the measured capacity. A fast one reserves a small fixed share and uses
-whatever the others leave.
+A live session reserves its sampling rate from the measured capacity. A fast one reserves a small fixed share, and
+also uses capacity that is free.
 """
 
 import asyncio
