@@ -189,7 +189,7 @@ class ModelConfig:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What anyone who runs this model should know of its start rules and its cost, as sentences."""
+        """What users of this model should know about its start rules and its cost, as sentences."""
         return (*self._start_warnings(), *self._mode_warnings())
 
     def _mode_warnings(self) -> tuple[str, ...]:

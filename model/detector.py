@@ -1,4 +1,4 @@
-"""The front door: load a model by name, push frames of many streams, get scores."""
+"""The entry point for users of a model: load it by name, push frames of many streams, get scores."""
 
 from __future__ import annotations
 

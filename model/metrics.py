@@ -34,9 +34,9 @@ def average_precision(scores_T: Floats, positives_T: Bools) -> float:
 def calibrated_average_precision(scores_T: Floats, positives_T: Bools) -> float:
     """Average precision with the negatives weighed down to the positives' number.
 
-    Precision is tp / (tp + fp / w), with w = negatives / positives. A positive among frames of equal score is taken to
-    stand in their middle, its expected rank; the published code lets an unstable sort decide, so that its fifth decimal
-    depends on the processor.
+    Precision is tp / (tp + fp / w), with w = negatives / positives. A positive among frames of equal score counts at
+    their middle, its expected rank; in the published code an unstable sort decides, so that its fifth decimal depends
+    on the processor.
     """
     hits, misses = _by_distinct_score(scores_T, positives_T)
     if not hits.sum():
@@ -111,7 +111,7 @@ def stage_calibrated_average_precision(
 
 
 def runs(targets_T: Bools, first_T: Bools | None = None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """First and last frame of each maximal run; a run does not go on into a frame marked in `first_T`."""
+    """First and last frame of each maximal run; a run does not continue into a frame marked in `first_T`."""
     cut_T = np.zeros(len(targets_T) + 1, bool) if first_T is None else np.append(first_T, True)
     padded_T = np.concatenate([[False], targets_T, [False]])
     starts = targets_T & (~padded_T[:-2] | cut_T[:-1])
@@ -190,7 +190,7 @@ def mean_over_classes(values_K: Floats) -> float:
 
 @dataclass(frozen=True)
 class Announcements:
-    """What the decided starts of one label are worth."""
+    """How good the decided starts of one label are."""
 
     delays_s: Floats
     """Decided time minus the true start, for each correct start."""

@@ -33,7 +33,7 @@ def save_checkpoint(
 ) -> None:
     """Write weights (of all parts unless some are named) and configuration (the model's own unless given).
 
-    Each file replaces its older one in one move.
+    Each file replaces its predecessor atomically.
     """
     _write(folder, tensors_of(model, parts), config or model.config)
 

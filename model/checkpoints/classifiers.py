@@ -1,4 +1,4 @@
-"""The classifiers of clips that an imported student brings along: one of each branch, as trained on Kinetics-400.
+"""The clip classifiers that an imported student includes: one for each branch, trained on Kinetics-400.
 
 They are not part of the network. A checkpoint folder keeps them in a separate file, for `cake eval --thirty-views`.
 

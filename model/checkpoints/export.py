@@ -1,8 +1,8 @@
 """The network as ONNX graphs: one step of the causal network, and the paper's clip mode.
 
-The state goes in and comes out as named tensors: the output `next.X` of one call is the input `state.X` of the one that
-follows, and a stream begins with zeros. Every tensor leads with the stream, and any number of streams goes into a call.
-What a runtime must know besides is in the graphs' metadata.
+The state is passed as named tensors: the output `next.X` of one call is the input `state.X` of the next call,
+and a stream begins with zeros. The first dimension of every tensor is the stream; a call takes any number of streams.
+Everything else that a runtime must know is in the graphs' metadata.
 
 Needs the extra `train`. Shapes: B streams, C = 3 channels (RGB), T frames of a clip, H = W pixels, H alone the hidden
 state.
@@ -36,7 +36,7 @@ _EXAMPLE_STREAMS = 2  # torch.export takes a dimension of one for a constant
 
 
 class GraphMismatchError(ValueError):
-    """A graph, once written, computes something else than torch does."""
+    """An exported graph computes something else than torch does."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class _Clip(nn.Module):
 
 
 class _OneStepGRU(nn.Module):
-    """What `nn.GRU` computes on one step. The exporter makes a loop of the general one, with warnings of its own."""
+    """What `nn.GRU` computes on one step. The exporter would turn the general one into a loop, and warn."""
 
     def __init__(self, gru: nn.GRU) -> None:
         super().__init__()

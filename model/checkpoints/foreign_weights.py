@@ -94,8 +94,8 @@ def fit_weights(
     """The tensors of a file under our names: those of `expected`, which are `their_name` of ours in the file.
 
     Others are layers that CAKE has no use for when their name begins with one of `unused`. Norms' counters of batches
-    may lack: they are in no output. `CheckpointError` counts and names, as the file does, what lacks, what is unknown
-    and what has another shape.
+    may be missing: no output depends on them. `CheckpointError` counts and names, as the file does, the tensors that
+    are missing, unknown or of another shape.
     """
     ours = {their_name(name): name for name in expected}
     missing = sorted(name for name in ours if name not in weights and not name.endswith("num_batches_tracked"))

@@ -1,6 +1,6 @@
 """The layer names of the authors' implementation, and its weights in ours.
 
-The student is PyTorchVideo's X3D with the motion branch next to it; the head is a file of its own. The weights are for
+The student is PyTorchVideo's X3D with the motion branch next to it; the head is a separate file. The weights are for
 RGB frames. The authors' end-to-end script feeds them BGR; here nothing is swapped, and the network is fed RGB.
 """
 
@@ -68,7 +68,7 @@ def load_reference_student(
     store it. Here it is divided into the weights that make the logits, so that the network is the one that was
     evaluated, and the checkpoint holds all of it.
 
-    The two 400-way Kinetics classifiers are no part of it: see `reference_classifiers`.
+    The two 400-way Kinetics classifiers are not included: see `reference_classifiers`.
 
     Raises:
         CheckpointError: says what does not fit, and names `file`.

@@ -1,8 +1,8 @@
 """Compiled graphs on disk, so that a process starts without compiling them.
 
 OpenVINO imports a file with a flipped bit without complaint, and then computes something else. Each file therefore
-begins with the digest of the rest, and one that does not match it is deleted. That finds damage, not forgery: whoever
-can write to the folder can also replace a graph.
+begins with the digest of the rest, and one that does not match it is deleted. That finds damage, not forgery: a user
+who can write to the folder can also replace a graph.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class GraphFiles:
         return None
 
     def write(self, key: str, content: bytes) -> None:
-        """Keep this; where that is impossible, as on a full disk, say so in the log and go on without."""
+        """Store the content. Where that is impossible, as on a full disk, log it and continue without."""
         partial = self._folder / f"{key}.{os.getpid()}.partial"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

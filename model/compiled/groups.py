@@ -1,6 +1,6 @@
 """Which stream's state is where: streams that are pushed together form a group, and their states stay in its slots.
 
-Only the states of streams that change company are copied.
+Only the states of streams that change their group are copied.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SLOTS_PER_STREAM = 3
 
 @dataclass(eq=False)
 class Group:
-    """Batch slots, and the streams that use them at present."""
+    """Batch slots, and the streams that use them."""
 
     slots: BatchSlots
     streams: WeakSet[Stream] = field(default_factory=WeakSet)

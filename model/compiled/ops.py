@@ -70,7 +70,7 @@ def in_blocks(x_BHWC: Node, side: int) -> Node:
 
 
 def convolution_of_blocks(x_BCHW: Node, weight_OCkk: Weights, stride: int, side: int) -> Node:
-    """What a convolution with half its kernel as padding makes of an image, given the image `in_blocks`."""
+    """The result of a convolution of an image, padded by half the kernel, computed from the image `in_blocks`."""
     out_channels, in_channels, kernel, _ = weight_OCkk.shape
     before, after = -(-(kernel // 2) // side), kernel // 2 // side
     taps, first = before + 1 + after, before * side - kernel // 2
@@ -106,9 +106,9 @@ def layer_norm(x_BE: Node, norm: LayerNorm) -> Node:
 
 
 def standardise(x_BHWC: Node, floor: float) -> Node:
-    """Each image by its mean, and by its deviation plus a floor.
+    """Subtract each image's mean and divide by its standard deviation plus a floor.
 
-    A deviation divides by one pixel less than there are, OpenVINO does not.
+    The deviation is that of a sample, which divides by the number of pixels less one; OpenVINO divides by their number.
     """
     pixels = math.prod(shape_of(x_BHWC))
     widen = math.sqrt(pixels / (pixels - 1))
@@ -118,8 +118,8 @@ def standardise(x_BHWC: Node, floor: float) -> Node:
 def mean(x_BCHW: Node) -> Node:
     """(B, C). A pooling: OpenVINO's reductions leave bfloat16.
 
-    OpenVINO keeps in float32 what lies between the last heavy layer and an output, here all means that are remembered,
-    and with them the maps that they are of. A convolution by one is a heavy layer.
+    OpenVINO computes everything between the last heavy layer and an output in float32: here all means that are
+    remembered, and with them their maps. A convolution by one is a heavy layer.
     """
     channels, _, side = shape_of(x_BCHW)
     by_one_C1hw = np.ones((channels, 1, 1, 1), np.float32)

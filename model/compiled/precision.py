@@ -10,7 +10,7 @@ from model.compiled.layers import Weights
 from model.config import Precision
 
 INT8_FROM_WEIGHTS = 500_000
-"""The number of weights from which on a linear layer keeps them as int8, where the graph computes in bfloat16."""
+"""A linear layer with at least this many weights keeps them as int8 if the graph computes in bfloat16."""
 
 
 def choose_map_type(precision: Precision, core: Core) -> Type:

@@ -242,7 +242,7 @@ def test_servers_answer_under_the_names_of_their_service_and_ingress_only() -> N
     assert allowed["value"].split(",") == [*service, "cake.example.org", "lb.example.org"]
 
 
-def test_an_ingress_below_a_path_tells_the_servers_their_prefix() -> None:
+def test_an_ingress_below_a_path_sets_the_prefix_of_the_servers() -> None:
     documents = template(*with_values({"ingress.enabled": True, "ingress.path": "/cake"}))
     (ingress,) = of_kind(documents, "Ingress")
     assert ingress["spec"]["rules"][0]["http"]["paths"][0]["path"] == "/cake"

@@ -142,7 +142,7 @@ print(*(hashlib.sha256(mutant(number).content).hexdigest() for number in range({
     assert there == [hashlib.sha256(content).hexdigest() for content in here]
 
 
-async def test_damaged_videos_end_their_own_sessions_alone(
+async def test_damaged_videos_end_only_their_own_sessions(
     fuzzed: Fuzzed, video: Path, pytestconfig: pytest.Config
 ) -> None:
     good = await asyncio.to_thread(video.read_bytes)

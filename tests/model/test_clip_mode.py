@@ -60,7 +60,7 @@ def test_each_frame_is_scored_from_the_clip_that_it_ends(network: Cake) -> None:
 
 
 @pytest.mark.parametrize("seen", [3, 16])
-def test_a_saved_stream_goes_on_to_the_bit_in_another_detector(network: Cake, seen: int) -> None:
+def test_a_saved_stream_continues_bit_by_bit_in_another_detector(network: Cake, seen: int) -> None:
     frames, detector = random_frames(1, 20, 32)[0], Detector(network)
     whole = push_all(detector, detector.open_stream(), frames)
     stream = detector.open_stream()

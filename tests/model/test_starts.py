@@ -79,7 +79,7 @@ def test_the_end_of_the_stream_ends_what_is_open_and_drops_what_rises() -> None:
     assert decoder.finish(0.1) == []
 
 
-def test_a_gap_ends_what_is_open_with_the_last_frame_seen() -> None:
+def test_a_gap_ends_open_actions_at_the_last_frame_seen() -> None:
     decoder = StartDecoder(LABELS, {"kick": StartRule(0.5, 0.3, refractory_s=1.0)})
     decode(decoder, [(0.0, 0.6, 0.0)] * 3)
     assert decoder.gap(7.0) == [ActionEnd("kick", 0.6, 0.0, end_s=0.2, decided_s=7.0)]
@@ -160,7 +160,7 @@ def test_a_prefix_of_the_scores_gives_a_prefix_of_the_events(rule_set: RuleSet, 
 
 
 @given(rule_sets, scores, st.lists(st.integers(0, 80), max_size=4))
-def test_a_decoder_saved_and_restored_at_any_point_goes_on_as_if_never_interrupted(
+def test_a_decoder_restored_at_any_point_continues_as_if_never_interrupted(
     rule_set: RuleSet, frames: Frames, cuts: list[int]
 ) -> None:
     decoder = StartDecoder(LABELS, rule_set)
@@ -193,7 +193,7 @@ def test_changed_rules_decide_what_begins_after_the_change_as_if_they_had_always
     assert decode(changed, frames[cut:], first) == decode(fresh, frames[cut:], first)
 
 
-def test_an_announced_action_goes_on_under_changed_rules_and_ends_by_them() -> None:
+def test_an_announced_action_continues_and_ends_under_changed_rules() -> None:
     decoder = StartDecoder(LABELS, {"kick": StartRule(0.5, 0.3)})
     decoder.push(0.0, (0.0, 0.6, 0.0))
     assert decoder.change({"kick": StartRule(0.9, 0.55)}) == []

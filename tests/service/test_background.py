@@ -10,7 +10,7 @@ from service.errors import StoreUnavailableError
 from service.observability.telemetry import ApiMetrics
 
 
-async def test_a_repeated_step_goes_on_after_failures_and_counts_the_unexpected_ones() -> None:
+async def test_a_repeated_step_continues_after_failures_and_counts_the_unexpected_ones() -> None:
     poison = ApiMetrics(CollectorRegistry()).poison
     failures: Iterator[Exception] = iter([StoreUnavailableError("Not now."), RuntimeError("a defect"), OSError()])
     succeeded = asyncio.Event()

@@ -45,7 +45,7 @@ FILTERS = st.builds(
 
 
 @given(STARTS | GAPS, FILTERS)
-def test_an_event_passes_when_it_meets_every_condition_alone(event: Event, wanted: EventFilter) -> None:
+def test_an_event_passes_when_it_meets_each_condition(event: Event, wanted: EventFilter) -> None:
     alone = [
         EventFilter(labels=wanted.labels),
         EventFilter(types=wanted.types),
@@ -60,7 +60,7 @@ def test_an_event_passes_when_it_meets_every_condition_alone(event: Event, wante
 
 
 @given(STARTS | GAPS, NAMES, NAMES)
-def test_several_values_pass_what_any_of_them_passes(event: Event, first: str, second: str) -> None:
+def test_an_event_passes_a_condition_if_any_of_its_values_matches(event: Event, first: str, second: str) -> None:
     both, one, other = (frozenset(values) for values in ({first, second}, {first}, {second}))
     for field in ("labels", "sessions", "names"):
         passed = [EventFilter(**{field: values}).passes(event) for values in (one, other)]  # type: ignore[arg-type]

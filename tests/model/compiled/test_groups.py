@@ -82,7 +82,7 @@ def test_a_push_that_fails_half_way_moves_no_stream_on(
 
 
 @pytest.mark.parametrize("at_a_time", [1, STREAMS])
-def test_streams_that_come_and_go_leave_no_memory_behind(frames: NDArray[np.uint8], at_a_time: int) -> None:
+def test_streams_that_open_and_close_leave_no_memory_behind(frames: NDArray[np.uint8], at_a_time: int) -> None:
     detector = Detector(random_network("cake-xs", SIZE))
     # Where a stream is kept, a place of each memory waits for the next value, and its frame lies next to it.
     lane_bytes = 2 * len(detector.open_stream().save())

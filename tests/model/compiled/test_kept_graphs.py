@@ -28,7 +28,7 @@ def scores(checkpoint: Path, kept: Path | None) -> NDArray[np.float32]:
     return np.stack([detector.push([stream], frame[None])[0] for frame in FRAMES])
 
 
-def test_a_kept_graph_computes_what_the_compiled_one_did(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_stored_graph_computes_the_same_as_the_compiled_one(checkpoint: Path, tmp_path: Path) -> None:
     compiled = scores(checkpoint, tmp_path)
     (kept,) = tmp_path.iterdir()
     written_ns = kept.stat().st_ctime_ns

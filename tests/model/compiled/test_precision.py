@@ -63,7 +63,7 @@ def test_weights_in_int8_change_frame_map_by_less_than_half_a_point(
     assert abs(frame_map(compressed, streams, tmp_path) - exact_map) < 0.005
 
 
-def test_a_stream_goes_on_where_another_precision_left_it(bfloat16: Detector) -> None:
+def test_a_stream_continues_in_another_precision(bfloat16: Detector) -> None:
     size, exact = bfloat16.config.image_size, Detector.load("mocap")
     image_BHWC = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
     stream = exact.open_stream()

@@ -125,7 +125,7 @@ def test_streams_of_different_age_share_a_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cake-s", "cake-xs"])
-def test_a_saved_and_restored_stream_goes_on_as_if_uninterrupted(name: str) -> None:
+def test_a_saved_and_restored_stream_continues_as_if_uninterrupted(name: str) -> None:
     detector, frames = Detector(random_network(name, 64)), random_frames(1, 30, 64)
     expected = streamed_scores(detector, frames)[0]
     stream = detector.open_stream()

@@ -83,7 +83,7 @@ def test_a_detector_that_sees_the_wrong_action_makes_false_starts_only() -> None
     assert report.start_map["4"] == 0.0
 
 
-def test_frames_called_ambiguous_are_left_out_of_the_frame_average_precision() -> None:
+def test_ambiguous_frames_do_not_count_in_the_frame_average_precision() -> None:
     stream = scored("a", [(10.0, 12.0, "kick")])
     doubtful = StreamScores("a", stream.pts_s, stream.scores.copy(), [*stream.segments, (30.0, 31.0, "ambiguous")])
     doubtful.scores[300:310, 1] = 0.95
@@ -245,7 +245,7 @@ def test_a_report_with_default_rules_says_that_they_are_not_calibrated() -> None
     assert "(default, not calibrated)" in report.table().splitlines()[-1]
 
 
-def test_a_limit_of_false_starts_holds_for_each_label_and_costs_no_more_starts_than_it_must() -> None:
+def test_a_limit_of_false_starts_holds_for_each_label_and_loses_no_more_starts_than_needed() -> None:
     streams = [noisy(seed, sure=0.6) for seed in range(4)]
     hours = sum(stream.duration_s for stream in streams) / 3600
     found = []

@@ -64,7 +64,7 @@ def duration_of(folder: Path, name: str) -> float:
     return float(json.loads((folder / "annotations.json").read_text())["database"][name]["duration"])
 
 
-def test_every_clip_takes_the_same_time_in_a_stream_whatever_its_length_and_rate(composed: Path) -> None:
+def test_every_clip_takes_the_same_time_in_a_stream_regardless_of_length_and_rate(composed: Path) -> None:
     for video in read_annotations(composed):
         _, fights = shown(video)
         assert sum(fights) == len(fights) - sum(fights) == 20
@@ -81,7 +81,7 @@ def test_a_stream_holds_the_clips_of_one_block_and_a_block_lies_in_one_subset(co
     assert sorted(map(sorted, subsets.values())) == [["training"], ["validation"]]
 
 
-def test_an_undecodable_clip_is_named_and_left_out(clips: list[LabelledClip], tmp_path: Path) -> None:
+def test_an_undecodable_clip_is_named_and_skipped(clips: list[LabelledClip], tmp_path: Path) -> None:
     damaged = tmp_path / "fight002.mp4"
     damaged.write_bytes(b"not a video")
     listed = [LabelledClip(damaged, "fight"), *(clip for clip in clips if clip.path.name != "fight002.mp4")]
@@ -92,7 +92,7 @@ def test_an_undecodable_clip_is_named_and_left_out(clips: list[LabelledClip], tm
 
 
 @pytest.mark.parametrize("background", ["fight", "calm", "other"])
-def test_clips_of_one_kind_alone_cannot_be_composed(clips: list[LabelledClip], tmp_path: Path, background: str) -> None:
+def test_clips_of_only_one_kind_cannot_be_composed(clips: list[LabelledClip], tmp_path: Path, background: str) -> None:
     fights = [clip for clip in clips if clip.label == "fight"]
     with pytest.raises(DataError, match="expected clips labelled"):
         compose_streams(fights, tmp_path, COMPOSITION, background=background, on_progress=lambda done, total: None)
@@ -102,7 +102,7 @@ def test_clips_that_are_counted_from_zero_begin_in_the_first_block(tmp_path: Pat
     assert [block_of(tmp_path / f"{number:05}.mp4", 10) for number in (0, 1, 10, 11)] == [0, 0, 0, 1]
 
 
-def test_a_clip_without_a_number_is_told(tmp_path: Path) -> None:
+def test_a_clip_without_a_number_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a number in the name"):
         block_of(tmp_path / "fight.mp4", 10)
 

@@ -202,7 +202,7 @@ def test_a_checkpoint_of_the_same_labels_keeps_its_classifier(clip_list: Path, i
     assert not torch.equal(other.head.classify.weight, taught.head.classify.weight)
 
 
-def test_a_list_of_one_kind_alone_is_refused(clip_list: Path, init: Path, tmp_path: Path) -> None:
+def test_a_list_of_clips_of_one_kind_is_rejected(clip_list: Path, init: Path, tmp_path: Path) -> None:
     fights = [clip for clip in read_clips(clip_list) if clip.label == "fight"]
     with pytest.raises(DataError, match="expected clips of 'calm'"):
         train_end_to_end(fights, "calm", str(init), tmp_path, EndToEndRecipe(), ALONE, SILENT)

@@ -66,7 +66,7 @@ def test_what_depends_on_one_half_of_the_image_is_explained_there(patch_finder: 
     assert halves[patch] > 3 * halves[1 - patch]
 
 
-def test_each_branch_is_explained_by_what_it_is_used_for_itself() -> None:
+def test_each_branch_is_explained_by_its_own_contribution() -> None:
     """The motion map is computed from the static one; a head that ignores the static feature has no evidence there."""
     model = tiny_model()
     with torch.no_grad():
@@ -215,7 +215,7 @@ def test_a_teacher_without_the_label_is_refused(checkpoint: Path, clip: Path, ta
         assert f"the teacher has no label '{missing}'" in err
 
 
-def test_a_damaged_teacher_is_told_in_one_line(checkpoint: Path, clip: Path, taught: Run, tmp_path: Path) -> None:
+def test_a_damaged_teacher_is_reported_in_one_line(checkpoint: Path, clip: Path, taught: Run, tmp_path: Path) -> None:
     state = tmp_path / "stages" / "teacher" / "state.pt"
     state.parent.mkdir(parents=True)
     (tmp_path / "recipe.json").write_bytes((taught.out_dir / "recipe.json").read_bytes())
@@ -235,7 +235,7 @@ def test_what_is_no_video_is_told_in_one_line(checkpoint: Path, tmp_path: Path) 
         assert (status, err.count("\n")) == (2, 1)
 
 
-def test_a_file_where_a_folder_should_be_is_told_in_one_line(checkpoint: Path, clip: Path, tmp_path: Path) -> None:
+def test_a_file_where_a_folder_should_be_is_reported_in_one_line(checkpoint: Path, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("in the way")
     status, _, err = run("explain", clip, "--model", checkpoint, "--out", tmp_path / "out", "--at", "1")
     assert (status, err.count("\n")) == (2, 1)

@@ -54,7 +54,7 @@ def test_people_who_fight_are_within_reach_of_each_other(scenes: dict[bool, list
     assert all(len(people) >= 2 and nearest_m(people) < 1.2 for people in scenes[True])
 
 
-def test_calm_scenes_hold_people_apart_people_close_together_and_nobody(scenes: dict[bool, list[list[Motion]]]) -> None:
+def test_calm_scenes_show_separate_people_close_people_and_no_one(scenes: dict[bool, list[list[Motion]]]) -> None:
     distances_m = [nearest_m(people) for people in scenes[False]]
     assert any(distance_m < 1.2 for distance_m in distances_m), "being close alone is no fight"
     assert any(distance_m > 1.2 for distance_m in distances_m)
@@ -78,7 +78,7 @@ def test_everybody_is_there_for_the_whole_clip_and_above_the_floor(
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-def test_a_recorder_keeps_the_shape_and_what_is_to_be_seen(seed: int) -> None:
+def test_a_recorder_keeps_the_shape_and_the_content_visible(seed: int) -> None:
     images_TSS3 = np.zeros((6, 32, 32, 3), np.uint8)
     images_TSS3[:, 12:20, 12:20] = 220
     recorded_TSS3 = record(np.random.default_rng(seed), images_TSS3)
@@ -92,7 +92,7 @@ def write(folder: Path, *, clips: int, workers: int, seed: int = 3) -> list[tupl
     return reported
 
 
-def test_every_second_clip_is_a_fight_and_a_clip_depends_on_its_number_alone(tmp_path: Path) -> None:
+def test_every_second_clip_is_a_fight_and_a_clip_depends_only_on_its_number(tmp_path: Path) -> None:
     write(tmp_path / "four", clips=4, workers=2)
     listed = read_clips(tmp_path / "four" / LIST_FILE)
     assert [clip.label for clip in listed] == [CALM, FIGHT, CALM, FIGHT]

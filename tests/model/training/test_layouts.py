@@ -51,7 +51,7 @@ def test_lists_as_of_trn_and_tvseries_are_read_without_rate_and_ambiguous_class(
     assert not read_all(thumos)[0].labels.ambiguous_T.any()
 
 
-def test_a_folder_linked_into_a_checkout_finds_the_lists_beside_the_link(thumos: Path, tmp_path: Path) -> None:
+def test_a_folder_linked_into_a_checkout_finds_the_lists_next_to_the_link(thumos: Path, tmp_path: Path) -> None:
     stored = thumos.rename(tmp_path / "elsewhere")
     (tmp_path / "THUMOS").symlink_to(stored)
     assert read_session_lists(tmp_path / "THUMOS").labels == ACTIONS

@@ -142,7 +142,7 @@ def test_scores_over_features_are_causal_and_those_of_the_step(thumos: Path, tmp
             np.testing.assert_allclose(scores_BK[0].numpy(), scores_TK[t], atol=1e-6)
 
 
-def test_features_that_do_not_fit_the_model_are_told(thumos: Path, tmp_path: Path) -> None:
+def test_features_that_do_not_fit_the_model_are_reported(thumos: Path, tmp_path: Path) -> None:
     model = thumos_model(tmp_path)
     for path in thumos.glob("flow_*/*.npy"):
         np.save(path, np.load(path)[:, :10])

@@ -102,7 +102,7 @@ def test_a_fall_begins_with_the_pose_and_the_movement_before_it() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nobody_jumps_and_every_label_lies_inside_the_stream(recordings: Recordings, kind: str) -> None:
+def test_no_figure_jumps_and_every_label_lies_inside_the_stream(recordings: Recordings, kind: str) -> None:
     place = build_place(np.random.default_rng(1), kind)
     script = write_script(np.random.default_rng(2), recordings, place, STREAM_S)
     for motion in script.motions:

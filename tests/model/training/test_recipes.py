@@ -52,7 +52,7 @@ def test_an_imported_student_is_kept_to_the_bit_and_only_the_classifier_follows_
     assert not (tmp_path / "run" / "stages" / "teacher").exists()
 
 
-def test_a_recipe_that_imports_what_is_not_there_is_refused_before_any_work(streams: Path, tmp_path: Path) -> None:
+def test_a_recipe_that_imports_a_missing_part_is_rejected_before_any_work(streams: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="name their checkpoint with --init"):
         open_run(streams, tmp_path / "run", None, IMPORTED, ALONE, SILENT)
     save_checkpoint(tmp_path / "x3d", tiny_model(), parts=("trunk", "static_head"))

@@ -208,7 +208,7 @@ def test_a_log_torn_by_a_kill_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     assert "60 steps in 2.5 minutes. 1 lines of the log could not be read." in text
 
 
-def test_a_stage_that_logged_nothing_yet_is_left_out(tmp_path: Path) -> None:
+def test_a_stage_without_logs_is_omitted(tmp_path: Path) -> None:
     write_log(tmp_path, "trunk", [])
     assert "This run has no logs of its stages." in Page(written(tmp_path, [stream_of()])).text
 

@@ -100,7 +100,7 @@ def test_the_whole_network_trains_on_lists_of_clips(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "run")[0].config.labels == ("background", "kick", "punch")
 
 
-def test_a_list_of_clips_without_one_for_validation_is_told_what_it_lacks(tmp_path: Path) -> None:
+def test_a_list_of_clips_without_validation_clips_is_rejected_with_the_reason(tmp_path: Path) -> None:
     write_video(tmp_path / "0.mp4", count=90)
     (tmp_path / "train.txt").write_text("0.mp4 kick\n")
     done = train(tmp_path / "train.txt", tmp_path / "run", "cake-xs")

@@ -178,7 +178,7 @@ def test_a_stage_whose_predecessor_is_missing_names_it(streams: Path, tmp_path: 
         ({"contrast": {"kind": "fixed"}}, "contrast.kind"),
     ],
 )
-def test_a_wrong_recipe_is_told_with_its_field(change: dict[str, object], message: str) -> None:
+def test_an_invalid_recipe_is_reported_with_its_field(change: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         Recipe.from_json(change)
 

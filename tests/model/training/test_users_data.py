@@ -136,14 +136,14 @@ def test_only_the_end_of_a_segment_may_exceed_the_video() -> None:
         assert fit(segment, (1.0, 2.0, "kick"), strict=False)[0] == [(1.0, 2.0, "kick")]
 
 
-def test_a_segment_without_a_frame_is_left_out_by_name() -> None:
+def test_a_segment_without_a_frame_is_skipped_and_named() -> None:
     kept, skipped = fit((0.0, 0.0, "kick"), (1.01, 1.02, "kick"), (1.0, 2.0, "kick"))
     assert kept == [(1.0, 2.0, "kick")]
     assert len(skipped) == 2
     assert "film: kick at [1.01, 1.02] covers no frame" in skipped[1]
 
 
-def test_a_replaced_video_and_one_of_the_same_name_have_frames_of_their_own(tmp_path: Path) -> None:
+def test_a_replaced_video_and_one_of_the_same_name_have_separate_frames(tmp_path: Path) -> None:
     cache = FrameCache(tmp_path / "cache", 10.0, 32, "stretch")
     videos = []
     for index, folder in enumerate(("one", "two")):

@@ -58,7 +58,7 @@ def test_labels_are_names_or_numbers_of_names(
         ("one.mp4 0\n", "kick\nkick", r"names\.txt: expected every class once"),
     ],
 )
-def test_a_wrong_list_is_told_with_the_file_and_the_line(
+def test_an_invalid_list_is_reported_with_the_file_and_the_line(
     clips: Path, tmp_path: Path, lines: str, names: str | None, message: str
 ) -> None:
     clips.write_text(lines)

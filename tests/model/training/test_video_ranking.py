@@ -49,7 +49,7 @@ def test_a_label_that_no_video_shows_or_that_has_no_rule_is_not_judged() -> None
     ]
 
 
-def test_no_video_at_all_is_an_error() -> None:
+def test_no_video_is_an_error() -> None:
     with pytest.raises(ValueError, match="no video to rank"):
         rank_videos([], CONFIG)
 

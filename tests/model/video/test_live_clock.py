@@ -127,7 +127,7 @@ def test_after_a_clock_that_was_set_back_time_continues_right_after_the_last_fra
     assert found == pytest.approx([20.1, 20.2, 20.3, 20.4])
 
 
-def test_pieces_that_come_early_are_held_back_until_their_time() -> None:
+def test_segments_that_arrive_early_are_held_back_until_their_time() -> None:
     clock = LiveClock(None, None)
     assert clock.early_s(0.0, 50.0) == 0.0
     clock.moment(0.0, 50.0)

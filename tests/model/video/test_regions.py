@@ -39,7 +39,7 @@ def is_only(image: Pixels, colour: str) -> bool:
 
 @pytest.mark.parametrize("framing", ["stretch", "centre_crop"])
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv444p", "gbrp"])
-def test_each_region_gives_an_image_of_its_own(tmp_path: Path, framing: Framing, pixel_format: str) -> None:
+def test_each_region_gives_a_separate_image(tmp_path: Path, framing: Framing, pixel_format: str) -> None:
     codec = "libx264rgb" if pixel_format == "gbrp" else "libx264"
     form = "bgr0" if pixel_format == "gbrp" else pixel_format
     path = write_video(
@@ -69,7 +69,7 @@ def test_regions_are_those_of_the_rotated_frame(tmp_path: Path, counter_clockwis
     assert is_only(image, upper_left)
 
 
-def test_a_region_gives_what_a_video_cut_to_it_gives(tmp_path: Path) -> None:
+def test_a_region_gives_the_same_result_as_a_video_cropped_to_it(tmp_path: Path) -> None:
     def noise(number: int, width: int, height: int) -> Pixels:
         return np.random.default_rng(number).integers(0, 256, (height, width, 3), np.uint8)
 

@@ -73,7 +73,7 @@ def assembled(codec: str, parts: list[Part], marks: Marks) -> tuple[list[RtpFram
 
 @pytest.mark.parametrize("codec", ENCODERS)
 @pytest.mark.parametrize("marks", RIGHT | WRONG)
-def test_frames_are_whole_and_come_with_their_last_packet_if_marks_are_right(codec: str, marks: str) -> None:
+def test_frames_are_complete_and_arrive_with_their_last_packet_if_markers_are_right(codec: str, marks: str) -> None:
     parts = parts_of(codec)
     found, came_with = assembled(codec, parts, (RIGHT | WRONG)[marks])
     whole = [b"".join(part.payload for part in parts if part.number == number) for number in range(COUNT)]

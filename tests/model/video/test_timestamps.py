@@ -97,7 +97,7 @@ def test_a_frame_that_claims_to_be_shown_for_an_absurd_time_follows_at_the_state
     assert [media_s for _, media_s in timed] == pytest.approx(regular(4))
 
 
-def test_a_clock_that_stands_still_gives_frames_at_the_stated_rate() -> None:
+def test_a_clock_that_stops_gives_frames_at_the_stated_rate() -> None:
     assert media_times([0.0] * 6) == pytest.approx(regular(6))
 
 

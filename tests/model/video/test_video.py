@@ -84,7 +84,7 @@ def test_a_resumed_decode_equals_the_rest_of_an_uninterrupted_one(tmp_path: Path
         assert all(np.array_equal(a.image, b.image) for a, b in zip(rest, whole[stop + 1 :], strict=True))
 
 
-def test_a_resume_at_a_time_that_is_no_images_gives_what_comes_later(tmp_path: Path) -> None:
+def test_a_resume_between_two_frames_gives_the_later_frames(tmp_path: Path) -> None:
     path = write_video(tmp_path / "v.mp4", count=40)
     assert [number_of(f.image) for f in read(path, after_s=0.51)] == list(range(16, 40))
     assert read(path, after_s=100.0) == []

@@ -116,7 +116,7 @@ async def test_a_key_sees_only_events_of_its_own_sessions(server: Running) -> No
     )
 
 
-async def test_filtered_pages_of_a_session_are_linked_by_what_was_looked_at(server: Running) -> None:
+async def test_filtered_pages_of_a_session_are_linked_by_the_last_examined_event(server: Running) -> None:
     session = await server.running_session()
     await server.worker.starts(session.id, times_s(1, 6))
     params: dict[str, Any] = {"type": "action.start", "limit": 3}

@@ -131,7 +131,7 @@ async def test_no_path_is_redirected(server: Running) -> None:
         problem(await server.http.get(path, headers={"X-Forwarded-Proto": "https"}), 404, "not_found")
 
 
-async def test_a_websocket_handshake_without_its_upgrade_is_told_to_upgrade(server: Running) -> None:
+async def test_a_websocket_handshake_without_its_upgrade_header_gets_upgrade_required(server: Running) -> None:
     session = await server.submit()
     for path in ("/v1/events", session.links.events, f"{session.links.self}/stream"):
         refused = await server.http.get(path, headers={"Sec-WebSocket-Key": "x", "Sec-WebSocket-Version": "13"})

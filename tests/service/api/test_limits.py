@@ -155,7 +155,7 @@ async def test_an_accepted_upload_is_asked_to_continue(server: Running, sending:
     assert (await accepted.response())[0] == 202
 
 
-async def test_an_upload_whose_key_was_revoked_meanwhile_is_rejected(server: Running, sending: Starter) -> None:
+async def test_an_upload_whose_key_is_revoked_during_it_is_rejected(server: Running, sending: Starter) -> None:
     key = await make_key(server, "sessions:write", name="stolen")
     started = await sending(authorization(key), "Transfer-Encoding: chunked")
     await started.chunk(PART + b"video")
@@ -226,7 +226,7 @@ async def test_a_client_cannot_open_more_streams_than_its_limit(server: Running)
                     continue
 
 
-async def test_responses_tell_what_is_left_of_the_rate_limit(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_responses_state_the_remaining_rate_limit(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     # Bursts of four requests, of which none is regained while the test runs.
     monkeypatch.setattr("service.access.rate.BURST_S", 4e6)
     key = await make_key(server, "sessions:read", limits=LIMITS.model_copy(update={"requests_per_s": 1e-6}))

@@ -65,7 +65,7 @@ async def test_they_say_how_each_session_is(tmp_path: Path) -> None:
     }
 
 
-async def test_ended_sessions_and_those_beyond_the_limit_are_left_out(tmp_path: Path) -> None:
+async def test_ended_sessions_and_those_beyond_the_limit_are_omitted(tmp_path: Path) -> None:
     async with running_server(tmp_path, session_metrics=2) as server:
         ids = [(await server.running_session()).id for _ in range(4)]
         await server.worker.enter(ids[0], "completed")

@@ -143,7 +143,7 @@ async def test_a_ticket_plays_the_video_of_its_session_only(server: Running) -> 
 
 
 @given(first=st.integers(0, 300), last=st.integers(0, 300), size_bytes=st.integers(0, 200))
-def test_a_range_is_what_it_names_of_the_file_or_is_refused(first: int, last: int, size_bytes: int) -> None:
+def test_a_range_selects_the_bytes_that_it_names_or_is_rejected(first: int, last: int, size_bytes: int) -> None:
     named = range(size_bytes)[first : last + 1]
     if len(named) == 0:
         with pytest.raises(RangeNotSatisfiableError):

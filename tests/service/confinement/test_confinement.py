@@ -165,7 +165,7 @@ def test_a_compromised_decoder_reaches_only_its_source(tmp_path: Path) -> None:
     assert set(broker.refused) == {IPv4Address("127.0.0.2"), IPv6Address("::ffff:127.0.0.2")}
 
 
-def test_a_decoder_of_a_file_has_no_network_at_all(tmp_path: Path) -> None:
+def test_a_decoder_of_a_file_has_no_network(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         got = taken_over(tmp_path, channel=None, port=port, inner_port=port)

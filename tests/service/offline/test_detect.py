@@ -50,7 +50,7 @@ def test_lines_for_people_show_the_same_events(video: Path, model: Path) -> None
     assert err[-1].startswith(f"{starts} starts in 4.9 s of video")
 
 
-def test_on_a_terminal_each_event_has_a_line_of_its_own_above_the_bar(video: Path, model: Path) -> None:
+def test_on_a_terminal_each_event_has_a_separate_line_above_the_bar(video: Path, model: Path) -> None:
     command = (sys.executable, "-m", "service.cli.main", "detect", str(video), "--model", str(model))
     screen, terminal = os.openpty()
     with subprocess.Popen(
@@ -70,7 +70,7 @@ def test_on_a_terminal_each_event_has_a_line_of_its_own_above_the_bar(video: Pat
     assert [line for line in lines if " start " in line or " end " in line] == detect(video, "--model", model)[1]
 
 
-def test_events_come_with_the_frame_that_decides_them_and_every_start_has_its_end(video: Path, model: Path) -> None:
+def test_events_arrive_with_the_frame_that_decides_them_and_every_start_has_an_end(video: Path, model: Path) -> None:
     open_labels: set[str] = set()
     with open_video(video) as opened:
         for analysed in analyse(opened, Detector.load(model)):

@@ -61,7 +61,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-async def test_a_camera_that_refuses_what_the_decoder_can_do_is_answered_with_what_to_set(refusal: str) -> None:
+async def test_the_error_of_a_camera_that_refuses_names_the_setting_to_change(refusal: str) -> None:
     replies, code, says = REFUSALS[refusal]
     with scripted_rtsp(replies) as (host, _):
         error = await failure(f"rtsp://user:pass@{host}/v")

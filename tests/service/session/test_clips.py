@@ -104,7 +104,7 @@ async def test_without_the_setting_no_clip_is_kept(model: Path, tmp_path: Path, 
         assert "CAKE_CLIPS" in answer.json()["detail"]
 
 
-async def test_on_a_full_disk_the_session_warns_and_goes_on(model: Path, tmp_path: Path, stream: bytes) -> None:
+async def test_on_a_full_disk_the_session_warns_and_continues(model: Path, tmp_path: Path, stream: bytes) -> None:
     async with (
         pushing(tmp_path, model, clips=("kick",), clip_after_s=0.5, min_free_bytes=2**62) as service,
         service.worker(),

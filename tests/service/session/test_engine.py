@@ -88,9 +88,7 @@ async def test_scores_are_the_same_before_while_and_after_all_batch_sizes_are_co
         np.testing.assert_allclose([step.scores for step in steps], expected, atol=1e-5)
 
 
-async def test_each_stream_in_a_batch_gets_the_scores_that_it_gets_by_itself(
-    engine: Engine, detector: WatchedDetector
-) -> None:
+async def test_each_stream_in_a_batch_gets_the_same_scores_as_alone(engine: Engine, detector: WatchedDetector) -> None:
     frames = [images(8, seed) for seed in range(4)]
     streams = [await engine.open_stream("tiny", live=False) for _ in frames]
     steps = await asyncio.gather(*(push_all(engine, s, f) for s, f in zip(streams, frames, strict=True)))

@@ -193,7 +193,7 @@ def without_length(content: bytes) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-async def test_a_playlist_that_stands_still_is_not_analysed_again_after_a_reconnect(host: str) -> None:
+async def test_a_playlist_that_stopped_is_not_analysed_again_after_a_reconnect(host: str) -> None:
     async def until_it_is_silent(seen_until_s: float | None) -> list[float]:
         frames: list[DecodedFrame] = []
         with pytest.raises(VideoError) as caught:
@@ -209,7 +209,7 @@ async def test_a_playlist_that_stands_still_is_not_analysed_again_after_a_reconn
     assert await until_it_is_silent(times_s[-1]) == []
 
 
-async def test_a_playlist_that_has_ended_is_the_end_of_what_was_live(host: str) -> None:
+async def test_the_end_of_a_playlist_ends_a_live_session(host: str) -> None:
     async with start_decoder(decode_request(f"{host}/ended.m3u8", seen_until_s=1.0), LOOPBACK) as decoder:
         messages = [message async for message in decoder.messages()]
     assert messages == [Ended((), is_final=True)]

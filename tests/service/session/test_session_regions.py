@@ -57,7 +57,7 @@ def by_region(events: list[Event]) -> dict[str, list[Reported]]:
     }
 
 
-async def test_each_region_has_events_of_its_own_from_one_decoder(
+async def test_each_region_has_separate_events_from_one_decoder(
     place: Place, video: Path, expected_of: dict[str, list[Reported]]
 ) -> None:
     decoders: set[int] = set()

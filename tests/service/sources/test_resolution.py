@@ -53,7 +53,7 @@ async def test_names_without_an_answer_hold_up_no_others_and_are_bounded() -> No
     await asyncio.wait(asking)
 
 
-async def test_a_name_that_cannot_exist_and_one_that_is_not_permitted_are_told_apart() -> None:
+async def test_a_name_that_cannot_exist_and_one_that_is_not_permitted_have_different_errors() -> None:
     with pytest.raises(OSError, match="encoded"):
         await permitted_addresses("a..b", 80, LOOPBACK)
     with pytest.raises(SourceForbiddenError):

@@ -42,7 +42,7 @@ async def test_a_private_address_is_not_reached_unless_it_is_allowed(video: byte
         assert set(visits) == {"/v.mp4"}
 
 
-async def test_a_name_is_judged_by_what_it_stands_for(video: bytes) -> None:
+async def test_a_name_is_checked_by_the_addresses_it_resolves_to(video: bytes) -> None:
     with serve_answer("127.0.0.1", video) as (server, visits):
         url = server.replace("127.0.0.1", "localhost") + "/v.mp4"
         with pytest.raises(SourceForbiddenError):

@@ -90,7 +90,7 @@ def test_there_are_more_than_sixty_tricks() -> None:
     assert len(set(TRICKS)) == len(TRICKS) >= 60
 
 
-def test_an_operator_allows_networks_and_no_more_than_these() -> None:
+def test_an_operator_allows_networks_and_no_others() -> None:
     check_url("http://192.168.1.20/cam", LAN)
     check_url("http://[fd12::9]/cam", LAN)
     for other in ("http://10.0.0.53/", "http://127.0.0.1/", "http://[fd13::9]/"):
@@ -138,7 +138,7 @@ def test_name_servers_are_read_as_the_resolver_reads_them(tmp_path: Path) -> Non
     assert read_nameservers(tmp_path / "absent") == {ip_address("127.0.0.1")}
 
 
-def test_a_camera_sends_over_tcp_unless_udp_is_asked_for() -> None:
+def test_a_camera_sends_over_tcp_unless_udp_is_requested() -> None:
     for asked, options in (({}, "tcp"), ({"transport": "udp"}, "udp")):
         source = StoredUrl.model_validate({"url": "rtsp://93.184.215.14/v", **asked})
         assert openable(source, Path(), PUBLIC_ONLY, PUBLIC_AUTHORITIES).options["rtsp_transport"] == options

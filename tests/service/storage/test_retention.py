@@ -60,7 +60,7 @@ async def test_two_servers_may_sweep_at_the_same_time(store: Store, tmp_path: Pa
     assert (await store.sessions.page(limit=9))[0] == []
 
 
-async def test_a_server_with_retention_deletes_sessions_by_itself(tmp_path: Path) -> None:
+async def test_a_server_with_retention_deletes_sessions(tmp_path: Path) -> None:
     async with running_server(tmp_path, keep_ended_s=DAY_S) as server:
         session = await server.submit()
         await server.http.delete(session.links.self)

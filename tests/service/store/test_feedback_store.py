@@ -44,7 +44,7 @@ async def test_a_session_keeps_only_so_much_feedback(store: Store) -> None:
     assert [each.start_s for each in await store.feedback.of_session(session.id)] == [5]
 
 
-async def test_feedback_of_a_deleted_session_is_gone_and_cannot_come_back(store: Store) -> None:
+async def test_feedback_of_a_deleted_session_is_deleted_and_cannot_return(store: Store) -> None:
     session = await queue(store)
     await store.feedback.put(session.id, feedback("missed-1", 1), max_kept=2)
     await store.sessions.request_stop(session.id)

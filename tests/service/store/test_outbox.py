@@ -114,7 +114,7 @@ async def test_only_the_newest_attempts_are_kept(store: Store) -> None:
     assert progress.attempts[0].failure == str(MAX_DELIVERY_ATTEMPTS + 6)
 
 
-async def test_a_rotated_secret_leaves_the_old_one_beside_it_for_a_time(store: Store) -> None:
+async def test_a_rotated_secret_keeps_the_old_one_valid_for_a_time(store: Store) -> None:
     session = await session_with_events(store, "100-0")
     await store.outbox.rotate_secret(session.id, SecretStr("whsec_second"), old_until_unix_s=500.0)
     [webhook] = await store.outbox.due(now_unix_s=1e9, limit=9)

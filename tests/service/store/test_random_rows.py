@@ -86,7 +86,7 @@ def insert_rows(path: Path, content: list[tuple[int, list[object]]]) -> None:
 
 @given(content=rows)
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_sound_session_works_beside_random_rows_in_sqlite(content: list[tuple[int, list[object]]]) -> None:
+def test_a_valid_session_works_next_to_random_rows_in_sqlite(content: list[tuple[int, list[object]]]) -> None:
     with TemporaryDirectory() as folder:
 
         async def run() -> None:
@@ -164,7 +164,7 @@ POISONS: tuple[Callable[[Redis, list[object]], None], ...] = (
 @pytest.mark.parametrize("poison", range(len(POISONS)))
 @given(values=st.lists(value, min_size=8, max_size=8))
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_sound_session_works_beside_random_rows_in_redis(
+def test_a_valid_session_works_next_to_random_rows_in_redis(
     shared_redis: RedisServer, poison: int, values: list[object]
 ) -> None:
     shared_redis.empty()

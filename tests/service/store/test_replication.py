@@ -54,7 +54,7 @@ async def test_a_slow_reply_does_not_mean_that_there_are_no_replicas(redis: Repl
     await connected.aclose()
 
 
-async def test_a_primary_that_does_not_tell_its_replicas_gets_no_writes(redis: ReplicatedRedis, store: Store) -> None:
+async def test_a_primary_that_does_not_report_its_replicas_gets_no_writes(redis: ReplicatedRedis, store: Store) -> None:
     with redis.servers[0].client() as client:
         client.execute_command("ACL", "SETUSER", "default", "-info")
     newly_opened = open_store(redis.url)

@@ -80,8 +80,8 @@ def test_a_database_of_a_newer_version_is_rejected(tmp_path: Path) -> None:
         open_sqlite_store(tmp_path / "cake.db")
 
 
-async def test_a_damaged_page_is_reported_and_costs_only_what_it_holds(tmp_path: Path) -> None:
-    """The server runs on: whoever needs something else than the damaged page gets it."""
+async def test_a_damaged_page_is_reported_and_loses_only_its_own_rows(tmp_path: Path) -> None:
+    """The server continues to run; only requests that need the damaged page fail."""
     store = open_sqlite_store(tmp_path / "cake.db")
     session = await store.sessions.create(record(), max_queued=9, may_wait=True)
     await store.close()

@@ -89,7 +89,7 @@ async def test_pages_of_sessions_go_from_new_to_old(store: Store) -> None:
     assert [session.id for session in stopped] == [created[0]]
 
 
-async def test_live_sessions_go_from_old_to_new_in_whatever_state_they_are(store: Store) -> None:
+async def test_live_sessions_are_listed_oldest_first_in_any_state(store: Store) -> None:
     created = [(await queue(store)).id for _ in range(4)]
     running = await store.workers.claim("w1")
     assert running is not None

@@ -142,7 +142,7 @@ def test_the_example_of_the_documentation_is_what_is_published() -> None:
     assert json.loads(published.replace(VERSION, "0.2.0")) == json.loads(example)
 
 
-def test_a_label_that_is_no_longer_reported_is_named_with_its_platform_alone() -> None:
+def test_a_label_that_is_no_longer_reported_is_announced_with_its_platform_only() -> None:
     session = record().model_copy(update={"labels": ("kick",)})
     camera = camera_of("cake", "session", session_id=session.id, name=None)
     config = device_config(session, camera, sensors_of(session, EVERYTHING), removed=[Sensor("jump", None)])

@@ -58,7 +58,7 @@ async def test_the_broker_tells_that_a_subscription_is_gone(tmp_path: Path) -> N
             await found.until("cake/status", "offline")
 
 
-async def test_events_of_the_time_without_a_broker_come_in_order_when_it_is_back(tmp_path: Path) -> None:
+async def test_events_of_an_outage_of_the_broker_arrive_in_order_when_it_is_back(tmp_path: Path) -> None:
     with mosquitto(tmp_path / "broker") as broker:
         async with running_server(tmp_path / "data") as server, subscriber(broker) as found:
             created = await subscribe(server, {"kind": "mqtt", "url": broker.url}, filter={"label": ["kick"]})

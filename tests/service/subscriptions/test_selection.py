@@ -46,7 +46,7 @@ def test_the_cooldown_is_that_of_one_label_and_session() -> None:
     assert admitted(chosen, *events) == [True, True, True]
 
 
-def test_ends_alone_are_spaced_as_well() -> None:
+def test_a_cooldown_applies_to_ends_without_starts() -> None:
     chosen = selection(EventFilter(types=frozenset({"action.end"})), cooldown_s=5)
     assert admitted(chosen, action("start", 1), action("end", 1), action("end", 3), action("end", 6)) == [
         False,

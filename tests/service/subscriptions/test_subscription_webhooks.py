@@ -144,7 +144,7 @@ async def test_a_receiver_that_hangs_never_delays_another(tmp_path: Path) -> Non
             await until_received(9, receiver.taken)
 
 
-async def test_a_receiver_that_is_gone_is_disabled_until_it_is_resumed(tmp_path: Path) -> None:
+async def test_a_receiver_that_answers_gone_is_disabled_until_it_is_resumed(tmp_path: Path) -> None:
     async with running_server(tmp_path / "data") as server:
         with receiving(statuses=[410]) as (url, receiver):
             created = await subscribe(server, {"kind": "webhook", "url": url}, filter=STARTS)
@@ -180,7 +180,7 @@ async def test_a_rotated_secret_signs_together_with_the_old_one(tmp_path: Path) 
         problem(refused, 422, "invalid_request")
 
 
-async def test_a_server_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+async def test_a_killed_server_continues_where_it_stopped(tmp_path: Path) -> None:
     data_dir, environ = tmp_path / "data", {"CAKE_SOURCE_ALLOW": "127.0.0.0/8"}
     store = None
     with receiving() as (url, receiver):
@@ -208,7 +208,7 @@ async def test_a_server_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> N
     assert len(receiver.taken) - len(once) <= 20, "what was not noted when the server died may come twice"
 
 
-async def test_a_test_message_is_sent_at_once_and_its_failure_is_told(tmp_path: Path) -> None:
+async def test_a_test_message_is_sent_at_once_and_its_failure_is_returned(tmp_path: Path) -> None:
     async with running_server(tmp_path / "data") as server:
         with receiving(statuses=[503]) as (url, receiver):
             created = await subscribe(server, {"kind": "webhook", "url": url})

@@ -37,7 +37,7 @@ async def until_state(server: Running, session_id: str, state: str) -> WebhookSt
     return found
 
 
-async def test_a_receiver_that_is_gone_is_shown_as_disabled_and_redelivery_enables_it(tmp_path: Path) -> None:
+async def test_a_receiver_that_answers_gone_is_shown_as_disabled_and_redelivery_enables_it(tmp_path: Path) -> None:
     async with running_server(tmp_path / "data") as server:
         with receiving(statuses=[410]) as (url, receiver):
             session_id, _ = await completed(server, url.replace("http://", "http://user:hunter2@"))

@@ -70,7 +70,7 @@ def test_a_retry_comes_after_some_seconds_and_within_an_hour(attempts: int, jitt
 
 
 @given(jitter=st.floats(0, 1))
-def test_retries_come_later_and_later(jitter: float) -> None:
+def test_the_delay_between_retries_grows(jitter: float) -> None:
     waits_s = [after_failures(attempts, None, 0.0, jitter=jitter) for attempts in range(12)]
     assert waits_s == sorted(waits_s, key=lambda wait_s: wait_s or 0.0)
 

@@ -153,7 +153,7 @@ async def test_what_a_receiver_refuses_comes_again_until_it_is_taken(tmp_path: P
         assert len(first) == 1, "the same message each time"
 
 
-async def test_a_receiver_that_is_gone_is_not_asked_again(tmp_path: Path) -> None:
+async def test_a_receiver_that_answers_gone_gets_no_further_requests(tmp_path: Path) -> None:
     async with running_server(tmp_path / "data", deliver_webhooks=False) as server:
         with receiving(statuses=[410]) as (url, receiver):
             await completed_session(server, url)
@@ -182,7 +182,7 @@ async def test_a_name_is_judged_again_at_each_delivery(tmp_path: Path) -> None:
             assert receiver.has_ended()
 
 
-async def test_a_server_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+async def test_a_killed_server_continues_where_it_stopped(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     allowed = {"CAKE_SOURCE_ALLOW": "127.0.0.0/8"}
     with receiving() as (url, receiver):

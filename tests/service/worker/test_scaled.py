@@ -62,7 +62,7 @@ async def followed(deployed: Deployment, session_id: str, *, server: int) -> lis
     return [event async for event in deployed.follow(session_id, server=server)]
 
 
-async def test_any_server_serves_what_another_took_and_any_worker_ran(
+async def test_any_server_serves_sessions_of_any_server_and_worker(
     deployed: Deployment, video: Path, expected: list[Reported]
 ) -> None:
     session = await deployed.upload(video, server=0)
