@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 import typer
 from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from service.cli.metadata import pairs_of
 from service.cli.progress import LinesAboveBar
 from service.cli.terminal import FAILED, MISUSED, fail, print_warning
 
@@ -47,8 +48,20 @@ Pace = Annotated[
     ),
 ]
 Name = Annotated[str | None, typer.Option(help="Display name of the session.", show_default=False)]
+Metadata = Annotated[
+    list[str] | None, typer.Option(metavar="KEY=VALUE", help="Text that every event carries; may be repeated.")
+]
+Webhook = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Post the session's events there, signed with CAKE_WEBHOOK_SECRET, or a secret that is printed to stderr.",
+        show_default=False,
+    ),
+]
 SessionId = Annotated[str, typer.Argument(metavar="SESSION", help="Id of the session.")]
 After = Annotated[str | None, typer.Option(metavar="ID", help="Only events after this one.", show_default=False)]
+WEBHOOK_SECRET = "CAKE_WEBHOOK_SECRET"
 LOCAL = "http://127.0.0.1:8000"
 
 
@@ -59,6 +72,8 @@ def submit(
     label: Label = None,
     pace: Pace = None,
     name: Name = None,
+    metadata: Metadata = None,
+    webhook: Webhook = None,
     follow: Annotated[bool, typer.Option("--watch", help="Then print its events until it has ended.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -67,9 +82,11 @@ def submit(
     Exit status 1: the server refused it or cannot be reached, or with --watch, the session failed.
     """
     with connected(server) as client:
-        session = _submit(client, source, _options(model, label, pace, name))
+        session = _submit(client, source, _options(model, label, pace, name, metadata, webhook))
     for warning in session.warnings:
         print_warning(warning)
+    if not as_json or follow:
+        _print_secret(session)
     if not follow:
         typer.echo(session.model_dump_json() if as_json else session.id)
         return
@@ -153,16 +170,20 @@ def push(
     label: Label = None,
     pace: Pace = None,
     name: Name = None,
+    metadata: Metadata = None,
+    webhook: Webhook = None,
     as_json: Json = False,
 ) -> None:
     """Send a stream to a server until the stream ends. Prints the id of its session first.
 
     Exit status 1: the server refused it, cannot be reached, or no longer reads the stream.
     """
-    options = _options(model, label, pace or ("realtime" if source == "-" else "fast"), name)
+    options = _options(model, label, pace or ("realtime" if source == "-" else "fast"), name, metadata, webhook)
     with _opened(source) as stream, connected(server) as client:
         target = client.submit_push(options) if session is None else client.session(session)
         typer.echo(target.model_dump_json() if as_json else target.id)
+        if not as_json:
+            _print_secret(target)
         sys.stdout.flush()
         size_bytes = None if source == "-" else os.fstat(stream.fileno()).st_size
         with LinesAboveBar(*BYTES, total=size_bytes) as bar:
@@ -197,10 +218,31 @@ def _made(client: type[C], server: str) -> C:
         fail(f"--server: {error}", MISUSED)
 
 
-def _options(model: str | None, label: list[str] | None, pace: str | None, name: str | None) -> SessionOptions:
+def _options(
+    model: str | None,
+    label: list[str] | None,
+    pace: str | None,
+    name: str | None,
+    metadata: list[str] | None,
+    webhook: str | None,
+) -> SessionOptions:
     from cake_client import SessionOptions
 
-    return SessionOptions(model=model, labels=label or None, pace=pace, name=name)
+    return SessionOptions(
+        model=model,
+        labels=label or None,
+        pace=pace,
+        name=name,
+        metadata=dict(pairs_of(metadata)) or None,
+        webhook_url=webhook,
+        webhook_secret=os.environ.get(WEBHOOK_SECRET) or None,
+    )
+
+
+def _print_secret(session: Session) -> None:
+    """The secret that the server has chosen for the session's webhook, if it has."""
+    if session.webhook is not None and session.webhook.secret and not os.environ.get(WEBHOOK_SECRET):
+        typer.echo(f"secret: {session.webhook.secret}", err=True)
 
 
 def _submit(client: Client, source: str, options: SessionOptions) -> Session:

@@ -16,6 +16,7 @@ from service.cli.keys import keys_app
 from service.cli.serve import serve, worker
 from service.cli.settings import settings
 from service.cli.store import store_app
+from service.cli.subscriptions import subscriptions_app
 
 SERVE, USE = "Serve", "Use a server"
 
@@ -51,6 +52,7 @@ app.add_typer(store_app, name="store", rich_help_panel=SERVE)
 app.command("settings", rich_help_panel=SERVE)(settings)
 for command in (submit, watch, sessions, events, clip, push):
     app.command(rich_help_panel=USE)(command)
+app.add_typer(subscriptions_app, name="subscriptions", rich_help_panel=USE)
 app.add_typer(data_app, name="data", rich_help_panel=USE)
 app.command(rich_help_panel=model_cli.HERE)(detect)
 app.command(rich_help_panel=model_cli.HERE)(bench)

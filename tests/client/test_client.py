@@ -24,7 +24,9 @@ from cake_client import (
     SessionOptions,
     SessionState,
     SourceOptions,
+    SubscriptionOptions,
     UnreachableError,
+    WebhookTarget,
     verify_webhook,
 )
 from service.access.scopes import Scope
@@ -43,7 +45,9 @@ async def test_a_file_arrives_whole_with_its_options_and_progress_is_reported(tm
     content = bytes(range(256)) * 4096  # More than one chunk.
     file = tmp_path / 'a "clip".mp4'
     await asyncio.to_thread(file.write_bytes, content)
-    options = SessionOptions(labels=["kick"], pace="realtime", name="door", more={"model": "mocap"})
+    options = SessionOptions(
+        labels=["kick"], pace="realtime", name="door", metadata={"site": "north"}, more={"model": "mocap"}
+    )
     async with running_server(tmp_path / "data") as server:
         for_sync: list[tuple[int, int]] = []
         with Client(server.url) as client:
@@ -55,6 +59,7 @@ async def test_a_file_arrives_whole_with_its_options_and_progress_is_reported(tm
             await client_.submit_file(file, options, on_progress=lambda *at: for_async.append(at))
         assert stored_uploads(server) == [content] * 2
     assert (session.labels, session.pace, session.name, session.model) == (("kick",), "realtime", "door", "mocap")
+    assert session.metadata == {"site": "north"}
     assert session.source.filename == "a %22clip%22.mp4"
     for reported in (for_sync, for_async):
         assert reported[-1] == (len(content),) * 2
@@ -73,6 +78,23 @@ async def test_sessions_are_listed_page_by_page_stopped_and_deleted(tmp_path: Pa
         with pytest.raises(ApiError, match="not_found") as error:
             await client.session(submitted[0].id)
         assert error.value.status == 404
+
+
+async def test_subscriptions_are_managed_by_both_clients_in_the_same_way(tmp_path: Path) -> None:
+    target, options = WebhookTarget("http://127.0.0.1:9/", format="cloudevents"), SubscriptionOptions(labels=["kick"])
+    async with running_server(tmp_path / "data") as server, AsyncClient(server.url) as client:
+        mine = await client.subscribe(target, options)
+        assert mine.target.secret is not None
+        assert (await client.pause_subscription(mine.id)).state == "paused"
+        assert not (await client.test_subscription(mine.id)).delivered
+        with Client(server.url) as other:
+            [found] = await asyncio.to_thread(other.subscriptions)
+            assert (found.id, found.state, found.target.secret) == (mine.id, "paused", None)
+            assert (await asyncio.to_thread(other.resume_subscription, mine.id)).state == "active"
+            rotated = await asyncio.to_thread(other.rotate_subscription_secret, mine.id)
+            assert rotated.target.secret not in (None, mine.target.secret)
+            await asyncio.to_thread(other.delete_subscription, mine.id)
+        assert await client.subscriptions() == ()
 
 
 async def test_each_event_arrives_once_while_the_server_starts_stops_and_starts_again(tmp_path: Path) -> None:

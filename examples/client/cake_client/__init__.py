@@ -38,6 +38,14 @@ from cake_client.models import (
     parse_event,
 )
 from cake_client.submission import OnProgress, SessionOptions, SourceOptions
+from cake_client.subscriptions import (
+    MqttTarget,
+    Subscription,
+    SubscriptionOptions,
+    SubscriptionTest,
+    Target,
+    WebhookTarget,
+)
 from cake_client.version import VERSION
 from cake_client.webhooks import verify_webhook
 
@@ -57,6 +65,7 @@ __all__ = [
     "Feedback",
     "Latency",
     "LogEntry",
+    "MqttTarget",
     "OnInterruption",
     "OnProgress",
     "Problem",
@@ -68,11 +77,16 @@ __all__ = [
     "SessionState",
     "Source",
     "SourceOptions",
+    "Subscription",
+    "SubscriptionOptions",
+    "SubscriptionTest",
+    "Target",
     "UnexpectedResponseError",
     "UnreachableError",
     "Video",
     "Webhook",
     "WebhookError",
+    "WebhookTarget",
     "parse_event",
     "verify_webhook",
 ]

@@ -12,7 +12,7 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from cake_client import calls
+from cake_client import calls, subscriptions
 from cake_client.calls import MAX_EVENT_BYTES, MESSAGE_BYTES, Call, Repetition, Resumption, Server
 from cake_client.client import OnInterruption
 from cake_client.errors import CakeError, UnreachableError, error_of
@@ -31,6 +31,14 @@ from cake_client.models import (
     parse_page,
 )
 from cake_client.submission import OnProgress, SessionOptions, SourceOptions, Upload
+from cake_client.subscriptions import (
+    MqttTarget,
+    Subscription,
+    SubscriptionList,
+    SubscriptionOptions,
+    SubscriptionTest,
+    WebhookTarget,
+)
 
 T = TypeVar("T")
 
@@ -215,6 +223,37 @@ class AsyncClient:
             if on_interruption is not None:
                 on_interruption(error)
             await asyncio.sleep(delay_s)
+
+    # Subscriptions
+
+    async def subscribe(
+        self, target: WebhookTarget | MqttTarget, options: SubscriptionOptions | None = None
+    ) -> Subscription:
+        """Deliver the events of many sessions to a target. `target.secret` of the result is returned only here."""
+        return parse(Subscription, await self._send(subscriptions.subscribe(target, options)))
+
+    async def subscriptions(self) -> tuple[Subscription, ...]:
+        return parse(SubscriptionList, await self._send(subscriptions.listed())).subscriptions
+
+    async def pause_subscription(self, subscription_id: str) -> Subscription:
+        return parse(Subscription, await self._send(subscriptions.pause(subscription_id)))
+
+    async def resume_subscription(self, subscription_id: str, *, skip_missed: bool = False) -> Subscription:
+        """Continue where it was paused or disabled, or with new events."""
+        return parse(Subscription, await self._send(subscriptions.resume(subscription_id, skip_missed)))
+
+    async def test_subscription(self, subscription_id: str) -> SubscriptionTest:
+        """Let the server send a test message now."""
+        return parse(SubscriptionTest, await self._send(subscriptions.test(subscription_id)))
+
+    async def rotate_subscription_secret(
+        self, subscription_id: str, secret: str | None = None, *, keep_old_s: float | None = None
+    ) -> Subscription:
+        """Replace a webhook's secret. For `keep_old_s`, by default a day, the old one signs deliveries too."""
+        return parse(Subscription, await self._send(subscriptions.rotate_secret(subscription_id, secret, keep_old_s)))
+
+    async def delete_subscription(self, subscription_id: str) -> None:
+        await self._send(subscriptions.delete(subscription_id))
 
     # Transport
 

@@ -11,7 +11,7 @@ import httpx
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from cake_client import calls
+from cake_client import calls, subscriptions
 from cake_client.calls import MAX_EVENT_BYTES, MESSAGE_BYTES, Call, Repetition, Resumption, Server
 from cake_client.errors import CakeError, UnreachableError, error_of
 from cake_client.models import (
@@ -29,6 +29,14 @@ from cake_client.models import (
     parse_page,
 )
 from cake_client.submission import OnProgress, SessionOptions, SourceOptions, Upload
+from cake_client.subscriptions import (
+    MqttTarget,
+    Subscription,
+    SubscriptionList,
+    SubscriptionOptions,
+    SubscriptionTest,
+    WebhookTarget,
+)
 
 T = TypeVar("T")
 OnInterruption = Callable[[CakeError], None]
@@ -210,6 +218,35 @@ class Client:
             if on_interruption is not None:
                 on_interruption(error)
             time.sleep(delay_s)
+
+    # Subscriptions
+
+    def subscribe(self, target: WebhookTarget | MqttTarget, options: SubscriptionOptions | None = None) -> Subscription:
+        """Deliver the events of many sessions to a target. `target.secret` of the result is returned only here."""
+        return parse(Subscription, self._send(subscriptions.subscribe(target, options)))
+
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        return parse(SubscriptionList, self._send(subscriptions.listed())).subscriptions
+
+    def pause_subscription(self, subscription_id: str) -> Subscription:
+        return parse(Subscription, self._send(subscriptions.pause(subscription_id)))
+
+    def resume_subscription(self, subscription_id: str, *, skip_missed: bool = False) -> Subscription:
+        """Continue where it was paused or disabled, or with new events."""
+        return parse(Subscription, self._send(subscriptions.resume(subscription_id, skip_missed)))
+
+    def test_subscription(self, subscription_id: str) -> SubscriptionTest:
+        """Let the server send a test message now."""
+        return parse(SubscriptionTest, self._send(subscriptions.test(subscription_id)))
+
+    def rotate_subscription_secret(
+        self, subscription_id: str, secret: str | None = None, *, keep_old_s: float | None = None
+    ) -> Subscription:
+        """Replace a webhook's secret. For `keep_old_s`, by default a day, the old one signs deliveries too."""
+        return parse(Subscription, self._send(subscriptions.rotate_secret(subscription_id, secret, keep_old_s)))
+
+    def delete_subscription(self, subscription_id: str) -> None:
+        self._send(subscriptions.delete(subscription_id))
 
     # Transport
 

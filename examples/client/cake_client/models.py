@@ -81,6 +81,7 @@ class Session(Model):
     warnings: tuple[str, ...] = ()
     pace: str = "fast"
     name: str | None = None
+    metadata: Mapping[str, str] = {}
     regions: tuple[Region, ...] = ()
     webhook: Webhook | None = None
     started_at: datetime | None = None
@@ -122,6 +123,10 @@ class Event(Model):
     """When it was decided, UTC."""
     model: str = ""
     model_version: str = ""
+    name: str | None = None
+    """Of the session."""
+    metadata: Mapping[str, str] = {}
+    """Of the session."""
     traceparent: str | None = None
 
 

@@ -24,6 +24,8 @@ class SessionOptions:
     pace: str | None = None
     """`fast`: as fast as capacity allows; `realtime`: at the video's own speed."""
     name: str | None = None
+    metadata: Mapping[str, str] | None = None
+    """Every event carries it."""
     webhook_url: str | None = None
     webhook_secret: str | None = None
     """`whsec_` and 24 to 64 bytes in base64; the server generates one otherwise."""
@@ -37,6 +39,7 @@ class SessionOptions:
             "labels": None if self.labels is None else list(self.labels),
             "pace": self.pace,
             "name": self.name,
+            "metadata": None if self.metadata is None else dict(self.metadata),
             "webhook": webhook and _without_none(webhook),
         }
         return _without_none(given) | dict(self.more)

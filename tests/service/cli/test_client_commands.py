@@ -107,7 +107,24 @@ async def test_a_stream_is_pushed_from_a_file_and_from_stdin(pushed: Pushing, st
         assert "state  completed" in out
 
 
+async def test_a_submission_names_its_metadata_and_its_webhook_whose_secret_is_shown_once(tmp_path: Path) -> None:
+    options = ("--metadata", "site=north", "--metadata", "note=a=b", "--webhook", "http://127.0.0.1:9/")
+    async with running_server(tmp_path / "data") as server:
+        await server.worker.register()
+        status, out, err = await cake(server, "submit", "http://example.org/a.mp4", *options)
+        record = await server.worker.store.sessions.get(out.strip())
+        assert record.webhook is not None
+        assert (status, err) == (0, f"secret: {record.webhook.secret.get_secret_value()}\n")
+        assert record.metadata == {"site": "north", "note": "a=b"}
+        own = "whsec_" + "MDAw" * 8
+        submit = ("submit", "http://example.org/a.mp4", *options, "--json")
+        await server.worker.register()
+        _, out, err = await asyncio.to_thread(run, *submit, CAKE_SERVER=server.url, CAKE_WEBHOOK_SECRET=own)
+        assert (json.loads(out)["webhook"]["secret"], err) == (own, "")
+
+
 ERRORS = [
+    (("submit", "http://example.org/a.mp4", "--metadata", "site"), 2, "cake: --metadata site: give KEY=VALUE"),
     (("events", "none"), 1, "cake: not_found: There is no session"),
     (("watch", "none"), 1, "cake: not_found: There is no session"),
     (("submit", "/nowhere.mp4"), 2, "cake: /nowhere.mp4: No such file"),
@@ -122,6 +139,7 @@ ERRORS = [
 async def test_an_error_is_one_line_with_its_code_and_what_to_do(tmp_path: Path) -> None:
     async with running_server(tmp_path / "data") as server:
         for arguments, status, line in ERRORS:
+            await server.worker.register()
             ended, out, err = await cake(server, *arguments)
             assert (ended, out) == (status, ""), arguments
             assert err.startswith(line)
