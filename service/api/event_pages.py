@@ -66,4 +66,4 @@ async def log_page(
 
 def _is_too_old(event: Event, wanted: EventFilter) -> bool:
     """Whether no earlier event of the log can be wanted."""
-    return wanted.since is not None and event.time < wanted.since - MAX_COMMIT_DELAY
+    return wanted.since is not None and event.time + MAX_COMMIT_DELAY < wanted.since

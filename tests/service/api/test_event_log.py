@@ -75,6 +75,9 @@ async def test_pages_are_filtered_by_session_type_label_name_metadata_time_and_s
     assert await entries(server, until=(now - timedelta(hours=1)).isoformat()) == []
     assert await entries(server, since=(now + timedelta(hours=2)).isoformat()) == []
     assert {session_id for session_id, _ in await entries(server, session=other.id)} == {other.id}
+    assert len(await entries(server, since="0001-01-01T00:00:00+23:59")) == len(await entries(server))
+    assert await entries(server, since="9999-12-31T23:59:59-23:59") == []
+    assert await entries(server, until="0001-01-01T00:00:00+23:59") == []
 
 
 @pytest.mark.parametrize(
