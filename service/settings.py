@@ -33,6 +33,10 @@ _COMMA_SEPARATED = (NoDecode, BeforeValidator(_split), PlainSerializer(_join))
 """Metadata of every list setting: the variable holds the items separated by commas."""
 
 
+MAX_KEEP_S = 100 * 365 * 24 * 3600.0
+"""Ages beyond it leave the range of dates."""
+
+
 class Settings(BaseSettings):
     """What an operator may set. Sizes in bytes, times in seconds, rates in Hz.
 
@@ -64,6 +68,7 @@ class Settings(BaseSettings):
     keep_ended_s: float = Field(
         default=30 * 24 * 3600.0,
         ge=0,
+        le=MAX_KEEP_S,
         examples=["604800"],
         description="Age at which ended sessions are deleted with everything that belongs to them; 0 keeps them."
         " Webhooks are retried for a day, but only until their session is deleted.",
@@ -261,6 +266,7 @@ class Settings(BaseSettings):
     clips_keep_s: float = Field(
         default=7 * 24 * 3600.0,
         ge=0,
+        le=MAX_KEEP_S,
         examples=["604800"],
         description="Age at which clips are deleted, if their session is not deleted earlier; 0 keeps them.",
     )

@@ -16,9 +16,11 @@ from tests.support.cake_command import run
         ({"CAKE_MODELS": '["mocap"]'}, r"CAKE_MODELS=.*separated by commas.* Example: CAKE_MODELS=people,"),
         ({"CAKE_SOURCE_ALLOW": "10.0.0.0/8,cam"}, r"CAKE_SOURCE_ALLOW, item 2 \(cam\): .* Example: CAKE_SOURCE_ALLOW="),
         ({"CAKE_PRECISION": "int8"}, r"CAKE_PRECISION=int8: .*'float32'"),
+        ({"CAKE_KEEP_ENDED_S": "1e12"}, r"CAKE_KEEP_ENDED_S=1e12: .*at most 3153600000"),
+        ({"CAKE_CLIPS_KEEP_S": "1e12"}, r"CAKE_CLIPS_KEEP_S=1e12: .*at most 3153600000"),
         ({"CAKE_SOURCE_CA": "README.md"}, r"CAKE_SOURCE_CA=README.md: no certificates"),
     ],
-    ids=["integer", "level", "JSON list", "item of a list", "choice", "file"],
+    ids=["integer", "level", "JSON list", "item of a list", "choice", "age", "age of clips", "file"],
 )
 def test_an_invalid_setting_names_the_variable_the_value_and_an_example(environ: dict[str, str], expected: str) -> None:
     status, out, err = run("settings", **environ)
