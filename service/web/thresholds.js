@@ -55,7 +55,9 @@ export class Thresholds {
   update(session) {
     const before = this.#session;
     this.#session = session;
-    const changed = JSON.stringify(session.rules) !== JSON.stringify(before.rules);
+    // The worker puts rules in force a moment after they have changed.
+    const rulesOf = ({ rules, start_rules }) => JSON.stringify([rules, start_rules]);
+    const changed = rulesOf(session) !== rulesOf(before);
     if (Object.keys(session.start_rules).join() !== Object.keys(before.start_rules).join()) this.#offerLabels();
     element("threshold-actions").hidden = ENDED.has(session.state);
     if (changed) this.#reset();
