@@ -13,6 +13,7 @@ from service.api.authentication import SessionsReader, SessionsWriter
 from service.api.context import SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.json_body import JsonRoute
+from service.api.score_bins import read_highest_scores
 from service.api.session_change import settings_change
 from service.errors import FieldError, InvalidRequestError, NotFoundError
 from service.event_schemas import Cursor
@@ -111,12 +112,26 @@ async def get_scores(
         float | None, Query(allow_inf_nan=False, description="Only frames after this media time, in seconds.")
     ] = None,
     limit: Annotated[int, Query(ge=1, le=10_000, description="Largest number of frames to return.")] = 1000,
+    bin_s: Annotated[
+        float | None,
+        Query(
+            ge=0.01,
+            le=86_400,
+            allow_inf_nan=False,
+            description="Instead of each frame, return the highest scores of parts of this length in seconds, each at "
+            "the time of its last frame. At most 100,000 frames are read; ask again after the last one.",
+        ),
+    ] = None,
     region: Annotated[str | None, Query(description="Name of a region. Default: the first, if there are any.")] = None,
 ) -> Scores:
     record = await context.store.sessions.get(session_id, owner=caller.owner)
     number, name = _region_of(record, region)
     context.audit.record_view(caller.actor, session=session_id, what="scores")
-    rows = await context.store.log.read_scores(session_id, after_s=after_s, limit=limit)
+    log = context.store.log
+    if bin_s is None:
+        rows = await log.read_scores(session_id, after_s=after_s, limit=limit)
+    else:
+        rows = await read_highest_scores(log, session_id, after_s=after_s, bin_s=bin_s, limit=limit)
     labels = list(record.score_labels)
     return Scores(
         region=name,

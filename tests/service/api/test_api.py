@@ -70,6 +70,19 @@ async def test_scores_are_returned_in_pages_with_their_labels(server: Running) -
     assert page == {"region": None, "labels": MODEL.labels, "pts_s": [0.2, 0.3], "scores": [[0.0, 0.5, 1.0]] * 2}
 
 
+async def test_scores_of_long_times_are_returned_as_the_highest_of_each_part(server: Running) -> None:
+    session = await server.running_session()
+    record = server.worker.records[session.id]
+    rows = [ScoreRow(n / 10, (0.0, n % 8 / 8, n / 4096)) for n in range(2500)]
+    await server.worker.store.log.commit(record.id, record.token, scores=rows)
+    page = (await server.http.get(session.links.scores, params={"bin_s": 100})).json()
+    assert page["pts_s"] == [99.9, 199.9, 249.9]
+    assert page["scores"] == [[0.0, 0.875, n / 4096] for n in (999, 1999, 2499)]
+    rest = (await server.http.get(session.links.scores, params={"bin_s": 100, "after_s": 99.9, "limit": 1})).json()
+    assert (rest["pts_s"], rest["scores"]) == (page["pts_s"][1:2], page["scores"][1:2])
+    problem(await server.http.get(session.links.scores, params={"bin_s": 0}), 422, "invalid_request")
+
+
 async def test_the_snapshot_route_returns_the_latest_snapshot(server: Running) -> None:
     session = await server.submit()
     problem(await server.http.get(session.links.snapshot), 404, "not_found")
