@@ -103,6 +103,22 @@ export async function getClip(id, eventId, signal) {
   return { blob: await response.blob(), from_s: Number(response.headers.get("Clip-From-S")) };
 }
 
+/**
+ * Where a player reads the uploaded video, `{ url, expires_ms }`: browsers cannot send a key with it, and a ticket is
+ * valid for a time.
+ */
+export async function getVideoSource(id, signal) {
+  const path = `${sessionPath(id)}/video`;
+  if (!hasKey()) return { url: apiUrl(path), expires_ms: Infinity };
+  const { ticket, expires_at } = await sendJson(`${path}/tickets`, { method: "POST", signal });
+  return { url: apiUrl(path, { ticket }), expires_ms: Date.parse(expires_at) };
+}
+
+/** Throws the Problem for which the uploaded video cannot be read, if there is one. */
+export async function checkVideo(id, signal) {
+  await send(`${sessionPath(id)}/video`, { headers: { Range: "bytes=0-0" }, signal });
+}
+
 /** A WebSocket URL, valid for one connection. */
 async function socketUrl(path, query = {}) {
   // Browsers cannot send headers with a WebSocket, and a key must not appear in a URL.

@@ -16,6 +16,8 @@ export function readTheme(element) {
     muted: value("--muted"),
     line: value("--line"),
     surface: value("--surface"),
+    page: value("--page"),
+    accent: value("--accent"),
     font: style.fontFamily,
     label: (hue, alpha = 1) => `oklch(${lightness} ${chroma} ${hue} / ${alpha})`,
   };

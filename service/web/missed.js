@@ -51,7 +51,7 @@ export class MissedActions {
     if (this.#dragFrom_s === null) return;
     const [from_s, to_s] = [this.#dragFrom_s, this.#timeline.timeAt(event.offsetX)].sort((one, other) => one - other);
     this.#endDrag();
-    if (to_s - from_s < MIN_DRAG_S) return;
+    if (to_s - from_s < MIN_DRAG_S) return this.#timeline.seek(from_s);
     this.#from.value = from_s.toFixed(1);
     this.#to.value = to_s.toFixed(1);
     this.#panel.open = true;

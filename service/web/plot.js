@@ -1,9 +1,9 @@
 /** Draws scores over time on a canvas. The drawing only depends on the arguments. */
 
+import { fitted } from "./canvas.js";
 import { hueOf } from "./colours.js";
 import { clock, percent } from "./format.js";
 
-export const WINDOW_S = 30;
 const TOP = 3;
 /** Scores that peak below this get no name. */
 const MIN_NAMED_SCORE = 0.4;
@@ -11,10 +11,11 @@ const MIN_NAMED_SCORE = 0.4;
 const MIN_CURRENT_SCORE = 0.1;
 /** The names at the right edge are those of scores that peaked within this time. */
 const RECENT_S = 1.5;
-/** Frames further apart than this are not connected by a line. */
-const GAP_S = 1;
 const LANE_PX = 22;
 const LINE_PX = 16;
+/** Room that a time below the plot needs. */
+const TICK_PX = 56;
+const TICKS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
 const MARGIN = { left: 40, right: 112, bottom: 24 };
 const NARROW_PX = 480;
 
@@ -33,13 +34,14 @@ export function topPeaks({ labels, rows, pts }, from_s, to_s, except = new Set()
 
 /**
  * `run` is a ScoreRun, `actions` those of an ActionLog, `nearMisses` those of a rules trial, and `threshold` a score to
- * mark for one label, or null, `selection` a part [from_s, to_s] to highlight, or null; the window is
- * [to_s - WINDOW_S, to_s] in media time.
+ * mark for one label, or null, `selection` a part [from_s, to_s] to highlight, or null, `current` the id of the
+ * action to highlight, `head_s` the media time that the video shows, or null; the window is
+ * [from_s, to_s] in media time.
  */
-export function drawPlot(canvas, { run, actions, nearMisses, threshold, selection, to_s, theme }) {
+export function drawPlot(canvas, { run, actions, nearMisses, threshold, selection, current, head_s, from_s, to_s, theme }) {
   const context = fitted(canvas, theme);
   if (context === null) return;
-  const view = viewOf(canvas.getBoundingClientRect(), to_s);
+  const view = viewOf(canvas.getBoundingClientRect(), from_s, to_s);
   const shown = actions.filter((action) => endOf(action, run) >= view.from_s && action.start_s <= to_s);
   const acted = new Set(shown.map((action) => run.labels.indexOf(action.label)));
   const peaks = topPeaks(run, view.from_s, to_s, acted);
@@ -52,7 +54,7 @@ export function drawPlot(canvas, { run, actions, nearMisses, threshold, selectio
   context.rect(view.left, 0, view.right - view.left, view.bottom + 1);
   context.clip();
   if (selection !== null) drawSelection(context, view, selection, theme);
-  drawActions(context, view, shown, run, theme);
+  drawActions(context, view, shown, run, current, theme);
   run.labels.forEach((_, index) => {
     if (!coloured.has(index)) drawLine(context, view, run, index, theme.muted, 0.8, 0.35);
   });
@@ -60,15 +62,16 @@ export function drawPlot(canvas, { run, actions, nearMisses, threshold, selectio
   if (threshold !== null) drawThreshold(context, view, threshold.score, colour(run.labels.indexOf(threshold.label)));
   for (const miss of nearMisses) drawNearMiss(context, view, miss, colour(run.labels.indexOf(miss.label)), theme);
   for (const peak of peaks) drawPeakName(context, view, peak, run.labels[peak.index], colour(peak.index));
+  if (head_s !== null) drawHead(context, view, head_s, theme);
   context.restore();
   drawNamesNow(context, view, run, colour);
 }
 
-/** Media time at `x_px` of a canvas that shows the window until `to_s`, not outside it. */
-export function timeAt(canvas, x_px, to_s) {
-  const { left, right, from_s } = viewOf(canvas.getBoundingClientRect(), to_s);
+/** Media time at `x_px` of a canvas that shows the window [from_s, to_s], not outside it. */
+export function timeAt(canvas, x_px, from_s, to_s) {
+  const { left, right } = viewOf(canvas.getBoundingClientRect(), from_s, to_s);
   const share = (x_px - left) / (right - left);
-  return from_s + Math.min(1, Math.max(0, share)) * WINDOW_S;
+  return from_s + Math.min(1, Math.max(0, share)) * (to_s - from_s);
 }
 
 function drawSelection(context, view, [from_s, to_s], theme) {
@@ -80,28 +83,11 @@ function endOf(action, run) {
   return action.end_s ?? Math.max(run.last_s ?? 0, action.decided_s);
 }
 
-/** The canvas's context, cleared, in CSS pixels; null while the canvas has no size. */
-function fitted(canvas, theme) {
-  const box = canvas.getBoundingClientRect();
-  if (box.width === 0) return null;
-  const scale = window.devicePixelRatio;
-  const [width, height] = [Math.round(box.width * scale), Math.round(box.height * scale)];
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  const context = canvas.getContext("2d");
-  context.setTransform(scale, 0, 0, scale, 0, 0);
-  context.clearRect(0, 0, box.width, box.height);
-  context.font = `12px ${theme.font}`;
-  context.textBaseline = "middle";
-  context.lineJoin = "round";
-  return context;
-}
-
-function viewOf({ width, height }, to_s) {
-  const from_s = to_s - WINDOW_S;
+function viewOf({ width, height }, from_s, to_s) {
   const [left, top] = [MARGIN.left, LANE_PX + 10];
   const right = width - (width < NARROW_PX ? MARGIN.right - 28 : MARGIN.right);
   const bottom = height - MARGIN.bottom;
-  const x = (pts_s) => left + ((pts_s - from_s) / WINDOW_S) * (right - left);
+  const x = (pts_s) => left + ((pts_s - from_s) / (to_s - from_s)) * (right - left);
   const y = (score) => bottom - score * (bottom - top);
   return { from_s, to_s, left, right, top, bottom, width, x, y };
 }
@@ -117,7 +103,7 @@ function drawGrid(context, view, theme) {
     context.fillText(percent(score), view.left - 6, y);
   }
   context.textAlign = "center";
-  const step_s = view.right - view.left < 340 ? 10 : 5;
+  const step_s = tickStep(view);
   for (let pts_s = Math.max(0, Math.ceil(view.from_s / step_s) * step_s); pts_s <= view.to_s; pts_s += step_s) {
     const x = Math.round(view.x(pts_s)) + 0.5;
     strokeFrom(context, x, view.bottom, x, view.bottom + 4);
@@ -125,15 +111,22 @@ function drawGrid(context, view, theme) {
   }
 }
 
+/** Seconds between the times below the plot, so that they do not touch. */
+function tickStep({ left, right, from_s, to_s }) {
+  const least_s = ((to_s - from_s) * TICK_PX) / (right - left);
+  return TICKS_S.find((step_s) => step_s >= least_s) ?? Math.ceil(least_s / 3600) * 3600;
+}
+
 /** A bar per action from its start to its end in the lane above, and a line at its start with its name. */
-function drawActions(context, view, actions, run, theme) {
+function drawActions(context, view, actions, run, current, theme) {
   actions.forEach((action, place) => {
     const hue = hueOf(action.label, run.labels);
     const x = Math.round(view.x(action.start_s));
     const width = Math.max(3, view.x(endOf(action, run)) - x);
-    context.fillStyle = theme.label(hue, 0.22);
+    const strength = action.id === current ? 2.5 : 1;
+    context.fillStyle = theme.label(hue, 0.22 * strength);
     context.fillRect(x, 2, width, LANE_PX - 4);
-    context.fillStyle = theme.label(hue, 0.07);
+    context.fillStyle = theme.label(hue, 0.07 * strength);
     context.fillRect(x, LANE_PX, width, view.bottom - LANE_PX);
     context.fillStyle = theme.label(hue);
     context.fillRect(x, 2, 2, view.bottom - 2);
@@ -164,7 +157,7 @@ function drawLine(context, view, run, index, colour, width, alpha) {
   context.globalAlpha = alpha;
   context.beginPath();
   run.pts.forEach((pts_s, frame) => {
-    const joined = frame > 0 && pts_s - run.pts[frame - 1] < GAP_S;
+    const joined = frame > 0 && pts_s - run.pts[frame - 1] < run.gap_s;
     context[joined ? "lineTo" : "moveTo"](view.x(pts_s), view.y(run.rows[frame][index]));
   });
   context.stroke();
@@ -217,6 +210,20 @@ function drawNamesNow(context, view, run, colour) {
     context.fillStyle = colour(index);
     context.fillText(`${percent(score)} ${run.labels[index]}`, x, heights[place] - excess, view.width - x);
   });
+}
+
+/** The line of the play-head, with a handle above. */
+function drawHead(context, view, head_s, theme) {
+  const x = Math.round(view.x(head_s)) + 0.5;
+  context.strokeStyle = theme.text;
+  context.fillStyle = theme.text;
+  context.lineWidth = 1.5;
+  strokeFrom(context, x, 0, x, view.bottom);
+  context.beginPath();
+  context.moveTo(x - 6, 0);
+  context.lineTo(x + 6, 0);
+  context.lineTo(x, 8);
+  context.fill();
 }
 
 function strokeFrom(context, x0, y0, x1, y1) {

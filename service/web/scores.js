@@ -4,8 +4,8 @@ import { getScores } from "./api.js";
 
 const PAGE_ROWS = 1000;
 const MAX_ROWS = 4000;
-/** History fetched when following starts; a little more than the plot shows. */
-export const KEEP_S = 35;
+/** Frames further apart than this are not connected by a line. */
+const GAP_S = 1;
 
 export class ScoreRun {
   labels;
@@ -13,12 +13,20 @@ export class ScoreRun {
   rows = [];
   #id;
   #region;
+  #bin_s;
+  #keep_s;
 
-  /** `labels` are the session's: the columns of the scores. `region` is the name of a region, or null without. */
-  constructor(id, labels, region) {
+  /**
+   * `labels` are the session's: the columns of the scores. `region` is the name of a region, or null without. `bin_s`:
+   * the run holds the highest scores of parts of this length; null: those of each frame. `keep_s` is the history that
+   * is fetched when following starts.
+   */
+  constructor(id, labels, region, { bin_s, keep_s }) {
     this.#id = id;
     this.labels = labels;
     this.#region = region;
+    this.#bin_s = bin_s;
+    this.#keep_s = keep_s;
   }
 
   get last_s() {
@@ -27,8 +35,8 @@ export class ScoreRun {
 
   /** Fetches new scores up to `position_s`; restarts when it is too far behind to catch up page by page. */
   async follow(position_s, signal) {
-    const behind = this.last_s === null || position_s - this.last_s > 2 * KEEP_S;
-    if (behind) await this.startAt(position_s - KEEP_S, signal);
+    const behind = this.last_s === null || position_s - this.last_s > 2 * this.#keep_s;
+    if (behind) await this.startAt(position_s - this.#keep_s, signal);
     else this.#append(await this.#page(this.last_s, signal));
   }
 
@@ -40,12 +48,17 @@ export class ScoreRun {
     this.#append(page);
   }
 
+  /** Points further apart than this are not connected by a line. */
+  get gap_s() {
+    return this.#bin_s === null ? GAP_S : 2.5 * this.#bin_s + GAP_S;
+  }
+
   covers(from_s, to_s) {
-    return this.pts.length > 0 && this.pts[0] <= from_s + 1 && this.last_s >= to_s - 1;
+    return this.pts.length > 0 && this.pts[0] <= from_s + this.gap_s && this.last_s >= to_s - this.gap_s;
   }
 
   #page(after_s, signal) {
-    return getScores(this.#id, { after_s, limit: PAGE_ROWS, region: this.#region }, signal);
+    return getScores(this.#id, { after_s, limit: PAGE_ROWS, region: this.#region, bin_s: this.#bin_s }, signal);
   }
 
   #append(page) {

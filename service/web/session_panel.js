@@ -2,12 +2,11 @@
 
 import { ActionLog } from "./actions.js";
 import { Problem, deleteSession, getSession } from "./api.js";
-import { ClipView } from "./clip.js";
 import { ENDED, EventStream } from "./event_stream.js";
 import { EventsView } from "./events_view.js";
 import { clock, moment, sourceName } from "./format.js";
-import { WINDOW_S } from "./plot.js";
 import { MissedActions } from "./missed.js";
+import { Playback } from "./playback.js";
 import { poll } from "./poll.js";
 import { SnapshotView } from "./snapshot.js";
 import { Thresholds } from "./thresholds.js";
@@ -36,7 +35,7 @@ export class SessionPanel {
   #verdicts = null;
   #missed = null;
   #polls = [];
-  #clip = null;
+  #playback = null;
   #snapshot = new SnapshotView(element("snapshot"));
   #regions;
   #onChanged;
@@ -65,7 +64,7 @@ export class SessionPanel {
     this.#timeline?.close();
     this.#thresholds?.close();
     this.#verdicts?.close();
-    this.#clip?.close();
+    this.#playback?.close();
     this.#missed?.close();
     this.#snapshot.close();
   }
@@ -88,23 +87,28 @@ export class SessionPanel {
   #open() {
     const id = this.#id;
     element("session").hidden = false;
-    this.#timeline = new Timeline(this.#session, this.#log, (error) => this.#showNotice([error.message], true));
+    const ended = ENDED.has(this.#session.state);
+    this.#timeline = new Timeline(this.#session, this.#log, {
+      onError: (error) => this.#showNotice([error.message], true),
+      onSeek: (at_s) => this.#playback.seek(at_s),
+    });
     this.#verdicts = new Verdicts(id, element("events"), (error) => this.#showNotice([error.message], true));
-    this.#clip = new ClipView(id);
+    this.#playback = new Playback(this.#session, (at_s, isChosen) => this.#timeline.showHead(at_s, isChosen));
+    if (ended && this.#session.frames > 0) this.#playback.open();
     this.#events = new EventsView(this.#log, this.#session.labels, this.#verdicts, (action) => {
-      this.#timeline.show(action.start_s + WINDOW_S / 2, action.region);
-      this.#clip.play(action);
+      this.#timeline.showAction(action);
+      this.#playback.play(action);
     });
     this.#missed = new MissedActions(this.#session, this.#timeline);
     this.#thresholds = new Thresholds(this.#session, {
       onTried: (nearMisses, threshold) => this.#timeline.mark(nearMisses, threshold),
-      onSelect: (miss) => this.#timeline.show(miss.peak_s + WINDOW_S / 2, miss.region),
+      onSelect: (miss) => this.#timeline.showAround(miss.peak_s, miss.region),
     });
     this.#stream = new EventStream(id, {
       onEvents: (events) => this.#onEvents(events),
       onConnection: (state, why) => this.#showConnection(state, why),
     });
-    if (ENDED.has(this.#session.state)) return;
+    if (ended) return;
     this.#polls.push(
       poll((signal) => this.#drawSnapshot(signal), SNAPSHOT_MS),
       poll((signal) => this.#timeline.update(this.#session.position_s, signal), SCORES_MS),
@@ -115,9 +119,9 @@ export class SessionPanel {
     if (this.#session.frames > 0) await this.#snapshot.update(this.#id, signal);
   }
 
-  /** Regions are drawn on the snapshot, which a clip covers. */
+  /** Regions are drawn on the snapshot, which a video covers. */
   #showRegions() {
-    this.#clip?.hide();
+    this.#playback?.hide();
     this.#showParts();
   }
 

@@ -2,13 +2,21 @@
 
 import { readTheme } from "./colours.js";
 import { percent, clock } from "./format.js";
-import { WINDOW_S, drawPlot, timeAt, topPeaks } from "./plot.js";
+import { Overview } from "./overview.js";
+import { drawPlot, timeAt, topPeaks } from "./plot.js";
 import { ScoreRun } from "./scores.js";
 
+/** What the plot shows until the user zooms. */
+const WINDOW_S = 30;
+const MIN_WINDOW_S = 5;
+/** Longer windows are drawn from so many points. */
+const POINTS = 600;
 const FRAME_MS = 33;
 /** Fraction of the distance to the newest scores that the plot moves per drawn frame. */
 const EASE = 0.15;
 const SUMMARY_MS = 5000;
+/** Share of the plot left of the play-head on a new page. */
+const LEFT_OF_HEAD = 0.1;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const element = (id) => document.getElementById(id);
@@ -19,11 +27,14 @@ export class Timeline {
   #session;
   #log;
   #onError;
+  #onSeek;
   #canvas = element("plot");
   #range = element("scrub-range");
   #follow = element("follow");
   #following = true;
+  #length_s = WINDOW_S;
   #to_s = WINDOW_S;
+  #overview;
   #position_s = 0;
   #frame = null;
   #drawnAt = 0;
@@ -32,16 +43,27 @@ export class Timeline {
   #nearMisses = [];
   #selection = null;
   #threshold = null;
+  #head_s = null;
+  #current = null;
   #closed = new AbortController();
   #resize = new ResizeObserver(() => this.draw());
 
-  /** `onError(problem)` is called when scores could not be fetched. */
-  constructor(session, log, onError) {
+  /**
+   * `onError(problem)` is called when scores could not be fetched, `onSeek(at_s)` when the user clicks on the plot.
+   */
+  constructor(session, log, { onError, onSeek }) {
     this.#session = session;
     this.#log = log;
     this.#onError = onError;
+    this.#onSeek = onSeek;
     const { signal } = this.#closed;
     this.#range.addEventListener("input", () => this.show(Number(this.#range.value)), { signal });
+    this.#overview = new Overview(session, {
+      onError,
+      onSelect: (from_s, to_s) => this.#zoom(from_s, to_s),
+    });
+    element("zoom-in").addEventListener("click", () => this.#zoomBy(0.5), { signal });
+    element("zoom-out").addEventListener("click", () => this.#zoomBy(2), { signal });
     this.#follow.addEventListener("click", () => this.#setFollowing(!this.#following), { signal });
     dark.addEventListener("change", () => this.draw(), { signal });
     this.#resize.observe(this.#canvas);
@@ -53,6 +75,7 @@ export class Timeline {
   close() {
     this.#closed.abort();
     this.#seeking?.abort();
+    this.#overview.close();
     this.#resize.disconnect();
     cancelAnimationFrame(this.#frame);
   }
@@ -61,8 +84,8 @@ export class Timeline {
   async update(position_s, signal) {
     this.#position_s = position_s;
     element("scrub").hidden = position_s <= WINDOW_S;
-    this.#range.max = Math.max(WINDOW_S, position_s);
-    this.#range.min = WINDOW_S;
+    this.#showZoom();
+    await this.#overview.update(position_s, this.#region, signal);
     if (!this.#following) return;
     await this.#run.follow(position_s, signal);
     this.#range.value = position_s;
@@ -73,15 +96,15 @@ export class Timeline {
   async show(to_s, region = this.#region) {
     this.#setFollowing(false);
     if (region !== this.#region) this.#select(region);
-    this.#to_s = Math.max(WINDOW_S, Math.min(to_s, this.#position_s));
+    this.#to_s = Math.max(this.#length_s, Math.min(to_s, this.#position_s));
     this.#range.value = this.#to_s;
     this.#range.setAttribute("aria-valuetext", `up to ${clock(this.#to_s)}`);
     this.#seeking?.abort();
     this.#seeking = new AbortController();
     const { signal } = this.#seeking;
-    if (!this.#run.covers(this.#to_s - WINDOW_S, this.#to_s)) {
+    if (!this.#run.covers(this.#from_s, this.#to_s)) {
       try {
-        await this.#run.startAt(this.#to_s - WINDOW_S - 1, signal);
+        await this.#run.startAt(this.#from_s - this.#run.gap_s, signal);
       } catch (error) {
         if (!signal.aborted) this.#onError(error);
         return;
@@ -97,13 +120,41 @@ export class Timeline {
     this.draw();
   }
 
+  /** Shows a media time in the middle. */
+  async showAround(at_s, region) {
+    await this.show(at_s + this.#length_s / 2, region);
+  }
+
+  /** Shows an action in the middle, highlighted. */
+  async showAction(action) {
+    this.#current = action.id;
+    await this.showAround(action.start_s, action.region ?? null);
+  }
+
+  /**
+   * Marks the media time that the video shows; null for none. The plot turns the page for it, unless it follows the
+   * newest scores and the user did not choose to play.
+   */
+  showHead(at_s, isChosen) {
+    this.#head_s = at_s;
+    if (at_s !== null && isChosen) this.#setFollowing(false);
+    const isShown = at_s === null || this.#following || (at_s >= this.#from_s && at_s <= this.#to_s);
+    if (isShown) this.draw();
+    else this.show(at_s + this.#length_s * (1 - LEFT_OF_HEAD));
+  }
+
+  /** The user clicked on the plot at this media time. */
+  seek(at_s) {
+    this.#onSeek(at_s);
+  }
+
   get region() {
     return this.#region;
   }
 
   /** Media time at a horizontal place in the plot, in pixels from its left edge. */
   timeAt(x_px) {
-    return Math.min(timeAt(this.#canvas, x_px, this.#to_s), Math.max(0, this.#position_s));
+    return Math.min(timeAt(this.#canvas, x_px, this.#from_s, this.#to_s), Math.max(0, this.#position_s));
   }
 
   /** Highlights a part of the media time; null for none. The plot stands still meanwhile. */
@@ -115,15 +166,20 @@ export class Timeline {
 
   draw() {
     this.#drawnAt = performance.now();
+    const actions = this.#log.actions.filter((action) => (action.region ?? null) === this.#region);
     drawPlot(this.#canvas, {
       run: this.#run,
-      actions: this.#log.actions.filter((action) => (action.region ?? null) === this.#region),
+      actions,
       nearMisses: this.#nearMisses.filter(({ region }) => region === this.#region),
       threshold: this.#threshold,
       selection: this.#selection,
+      current: this.#current,
+      head_s: this.#head_s,
+      from_s: this.#from_s,
       to_s: this.#to_s,
       theme: readTheme(this.#canvas),
     });
+    this.#overview.mark({ actions, head_s: this.#head_s, from_s: this.#from_s, to_s: this.#to_s });
     this.#summarise();
   }
 
@@ -137,7 +193,7 @@ export class Timeline {
   #onRegion(region) {
     this.#select(region);
     if (!this.#following) this.show(this.#to_s);
-    else this.update(this.#position_s, this.#closed.signal).catch((error) => this.#reportUnlessClosed(error));
+    this.update(this.#position_s, this.#closed.signal).catch((error) => this.#reportUnlessClosed(error));
   }
 
   #reportUnlessClosed(error) {
@@ -146,8 +202,39 @@ export class Timeline {
 
   #select(region) {
     this.#region = region;
-    this.#run = new ScoreRun(this.#session.id, this.#session.labels, region);
+    this.#startRun();
     element("plot-region").value = region ?? "";
+  }
+
+  #startRun() {
+    const bin_s = this.#length_s > WINDOW_S ? this.#length_s / POINTS : null;
+    const keep_s = this.#length_s * 1.2;
+    this.#run = new ScoreRun(this.#session.id, this.#session.labels, this.#region, { bin_s, keep_s });
+  }
+
+  get #from_s() {
+    return this.#to_s - this.#length_s;
+  }
+
+  #zoomBy(factor) {
+    const middle_s = this.#to_s - this.#length_s / 2;
+    const length_s = this.#length_s * factor;
+    this.#zoom(middle_s - length_s / 2, middle_s + length_s / 2);
+  }
+
+  /** Shows a part of the media time; stops following. */
+  #zoom(from_s, to_s) {
+    this.#length_s = Math.max(MIN_WINDOW_S, Math.min(to_s - from_s, Math.max(WINDOW_S, this.#position_s)));
+    this.#startRun();
+    this.#showZoom();
+    return this.show((from_s + to_s + this.#length_s) / 2);
+  }
+
+  #showZoom() {
+    this.#range.max = Math.max(this.#length_s, this.#position_s);
+    this.#range.min = this.#length_s;
+    element("zoom-in").disabled = this.#length_s <= MIN_WINDOW_S;
+    element("zoom-out").disabled = this.#length_s >= Math.max(WINDOW_S, this.#position_s);
   }
 
   #setFollowing(following) {
@@ -164,9 +251,9 @@ export class Timeline {
   #step(now) {
     if (!this.#following) return;
     if (now - this.#drawnAt < FRAME_MS) return this.#animate();
-    const target_s = Math.max(WINDOW_S, this.#run.last_s ?? 0);
+    const target_s = Math.max(this.#length_s, this.#run.last_s ?? 0);
     const left_s = target_s - this.#to_s;
-    const jump = calm.matches || Math.abs(left_s) < 0.02 || Math.abs(left_s) > WINDOW_S;
+    const jump = calm.matches || Math.abs(left_s) < 0.02 || Math.abs(left_s) > this.#length_s;
     this.#to_s = jump ? target_s : this.#to_s + left_s * EASE;
     this.draw();
     if (!jump) this.#animate();
@@ -178,9 +265,9 @@ export class Timeline {
     const last = this.#run.rows.at(-1);
     if (!last) return;
     this.#summaryAt = performance.now();
-    const top = topPeaks(this.#run, this.#to_s - WINDOW_S, this.#to_s);
+    const top = topPeaks(this.#run, this.#from_s, this.#to_s);
     const parts = top.map(({ index, score }) => `${this.#run.labels[index]} ${percent(score)}`);
     const highest = parts.length > 0 ? parts.join(", ") : "no action above the background";
-    element("plot-summary").textContent = `of ${WINDOW_S} seconds up to ${clock(this.#to_s)}. Highest: ${highest}.`;
+    element("plot-summary").textContent = `of ${Math.round(this.#length_s)} seconds up to ${clock(this.#to_s)}. Highest: ${highest}.`;
   }
 }

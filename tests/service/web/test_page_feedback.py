@@ -81,6 +81,7 @@ def test_a_verdict_that_cannot_be_kept_is_taken_back_with_the_reason(
 ) -> None:
     with opened(browser, f"{url}/#session={session.id}") as page:
         expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
+        expect(button(page, "right", "kick")).to_be_visible(timeout=PATIENCE_MS)
         page.context.set_offline(True)
         button(page, "right", "kick").click()
         expect(page.locator("#notice")).to_contain_text("Cannot reach the server", timeout=PATIENCE_MS)

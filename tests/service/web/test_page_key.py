@@ -71,7 +71,10 @@ def test_with_a_key_a_video_is_submitted_and_its_events_are_followed(browser: Br
         expect(page.get_by_role("dialog")).to_have_count(0)
         page.get_by_role("button", name="Stop").click()
         expect(page.locator("#session-state")).to_have_text("stopped", timeout=PATIENCE_MS)
-        assert any("?ticket=" in address for address in addresses)
+        page.get_by_role("button", name="Play the video").click()
+        page.wait_for_function("() => document.getElementById('video').videoWidth > 0")
+        assert any("/events?ticket=" in address for address in addresses)
+        assert any("/video?ticket=" in address for address in addresses)
         assert not any(key in address for address in addresses)
         assert page.evaluate("[localStorage.length, document.cookie, sessionStorage.length]") == [0, "", 1]
 

@@ -87,6 +87,8 @@ class CannedApi:
                 route.fulfill(json={"default": "mocap", "models": [{"name": "mocap"}]})
             case ("GET", "/v1/sessions/s1/feedback"):
                 route.fulfill(json={"feedback": []})
+            case ("GET", "/v1/sessions/s1/video"):
+                route.fulfill(status=404, json={"code": "not_found", "detail": "The uploaded video is gone."})
             case ("GET", "/v1/sessions/s1/events/1000-0/clip.mp4"):
                 route.fulfill(status=404, json={"code": "not_found", "detail": "There is no clip of this event."})
             case ("GET", "/v1/storage"):

@@ -1,0 +1,61 @@
+"""The strip below the plot shows the whole session, and selects what the plot shows."""
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from service.schemas import Session
+from tests.support.page_driver import PATIENCE_MS, opened
+
+IS_DRAWN = """() => {
+    const canvas = document.getElementById('overview');
+    if (canvas.width === 0) return false;
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    return new Set(data).size > 20;
+}"""
+
+
+def drag(page: Page, start: float, end: float) -> None:
+    """Drag across the strip, between fractions of its width."""
+    strip = page.locator("#overview")
+    strip.scroll_into_view_if_needed()
+    box = strip.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + start * box["width"], box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + end * box["width"], box["y"] + 20)
+    page.mouse.up()
+
+
+def until_s(page: Page) -> float:
+    return float(page.locator("#scrub-range").input_value())
+
+
+def expect_length(page: Page, seconds: float) -> None:
+    """The slider moves the end of the window, which cannot come before its length."""
+    page.wait_for_function(
+        "(seconds) => Math.abs(document.getElementById('scrub-range').min - seconds) < 0.5", arg=seconds
+    )
+
+
+@pytest.mark.parametrize("size", ["wide", "phone"])
+def test_a_drag_on_the_strip_selects_what_the_plot_shows(
+    browser: Browser, url: str, analysed: Session, size: str
+) -> None:
+    with opened(browser, f"{url}/#session={analysed.id}", size=size) as page:
+        expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
+        page.wait_for_function(IS_DRAWN)
+        drag(page, 0.2, 0.6)
+        expect_length(page, 0.4 * 45)
+        assert until_s(page) == pytest.approx(0.6 * 45, abs=0.6)
+        page.get_by_role("button", name="Zoom out").click()
+        page.get_by_role("button", name="Zoom out").click()
+        expect_length(page, 45)
+        expect(page.get_by_role("button", name="Zoom out")).to_be_disabled()
+        for _ in range(4):
+            page.get_by_role("button", name="Zoom in").click()
+        expect_length(page, 5)
+        expect(page.get_by_role("button", name="Zoom in")).to_be_disabled()
+        # A click moves the window.
+        drag(page, 0.5, 0.5)
+        page.wait_for_function("() => Math.abs(document.getElementById('scrub-range').value - 25) < 1")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
