@@ -78,7 +78,7 @@ def device_config(
             "availability": [{"topic": server_status(camera.base)}, {"topic": camera.status}],
             "availability_mode": "all",
             "qos": 1,
-            "components": {**components, **gone, "image": _image(camera)},
+            "components": {**components, **gone, "image": _image(camera), "reporting": _switch(camera)},
         }
     )
 
@@ -91,6 +91,17 @@ def _binary_sensor(camera: Camera, sensor: Sensor) -> Mapping[str, Any]:
         "device_class": "motion",
         "state_topic": camera.state(sensor.level),
         "json_attributes_topic": camera.event(sensor.level),
+    }
+
+
+def _switch(camera: Camera) -> Mapping[str, Any]:
+    return {
+        "platform": "switch",
+        "unique_id": f"{device_id(camera)}_reporting",
+        "name": "Report actions",
+        "state_topic": camera.reporting,
+        "command_topic": camera.reporting_command,
+        "retain": True,
     }
 
 

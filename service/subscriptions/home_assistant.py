@@ -1,6 +1,10 @@
 """Keeps the devices of Home Assistant as the sessions are."""
 
+import asyncio
+import uuid
 from collections.abc import Callable
+
+import structlog
 
 from service.errors import NotFoundError, ServiceError
 from service.event_filter import EventFilter
@@ -15,8 +19,12 @@ from service.subscriptions.mqtt_connection import MqttConnection
 from service.subscriptions.topics import OFF, OFFLINE, ON, ONLINE, Camera, camera_of
 
 PAGE = 200
+LISTEN_TIMEOUT_S = 5.0
+MAX_PAUSED = 10_000
 IsOpen = Callable[[str, str | None, str], bool]
 """Whether an action of a session, region and label is in progress, as far as it was delivered."""
+
+_log = structlog.get_logger(__name__)
 
 
 class HomeAssistant:
@@ -43,6 +51,44 @@ class HomeAssistant:
         self._owner = owner
         self._is_open = is_open
         self._announced: dict[str, list[Sensor]] = {}
+        self._paused: set[str] = set()
+        """Cameras of which starts are left out, by their level of topics."""
+
+    async def listen(self) -> None:
+        """Take the commands that the broker has kept, and receive further ones. Raises DeliveryFailedError.
+
+        Brokers send what they have kept before what is published later: this connection's own message ends it.
+        """
+        await self._connection.subscribe(Camera("+", self._stored.topic).reporting_command)
+        last = Camera(uuid.uuid4().hex, self._stored.topic).reporting_command
+        await self._connection.publish(last, b"")
+        try:
+            async with asyncio.timeout(LISTEN_TIMEOUT_S):
+                while (received := await self._connection.receive())[0] != last:
+                    self._note(*received)
+        except TimeoutError:
+            _log.warning("the broker does not let this user read commands", topic=last)
+
+    async def command(self, topic: str, payload: bytes) -> None:
+        """Pause or resume the reports of a camera, and confirm it. Raises DeliveryFailedError."""
+        camera = self._note(topic, payload)
+        if camera is not None and payload:
+            await self._publish(camera.reporting, payload)
+
+    def _note(self, topic: str, payload: bytes) -> Camera | None:
+        """The camera of a command; None for any other message."""
+        camera = Camera(topic.removeprefix(f"{self._stored.topic}/").partition("/")[0], self._stored.topic)
+        if topic != camera.reporting_command or payload not in (ON.encode(), OFF.encode(), b""):
+            return None
+        if payload != OFF.encode():
+            self._paused.discard(camera.key)
+        elif len(self._paused) < MAX_PAUSED:
+            self._paused.add(camera.key)
+        return camera
+
+    def leaves_out(self, event: Event) -> bool:
+        """Whether it is a start of a camera whose reports are paused. Ends are not: they switch sensors off."""
+        return event.type == "action.start" and self._camera(event.session_id, event.name).key in self._paused
 
     async def announce_live(self) -> None:
         """Announce the sessions that have not ended. Raises DeliveryFailedError, ServiceError."""
@@ -87,6 +133,7 @@ class HomeAssistant:
             await self._publish(topic, device_config(session, camera, sensors, removed=removed))
         await self._publish(topic, device_config(session, camera, sensors))
         await self._publish(camera.status, ONLINE if session.state == "running" else OFFLINE)
+        await self._publish(camera.reporting, OFF if camera.key in self._paused else ON)
         for sensor in sensors:
             is_open = self._is_open(session.id, sensor.region, sensor.label)
             await self._publish(camera.state(sensor.level), ON if is_open else OFF)
@@ -107,6 +154,7 @@ class HomeAssistant:
     async def _remove(self, camera: Camera, sensors: list[Sensor]) -> None:
         """An empty message removes a retained one."""
         topics = [discovery_topic(self._prefix, camera), camera.status, camera.event(None), camera.image]
+        topics += [camera.reporting, camera.reporting_command]
         for sensor in sensors:
             topics += [camera.state(sensor.level), camera.event(sensor.level)]
         for topic in topics:

@@ -28,6 +28,7 @@ class MqttTarget:
         """Say that events are delivered, and at the end that they are not. Raises DeliveryFailedError, ServiceError."""
         status = server_status(self._stored.topic)
         if self._home is not None:
+            await self._home.listen()
             await self._home.announce_live()
         await self._connection.publish(status, ONLINE, is_retained=True)
         try:
@@ -40,6 +41,8 @@ class MqttTarget:
     async def deliver(self, event: Event) -> None:
         if self._home is not None:
             await self._home.before(event)
+            if self._home.leaves_out(event):
+                return
         await self._publish(event)
         if self._home is not None:
             await self._home.after(event)
@@ -70,4 +73,7 @@ class MqttTarget:
         await self._connection.publish(topic, message.body, content_type=JSON, message_id=message.id)
 
     async def lost(self) -> None:
-        await self._connection.lost()
+        while True:
+            topic, payload = await self._connection.receive()
+            if self._home is not None:
+                await self._home.command(topic, payload)

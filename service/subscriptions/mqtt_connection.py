@@ -22,6 +22,8 @@ from service.subscriptions.target import DeliveryFailedError
 PORT, TLS_PORT = 1883, 8883
 CONNECT_TIMEOUT_S, TIMEOUT_S, KEEP_ALIVE_S = 5.0, 10.0, 30
 AT_LEAST_ONCE = 1
+MAX_RECEIVED = 1000
+"""Messages that wait to be read; further ones are dropped."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,20 @@ class MqttConnection:
         except (aiomqtt.MqttError, ValueError) as error:
             raise _failed(error) from error
 
-    async def lost(self) -> None:
-        """Wait for the end of the connection. Raises DeliveryFailedError."""
+    async def subscribe(self, topic: str) -> None:
+        """Receive the messages of a topic, retained ones first. Raises DeliveryFailedError."""
         try:
-            async for _ in self._client.messages:
-                pass
+            await self._client.subscribe(topic, AT_LEAST_ONCE)
+        except (aiomqtt.MqttError, ValueError) as error:
+            raise _failed(error) from error
+
+    async def receive(self) -> tuple[str, bytes]:
+        """Topic and payload of the next message. Raises DeliveryFailedError at the end of the connection."""
+        try:
+            message = await anext(self._client.messages)
         except aiomqtt.MqttError as error:
             raise _failed(error) from error
+        return str(message.topic), message.payload if isinstance(message.payload, bytes) else b""
 
 
 @asynccontextmanager
@@ -105,6 +114,7 @@ async def connected(
             clean_start=True,
             timeout=TIMEOUT_S,
             keepalive=KEEP_ALIVE_S,
+            max_queued_incoming_messages=MAX_RECEIVED,
             tls_context=context,
         )
         try:

@@ -28,6 +28,16 @@ class Camera:
         """A JPEG of about the start of the last action."""
         return f"{self.base}/{self.key}/image"
 
+    @property
+    def reporting(self) -> str:
+        """`ON`, or `OFF` while starts are left out."""
+        return f"{self.base}/{self.key}/reporting"
+
+    @property
+    def reporting_command(self) -> str:
+        """`ON` or `OFF`, retained, from whoever switches it."""
+        return f"{self.reporting}/set"
+
     def event(self, sensor: str | None) -> str:
         """The last event of a sensor, or without one of the session, as JSON."""
         return "/".join(filter(None, (self.base, self.key, sensor, "event")))

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import aiomqtt
+
 from service.event_filter import EVERYTHING
 from service.subscriptions.discovery import VERSION, Sensor, device_config, discovery_topic, sensors_of
 from service.subscriptions.topics import camera_of
@@ -60,7 +62,15 @@ async def test_a_session_is_a_device_with_a_sensor_for_each_label(tmp_path: Path
                     "name": "Last action",
                     "image_topic": f"{base}/image",
                     "content_type": "image/jpeg",
-                }
+                },
+                "reporting": {
+                    "platform": "switch",
+                    "unique_id": f"{device}_reporting",
+                    "name": "Report actions",
+                    "state_topic": f"{base}/reporting",
+                    "command_topic": f"{base}/reporting/set",
+                    "retain": True,
+                },
             }
             await found.until(f"{base}/kick/state", "OFF")
             await found.until(f"{base}/status", "online")
@@ -81,7 +91,7 @@ async def test_sessions_that_run_already_are_announced_and_with_their_regions(tm
             await subscribe(server, target, filter={"metadata": {"site": ["north"]}})
             config = await until_found(found, f"ha/device/cake_cake_{session.id}/config")
             assert config["device"]["name"] == f"Camera {session.id[:8]}"
-            [sensor, image] = config["components"].values()
+            [sensor, image, _] = config["components"].values()
             assert (sensor["name"], image["platform"]) == ("back door: kick", "image")
             await found.until("cake/status", "online")
             assert not found.of(f"ha/device/cake_cake_{other.id}/config")
@@ -118,6 +128,45 @@ async def test_a_new_broker_gets_the_devices_and_their_states_again(tmp_path: Pa
                 await found.until("cake/status", "online")
                 await found.until(f"cake/{session.id}/kick/state", "ON")
                 await found.until(f"cake/{session.id}/jump/state", "OFF")
+
+
+async def test_a_switch_pauses_the_reports_of_one_camera_and_keeps_its_position(tmp_path: Path) -> None:
+    with mosquitto(tmp_path / "broker") as broker:
+        async with running_server(tmp_path / "data") as server, subscriber(broker) as found:
+            created = await subscribe(server, {"kind": "mqtt", "url": broker.url, "home_assistant": {}})
+            session, other = await server.running_session(), await server.running_session()
+            switch, sensor = f"cake/{session.id}/reporting", f"cake/{session.id}/kick"
+            await found.until(switch, "ON")
+            await found.until(f"cake/{other.id}/reporting", "ON")
+
+            async def turn(position: str) -> None:
+                async with aiomqtt.Client("127.0.0.1", broker.port) as home:
+                    await home.publish(f"{switch}/set", position, qos=1, retain=True)
+                await found.until(switch, position)
+
+            await server.worker.starts(session.id, [1.0])
+            await found.until(f"{sensor}/state", "ON")
+            await turn("OFF")
+            await server.worker.ends(session.id, start_s=1.0, end_s=2.0)
+            await server.worker.starts(session.id, [3.0])
+            await server.worker.starts(other.id, [3.0])
+            await found.until(f"cake/{other.id}/kick/state", "ON")
+            await found.until(f"{sensor}/state", "OFF")
+            # A new connection learns from the broker that the switch is off, before it delivers anything.
+            await server.http.post(f"/v1/subscriptions/{created.id}/pause")
+            await found.until("cake/status", "offline")
+            await server.worker.starts(session.id, [4.0])
+            await server.http.post(f"/v1/subscriptions/{created.id}/resume", json={})
+            await found.until("cake/status", "online")
+            await server.worker.starts(other.id, [5.0])
+            async with asyncio.timeout(60):
+                await until(lambda: json.loads(found.of(f"cake/{other.id}/kick/event")[-1])["start_s"] == 5.0)
+            assert set(found.of(switch)[1:]) == {"OFF"}
+            await turn("ON")
+            await server.worker.starts(session.id, [6.0])
+            await found.until(f"{sensor}/state", "ON")
+            reported = [json.loads(payload) for payload in found.of(f"{sensor}/event")]
+            assert [event["start_s"] for event in reported if event["type"] == "action.start"] == [1.0, 6.0]
 
 
 async def test_a_start_comes_with_an_image(tmp_path: Path) -> None:
