@@ -20,6 +20,8 @@ MAX_OPTIONS_BYTES = 64 * 1024
 """Limit of the JSON part `session`, and of what the multipart framing may add to the file."""
 MAX_FRAMING_BYTES = 64 * 1024
 """Limit of the multipart framing of an upload: part headers, preamble and epilogue."""
+MAX_BOUNDARY_BYTES = 256
+"""Limit of the parser. RFC 2046, section 5.1.1, allows 70."""
 _WRITE_BYTES = 1024**2
 _ENCODED_NAME = re.compile(r";\s*filename\*=utf-8'[^';]*'([^;\s]+)", re.IGNORECASE)
 """The form of RFC 8187 for names that are not ASCII, which takes precedence (RFC 6266, section 4.3)."""
@@ -79,6 +81,8 @@ class _Form:
         boundary = parse_options_header(content_type)[1].get(b"boundary")
         if not boundary:
             raise _invalid("file", "the multipart Content-Type has no boundary")
+        if len(boundary) > MAX_BOUNDARY_BYTES:
+            raise _invalid("file", f"the boundary is longer than {MAX_BOUNDARY_BYTES} bytes")
         self.video = bytearray()
         self.options = bytearray()
         self.filename: str | None = None

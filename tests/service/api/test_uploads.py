@@ -74,6 +74,15 @@ async def test_a_malformed_upload_is_rejected_and_leaves_no_file(server: Running
     assert stored_uploads(server) == []
 
 
+@pytest.mark.parametrize("parameter", ["", "; boundary", "; boundary=", f"; boundary={'b' * 257}"])
+async def test_an_upload_without_a_usable_boundary_is_rejected(server: Running, parameter: str) -> None:
+    boundary = parameter.partition("=")[2]
+    part = f'--{boundary}\r\nContent-Disposition: form-data; name="file"\r\n\r\nx\r\n--{boundary}--\r\n'
+    headers = {"Content-Type": f"multipart/form-data{parameter}"}
+    refused = problem(await server.http.post("/v1/sessions", content=part, headers=headers), 422, "invalid_request")
+    assert "boundary" in refused.detail
+
+
 async def test_invalid_options_of_an_upload_leave_no_file(server: Running) -> None:
     refused = problem(await upload(server, pace="slow"), 422, "invalid_request")
     assert refused.errors is not None
