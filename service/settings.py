@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -35,6 +35,19 @@ _COMMA_SEPARATED = (NoDecode, BeforeValidator(_split), PlainSerializer(_join))
 
 MAX_KEEP_S = 100 * 365 * 24 * 3600.0
 """Ages beyond it leave the range of dates."""
+
+
+def _split_seconds(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    pairs = [item.rpartition("=") for item in value.split(",") if item.strip()]
+    if not all(name.strip() for name, _, _ in pairs):
+        raise ValueError("must be names with seconds, separated by commas")
+    return {name.strip(): seconds.strip() for name, _, seconds in pairs}
+
+
+def _join_seconds(seconds: Mapping[str, float]) -> str:
+    return ",".join(f"{name}={each}" for name, each in seconds.items())
 
 
 class Settings(BaseSettings):
@@ -269,6 +282,16 @@ class Settings(BaseSettings):
         le=MAX_KEEP_S,
         examples=["604800"],
         description="Age at which clips are deleted, if their session is not deleted earlier; 0 keeps them.",
+    )
+    clips_keep_of_s: Annotated[
+        Mapping[str, Annotated[float, Field(ge=0, le=MAX_KEEP_S)]],
+        NoDecode,
+        BeforeValidator(_split_seconds),
+        PlainSerializer(_join_seconds),
+    ] = Field(
+        default={},
+        examples=["fall=2592000,fight=86400"],
+        description="For single actions, the age at which their clips are deleted, in place of CAKE_CLIPS_KEEP_S.",
     )
     clips_max_bytes: int = Field(
         default=10 * 1024**3,

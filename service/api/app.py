@@ -149,7 +149,12 @@ def create_app(settings: Settings, own_key: ApiKey, open_connections: Callable[[
                 ),
             )
             watch = ConfinementWatch(store.workers, metrics.unconfined_workers)
-            clips = ClipRetention(blobs, keep_s=settings.clips_keep_s, max_bytes=settings.clips_max_bytes)
+            clips = ClipRetention(
+                blobs,
+                keep_s=settings.clips_keep_s,
+                keep_of_s=settings.clips_keep_of_s,
+                max_bytes=settings.clips_max_bytes,
+            )
             for name, step in (
                 ("retention", retention.sweep_regularly),
                 ("old clips", clips.sweep_regularly),

@@ -53,11 +53,13 @@ def explain_setting_error(error: ErrorDetails, options: Mapping[str, str]) -> st
     """
     if not error["loc"]:  # About several settings: the message names them.
         return error["msg"].removeprefix("Value error, ")
-    name, *place = (str(part) for part in error["loc"])
+    name, *place = error["loc"]
+    name = str(name)
     source = f"{options[name]} " if name in options else f"{variable(name)}="
     given = f"{source}{error['input']}"
     if place:
-        given = f"{source.rstrip('= ')}, item {int(place[0]) + 1} ({error['input']})"
+        item = f"item {place[0] + 1}" if isinstance(place[0], int) else place[0]
+        given = f"{source.rstrip('= ')}, {item} ({error['input']})"
     message = explain(error)
     example = Settings.model_fields[name].examples or [""]
     return f"{given}: {message[:1].lower()}{message[1:]}. Example: {source}{example[0]}"

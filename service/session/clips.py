@@ -21,7 +21,7 @@ from service.session.events import EventBuffer, Media
 from service.settings import Settings
 from service.storage.blobs import Blobs
 from service.storage.disk import Disk
-from service.storage.stored_files import StoredClip
+from service.storage.stored_files import StoredClip, label_digest
 from service.store.records import SessionRecord
 
 MAX_OPEN = 8
@@ -143,7 +143,7 @@ class SessionClips:
             return
         if problem is None and clip.from_s > clip.order.from_s + LATE_S:
             problem = LATE
-        stored = StoredClip(self._session_id, clip.start.id, clip.from_s)
+        stored = StoredClip(self._session_id, clip.start.id, clip.from_s, label_digest(clip.start.label))
         # What arrived last is not known where the decoder has not said so.
         to_s = clip.to_s or max(clip.from_s, min(clip.order.to_s, self._events.record.position_s))
         media = Media(clip.start, clip.from_s, to_s, len(clip.data), problem)

@@ -1,12 +1,12 @@
-"""Deletes clips that are old, and the oldest ones when all of them take too much space."""
+"""Deletes clips that are old, each label's at its own age, and the oldest ones when all of them take too much space."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from service.storage.blobs import Blobs
-from service.storage.stored_files import StoredFile
+from service.storage.stored_files import StoredClip, StoredFile, label_digest
 
 SWEEP_EVERY_S = 60.0
 _log = structlog.get_logger(__name__)
@@ -16,11 +16,18 @@ class ClipRetention:
     """Several servers may sweep at the same time."""
 
     def __init__(
-        self, blobs: Blobs, *, keep_s: float, max_bytes: int, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        blobs: Blobs,
+        *,
+        keep_s: float,
+        max_bytes: int,
+        keep_of_s: Mapping[str, float] | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`keep_s`: 0 keeps clips of any age. `max_bytes`: of all of them."""
+        """`keep_s`: 0 keeps clips of any age; `keep_of_s`: the same of single labels. `max_bytes`: of all clips."""
         self._blobs = blobs
         self._keep_s, self._max_bytes = keep_s, max_bytes
+        self._keep_of_s = {label_digest(label): seconds for label, seconds in (keep_of_s or {}).items()}
         self._clock = clock
 
     async def sweep_regularly(self) -> float:
@@ -35,14 +42,19 @@ class ClipRetention:
             clips += batch
         clips.sort(key=lambda clip: clip.modified_at)
         too_many_bytes = sum(clip.size_bytes for clip in clips) - self._max_bytes
-        oldest = self._clock() - timedelta(seconds=self._keep_s)
         removed = 0
         for clip in clips:
-            if too_many_bytes <= 0 and not (self._keep_s and clip.modified_at < oldest):
-                break
+            if too_many_bytes <= 0 and not self._is_too_old(clip):
+                continue
             await self._blobs.remove(clip)
             too_many_bytes -= clip.size_bytes
             removed += 1
         if removed:
             _log.info("deleted old clips", clips=removed)
         return removed
+
+    def _is_too_old(self, clip: StoredFile) -> bool:
+        found = StoredClip.of(clip.name)
+        digest = None if found is None else found.label_digest
+        keep_s = self._keep_s if digest is None else self._keep_of_s.get(digest, self._keep_s)
+        return keep_s > 0 and clip.modified_at < self._clock() - timedelta(seconds=keep_s)

@@ -1,5 +1,6 @@
 """What a session's files are called in the data folder and in a bucket."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -34,17 +35,25 @@ class StoredClip:
     session_id: str
     event_id: str
     from_s: float
+    label_digest: str | None = None
+    """That of the action, by which its clips are kept; None in clips of older versions."""
 
     @property
     def name(self) -> str:
         """Path below the data folder or below the bucket's prefix."""
-        return f"{clips_folder(self.session_id)}{self.event_id}.{round(self.from_s * 1000)}.mp4"
+        label = "" if self.label_digest is None else f".{self.label_digest}"
+        return f"{clips_folder(self.session_id)}{self.event_id}.{round(self.from_s * 1000)}{label}.mp4"
 
     @classmethod
     def of(cls, name: str) -> Self | None:
         """The clip with this path; None if it is not the path of a clip."""
-        found = re.fullmatch(rf"{CLIPS}/([^/]+)/([0-9]+-[0-9]+)\.([0-9]+)\.mp4", name)
-        return None if found is None else cls(found[1], found[2], int(found[3]) / 1000)
+        found = re.fullmatch(rf"{CLIPS}/([^/]+)/([0-9]+-[0-9]+)\.([0-9]+)(?:\.([0-9a-f]+))?\.mp4", name)
+        return None if found is None else cls(found[1], found[2], int(found[3]) / 1000, found[4])
+
+
+def label_digest(label: str) -> str:
+    """The label in names of files: it may contain any characters."""
+    return hashlib.sha256(label.encode()).hexdigest()[:12]
 
 
 def upload_name(session_id: str) -> str:

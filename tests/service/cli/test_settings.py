@@ -15,12 +15,28 @@ from tests.support.cake_command import run
         ({"CAKE_LOG_LEVEL": "verbose"}, r"CAKE_LOG_LEVEL=VERBOSE: .*'WARNING'.* Example: CAKE_LOG_LEVEL=INFO"),
         ({"CAKE_MODELS": '["mocap"]'}, r"CAKE_MODELS=.*separated by commas.* Example: CAKE_MODELS=people,"),
         ({"CAKE_SOURCE_ALLOW": "10.0.0.0/8,cam"}, r"CAKE_SOURCE_ALLOW, item 2 \(cam\): .* Example: CAKE_SOURCE_ALLOW="),
+        (
+            {"CAKE_CLIPS_KEEP_OF_S": "fall"},
+            r"CAKE_CLIPS_KEEP_OF_S=fall: .* Example: CAKE_CLIPS_KEEP_OF_S=fall=2592000,",
+        ),
+        ({"CAKE_CLIPS_KEEP_OF_S": "fall=-1"}, r"CAKE_CLIPS_KEEP_OF_S.*-1.* Example: CAKE_CLIPS_KEEP_OF_S=fall="),
         ({"CAKE_PRECISION": "int8"}, r"CAKE_PRECISION=int8: .*'float32'"),
         ({"CAKE_KEEP_ENDED_S": "1e12"}, r"CAKE_KEEP_ENDED_S=1e12: .*at most 3153600000"),
         ({"CAKE_CLIPS_KEEP_S": "1e12"}, r"CAKE_CLIPS_KEEP_S=1e12: .*at most 3153600000"),
         ({"CAKE_SOURCE_CA": "README.md"}, r"CAKE_SOURCE_CA=README.md: no certificates"),
     ],
-    ids=["integer", "level", "JSON list", "item of a list", "choice", "age", "age of clips", "file"],
+    ids=[
+        "integer",
+        "level",
+        "JSON list",
+        "item of a list",
+        "no age",
+        "negative age",
+        "choice",
+        "age",
+        "age of clips",
+        "file",
+    ],
 )
 def test_an_invalid_setting_names_the_variable_the_value_and_an_example(environ: dict[str, str], expected: str) -> None:
     status, out, err = run("settings", **environ)
@@ -62,6 +78,14 @@ def test_every_list_setting_is_separated_by_commas(monkeypatch: pytest.MonkeyPat
         assert field.examples
         assert [str(item) for item in getattr(settings, name)] == field.examples[0].split(","), name
         assert settings.environ()[variable(name)] == field.examples[0]
+
+
+def test_ages_by_label_reach_a_child_process_as_they_were_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAKE_CLIPS_KEEP_OF_S", "fall=2592000, a=b=60,")
+    settings = Settings()
+    assert settings.clips_keep_of_s == {"fall": 2592000.0, "a=b": 60.0}
+    monkeypatch.setenv("CAKE_CLIPS_KEEP_OF_S", settings.environ()["CAKE_CLIPS_KEEP_OF_S"])
+    assert Settings().clips_keep_of_s == settings.clips_keep_of_s
 
 
 def test_the_settings_command_prints_every_setting_and_hides_passwords() -> None:

@@ -9,7 +9,7 @@ import pytest
 from service.errors import NotFoundError
 from service.storage.blobs import Blobs
 from service.storage.clip_retention import ClipRetention
-from service.storage.stored_files import StoredClip
+from service.storage.stored_files import StoredClip, label_digest
 from tests.support.bucket_server import bucket_server
 
 
@@ -61,6 +61,24 @@ async def test_old_clips_are_deleted_unless_age_does_not_matter(blobs: Blobs) ->
     assert await ClipRetention(blobs, keep_s=0, max_bytes=10**9, clock=later).sweep() == 0
     assert await ClipRetention(blobs, keep_s=3600, max_bytes=10**9, clock=later).sweep() == 2
     assert await left(blobs) == []
+
+
+async def test_clips_of_an_action_with_an_age_of_its_own_are_deleted_at_that_age(blobs: Blobs) -> None:
+    labels = ("fall", "fight", "a kick, high")
+    clips = [StoredClip("a", f"{number}-0", 0.5, label_digest(label)) for number, label in enumerate(labels)]
+    for clip in clips:
+        await blobs.put_clip(clip, bytes(100))
+    await stored(blobs, 7)
+    retention = ClipRetention(
+        blobs,
+        keep_s=3600,
+        keep_of_s={"fall": 0, "a kick, high": 3 * 3600},
+        max_bytes=10**9,
+        clock=lambda: datetime.now(UTC) + timedelta(hours=2),
+    )
+    assert await retention.sweep() == 2
+    assert await left(blobs) == sorted([clips[0].name, clips[2].name])
+    assert await blobs.find_clip("a", "2-0") == clips[2]
 
 
 async def test_the_oldest_clips_are_deleted_when_all_of_them_are_too_large(blobs: Blobs) -> None:
