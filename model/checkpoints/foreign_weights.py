@@ -25,7 +25,7 @@ _MARKS = {
 }
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_foreign_weights(path: Path) -> dict[str, Tensor]:
     """The named tensors of a PyTorch file (.pt, .pth, .pyth), out of their wrapper and without their prefix.
 
     Never runs code that the file carries. Raises `CheckpointError` for any file that is not one of named tensors.

@@ -124,7 +124,7 @@ def _config(labels: str | None, image_size: int, *, is_teacher: bool) -> ModelCo
 
 def _load(network: Cake, files: _Files) -> tuple[Sequence[str], ClipClassifiers | None]:
     """Put the files' weights into the network. Returns the parts that it then holds, and the student's classifiers."""
-    from model.checkpoints.foreign_weights import read_weights
+    from model.checkpoints.foreign_weights import read_foreign_weights
     from model.checkpoints.pytorchvideo_weights import X3D_PARTS, load_x3d
     from model.checkpoints.reference_weights import (
         STUDENT_PARTS,
@@ -135,14 +135,14 @@ def _load(network: Cake, files: _Files) -> tuple[Sequence[str], ClipClassifiers 
     from model.checkpoints.stored import PARTS
 
     if (x3d := files.x3d or files.flow_teacher) is not None:
-        load_x3d(network, read_weights(x3d), x3d.name)
+        load_x3d(network, read_foreign_weights(x3d), x3d.name)
         return X3D_PARTS, None
     assert files.student is not None
-    student = read_weights(files.student)
+    student = read_foreign_weights(files.student)
     load_reference_student(network, student, files.student.name, files.temperature)
     if files.head is None:
         return STUDENT_PARTS, reference_classifiers(student)
-    load_reference_head(network, read_weights(files.head), files.head.name)
+    load_reference_head(network, read_foreign_weights(files.head), files.head.name)
     return PARTS, reference_classifiers(student)
 
 

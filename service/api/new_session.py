@@ -18,7 +18,7 @@ from service.sources.sources import SourceForbiddenError, check_url, is_camera
 from service.sources.stored import StoredPush, StoredSource, StoredUrl
 from service.store.admission import too_many_regions
 from service.store.records import SessionRecord
-from service.store.webhook_records import WebhookTarget
+from service.store.webhook_records import StoredWebhook
 from service.webhooks.signature import new_webhook_secret
 
 
@@ -115,7 +115,7 @@ def check_rules(rules: Iterable[str], labels: Sequence[str]) -> None:
         )
 
 
-def _webhook(asked: WebhookRequest, settings: Settings) -> WebhookTarget:
+def _webhook(asked: WebhookRequest, settings: Settings) -> StoredWebhook:
     """Raises WebhookRejectedError."""
     try:
         check_url(str(asked.url), settings.address_policy)
@@ -124,4 +124,4 @@ def _webhook(asked: WebhookRequest, settings: Settings) -> WebhookTarget:
             "The webhook's address is not public. If the receiver is in a private network, the operator can allow that"
             " network with CAKE_SOURCE_ALLOW."
         ) from error
-    return WebhookTarget(url=SecretStr(str(asked.url)), secret=SecretStr(asked.secret or new_webhook_secret()))
+    return StoredWebhook(url=SecretStr(str(asked.url)), secret=SecretStr(asked.secret or new_webhook_secret()))

@@ -35,7 +35,7 @@ from service.sources.sources import redact
 from service.sources.stored import StoredPush, StoredSource, StoredUpload, StoredUrl
 from service.storage.deletion import delete_session
 from service.store.records import SessionRecord
-from service.store.webhook_records import WebhookTarget
+from service.store.webhook_records import StoredWebhook
 
 SessionId = Annotated[str, PathParameter(description="Id of the session.")]
 router = APIRouter(route_class=JsonRoute, tags=["sessions"], responses=problem_responses(*AUTH_STATUSES))
@@ -233,6 +233,6 @@ def _public_source(source: StoredSource) -> Source:
             return PushSource(stream=source.stream, max_down_s=source.max_down_s)
 
 
-def _public_webhook(target: WebhookTarget, with_secret: bool) -> WebhookInfo:
+def _public_webhook(target: StoredWebhook, with_secret: bool) -> WebhookInfo:
     url = redact(target.url.get_secret_value())
     return WebhookInfo(url=url, secret=target.secret.get_secret_value() if with_secret else None)

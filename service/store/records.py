@@ -19,7 +19,7 @@ from service.event_schemas import Event, SessionStateEvent, next_event_id
 from service.schemas import FailureCode, NamedRegion, Pace, Rule, SessionState, VideoProperties
 from service.sources.stored import StoredModel, StoredSource
 from service.store.previous_release import join_video, split_video
-from service.store.webhook_records import WebhookTarget
+from service.store.webhook_records import StoredWebhook
 
 WATCHED_S = 5.0
 """For this long after a request for a session's snapshot its worker makes snapshots often."""
@@ -60,7 +60,7 @@ class SessionRecord(StoredModel):
     metadata: dict[str, str] = Field(default={})
     traceparent: str | None = None
     """W3C trace context of the request that submitted it."""
-    webhook: WebhookTarget | None = None
+    webhook: StoredWebhook | None = None
     state: SessionState = "queued"
     code: FailureCode | None = None
     detail: str | None = None

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from service.sources.stored import StoredModel, StoredSecret
 
 
-class WebhookTarget(StoredModel):
+class StoredWebhook(StoredModel):
     """Where a session's events are posted, and the secret that signs them."""
 
     url: StoredSecret

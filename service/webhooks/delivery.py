@@ -33,7 +33,7 @@ EVENTS_PER_LANE, LANE_S = 50, 30.0
 _log = structlog.get_logger(__name__)
 
 
-class DeliveryFailedError(Exception):
+class WebhookNotDeliveredError(Exception):
     """The receiver did not accept an event."""
 
     def __init__(self, event_id: str, cause: PostFailedError) -> None:
@@ -149,7 +149,7 @@ class Deliverer:
                     return
             if len(events) == EVENTS_PER_LANE:
                 self._more_is_due.set()
-        except DeliveryFailedError as error:
+        except WebhookNotDeliveredError as error:
             await self._note_failure(webhook, error)
         except ServiceError:
             raise
@@ -158,9 +158,9 @@ class Deliverer:
             self._poison.labels("webhook").inc()
             _log.exception("webhook delivery failed unexpectedly", session=webhook.session_id)
             failure = PostFailedError(type(error).__name__)
-            await self._note_failure(webhook, DeliveryFailedError(webhook.delivered or "0-0", failure))
+            await self._note_failure(webhook, WebhookNotDeliveredError(webhook.delivered or "0-0", failure))
 
-    async def _note_failure(self, webhook: Webhook, failure: DeliveryFailedError) -> None:
+    async def _note_failure(self, webhook: Webhook, failure: WebhookNotDeliveredError) -> None:
         now_unix_s = self._clock()
         cause = failure.cause
         retry_unix_s = None
@@ -184,7 +184,7 @@ class Deliverer:
         )
 
     async def _post(self, webhook: Webhook, event: Event) -> None:
-        """Raises DeliveryFailedError."""
+        """Raises WebhookNotDeliveredError."""
         now_unix_s = self._clock()
         secrets = [webhook.secret.get_secret_value()]
         if webhook.old_secret is not None and now_unix_s < webhook.old_secret_until_unix_s:
@@ -201,7 +201,7 @@ class Deliverer:
                     now_unix_s=now_unix_s,
                 )
         except PostFailedError as error:
-            raise DeliveryFailedError(event.id, error) from error
+            raise WebhookNotDeliveredError(event.id, error) from error
 
     @asynccontextmanager
     async def _attempt(self, session_id: str) -> AsyncIterator[None]:

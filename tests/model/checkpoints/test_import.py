@@ -19,7 +19,7 @@ from torch import Tensor
 
 from model.checkpoints.checkpoint import load_checkpoint, load_parts, save_checkpoint
 from model.checkpoints.classifiers import read_classifiers
-from model.checkpoints.foreign_weights import read_weights
+from model.checkpoints.foreign_weights import read_foreign_weights
 from model.checkpoints.stored import CheckpointError, read_config
 from model.config import cake_s
 from model.network.cake import Cake
@@ -225,7 +225,7 @@ def test_a_file_that_is_not_what_it_claims_is_refused_in_one_line(content: bytes
     file = tmp_path / "X3D_S.pyth"
     file.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"\AX3D_S\.pyth [^\n]+\Z"):
-        read_weights(file)
+        read_foreign_weights(file)
 
 
 def test_a_file_that_carries_code_ends_the_command_with_one_line(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_damaged_weight_files_are_refused_or_read(data: st.DataObject, zipped_fo
     file = tmp_path / "damaged.pth"
     file.write_bytes(content[: data.draw(st.integers(0, len(content)))])
     with suppress(CheckpointError):
-        assert all(isinstance(tensor, Tensor) for tensor in read_weights(file).values())
+        assert all(isinstance(tensor, Tensor) for tensor in read_foreign_weights(file).values())
 
 
 def test_the_files_must_belong_together(tmp_path: Path) -> None:

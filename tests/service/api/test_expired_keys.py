@@ -11,7 +11,7 @@ from service.access.scopes import Scope
 from service.api.expired_keys import ExpiredKeys
 from service.observability.audit import AuditLog
 from service.store.protocols import Store
-from service.store.webhook_records import WebhookTarget
+from service.store.webhook_records import StoredWebhook
 from tests.support.access_kit import LIMITS
 from tests.support.store_kit import queue, record
 
@@ -28,7 +28,7 @@ async def test_the_sessions_and_webhooks_of_an_expired_key_end(store: Store, tmp
     expired = await made(store, "expired", NOW + timedelta(days=1))
     valid = await made(store, "valid", NOW + timedelta(days=3))
     unlimited = await made(store, "unlimited", None)
-    webhook = WebhookTarget(url=SecretStr("https://example.org/"), secret=SecretStr("s"))
+    webhook = StoredWebhook(url=SecretStr("https://example.org/"), secret=SecretStr("s"))
     mine, *others = [
         await queue(store, record().model_copy(update={"owner": key.id, "webhook": webhook}))
         for key in (expired, valid, unlimited)

@@ -13,7 +13,7 @@ from service.store import open_store
 from service.store.protocols import Store
 from service.store.records import SessionRecord
 from service.store.redis.required_settings import problems
-from service.store.webhook_records import WebhookTarget
+from service.store.webhook_records import StoredWebhook
 from service.store.worker_records import WorkerInfo
 from tests.support.redis_server import ReplicatedRedis, replicated_redis
 from tests.support.store_kit import MODEL, claimed, record, start
@@ -95,7 +95,7 @@ async def test_a_failover_loses_no_rotated_secret(
 ) -> None:
     store, _ = stores
     await store.workers.register(WorkerInfo("w1", 100.0, (MODEL,)))
-    target = WebhookTarget(url=SecretStr("http://example.org/hook"), secret=SecretStr("whsec_0"))
+    target = StoredWebhook(url=SecretStr("http://example.org/hook"), secret=SecretStr("whsec_0"))
     session = await store.sessions.create(record().model_copy(update={"webhook": target}), max_queued=10)
     rotations = 0
 

@@ -7,12 +7,12 @@ from pydantic import SecretStr
 
 from service.store.protocols import Store
 from service.store.records import SessionRecord
-from service.store.webhook_records import MAX_DELIVERY_ATTEMPTS, WebhookTarget
+from service.store.webhook_records import MAX_DELIVERY_ATTEMPTS, StoredWebhook
 from tests.support.store_kit import event_ids, record, start
 
 
 async def session_with_events(store: Store, *event_ids: str) -> SessionRecord:
-    target = WebhookTarget(url=SecretStr("http://example.org/hook"), secret=SecretStr("whsec_first"))
+    target = StoredWebhook(url=SecretStr("http://example.org/hook"), secret=SecretStr("whsec_first"))
     await store.sessions.create(record().model_copy(update={"webhook": target, "owner": "k1"}), max_queued=10)
     session = await store.workers.claim("w1")
     assert session is not None
@@ -159,7 +159,7 @@ async def test_sessions_and_owners_can_be_left_out_of_what_is_due(store: Store) 
     ],
 )
 async def test_a_receiver_can_be_left_out_of_what_is_due(store: Store, url: str, receiver: str) -> None:
-    target = WebhookTarget(url=SecretStr(url), secret=SecretStr("s"))
+    target = StoredWebhook(url=SecretStr(url), secret=SecretStr("s"))
     await store.sessions.create(record().model_copy(update={"webhook": target}), max_queued=9)
     [webhook] = await store.outbox.due(now_unix_s=1e9, limit=9, skip_receivers=["another"])
     assert webhook.receiver == receiver

@@ -20,7 +20,7 @@ from service.access.scopes import Scope
 from service.event_schemas import event_key
 from service.store.protocols import Store
 from service.store.records import SessionRecord
-from service.store.webhook_records import WebhookTarget
+from service.store.webhook_records import StoredWebhook
 from service.store.worker_records import WorkerInfo
 from tests.support.access_kit import bearer, make_key
 from tests.support.redis_server import RedisServer
@@ -38,7 +38,7 @@ rows = st.lists(st.tuples(st.integers(0, 10**6), st.lists(value, min_size=40, ma
 async def make_sound_session(store: Store) -> SessionRecord:
     await store.workers.register(WorkerInfo("w1", 1000.0, (MODEL,)))
     await store.keys.create(KEY)
-    target = WebhookTarget(url=SecretStr("https://example.org/"), secret=SecretStr("s"))
+    target = StoredWebhook(url=SecretStr("https://example.org/"), secret=SecretStr("s"))
     session = record().model_copy(update={"webhook": target, "owner": KEY.id})
     return await store.sessions.create(session, max_queued=10**6, may_wait=True)
 

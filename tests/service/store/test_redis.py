@@ -13,7 +13,7 @@ from service.errors import StoreUnavailableError
 from service.store import StoreUrlError, open_store
 from service.store.protocols import Store
 from service.store.redis.store import open_redis_store
-from service.store.webhook_records import WebhookTarget
+from service.store.webhook_records import StoredWebhook
 from service.store.worker_records import WorkerInfo
 from tests.support.redis_server import RedisServer, redis_of, redis_server
 from tests.support.store_kit import (
@@ -82,7 +82,7 @@ async def test_events_are_trimmed_by_number_and_by_age(redis_url: str, clock: Cl
 
 
 async def test_one_server_at_a_time_delivers_webhooks(store: Store, redis_url: str, clock: Clock) -> None:
-    target = WebhookTarget(url=SecretStr("https://example.org/hook"), secret=SecretStr("s"))
+    target = StoredWebhook(url=SecretStr("https://example.org/hook"), secret=SecretStr("s"))
     session = await queue(store, record().model_copy(update={"webhook": target}))
     other = open_redis(redis_url, clock)
     assert [due.session_id for due in await store.outbox.due(now_unix_s=1.0, limit=8)] == [session.id]

@@ -18,7 +18,7 @@ from service.errors import (
 from service.store.protocols import Store
 from service.store.records import KeyUsage
 from service.store.revocation import revoke_key
-from service.store.webhook_records import WebhookTarget
+from service.store.webhook_records import StoredWebhook
 from tests.support.store_kit import queue, record, start
 
 LIMITS = Limits(max_sessions=2, requests_per_s=10, max_stored_bytes=100)
@@ -190,7 +190,7 @@ async def test_the_last_use_of_a_key_is_kept(store: Store) -> None:
 
 async def test_revoking_a_key_stops_its_sessions_and_their_webhooks(store: Store) -> None:
     key = await made(store, "a")
-    target = WebhookTarget(url=SecretStr("https://example.org/"), secret=SecretStr("s"))
+    target = StoredWebhook(url=SecretStr("https://example.org/"), secret=SecretStr("s"))
     mine = [await queue(store, record().model_copy(update={"owner": key.id, "webhook": target})) for _ in range(3)]
     other = await queue(store, record().model_copy(update={"webhook": target}))
     running = await store.workers.claim("w1")

@@ -6,14 +6,14 @@ from pydantic import SecretStr
 
 from service.store.protocols import Store
 from service.store.records import SessionRecord
-from service.store.webhook_records import WebhookTarget
+from service.store.webhook_records import StoredWebhook
 from tests.support.store_kit import Clock, open_sqlite, queue, record, with_worker
 
 URL, SECRET = "https://user:hunter2@example.org/hook?token=hunter2", "whsec_hunter2"
 
 
 def with_webhook() -> SessionRecord:
-    target = WebhookTarget(url=SecretStr(URL), secret=SecretStr(SECRET))
+    target = StoredWebhook(url=SecretStr(URL), secret=SecretStr(SECRET))
     return record().model_copy(update={"webhook": target})
 
 

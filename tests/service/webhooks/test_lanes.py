@@ -18,7 +18,7 @@ from service.schemas import ENDED_STATES, SessionState
 from service.sources.address_policy import AddressPolicy, read_nameservers
 from service.store.protocols import Store
 from service.store.records import SessionRecord, SessionUpdate, state_event
-from service.store.webhook_records import WebhookTarget
+from service.store.webhook_records import StoredWebhook
 from service.webhooks.delivery import Deliverer
 from service.webhooks.http_client import PolicyBackend, open_pool
 from service.webhooks.lanes import MAX_HANGING, MAX_LANES
@@ -54,7 +54,7 @@ async def delivering(store: Store) -> AsyncIterator[ApiMetrics]:
 
 async def ended_session(store: Store, url: str, owner: str | None = None) -> SessionRecord:
     """A session with a webhook, to its end: three events."""
-    target = WebhookTarget(url=SecretStr(url), secret=SecretStr(new_webhook_secret()))
+    target = StoredWebhook(url=SecretStr(url), secret=SecretStr(new_webhook_secret()))
     await store.sessions.create(record().model_copy(update={"webhook": target, "owner": owner}), max_queued=1000)
     session = await store.workers.claim("w1")
     assert session is not None
