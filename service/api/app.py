@@ -17,7 +17,6 @@ from starlette.responses import FileResponse, JSONResponse
 
 from service.access.keys import ApiKey
 from service.api import (
-    authentication,
     capabilities,
     event_log,
     events,
@@ -31,6 +30,7 @@ from service.api import (
     storage,
     submit,
     subscriptions,
+    tickets,
     video,
     webhook,
 )
@@ -197,7 +197,7 @@ def create_app(settings: Settings, own_key: ApiKey, open_connections: Callable[[
         media,
         video,
         feedback,
-        authentication,
+        tickets,
         capabilities,
         health,
         webhook,

@@ -5,32 +5,27 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 import structlog
-from fastapi import APIRouter, Query, Security
+from fastapi import Query, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security import SecurityScopes
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
-from starlette.responses import Response
 
-from service.access.keys import ApiKey, digest, new_key_secret, parse_key
+from service.access.keys import ApiKey, digest, parse_key
 from service.access.scopes import Scope
 from service.api.context import Context, SharedContext
-from service.api.error_responses import AUTH_STATUSES, problem_responses, reject_unknown_query
+from service.api.error_responses import reject_unknown_query
 from service.api.origin import check_host, check_local, check_origin
 from service.errors import MissingScopeError, RateLimitError, ServiceError, StoreUnavailableError, UnauthorizedError
 from service.observability.audit import AuditActor
-from service.server_schemas import Ticket, VideoTicket
 
 T = TypeVar("T")
-TICKET_VALID = timedelta(seconds=30)
-VIDEO_TICKET_VALID = timedelta(hours=1)
 RECHECK_EVERY_S = 15.0
 """How often an open stream checks that its key was not revoked."""
-router = APIRouter(tags=["events"], responses=problem_responses(*AUTH_STATUSES))
 
 
 class AccessRevokedError(Exception):
@@ -110,7 +105,7 @@ async def get_viewer(
 ) -> Caller:
     """Like `get_caller`, for the video of the session in the path: also accepts a ticket for this video."""
     session_id = connection.path_params["session_id"]
-    return await _admit(connection, context, needed, token, ticket and _video_digest(session_id, ticket))
+    return await _admit(connection, context, needed, token, ticket and video_digest(session_id, ticket))
 
 
 async def _admit(
@@ -215,7 +210,7 @@ async def _known_key(context: Context, token: str) -> ApiKey | None:
     return key
 
 
-def _video_digest(session_id: str, ticket: str) -> str:
+def video_digest(session_id: str, ticket: str) -> str:
     """Tickets for videos are stored under another digest than those for streams: neither opens the other."""
     return digest(f"{session_id} {ticket}")
 
@@ -278,29 +273,3 @@ async def is_authorized(context: Context, caller: Caller) -> bool:
         return context.auth == "off" or (context.auth == "auto" and not await context.store.keys.exist())
     key = await context.store.keys.find(caller.key.id)
     return key is not None and key.is_active(datetime.now(UTC))
-
-
-@router.post(
-    "/v1/tickets",
-    summary="Create a ticket that opens one WebSocket or event stream within 30 s, as `?ticket=`",
-    status_code=201,
-    responses=problem_responses(503, 507),
-)
-async def create_ticket(context: SharedContext, caller: EventsReader, response: Response) -> Ticket:
-    """While authentication is off, any ticket is accepted and none is required."""
-    now = datetime.now(UTC)
-    ticket = Ticket(ticket=new_key_secret(), expires_at=now + TICKET_VALID)
-    if caller.key is not None:
-        await context.store.keys.add_ticket(digest(ticket.ticket), caller.key.id, now=now, expires_at=ticket.expires_at)
-    response.headers["Cache-Control"] = "no-store"
-    return ticket
-
-
-async def new_video_ticket(context: Context, caller: Caller, session_id: str) -> VideoTicket:
-    """A ticket with which `get_viewer` accepts requests for the video of this session. Raises ServiceError."""
-    now = datetime.now(UTC)
-    ticket = VideoTicket(ticket=new_key_secret(), expires_at=now + VIDEO_TICKET_VALID)
-    if caller.key is not None:
-        known_as = _video_digest(session_id, ticket.ticket)
-        await context.store.keys.add_ticket(known_as, caller.key.id, now=now, expires_at=ticket.expires_at)
-    return ticket

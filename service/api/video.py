@@ -6,11 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Response
 from starlette.responses import FileResponse, StreamingResponse
 
-from service.api.authentication import SessionsReader, VideoViewer, new_video_ticket
+from service.api.authentication import SessionsReader, VideoViewer
 from service.api.byte_range import ByteRange, requested_range
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.sessions import SessionId
+from service.api.tickets import new_video_ticket
 from service.errors import NotFoundError
 from service.server_schemas import VideoTicket
 from service.sources.stored import StoredUpload
