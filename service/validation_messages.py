@@ -34,6 +34,10 @@ _SENTENCES: Mapping[str, Callable[[_Context], str]] = {
     "dict_type": lambda _: "must be an object",
     "model_type": lambda _: "must be an object",
     "model_attributes_type": lambda _: "must be an object",
+    "union_tag_not_found": lambda context: f"needs the field {context['discriminator']}, which says what it is",
+    "union_tag_invalid": lambda context: (
+        f"has {context['tag']!r} as {context['discriminator']}, which must be one of {context['expected_tags']}"
+    ),
     "json_invalid": lambda context: f"is not valid JSON: {context['error']}",
     "url_type": lambda _: "must be an absolute URL",
     "url_parsing": lambda context: f"is not a valid URL: {context['error']}",

@@ -20,6 +20,12 @@ CASES: tuple[tuple[dict[str, object], str], ...] = (
     ({"source": {"push": True}, "name": 5}, "name: must be a string."),
 )
 
+TARGETS: tuple[tuple[object, str], ...] = (
+    (3, "target: must be an object."),
+    ({"url": "http://127.0.0.1/"}, "target: needs the field 'kind', which says what it is."),
+    ({"kind": "fax"}, "target: has 'fax' as 'kind', which must be one of 'webhook', 'mqtt'."),
+)
+
 
 async def test_invalid_fields_are_explained_in_our_own_words(tmp_path: Path) -> None:
     async with running_server(tmp_path) as server:
@@ -29,3 +35,6 @@ async def test_invalid_fields_are_explained_in_our_own_words(tmp_path: Path) -> 
             assert detail.startswith(expected), (body, detail)
         answer = await server.http.get("/v1/sessions?limit=0")
         assert problem(answer, 422, "invalid_request").detail == "limit: must be at least 1."
+        for target, expected in TARGETS:
+            answer = await server.http.post("/v1/subscriptions", json={"target": target})
+            assert problem(answer, 422, "invalid_request").detail == expected
