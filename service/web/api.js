@@ -70,6 +70,8 @@ const sessionPath = (id) => `sessions/${encodeURIComponent(id)}`;
 
 export const listModels = (signal) => sendJson("models", { signal });
 export const listSessions = (query, signal) => sendJson("sessions", { query, signal });
+/** The newest action starts of all sessions, as entries of the log. */
+export const listStarts = (limit, signal) => sendJson("events", { query: { type: "action.start", limit }, signal });
 export const getStorage = (signal) => sendJson("storage", { signal });
 export const getSession = (id, signal) => sendJson(sessionPath(id), { signal });
 export const getScores = (id, query, signal) => sendJson(`${sessionPath(id)}/scores`, { query, signal });

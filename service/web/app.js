@@ -2,6 +2,7 @@
 
 import { ENDED } from "./event_stream.js";
 import { startKeyForm } from "./key.js";
+import { setTitle, startNews } from "./news.js";
 import { RegionsEditor } from "./regions.js";
 import { SessionPanel } from "./session_panel.js";
 import { SessionsList } from "./sessions_list.js";
@@ -24,7 +25,7 @@ function openSelected() {
   blankText = "";
   document.body.dataset.view = id === null ? "list" : "session";
   list.select(id);
-  document.title = "CAKE";
+  setTitle("CAKE");
   if (id === null) return;
   panel = new SessionPanel(id, { regions, onChanged: () => list.refresh(), onGone: leave });
   focusIfLost();
@@ -44,6 +45,7 @@ function focusIfLost() {
 }
 
 startKeyForm();
+startNews();
 const regions = new RegionsEditor();
 
 const list = new SessionsList({

@@ -34,6 +34,14 @@ export function moment(iso) {
   return `${date.toLocaleDateString([], { day: "numeric", month: "short" })}, ${time}`;
 }
 
+/** How long ago a timestamp (ISO 8601) was: `12 s ago`, `3 min ago`, `2 h ago`; from a day on the time itself. */
+export function ago(iso) {
+  const passed_s = Math.max(0, (Date.now() - Date.parse(iso)) / 1000);
+  if (passed_s < 60) return `${Math.floor(passed_s)} s ago`;
+  if (passed_s < 3600) return `${Math.floor(passed_s / 60)} min ago`;
+  return passed_s < 86_400 ? `${Math.floor(passed_s / 3600)} h ago` : moment(iso);
+}
+
 /** A size as `1.2 GB`, in powers of 1000 as disks are sold. */
 export function size(bytes) {
   const units = ["B", "kB", "MB", "GB", "TB"];

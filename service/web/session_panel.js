@@ -6,6 +6,7 @@ import { ENDED, EventStream } from "./event_stream.js";
 import { EventsView } from "./events_view.js";
 import { clock, moment, sourceName } from "./format.js";
 import { MissedActions } from "./missed.js";
+import { setTitle, tell } from "./news.js";
 import { Playback } from "./playback.js";
 import { poll } from "./poll.js";
 import { SnapshotView } from "./snapshot.js";
@@ -138,7 +139,9 @@ export class SessionPanel {
   }
 
   #onEvents(events) {
-    this.#events.update(this.#log.add(events));
+    const fresh = this.#log.add(events);
+    this.#events.update(fresh);
+    tell(fresh.filter(({ kind }) => kind === "action"), sourceName(this.#session));
     this.#timeline.draw();
     if (events.some((event) => event.type === "session.state")) this.#polls[0].wake();
   }
@@ -147,7 +150,7 @@ export class SessionPanel {
     const { state, model, pace, regions, video, created_at, position_s, frames, code, detail, warnings } = this.#session;
     const ended = ENDED.has(state);
     element("session-title").textContent = sourceName(this.#session);
-    document.title = `${sourceName(this.#session)} · CAKE`;
+    setTitle(`${sourceName(this.#session)} · CAKE`);
     const facts = [moment(created_at), model, pace === "realtime" ? "real time" : "fast"];
     if (regions.length > 0) facts.push(`regions: ${regions.map(({ name }) => name).join(", ")}`);
     if (video) {

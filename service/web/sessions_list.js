@@ -1,11 +1,18 @@
-/** The list of sessions, newest first, in pages; the newest page is kept up to date. */
+/** The list of sessions in pages, live ones first, else the newest; the newest page is kept up to date. */
 
-import { listSessions } from "./api.js";
-import { clock, moment, sourceName } from "./format.js";
+import { Problem, listSessions, listStarts } from "./api.js";
+import { ENDED } from "./event_stream.js";
+import { ago, clock, moment, sourceName } from "./format.js";
 import { poll } from "./poll.js";
+import { SnapshotView } from "./snapshot.js";
 
 const PAGE = 20;
 const REFRESH_MS = 3000;
+/** Stills are fetched rarely: while snapshots are asked for, a worker makes more of them. */
+const STILLS_MS = 10_000;
+const MAX_STARTS = 200;
+const STATES = ["running", "reconnecting"];
+const isLive = ({ state }) => !ENDED.has(state);
 const element = (id) => document.getElementById(id);
 
 export class SessionsList {
@@ -13,6 +20,9 @@ export class SessionsList {
   #next = null;
   #selected = null;
   #items = new Map();
+  #starts = new Map();
+  #stills = new Map();
+  #stillsPoll;
   #poll;
 
   /** `onRefresh(sessions)` is called with the newest sessions each time that they were fetched. */
@@ -25,6 +35,7 @@ export class SessionsList {
       const text = error?.message ?? "";
       if (element("sessions-error").textContent !== text) element("sessions-error").textContent = text;
     });
+    this.#stillsPoll = poll((signal) => this.#drawStills(signal), STILLS_MS);
     element("sessions-more").addEventListener("click", () => this.#loadMore());
   }
 
@@ -45,8 +56,10 @@ export class SessionsList {
 
   async #refresh(signal) {
     const page = await listSessions({ limit: PAGE }, signal);
+    if (page.next) page.sessions = await this.#withLive(page.sessions, signal);
+    if (page.sessions.some(isLive)) await this.#refreshStarts(signal);
     const listed = new Set(page.sessions.map((session) => session.id));
-    const oldest = page.sessions.at(-1)?.created_at ?? "";
+    const oldest = page.sessions[Math.min(PAGE, page.sessions.length) - 1]?.created_at ?? "";
     const isOlder = ({ id, created_at }) => !listed.has(id) && created_at <= oldest;
     const older = page.next ? this.#sessions.filter(isOlder) : [];
     if (older.length === 0) this.#next = page.next;
@@ -54,11 +67,35 @@ export class SessionsList {
     this.#render();
   }
 
+  /** Adds live sessions that are on later pages. */
+  async #withLive(newest, signal) {
+    const pages = await Promise.all(STATES.map((state) => listSessions({ limit: PAGE, state }, signal)));
+    const listed = new Set(newest.map(({ id }) => id));
+    return [...newest, ...pages.flatMap(({ sessions }) => sessions).filter(({ id }) => !listed.has(id))];
+  }
+
+  /** The last action of each session, as far as it is among the newest of all. */
+  async #refreshStarts(signal) {
+    try {
+      const { entries } = await listStarts(MAX_STARTS, signal);
+      for (const { event } of entries.toReversed()) this.#starts.set(event.session_id, event);
+    } catch (error) {
+      // A key may list sessions without reading events.
+      if (!(error instanceof Problem && error.status === 403)) throw error;
+    }
+  }
+
+  async #drawStills(signal) {
+    const live = this.#sessions.filter((session) => isLive(session) && this.#stills.has(session.id));
+    for (const { id } of live) await this.#stills.get(id).update(id, signal);
+  }
+
   async #loadMore() {
     try {
       const page = await listSessions({ limit: PAGE, before: this.#next });
       this.#next = page.next;
-      this.#sessions.push(...page.sessions);
+      const listed = new Set(this.#sessions.map(({ id }) => id));
+      this.#sessions.push(...page.sessions.filter(({ id }) => !listed.has(id)));
       this.#render();
     } catch (error) {
       element("sessions-error").textContent = error.message;
@@ -72,21 +109,34 @@ export class SessionsList {
       if (wanted.has(id)) continue;
       item.remove();
       this.#items.delete(id);
+      this.#stills.get(id)?.close();
+      this.#stills.delete(id);
     }
-    this.#sessions.forEach((session, place) => {
-      if (!this.#items.has(session.id)) this.#items.set(session.id, newItem(session));
+    const liveFirst = this.#sessions.toSorted((one, other) => isLive(other) - isLive(one));
+    liveFirst.forEach((session, place) => {
+      if (!this.#items.has(session.id)) this.#add(session);
       const item = this.#items.get(session.id);
-      fillItem(item, session, session.id === this.#selected);
+      const wasLive = item.firstChild.classList.contains("live");
+      fillItem(item, session, session.id === this.#selected, this.#starts.get(session.id));
+      if (!wasLive && item.firstChild.classList.contains("live")) this.#stillsPoll.wake();
       if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
     });
     element("sessions-none").hidden = this.#sessions.length > 0;
     element("sessions-more").hidden = this.#next === null;
   }
+
+  #add(session) {
+    const still = document.createElement("canvas");
+    this.#items.set(session.id, newItem(session, still));
+    this.#stills.set(session.id, new SnapshotView(still));
+  }
 }
 
-function newItem(session) {
+function newItem(session, still) {
   const item = document.createElement("li");
   const link = document.createElement("a");
+  still.className = "still";
+  still.setAttribute("aria-hidden", "true");
   link.href = `#session=${encodeURIComponent(session.id)}`;
   const [name, state, facts] = ["name", "state", "facts"].map((part) => {
     const span = document.createElement("span");
@@ -95,19 +145,23 @@ function newItem(session) {
   });
   name.textContent = sourceName(session);
   name.title = name.textContent;
-  link.append(name, " ", state, " ", facts);
+  link.append(still, name, " ", state, " ", facts);
   item.append(link);
   return item;
 }
 
-function fillItem(item, session, selected) {
+/** `start` is the event with which its last action started, if that is known. */
+function fillItem(item, session, selected, start) {
   const link = item.firstChild;
   if (selected) link.setAttribute("aria-current", "true");
   else link.removeAttribute("aria-current");
-  const [, state, facts] = link.children;
+  const [still, , state, facts] = link.children;
+  still.hidden = !isLive(session) || session.frames === 0;
+  link.classList.toggle("live", !still.hidden);
   const text = session.code ? `${session.state}: ${session.code.replaceAll("_", " ")}` : session.state;
   if (state.textContent !== text) state.textContent = text;
   state.dataset.state = session.state;
   const position = session.position_s > 0 ? [clock(session.position_s)] : [];
-  facts.textContent = ["", ...position, moment(session.created_at)].join(" · ");
+  const last = isLive(session) && start ? [`${start.label} ${ago(start.time)}`] : [...position, moment(session.created_at)];
+  facts.textContent = ["", ...last].join(" · ");
 }

@@ -1,0 +1,95 @@
+"""Live sessions come first in the list, and a hidden page counts their actions and notifies of them."""
+
+import json
+import re
+from pathlib import Path
+
+import av
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from service.schemas import Session
+from tests.support.page_driver import PATIENCE_MS, SAMPLE, opened
+
+NOTE_NOTIFICATIONS = """() => {
+    window.shown = [];
+    window.Notification = class {
+        static permission = "default";
+        static async requestPermission() { return (window.Notification.permission = "granted"); }
+        constructor(title) { window.shown.push(title); }
+    };
+}"""
+
+
+@pytest.fixture(scope="module")
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample eight times: it is still live when a busy machine comes to look."""
+    path = tmp_path_factory.mktemp("long") / "long.mp4"
+    with av.open(path, "w") as target:
+        for round_ in range(8):
+            with av.open(SAMPLE) as source:
+                (video,) = source.streams.video
+                if round_ == 0:
+                    stream = target.add_stream_from_template(video)
+                length = video.duration or 0
+                for packet in source.demux(video):
+                    if packet.dts is None or packet.pts is None:
+                        continue
+                    packet.dts += round_ * length
+                    packet.pts += round_ * length
+                    packet.stream = stream
+                    target.mux(packet)
+    return path
+
+
+def submit(url: str, path: Path, name: str) -> Session:
+    with path.open("rb") as video:
+        data = {"session": json.dumps({"name": name, "pace": "realtime"})}
+        answer = httpx.post(f"{url}/v1/sessions", files={"file": video}, data=data, timeout=120)
+    return Session.model_validate_json(answer.raise_for_status().content)
+
+
+def set_hidden(page: Page, hidden: bool) -> None:
+    page.evaluate(
+        """(hidden) => {
+            Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+def test_live_sessions_come_first_with_a_still_and_the_age_of_their_last_action(
+    browser: Browser, url: str, long_video: Path
+) -> None:
+    live = submit(url, long_video, "live")
+    broken = {"file": ("broken.mp4", b"no video")}
+    httpx.post(f"{url}/v1/sessions", files=broken, timeout=120).raise_for_status()
+    with opened(browser, f"{url}/#sessions") as page:
+        items = page.locator("#sessions li")
+        expect(items.first).to_contain_text(re.compile(r"live.*[a-z_]+ \d+ s ago", re.DOTALL), timeout=PATIENCE_MS)
+        expect(items.nth(1)).to_contain_text("broken.mp4")
+        expect(items.first.locator("canvas")).to_be_visible(timeout=PATIENCE_MS)
+        expect(items.nth(1).locator("canvas")).to_be_hidden()
+        assert Axe().run(page).violations_count == 0
+    httpx.delete(f"{url}{live.links.self}", timeout=120).raise_for_status()
+
+
+def test_a_hidden_page_counts_actions_and_notifies_once_it_was_allowed_to(
+    browser: Browser, url: str, long_video: Path
+) -> None:
+    live = submit(url, long_video, "gate")
+    with opened(browser, "about:blank") as page:
+        page.add_init_script(f"({NOTE_NOTIFICATIONS})()")
+        page.goto(f"{url}/#session={live.id}")
+        expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Notify me of actions").click()
+        expect(page.get_by_role("button", name="Notify me of actions")).to_be_hidden()
+        set_hidden(page, True)
+        expect(page).to_have_title(re.compile(r"\(\d+\) gate · CAKE"), timeout=PATIENCE_MS)
+        assert re.fullmatch(r"[a-z_]+, \d+%", page.evaluate("window.shown[0]"))
+        set_hidden(page, False)
+        expect(page).to_have_title("gate · CAKE")
+    httpx.delete(f"{url}{live.links.self}", timeout=120).raise_for_status()
