@@ -68,7 +68,9 @@ def check_command(text: str, *, is_complete: bool) -> None:
         part, _, value = rest.pop(0).partition("=")
         if not part.startswith("-") or part == "-":
             assert places, f"{text}: unexpected {part}"
-            required -= {places.pop(0).name}
+            required -= {places[0].name}
+            if places[0].nargs != -1:
+                places.pop(0)
             continue
         assert part in options or part == "--help", f"{text}: no option {part}"
         if part in options and not options[part].is_flag and not value:
