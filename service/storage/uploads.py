@@ -158,6 +158,8 @@ class _Form:
         self._header_value.clear()
 
     def _headers_end(self) -> None:
+        if not self._part:
+            raise _invalid("file", "a part has no name; send `file` and optionally `session`")
         if self._part not in ("file", "session"):
             raise _invalid(self._part[:100], "unknown part; send `file` and optionally `session`")
         if self._part in self._seen:
