@@ -50,6 +50,13 @@ def with_possible_host(url: AnyUrl) -> AnyUrl:
     return url
 
 
+def with_possible_port(url: AnyUrl) -> AnyUrl:
+    """Reject port 0: nothing can listen on it, so every connection would fail."""
+    if url.port == 0:
+        raise ValueError("has port 0, which nothing can listen on")
+    return url
+
+
 def _is_ipv4(host: str) -> bool:
     """Whether resolvers take it for an address, in any of its notations."""
     try:
@@ -79,11 +86,13 @@ SourceUrl = Annotated[
     UrlConstraints(max_length=4096, allowed_schemes=list(SCHEME_PROTOCOLS), host_required=True),
     BeforeValidator(_with_encoded_password),
     AfterValidator(with_possible_host),
+    AfterValidator(with_possible_port),
 ]
 WebhookUrl = Annotated[
     AnyUrl,
     UrlConstraints(max_length=2048, allowed_schemes=["http", "https"], host_required=True),
     AfterValidator(with_possible_host),
+    AfterValidator(with_possible_port),
 ]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AnyUrl, Field, StringConstraints, UrlConstraints, field_validator
 
 from service.event_schemas import Cursor, EventId, EventType
-from service.requests import MetadataKey, Name, WebhookUrl, with_possible_host
+from service.requests import MetadataKey, Name, WebhookUrl, with_possible_host, with_possible_port
 from service.schemas import CameraIdentity, Schema, WebhookFormat
 from service.webhooks.signature import SECRET_PATTERN, secret_key
 
@@ -16,6 +16,7 @@ MqttUrl = Annotated[
     AnyUrl,
     UrlConstraints(max_length=2048, allowed_schemes=["mqtt", "mqtts"], host_required=True),
     AfterValidator(with_possible_host),
+    AfterValidator(with_possible_port),
 ]
 TopicPrefix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=200)]
 Values = Annotated[list[Annotated[str, StringConstraints(max_length=MAX_VALUE_LENGTH)]], Field(max_length=MAX_VALUES)]

@@ -10,6 +10,8 @@ CASES: tuple[tuple[dict[str, object], str], ...] = (
     ({"source": 1}, "source: must be an object."),
     ({"source": {"url": "clip.mp4"}}, "source.url: is not a valid URL: relative URL without a base."),
     ({"source": {"url": "gopher://a/"}}, "source.url: must be"),
+    ({"source": {"url": "rtsp://8.8.8.8:0/"}}, "source.url: has port 0, which nothing can listen on."),
+    ({"source": {"push": True}, "webhook": {"url": "https://8.8.8.8:0/"}}, "webhook.url: has port 0"),
     ({"source": {"push": True, "max_down_s": 0}}, "source.max_down_s: must be greater than 0."),
     ({"source": {"push": True, "max_down_s": "soon"}}, "source.max_down_s: must be a number."),
     ({"source": {"push": True, "stream": 1.5}}, "source.stream: must be a whole number."),
@@ -24,6 +26,8 @@ TARGETS: tuple[tuple[object, str], ...] = (
     (3, "target: must be an object."),
     ({"url": "http://127.0.0.1/"}, "target: needs the field 'kind', which says what it is."),
     ({"kind": "fax"}, "target: has 'fax' as 'kind', which must be one of 'webhook', 'mqtt'."),
+    ({"kind": "webhook", "url": "https://8.8.8.8:0/"}, "target.webhook.url: has port 0, which nothing can listen on."),
+    ({"kind": "mqtt", "url": "mqtt://8.8.8.8:0"}, "target.mqtt.url: has port 0, which nothing can listen on."),
 )
 
 
