@@ -285,7 +285,9 @@ class PacketReader:
         self.flow.check_guard()
         self.cut_short = extent.what_is_missing(self.source, error, is_live=self.is_live) or self.cut_short
         if self.cut_short is None and isinstance(self.source, str) and not is_url(self.source):
-            self.left_out = self.left_out or unread_part(Path(self.source), self.container.format.name, extent.end)
+            self.left_out = self.left_out or unread_part(
+                Path(self.source), self.container.format.name, last_at=extent.position, read_until=extent.end
+            )
 
     def _arrivals(self) -> Iterator[Arrival]:
         """Yield all packets as they arrive, and of a camera the frames that they make."""

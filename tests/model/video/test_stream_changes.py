@@ -76,13 +76,21 @@ def test_a_pushed_live_stream_that_continues_under_other_numbers_has_to_begin_an
 
 
 @pytest.mark.parametrize(
-    ("suffix", "read"), [(".mp4", 1), (".mov", 1), (".flv", 1), (".asf", 1), (".mkv", 2), (".ts", 3)]
+    ("suffix", "codec", "read"),
+    [
+        *((suffix, "libx264", 1) for suffix in (".mp4", ".mov", ".flv", ".asf", ".wtv")),
+        (".ivf", "libsvtav1", 1),
+        (".ivf", "libvpx", 1),
+        (".mkv", "libx264", 2),
+        (".ts", "libx264", 3),
+    ],
 )
 def test_what_is_left_out_of_recordings_that_were_joined_byte_by_byte_is_reported(
-    tmp_path: Path, suffix: str, read: int
+    tmp_path: Path, suffix: str, codec: str, read: int
 ) -> None:
     count = 8
-    part = write_video(tmp_path / f"part{suffix}", count=count, codec_options={"qp": "1"}, draw=noisy_image)
+    options = {"qp": "1"} if codec == "libx264" else {"b": "2M"}
+    part = write_video(tmp_path / f"part{suffix}", count=count, codec=codec, codec_options=options, draw=noisy_image)
     path = tmp_path / f"joined{suffix}"
     for joined in (1, 3):
         path.write_bytes(joined * part.read_bytes())
