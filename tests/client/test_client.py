@@ -206,12 +206,12 @@ async def test_a_revoked_key_and_a_session_that_does_not_exist_end_following(tmp
 
 
 async def test_unknown_fields_and_event_types_are_kept() -> None:
-    known = start_json(1, region="gate", metadata={"site": "a"}, latency_s=None)
+    known = start_json(1, region="gate", metadata={"site": "a"}, colour="red", latency_s=None)
     new = '{"type": "session.new", "id": "2000-0", "session_id": "s", "decided_s": 2, "time": "2026-11-29T09:00:00Z",'
     async with scripted_server(([known, f'{new} "field": "x"}}'], 1000)) as (url, _), AsyncClient(url) as client:
         start, unknown = [event async for event in client.follow("s")]
     assert isinstance(start, ActionStart)
-    assert (start.region, start.unknown) == ("gate", {"metadata": {"site": "a"}})
+    assert (start.region, start.metadata, start.unknown) == ("gate", {"site": "a"}, {"colour": "red"})
     assert (unknown.type, unknown.id, unknown.unknown) == ("session.new", "2000-0", {"field": "x"})
 
 

@@ -108,7 +108,7 @@ async def test_below_a_path_prefix_links_page_and_description_work(tmp_path: Pat
         submitted = await server.http.post(f"{sent_below}/v1/sessions", content=BODY, headers=JSON)
         links = submitted.json()["links"]
         assert submitted.headers["location"] == links["self"]
-        assert all(link.startswith("/cake/v1/sessions/") for link in links.values())
+        assert all(link.startswith("/cake/v1/sessions/") for link in links.values() if link)
         path = links["self"].removeprefix("/cake")
         assert (await server.http.get(sent_below + path)).json()["links"] == links
         assert (await server.http.get(f"{sent_below}/static/app.js")).status_code == 200
