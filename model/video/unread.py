@@ -27,7 +27,11 @@ def unread_part(path: Path, format_name: str, *, last_at: int, read_until: int) 
         last_at: the position in bytes at which the last packet of the video begins.
         read_until: the position in bytes at which the last packet ended.
     """
-    size = path.stat().st_size
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        # Deleted while it was read, as an upload is with its session.
+        return None
     if format_name.startswith("mov"):
         begins_at = _second_movie_at(path)
     elif format_name == "ivf":

@@ -65,3 +65,12 @@ def test_a_stream_without_a_container_states_no_length(tmp_path: Path, suffix: s
         assert video.info.duration_s is None
         assert len(list(video.frames())) == COUNT
         assert video.warnings == []
+
+
+def test_a_file_that_is_deleted_while_it_is_read_is_read_to_its_end(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "v.mp4", count=COUNT)
+    with open_video(path) as video:
+        frames = video.frames()
+        next(frames)
+        path.unlink()
+        assert len([*frames]) == COUNT - 1
