@@ -132,6 +132,8 @@ async function socketUrl(path, query = {}) {
 
 /** URL of a session's events, from the beginning or after an event id. */
 export const eventsSocketUrl = (id, after) => socketUrl(`${sessionPath(id)}/events`, { after });
+/** URL of the action starts of all sessions after a cursor, as entries of the log. */
+export const startsSocketUrl = (after) => socketUrl("events", { type: "action.start", after });
 /** URL to which a session's video is pushed. */
 export const streamSocketUrl = (id) => socketUrl(`${sessionPath(id)}/stream`);
 

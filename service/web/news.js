@@ -1,13 +1,28 @@
-/** Actions that start while nobody looks: counted in the page's title, and shown as notifications if the user wants. */
+/**
+ * Actions that start in any session while nobody looks: counted in the page's title, and shown as notifications if the
+ * user wants.
+ */
 
+import { listStarts, startsSocketUrl } from "./api.js";
 import { percent } from "./format.js";
+import { LastingSocket } from "./lasting_socket.js";
 
 const button = document.getElementById("notify");
 let name = "CAKE";
 let unseen = 0;
+/** Where the next connection continues; null before the first. */
+let cursor = null;
 
-/** Offers notifications where the browser has them. They need HTTPS or a loopback address. */
+/**
+ * Follows all sessions, and offers notifications where the browser has them. They need HTTPS or a loopback address.
+ */
 export function startNews() {
+  new LastingSocket(socketUrlNow, {
+    onMessage(entry) {
+      cursor = entry.cursor;
+      if (document.hidden) tell(entry.event);
+    },
+  });
   document.addEventListener("visibilitychange", onVisibility);
   button.addEventListener("click", askForPermission);
   showButton();
@@ -19,16 +34,23 @@ export function setTitle(text) {
   document.title = unseen > 0 ? `(${unseen}) ${name}` : name;
 }
 
-/** Tells about actions that have started in a session with this name. */
-export function tell(actions, sessionName) {
-  if (!document.hidden || actions.length === 0) return;
-  unseen += actions.length;
+async function socketUrlNow() {
+  cursor ??= (await listStarts(1)).end;
+  return startsSocketUrl(cursor);
+}
+
+function tell(start) {
+  unseen += 1;
   setTitle(name);
   if (!window.Notification || Notification.permission !== "granted") return;
-  const last = actions.at(-1);
-  const where = last.region ? ` in ${last.region}` : "";
+  const where = start.region ? ` in ${start.region}` : "";
   // Of one session only the newest is shown.
-  new Notification(`${last.label}${where}, ${percent(last.score)}`, { body: sessionName, tag: last.session_id });
+  const options = { body: start.name ?? "A session without a name", tag: start.session_id };
+  const notification = new Notification(`${start.label}${where}, ${percent(start.score)}`, options);
+  notification.onclick = () => {
+    window.focus();
+    location.hash = `session=${encodeURIComponent(start.session_id)}`;
+  };
 }
 
 function onVisibility() {

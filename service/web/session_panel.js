@@ -6,7 +6,7 @@ import { ENDED, EventStream } from "./event_stream.js";
 import { EventsView } from "./events_view.js";
 import { clock, moment, sourceName } from "./format.js";
 import { MissedActions } from "./missed.js";
-import { setTitle, tell } from "./news.js";
+import { setTitle } from "./news.js";
 import { Playback } from "./playback.js";
 import { poll } from "./poll.js";
 import { SnapshotView } from "./snapshot.js";
@@ -141,7 +141,6 @@ export class SessionPanel {
   #onEvents(events) {
     const fresh = this.#log.add(events);
     this.#events.update(fresh);
-    tell(fresh.filter(({ kind }) => kind === "action"), sourceName(this.#session));
     this.#timeline.draw();
     if (events.some((event) => event.type === "session.state")) this.#polls[0].wake();
   }

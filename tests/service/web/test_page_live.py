@@ -8,7 +8,7 @@ import av
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
 from service.schemas import Session
 from tests.support.page_driver import PATIENCE_MS, SAMPLE, opened
@@ -18,7 +18,7 @@ NOTE_NOTIFICATIONS = """() => {
     window.Notification = class {
         static permission = "default";
         static async requestPermission() { return (window.Notification.permission = "granted"); }
-        constructor(title) { window.shown.push(title); }
+        constructor(title, { body }) { window.shown.push(this); Object.assign(this, { title, body }); }
     };
 }"""
 
@@ -89,7 +89,45 @@ def test_a_hidden_page_counts_actions_and_notifies_once_it_was_allowed_to(
         expect(page.get_by_role("button", name="Notify me of actions")).to_be_hidden()
         set_hidden(page, True)
         expect(page).to_have_title(re.compile(r"\(\d+\) gate · CAKE"), timeout=PATIENCE_MS)
-        assert re.fullmatch(r"[a-z_]+, \d+%", page.evaluate("window.shown[0]"))
+        assert re.fullmatch(r"[a-z_]+, \d+%", page.evaluate("window.shown[0].title"))
         set_hidden(page, False)
         expect(page).to_have_title("gate · CAKE")
     httpx.delete(f"{url}{live.links.self}", timeout=120).raise_for_status()
+
+
+def test_a_hidden_page_tells_of_all_sessions_and_misses_none_when_its_connection_breaks(
+    browser: Browser, url: str, analysed: Session, long_video: Path
+) -> None:
+    connections: list[WebSocketRoute] = []
+
+    def connect(connection: WebSocketRoute) -> None:
+        connection.connect_to_server()
+        connections.append(connection)
+
+    with opened(browser, "about:blank") as page:
+        page.route_web_socket(re.compile("/v1/events"), connect)
+        page.add_init_script(f"({NOTE_NOTIFICATIONS})()")
+        page.goto(f"{url}/#session={analysed.id}")
+        page.get_by_role("button", name="Notify me of actions").click()
+        expect(page).to_have_title("mocap.mp4 · CAKE")
+        set_hidden(page, True)
+        live = submit(url, long_video, "yard")
+        expect(page).to_have_title(re.compile(r"\(\d+\) mocap.mp4 · CAKE"), timeout=PATIENCE_MS)
+        assert page.evaluate("window.shown[0].body") == "yard"
+        connections[0].close(code=1012)
+        told = page.evaluate("window.shown.length")
+        page.wait_for_function("(told) => window.shown.length > told + 1", arg=told, timeout=PATIENCE_MS)
+        assert len(connections) > 1
+        httpx.delete(f"{url}{live.links.self}", timeout=120).raise_for_status()
+        # The stream ends with the session.
+        with httpx.stream(
+            "GET",
+            f"{url}{live.links.events}?type=action.start",
+            headers={"Accept": "text/event-stream"},
+            timeout=PATIENCE_MS / 1000,
+        ) as events:
+            starts = sum(line.startswith("data:") for line in events.iter_lines())
+        expect(page).to_have_title(f"({starts}) mocap.mp4 · CAKE", timeout=PATIENCE_MS)
+        set_hidden(page, False)
+        page.evaluate("window.shown[0].onclick()")
+        expect(page.locator("#session-title")).to_have_text("yard")

@@ -58,7 +58,8 @@ class CannedApi:
 
     def serve(self, page: Page) -> None:
         page.route("**/*", self._answer)
-        page.route_web_socket("**/events*", self._send_events)
+        page.route_web_socket("**/s1/events*", self._send_events)
+        page.route_web_socket("**/v1/events*", lambda _socket: None)
 
     def _answer(self, route: Route) -> None:
         url = urlsplit(route.request.url)
@@ -85,6 +86,8 @@ class CannedApi:
                 white = BytesIO()
                 Image.new("RGB", (640, 360), "white").save(white, "JPEG")
                 route.fulfill(body=white.getvalue(), content_type="image/jpeg")
+            case ("GET", "/v1/events"):
+                route.fulfill(json={"entries": [], "next": None, "end": "0"})
             case ("GET", "/v1/models"):
                 route.fulfill(json={"default": "mocap", "models": [{"name": "mocap"}]})
             case ("GET", "/v1/sessions/s1/feedback"):
