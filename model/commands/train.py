@@ -111,6 +111,7 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
                     config,
                     chosen,
                     placement,
+                    progress,
                     rgb=rgb,
                     flow=flow,
                     init=init,

@@ -31,6 +31,7 @@ from model.training.placement import Placement
 from model.training.progress import Progress
 from model.training.recipe import Recipe, Schedule
 from model.training.run import begin_config
+from model.training.run_checks import check_feature_lengths
 from model.training.run_records import keep_data, keep_recipe
 from model.training.stages.contrast import ContrastObjective
 from model.training.stages.head import HeadObjective
@@ -61,16 +62,18 @@ def open_feature_run(
     config_name: str | None,
     recipe: Recipe,
     placement: Placement,
+    progress: Progress,
     *,
     rgb: str | None,
     flow: str | None,
     init: Path | None,
     checkpoint_every_s: float,
 ) -> FeatureRun:
-    """Read and check the features.
+    """Read and check the features. A session that is too short for a stage's windows is named in a warning.
 
     Raises:
-        DataError: the layout is wrong, or the features cannot be those of the checkpoint `init`.
+        DataError: the layout is wrong, no session that is long enough shows a label, or the features cannot be those
+            of the checkpoint `init`.
         StageMismatchError: the folder was begun with another recipe or with other data.
     """
     lists = read_session_lists(data_dir)
@@ -84,8 +87,11 @@ def open_feature_run(
     head = replace(config.head, feature_dim=widths[0], motion_dim=None if widths[0] == widths[1] else widths[1])
     config = replace(config, sample_hz=lists.feature_hz, head=head, mode=lists.mode)
     _check_actions(lists, training)
+    notes = check_feature_lengths(lists.path, training, config, recipe)
     keep_recipe(out_dir, config, recipe, {"init": None if init is None else find_checkpoint(init)})
     keep_data(out_dir, {sequence.name: sequence.identity for sequence in training})
+    for note in notes:
+        progress.on_warning(note)
     return FeatureRun(out_dir, config, recipe, placement.alone(), training, init, checkpoint_every_s)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+
+import numpy as np
 
 from model.checkpoints.stored import CheckpointError, parts_of, read_config
 from model.config import ModelConfig
 from model.training.frame_cache import FrameCache
 from model.training.layouts.annotations import DataError, LabelledVideo, labels_of
+from model.training.layouts.feature_sequence import FeatureSequence
 from model.training.recipe import Recipe, RecipeError
 from model.training.views import MARGIN
 
@@ -89,25 +92,53 @@ def check_lengths(
     data: Path, training: Sequence[LabelledVideo], cache: FrameCache, config: ModelConfig, recipe: Recipe
 ) -> list[str]:
     """Name the training videos that are too short for a stage's sequences, and reject labels that only they show."""
-    contrast, head = recipe.contrast, recipe.head
-    windows = {
+    steps = {
         "trunk": 0 if recipe.trunk_source == "imported" else recipe.trunk.sequence_steps,
         "teacher": 0 if recipe.motion_source == "imported" else recipe.teacher.sequence_steps,
         "distillation": 0 if recipe.motion_source == "imported" else recipe.distill.sequence_steps,
+        **_window_steps(recipe),
+    }
+    frames = {video.name: len(cache.load_pts_s(video)) for video in training}
+    return _check_frames(data, steps, frames, {video.name: labels_of([video]) for video in training}, config)
+
+
+def check_feature_lengths(
+    lists: Path, training: Sequence[FeatureSequence], config: ModelConfig, recipe: Recipe
+) -> list[str]:
+    """As `check_lengths`, for sessions of features."""
+    frames = {sequence.name: len(sequence.pts_s_T) for sequence in training}
+    shown = {
+        sequence.name: [config.labels[column] for column in np.flatnonzero(sequence.labels.target_TK.any(axis=0))]
+        for sequence in training
+    }
+    return _check_frames(lists, _window_steps(recipe), frames, shown, config)
+
+
+def _window_steps(recipe: Recipe) -> dict[str, int]:
+    contrast, head = recipe.contrast, recipe.head
+    return {
         "contrast": 0 if contrast.kind == "none" or contrast.pad_windows else contrast.window_steps,
         "head": 0 if head.pad_windows else head.window_steps,
     }
-    frames = {video.name: len(cache.load_pts_s(video)) for video in training}
-    for stage, steps in windows.items():
-        long_enough = [video for video in training if frames[video.name] >= steps]
-        lost = sorted(set(config.labels[1:]) - set(labels_of(long_enough)))
+
+
+def _check_frames(
+    where: Path,
+    steps_of_stages: Mapping[str, int],
+    frames: Mapping[str, int],
+    shown: Mapping[str, Sequence[str]],
+    config: ModelConfig,
+) -> list[str]:
+    for stage, steps in steps_of_stages.items():
+        learned = {label for name, labels in shown.items() if frames[name] >= steps for label in labels}
+        lost = sorted(set(config.labels[1:]) - learned)
         if lost:
             raise DataError(
-                f"{data}: the {stage} learns from sequences of {steps} frames ({steps / config.sample_hz:.1f} s), and "
+                f"{where}: the {stage} learns from sequences of {steps} frames ({steps / config.sample_hz:.1f} s), and "
                 f"no training video that long shows {', '.join(lost)}; give longer videos, or a recipe with shorter "
                 "sequences"
             )
-    longest = max(windows.values())
+    longest = max(steps_of_stages.values())
     return [
         f"{name}: {count} frames; the stages that learn from {longest} frames at a time do not use it"
         for name, count in frames.items()

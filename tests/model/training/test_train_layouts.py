@@ -2,18 +2,20 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from model.checkpoints.stored import CheckpointError, read_config
 from model.detector import Detector
 from model.network.cake import Cake
 from tests.support.cake_command import Done, run
-from tests.support.layout_kit import ACTIONS, WIDTH, write_thumos
+from tests.support.layout_kit import ACTIONS, SESSIONS, WIDTH, write_thumos
 from tests.support.made_videos import write_video
 from tests.support.tiny_model import tiny_model
 from tests.support.training_kit import TINY
@@ -64,6 +66,30 @@ def test_a_folder_with_one_kind_of_features_needs_no_option(tmp_path: Path) -> N
     done = train(data, tmp_path / "other", "cake-xs")
     assert (done.status, len(done.err.strip().splitlines())) == (2, 1)
     assert "expected a folder rgb_* or flow_*" in done.err
+
+
+def test_a_session_shorter_than_a_window_is_named(tmp_path: Path) -> None:
+    data, name = write_thumos(tmp_path), SESSIONS["train_session_set"][0]
+    edit_session(data, name, lambda array: array[:20])
+    done = train(data, tmp_path / "run", "cake-xs")
+    assert done.status == 0, done.err
+    assert f"warning: {name}: 20 frames; the stages that learn from 24 frames at a time do not use it" in done.err
+
+
+def test_a_label_that_only_sessions_shorter_than_a_window_show_is_rejected(tmp_path: Path) -> None:
+    data, (short, long) = write_thumos(tmp_path), SESSIONS["train_session_set"]
+    edit_session(data, short, lambda array: array[25:45])
+    edit_session(data, long, lambda array: array[:30])
+    done = train(data, tmp_path / "run", "cake-xs")
+    assert (done.status, len(done.err.strip().splitlines())) == (2, 1)
+    assert "no training video that long shows Shotput; give longer videos" in done.err
+    assert not (tmp_path / "run").exists()
+
+
+def edit_session(data: Path, name: str, edit: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
+    for folder in data.iterdir():
+        path = folder / f"{name}.npy"
+        np.save(path, edit(np.load(path)))
 
 
 def test_other_widths_than_the_model_s_are_reported_before_any_work(tmp_path: Path) -> None:

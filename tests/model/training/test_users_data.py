@@ -18,7 +18,6 @@ from model.training.frame_cache import FrameCache
 from model.training.layouts.annotations import DataError, LabelledVideo, read_annotations
 from model.training.layouts.decoded import fit_segments
 from model.training.loop import StageMismatchError
-from model.training.placement import Placement
 from model.training.run import open_run
 from tests.support.cake_command import run
 from tests.support.layout_kit import SESSIONS, write_thumos
@@ -183,7 +182,8 @@ def test_a_feature_run_is_not_continued_with_other_features(tmp_path: Path) -> N
             tmp_path / "run",
             "cake-xs",
             TINY,
-            Placement("cpu", 1, 0, False),
+            ALONE,
+            SILENT,
             rgb=None,
             flow=None,
             init=None,
