@@ -1,35 +1,22 @@
 """Clips and stills of the events of uploaded videos, which are cut when they are asked for."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from service.schemas import Session
 from tests.support.api_kit import problem, upload
-from tests.support.bucket_server import bucket_server
 from tests.support.clip_kit import frames_of_clip, number_of_still
 from tests.support.made_videos import write_video
-from tests.support.running_server import Running, running_server
+from tests.support.running_server import Running
 
 RATE_HZ = 30
 
 
-@pytest_asyncio.fixture(params=["folder", "bucket"])
-async def server(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Running]:
-    if request.param == "folder":
-        async with running_server(tmp_path / "data") as running:
-            yield running
-        return
-    with bucket_server() as bucket:
-        for name, value in bucket.environ.items():
-            monkeypatch.setenv(name, value)
-        async with running_server(tmp_path / "data", blob_url=bucket.url) as running:
-            yield running
+@pytest.fixture
+def server(server_of_blobs: Running) -> Running:
+    return server_of_blobs
 
 
 async def analysed(server: Running, video: Path, starts_s: list[float]) -> Session:

@@ -1,11 +1,7 @@
 """Uploaded videos are played: whole, in parts, and with tickets for players that cannot send a key."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import httpx
 import pytest
-import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,26 +11,15 @@ from service.schemas import Session
 from service.storage.blobs import READ_BYTES
 from tests.support.access_kit import bearer, make_key
 from tests.support.api_kit import problem, upload
-from tests.support.bucket_server import bucket_server
-from tests.support.running_server import Running, running_server
+from tests.support.running_server import Running
 
 VIDEO = bytes(range(251)) * (READ_BYTES // 100)
 SIZE = len(VIDEO)
 
 
-@pytest_asyncio.fixture(params=["folder", "bucket"])
-async def server(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Running]:
-    if request.param == "folder":
-        async with running_server(tmp_path / "data") as running:
-            yield running
-        return
-    with bucket_server() as bucket:
-        for name, value in bucket.environ.items():
-            monkeypatch.setenv(name, value)
-        async with running_server(tmp_path / "data", blob_url=bucket.url) as running:
-            yield running
+@pytest.fixture
+def server(server_of_blobs: Running) -> Running:
+    return server_of_blobs
 
 
 async def uploaded(server: Running) -> str:

@@ -1,7 +1,7 @@
 """Behaviour specific to the Redis store: addresses, limits, queues, and which server delivers webhooks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from service.store.protocols import Store
 from service.store.redis.store import open_redis_store
 from service.store.webhook_records import StoredWebhook
 from service.store.worker_records import WorkerInfo
-from tests.support.redis_server import RedisServer, redis_of, redis_server
+from tests.support.redis_server import RedisServer, redis_of
 from tests.support.store_kit import (
     CHECKPOINT,
     MODEL,
@@ -34,13 +34,6 @@ from tests.support.store_kit import (
 async def store(redis_url: str, clock: Clock) -> AsyncIterator[Store]:
     async with with_worker(open_redis(redis_url, clock)) as opened:
         yield opened
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis that the test may stop."""
-    with redis_server(tmp_path) as server:
-        yield server
 
 
 async def test_another_client_of_the_same_redis_sees_commits(store: Store, redis_url: str, clock: Clock) -> None:

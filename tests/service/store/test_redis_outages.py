@@ -1,7 +1,7 @@
 """The Redis store while Redis is unreachable, hangs, is full, or closes connections."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,13 +35,6 @@ from tests.support.store_kit import (
 async def store(redis_url: str, clock: Clock) -> AsyncIterator[Store]:
     async with with_worker(open_redis(redis_url, clock)) as opened:
         yield opened
-
-
-@pytest.fixture
-def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis that the test may stop."""
-    with redis_server(tmp_path) as server:
-        yield server
 
 
 async def test_connections_that_were_reset_are_replaced(own_redis: RedisServer) -> None:
