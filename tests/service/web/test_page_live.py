@@ -51,6 +51,18 @@ def submit(url: str, path: Path, name: str) -> Session:
     return Session.model_validate_json(answer.raise_for_status().content)
 
 
+def stop(url: str, session: Session) -> int:
+    """Wait until the session has ended, and return how many actions started in it."""
+    httpx.delete(f"{url}{session.links.self}", timeout=120).raise_for_status()
+    # The stream ends with the session.
+    answer = httpx.get(
+        f"{url}{session.links.events}?type=action.start",
+        headers={"Accept": "text/event-stream"},
+        timeout=PATIENCE_MS / 1000,
+    )
+    return answer.raise_for_status().text.count("\ndata:")
+
+
 def set_hidden(page: Page, hidden: bool) -> None:
     page.evaluate(
         """(hidden) => {
@@ -74,7 +86,7 @@ def test_live_sessions_come_first_with_a_still_and_the_age_of_their_last_action(
         expect(items.first.locator("canvas")).to_be_visible(timeout=PATIENCE_MS)
         expect(items.nth(1).locator("canvas")).to_be_hidden()
         assert Axe().run(page).violations_count == 0
-    httpx.delete(f"{url}{live.links.self}", timeout=120).raise_for_status()
+    stop(url, live)
 
 
 def test_a_hidden_page_counts_actions_and_notifies_once_it_was_allowed_to(
@@ -92,7 +104,7 @@ def test_a_hidden_page_counts_actions_and_notifies_once_it_was_allowed_to(
         assert re.fullmatch(r"[a-z_]+, \d+%", page.evaluate("window.shown[0].title"))
         set_hidden(page, False)
         expect(page).to_have_title("gate · CAKE")
-    httpx.delete(f"{url}{live.links.self}", timeout=120).raise_for_status()
+    stop(url, live)
 
 
 def test_a_hidden_page_tells_of_all_sessions_and_misses_none_when_its_connection_breaks(
@@ -118,15 +130,7 @@ def test_a_hidden_page_tells_of_all_sessions_and_misses_none_when_its_connection
         told = page.evaluate("window.shown.length")
         page.wait_for_function("(told) => window.shown.length > told + 1", arg=told, timeout=PATIENCE_MS)
         assert len(connections) > 1
-        httpx.delete(f"{url}{live.links.self}", timeout=120).raise_for_status()
-        # The stream ends with the session.
-        with httpx.stream(
-            "GET",
-            f"{url}{live.links.events}?type=action.start",
-            headers={"Accept": "text/event-stream"},
-            timeout=PATIENCE_MS / 1000,
-        ) as events:
-            starts = sum(line.startswith("data:") for line in events.iter_lines())
+        starts = stop(url, live)
         expect(page).to_have_title(f"({starts}) mocap.mp4 · CAKE", timeout=PATIENCE_MS)
         set_hidden(page, False)
         page.evaluate("window.shown[0].onclick()")
