@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import BACKGROUND, Mode
-from model.training.layouts.annotations import DataError
+from model.training.layouts.annotations import DataError, clean_label
 from model.training.layouts.feature_sequence import FeatureSequence
 from model.training.layouts.segments import AMBIGUOUS, frame_labels
 
@@ -152,6 +152,7 @@ def _class_names(where: str, lists: Mapping[str, Any]) -> list[str]:
     names = lists.get("class_names", lists.get("class_index"))
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(f"{where}class_names: expected a list of names (or under 'class_index')")
+    names = [clean_label(name) for name in names]
     if not names or names[0].lower() != BACKGROUND:
         raise DataError(f"{where}class_names[0]: expected 'Background', not {names[0] if names else 'an empty list'!r}")
     if len(set(names)) != len(names) or BACKGROUND in [name.lower() for name in names[1:]]:

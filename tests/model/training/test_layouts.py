@@ -64,6 +64,12 @@ def test_of_several_feature_folders_one_is_chosen_by_name(thumos: Path) -> None:
     assert len(read_sessions(thumos, read_session_lists(thumos), "testing", rgb="rgb_kinetics_x3d")) == 2
 
 
+def test_names_of_classes_are_compared_without_spaces_around_them(thumos: Path) -> None:
+    expected = read_session_lists(thumos).labels
+    in_lists(class_names=[f" {name} " for name in CLASSES])(thumos)
+    assert read_session_lists(thumos).labels == expected
+
+
 def in_lists(**fields: Any) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         path = folder.parent / "data_info.json"
@@ -111,6 +117,7 @@ def with_nan(array: np.ndarray) -> np.ndarray:
         (lambda folder: (folder.parent / "data_info.json").write_text("{}"), "info.json: expected 'train_session_set'"),
         (in_lists(class_names=CLASSES[1:]), r"THUMOS\.class_names\[0\]: expected 'Background', not 'CliffDiving'"),
         (in_lists(class_names=[*CLASSES, "Diving"]), r"THUMOS\.class_names: expected every class once"),
+        (in_lists(class_names=[*CLASSES, "Diving "]), r"THUMOS\.class_names: expected every class once"),
         (in_lists(class_names=None), r"THUMOS\.class_names: expected a list of names"),
         (in_lists(num_classes=22), r"THUMOS\.num_classes: expected 5, as in class_names, not 22"),
         (in_lists(fps="four"), r"THUMOS\.fps: expected the features' number a second, not 'four'"),
