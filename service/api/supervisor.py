@@ -153,11 +153,11 @@ async def _stop(process: Process) -> None:
     """Terminate, then kill, then reap the worker; its process group takes its own children with it."""
     if process.returncode is None:
         process.terminate()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await process.wait()
+    exited = asyncio.create_task(process.wait())
+    # Not asyncio.timeout: up to Python 3.11.2 it raises CancelledError in a task that cleans up after a cancellation.
+    await asyncio.wait([exited], timeout=STOP_TIMEOUT_S)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
+    await exited
     if process.stdin is not None:
         process.stdin.close()

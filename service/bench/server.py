@@ -6,7 +6,7 @@ import sys
 import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,12 +74,11 @@ async def running_server(
     finally:
         if process.returncode is None:
             process.terminate()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STOP_S):
-                    await process.wait()
+        exited = asyncio.create_task(process.wait())
+        await asyncio.wait([exited], timeout=STOP_S)
         if process.returncode is None:
             process.kill()
-        await process.wait()
+        await exited
 
 
 async def _ready(client: httpx.AsyncClient, log: Path) -> None:
