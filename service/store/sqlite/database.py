@@ -14,6 +14,8 @@ from service.store.sqlite.disk_reserve import DiskReserve
 from service.store.sqlite.schema import migrate
 from service.store.sqlite.thread import SqliteThread
 
+ESSENTIAL_ATTEMPTS = 5
+"""Another process may hold the released space back again, or use it, before this one has written."""
 T = TypeVar("T")
 
 
@@ -58,12 +60,16 @@ class Database:
         then = self.notifier.notify if notify else None
         if not essential:
             return await self._writer.write(change, then=then)
-        try:
-            result = await self._writer.write(change, then=then)
-        except StorageFullError:
-            if not await asyncio.to_thread(self._reserve.release):
-                raise
-            result = await self._writer.write(change, then=then)
+        attempts_left = ESSENTIAL_ATTEMPTS
+        while True:
+            attempts_left -= 1
+            try:
+                result = await self._writer.write(change, then=then)
+                break
+            except StorageFullError:
+                if attempts_left == 0:
+                    raise
+                await asyncio.to_thread(self._reserve.release)
         await asyncio.to_thread(self._reserve.restore)
         return result
 

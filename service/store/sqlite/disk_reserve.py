@@ -1,6 +1,7 @@
 """Space that the database holds back for the writes that must succeed on a full disk."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 SIZE_BYTES = 8 * 1024**2
@@ -26,11 +27,7 @@ class DiskReserve:
         finally:
             os.close(fd)
 
-    def release(self) -> bool:
-        """Give the space back to the disk; whether there was any. Blocks."""
-        try:
-            held = self._path.stat().st_size > 0
+    def release(self) -> None:
+        """Give the space back to the disk. Blocks; idempotent."""
+        with suppress(FileNotFoundError):
             os.truncate(self._path, 0)
-        except FileNotFoundError:
-            return False
-        return held

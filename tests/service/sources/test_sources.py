@@ -162,7 +162,7 @@ def test_a_public_address_of_this_machine_is_not_permitted_unless_the_operator_a
 
 
 OWN_ADDRESS = """
-ip address add 198.41.0.4/32 dev lo && ip address add 2606:4700::1/128 dev lo && ip link set lo up || exit 77
+ip link set lo up && ip address add 198.41.0.4/32 dev lo && ip address add 2606:4700::1/128 dev lo nodad || exit 77
 exec "$0" -c '
 from ipaddress import ip_address
 from service.sources.address_policy import PUBLIC_ONLY
