@@ -35,7 +35,7 @@ class Camera:
 
     @property
     def reporting_command(self) -> str:
-        """`ON` or `OFF`, retained, from whoever switches it."""
+        """`ON` or `OFF`, retained, from the client that switches it."""
         return f"{self.reporting}/set"
 
     def event(self, sensor: str | None) -> str:

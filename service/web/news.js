@@ -1,5 +1,5 @@
 /**
- * Actions that start in any session while nobody looks: counted in the page's title, and shown as notifications if the
+ * Actions that start in any session while the page is hidden: counted in the page's title, and shown as notifications if the
  * user wants.
  */
 

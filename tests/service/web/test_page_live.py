@@ -127,8 +127,8 @@ def test_a_hidden_page_tells_of_all_sessions_and_misses_none_when_its_connection
         expect(page).to_have_title(re.compile(r"\(\d+\) mocap.mp4 · CAKE"), timeout=PATIENCE_MS)
         assert page.evaluate("window.shown[0].body") == "yard"
         connections[0].close(code=1012)
-        told = page.evaluate("window.shown.length")
-        page.wait_for_function("(told) => window.shown.length > told + 1", arg=told, timeout=PATIENCE_MS)
+        before = page.evaluate("window.shown.length")
+        page.wait_for_function("(before) => window.shown.length > before + 1", arg=before, timeout=PATIENCE_MS)
         assert len(connections) > 1
         starts = stop(url, live)
         expect(page).to_have_title(f"({starts}) mocap.mp4 · CAKE", timeout=PATIENCE_MS)
