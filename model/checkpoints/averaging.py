@@ -14,7 +14,7 @@ import torch
 
 from model.checkpoints.checkpoint import load_checkpoint, load_weights
 from model.checkpoints.stored import CheckpointError
-from model.config import ModelConfig
+from model.config import ModelConfig, StartRule
 from model.network.cake import Cake
 
 
@@ -35,7 +35,7 @@ def average_checkpoints(names_or_paths: Sequence[str | Path]) -> Cake:
             raise CheckpointError(
                 f"{where} and {names_or_paths[0]} differ in architecture, labels, frame rate or input"
             )
-    average = Cake(config.with_default_rules())
+    average = Cake(config)
     states = [network.state_dict() for network in networks]
     load_weights(
         average,
@@ -49,11 +49,4 @@ def average_checkpoints(names_or_paths: Sequence[str | Path]) -> Cake:
 
 def _comparable(config: ModelConfig) -> ModelConfig:
     """Without what may differ: the name, and rules that were chosen for one network."""
-    blank = ModelConfig(name="average", labels=config.labels, sample_hz=config.sample_hz, image_size=config.image_size)
-    return replace(
-        config,
-        name=blank.name,
-        start_rules=blank.start_rules,
-        start_rules_origin=blank.start_rules_origin,
-        candidate_rule=blank.candidate_rule,
-    )
+    return replace(config, name="average", candidate_rule=StartRule(enter=0.2, leave=0.1)).with_default_rules()
