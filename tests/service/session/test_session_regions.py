@@ -1,10 +1,10 @@
 """A session of several regions finds in each what a session of a video cut to it would find."""
 
 import asyncio
-import os
 import shutil
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +24,6 @@ from tests.support.session_kit import (
     Reported,
     a_worker,
     actions,
-    decoders_of,
     expected_actions,
     submit,
     write_lively_video,
@@ -58,15 +57,21 @@ def by_region(events: list[Event]) -> dict[str, list[Reported]]:
 
 
 async def test_each_region_has_separate_events_from_one_decoder(
-    place: Place, video: Path, expected_of: dict[str, list[Reported]]
+    place: Place, video: Path, expected_of: dict[str, list[Reported]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoders: set[int] = set()
-    # A decoder may have read the whole video before a late step.
-    place.detector.before_step = dict.fromkeys(range(1, 10), lambda: decoders.update(decoders_of(os.getpid())))
+    started: list[str] = []
+    start = asyncio.create_subprocess_exec
+
+    async def start_and_count(*command: str, **options: Any) -> asyncio.subprocess.Process:
+        started.append(" ".join(command))
+        return await start(*command, **options)
+
+    # A decoder may have ended before the first step, so the starts are counted.
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_and_count)
     record, events = await place.run(upload=video, source=TWO)
     assert record.state == "completed", record.detail
     assert by_region(events) == expected_of
-    assert len(decoders) == 1
+    assert len([command for command in started if "service.decoder.child" in command]) == 1
     assert record.frames == 40
     assert record.video is not None
     assert record.video.analysed is None
