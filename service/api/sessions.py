@@ -160,18 +160,29 @@ def _region_of(record: SessionRecord, asked: str | None) -> tuple[int, str | Non
 @router.get(
     "/v1/sessions/{session_id}/snapshot.jpg",
     summary="Get the latest snapshot of a session",
-    description="A JPEG image, at most five seconds old; half a second while clients request it continuously.",
+    description="A JPEG image, at most five seconds old; half a second while clients watch.",
     response_class=FileResponse,
     responses={
         200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
         **problem_responses(404, 422, 503),
     },
 )
-async def get_snapshot(context: SharedContext, caller: SessionsReader, session_id: SessionId) -> Response:
+async def get_snapshot(
+    context: SharedContext,
+    caller: SessionsReader,
+    session_id: SessionId,
+    watch: Annotated[
+        bool,
+        Query(
+            description="Whether the worker makes more snapshots for this client. With `false` there is one in five "
+            "seconds: enough for an overview of many sessions, at no cost to the worker."
+        ),
+    ] = True,
+) -> Response:
     # The id is that of an existing session, so it cannot be a path that the client made up.
     record = await context.store.sessions.get(session_id, owner=caller.owner)
     context.audit.record_view(caller.actor, session=record.id, what="snapshot")
-    if context.watchers.is_notice_due(record.id, time.monotonic()):
+    if watch and context.watchers.is_notice_due(record.id, time.monotonic()):
         await context.store.sessions.watch(record.id)
     snapshot = await context.blobs.snapshot(record.id)
     if snapshot is None:

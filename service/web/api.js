@@ -89,10 +89,11 @@ export const removeMissed = (id, feedbackId) =>
 /** Stops a session, or deletes an ended one. */
 export const deleteSession = (id) => send(sessionPath(id), { method: "DELETE" });
 
-/** The latest snapshot as a Blob, or null while there is none. */
-export async function getSnapshot(id, signal) {
+/** The latest snapshot as a Blob, or null while there is none. To `watch` makes the worker take more of them. */
+export async function getSnapshot(id, watch, signal) {
   try {
-    return await (await send(`${sessionPath(id)}/snapshot.jpg`, { signal, cache: "no-cache" })).blob();
+    const query = { watch };
+    return await (await send(`${sessionPath(id)}/snapshot.jpg`, { query, signal, cache: "no-cache" })).blob();
   } catch (error) {
     if (error instanceof Problem && error.status === 404) return null;
     throw error;

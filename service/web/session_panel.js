@@ -117,7 +117,7 @@ export class SessionPanel {
   }
 
   async #drawSnapshot(signal) {
-    if (this.#session.frames > 0) await this.#snapshot.update(this.#id, signal);
+    if (this.#session.frames > 0) await this.#snapshot.update(this.#id, true, signal);
   }
 
   /** Regions are drawn on the snapshot, which a video covers. */

@@ -8,8 +8,8 @@ import { SnapshotView } from "./snapshot.js";
 
 const PAGE = 20;
 const REFRESH_MS = 3000;
-/** Stills are fetched rarely: while snapshots are asked for, a worker makes more of them. */
-const STILLS_MS = 10_000;
+/** As often as a worker makes snapshots that nobody watches. */
+const STILLS_MS = 5000;
 const MAX_STARTS = 200;
 const STATES = ["running", "reconnecting"];
 const isLive = ({ state }) => !ENDED.has(state);
@@ -87,7 +87,7 @@ export class SessionsList {
 
   async #drawStills(signal) {
     const live = this.#sessions.filter((session) => isLive(session) && this.#stills.has(session.id));
-    for (const { id } of live) await this.#stills.get(id).update(id, signal);
+    for (const { id } of live) await this.#stills.get(id).update(id, false, signal);
   }
 
   async #loadMore() {

@@ -18,9 +18,9 @@ export class SnapshotView {
     canvas.height = 360;
   }
 
-  /** Fetches and draws the latest snapshot; leaves the canvas unchanged while there is none. */
-  async update(sessionId, signal) {
-    const blob = await getSnapshot(sessionId, signal);
+  /** Fetches and draws the latest snapshot; leaves the canvas unchanged while there is none. `watch` as in getSnapshot. */
+  async update(sessionId, watch, signal) {
+    const blob = await getSnapshot(sessionId, watch, signal);
     if (blob === null) return;
     const bitmap = await createImageBitmap(blob);
     if (signal.aborted) {

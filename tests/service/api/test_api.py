@@ -102,6 +102,14 @@ async def test_the_worker_is_notified_of_watched_sessions(server: Running) -> No
     assert stranger.status_code == 404
 
 
+async def test_a_glance_at_a_snapshot_does_not_make_the_worker_take_more(server: Running) -> None:
+    session = await server.running_session()
+    await Blobs(None, server.settings.data_dir).put_snapshot(session.id, b"jpeg")
+    glance = await server.http.get(session.links.snapshot, params={"watch": "false"})
+    assert glance.content == b"jpeg"
+    assert (await server.worker.store.workers.renew("w1")).watched == set()
+
+
 def test_watch_notices_are_rate_limited_per_session() -> None:
     watchers = Watchers()
     due = [(n, key) for n in range(8) for key in ("a", "b") if watchers.is_notice_due(key, n / 2)]
