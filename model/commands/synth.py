@@ -70,6 +70,7 @@ def synth_fights(
     out: Annotated[Path, typer.Option(help="Folder for the clips and clips.txt.")],
     clips: Annotated[int, typer.Option(min=2, help="How many; every second one is a fight.")],
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the clips.")],
+    aspect: Annotated[str, typer.Option(help="Width:height of the frames, such as 16:9.")] = "1:1",
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = CPUS,
 ) -> None:
     """Write clips as from a surveillance camera, half of them of people who fight, with a list of their labels.
@@ -86,6 +87,7 @@ def synth_fights(
             out,
             clips=clips,
             seed=seed,
+            aspect=_parsed_aspect(aspect),
             workers=workers,
             on_progress=progress.on_item,
         )
@@ -100,6 +102,9 @@ def synth_people(
     stream_s: Annotated[float, typer.Option(min=5.0, help="Length of each stream, seconds.")] = 40.0,
     fps: Annotated[int | None, typer.Option(min=1, max=60, help="Frames a second; else 5 to 30, by stream.")] = None,
     everyday: Annotated[bool, typer.Option(help="Everyday life only, without falls or fights.")] = False,
+    look_alikes: Annotated[
+        bool, typer.Option(help="More of what is easily taken for a fall or a fight: pets, dancing, lying down.")
+    ] = False,
     targets: Annotated[bool, typer.Option(help="Also write joints and masks.")] = False,
     subset: Annotated[str | None, typer.Option(help="training, validation or testing; else a mixture.")] = None,
     scale: Annotated[int, typer.Option(min=1, max=5, help="Enlarge frames of about 256x144 pixels.")] = 1,
@@ -125,6 +130,7 @@ def synth_people(
             targets=targets,
             subset=subset,
             scale=scale,
+            look_alikes=look_alikes,
             workers=workers,
             on_progress=progress.on_item,
         )

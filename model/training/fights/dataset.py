@@ -32,6 +32,13 @@ class ClipSpec:
 
     seed: int
     index: int
+    aspect: float
+    """Width / height of the frames."""
+
+    @property
+    def width(self) -> int:
+        """Width of the frames, in pixels."""
+        return 2 * round(CLIP_PX * self.aspect / 2)
 
     @property
     def name(self) -> str:
@@ -45,15 +52,21 @@ class ClipSpec:
 
 
 def write_fight_clips(
-    out_dir: Path, *, clips: int, seed: int, workers: int, on_progress: Callable[[int, int], None]
+    out_dir: Path,
+    *,
+    clips: int,
+    seed: int,
+    aspect: float = 1.0,
+    workers: int,
+    on_progress: Callable[[int, int], None],
 ) -> None:
     """Writes `clips` clips of 2.6 s, every second one a fight, in `workers` processes.
 
-    A clip depends on the seed and its number alone; those of an earlier run with the same seed are kept.
+    A clip depends on the seed, its number and `aspect` (width / height) alone; those of an earlier run are kept.
     `on_progress` gets the number of complete clips and of all. Raises RenderError.
     """
-    specs = [ClipSpec(seed, index) for index in range(clips)]
-    folder = out_dir / f"seed{seed}"
+    specs = [ClipSpec(seed, index, aspect) for index in range(clips)]
+    folder = out_dir / (f"seed{seed}" if aspect == 1.0 else f"seed{seed}_{specs[0].width}x{CLIP_PX}")
     folder.mkdir(parents=True, exist_ok=True)
     missing = [spec for spec in specs if not (folder / f"{spec.name}.mp4").exists()]
     on_progress(clips - len(missing), clips)
@@ -68,7 +81,13 @@ def write_fight_clips(
 def _write_clip(folder: Path, spec: ClipSpec) -> None:
     rng = np.random.default_rng([spec.seed, spec.index])
     seen = render_fight(
-        rng, load_recordings(), fight=spec.label == FIGHT, frames=CLIP_FRAMES, size=CLIP_PX, fps=CLIP_FPS
+        rng,
+        load_recordings(),
+        fight=spec.label == FIGHT,
+        frames=CLIP_FRAMES,
+        width=spec.width,
+        height=CLIP_PX,
+        fps=CLIP_FPS,
     )
     path = folder / f"{spec.name}.mp4"
-    write_h264(path, record(rng, seen), width=CLIP_PX, height=CLIP_PX, fps=CLIP_FPS, crf=_CRF)
+    write_h264(path, record(rng, seen), width=spec.width, height=CLIP_PX, fps=CLIP_FPS, crf=_CRF)

@@ -1,5 +1,7 @@
 """Images of one clip: several figures among clutter, from above or from eye level, through one fixed camera."""
 
+from dataclasses import replace
+
 import numpy as np
 import pybullet
 from numpy.typing import NDArray
@@ -17,18 +19,25 @@ _NOBODY_J3 = np.full((15, 3), [50.0, 0.0, 50.0])
 
 
 def render_fight(
-    rng: np.random.Generator, recordings: Recordings, *, fight: bool, frames: int, size: int, fps: int
+    rng: np.random.Generator, recordings: Recordings, *, fight: bool, frames: int, width: int, height: int, fps: int
 ) -> NDArray[np.uint8]:
-    """RGB (frames, size, size, 3) as the lens sees it; everything is drawn from `rng`."""
+    """RGB (frames, height, width, 3) as the lens sees it; everything is drawn from `rng`."""
     client = pybullet.connect(pybullet.DIRECT)
     try:
-        return _render(client, rng, recordings, fight, frames, size, fps)
+        return _render(client, rng, recordings, fight, frames, width, height, fps)
     finally:
         pybullet.disconnect(client)
 
 
 def _render(
-    client: int, rng: np.random.Generator, recordings: Recordings, fight: bool, frames: int, size: int, fps: int
+    client: int,
+    rng: np.random.Generator,
+    recordings: Recordings,
+    fight: bool,
+    frames: int,
+    width: int,
+    height: int,
+    fps: int,
 ) -> NDArray[np.uint8]:
     shown_T = (np.arange(frames) * (MOTION_HZ / fps)).astype(int)
     figures = []
@@ -38,13 +47,17 @@ def _render(
         figures.append((dress_figure(client, rng, scale), joints_TJ3 * scale, rotations_TL4))
     _add_clutter(client, rng)
     camera = _hang_camera(rng, frames, fps)
-    backdrop = Backdrop(rng, camera, size, size)
-    light, lens = Light.drawn(rng), Lens.drawn(rng, size, size)
+    if width != height:  # people in wide frames are rarely in the middle
+        camera = replace(
+            camera, aspect=width / height, shift_2=(float(rng.uniform(-0.4, 0.4)), float(rng.uniform(-0.15, 0.15)))
+        )
+    backdrop = Backdrop(rng, camera, width, height)
+    light, lens = Light.drawn(rng), Lens.drawn(rng, width, height)
     images = []
     for index in range(frames):
         for figure, joints_TJ3, rotations_TL4 in figures:
             figure.pose(joints_TJ3[index], rotations_TL4[index])
-        rgb, bodies = shoot(client, camera, index, size, size, light)
+        rgb, bodies = shoot(client, camera, index, width, height, light)
         shadow_J3 = figures[0][1][index] if figures else _NOBODY_J3
         behind = backdrop.draw(camera.eye_T3[index], camera.axes_T33[index], shadow_J3, light.direction_3)
         images.append(lens.expose(rng, np.where(bodies >= 0, rgb.transpose(2, 0, 1), behind)))

@@ -30,6 +30,7 @@ def write_people_streams(
     targets: bool = False,
     subset: str | None = None,
     scale: int = 1,
+    look_alikes: bool = False,
     workers: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -38,8 +39,8 @@ def write_people_streams(
     A stream depends on its number and the parameters, not on `workers`. Streams of an earlier run with the same
     parameters are kept. `fps` is drawn for each stream when it is None. `everyday`: nobody falls or fights. `subset`
     puts all streams in one subset; without it about 12 % are "validation" and the others "training". `targets` adds
-    what the renderer knows of each frame. `scale` enlarges the frames, and
-    changes nothing else in them. `on_progress` gets the numbers of complete streams and of all.
+    what the renderer knows of each frame. `scale` enlarges the frames, and changes nothing else in them. `look_alikes`:
+    more of what is easily taken for a fall or a fight. `on_progress` gets the numbers of complete streams and of all.
 
     Raises ValueError for such parameters, and RenderError when a stream cannot be written.
     """
@@ -48,7 +49,7 @@ def write_people_streams(
     if fps is not None and not 1 <= fps <= 60:
         raise ValueError(f"fps must be from 1 to 60, not {fps}")
     specs = [
-        PeopleSpec(seed, index, stream_s, fps, everyday, targets, subset, scale)
+        PeopleSpec(seed, index, stream_s, fps, everyday, targets, subset, scale, look_alikes)
         for index in range(max(1, round(minutes * 60 / stream_s)))
     ]
     for folder in ("videos", "streams", *(["targets"] if targets else [])):

@@ -18,6 +18,8 @@ from model.training.people.puppet import Hand, Key, Pose, animate
 from model.training.people.ragdoll import Loss
 
 FRIENDLY = ("hug", "handshake", "dance", "talk", "run_together", "high_five", "shoulder", "play_with_child")
+LIVELY = ("hug", "dance", "run_together", "high_five", "play_with_child")
+"""Those of them that look most like a fight."""
 
 
 def meet(rng: np.random.Generator, actors: Sequence[Actor], apart_m: float) -> float:

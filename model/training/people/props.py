@@ -30,11 +30,13 @@ class Prop:
     placed: Placed
 
 
-def draw_props(rng: np.random.Generator, place: Place, frames: int, fps: int) -> list[Prop]:
-    """Usually none, sometimes one or two."""
-    count = int(rng.choice((0, 1, 2), p=(0.62, 0.3, 0.08)))
+def draw_props(
+    rng: np.random.Generator, place: Place, frames: int, fps: int, *, look_alikes: bool = False
+) -> list[Prop]:
+    """Usually none, sometimes one or two. With `look_alikes` usually some, most of them pets."""
+    count = int(rng.choice((0, 1, 2), p=(0.2, 0.5, 0.3) if look_alikes else (0.62, 0.3, 0.08)))
     makers: list[Callable[[np.random.Generator, Place, Array], Prop]] = [_pet, _ball, _coat, _box, _robot]
-    shares = [0.3, 0.2, 0.2, 0.2, 0.1]
+    shares = [0.64, 0.09, 0.09, 0.09, 0.09] if look_alikes else [0.3, 0.2, 0.2, 0.2, 0.1]
     time_s_T = np.arange(frames) / fps
     if place.kind == "street" and rng.random() < 0.5:
         makers, shares = [*makers, _vehicle], [0.15, 0.1, 0.05, 0.05, 0.0, 0.65]

@@ -40,9 +40,13 @@ def write_script(
     duration_s: float,
     *,
     labels: tuple[str, ...] = LABELS,
+    look_alikes: bool = False,
 ) -> Script:
-    """`labels`: what may happen; without any, everyday life alone."""
-    plot = _Plot(rng, recordings, place, duration_s, labels)
+    """`labels`: what may happen; without any, everyday life alone.
+
+    `look_alikes`: people rarely just stand or walk. They do what is most easily taken for a fall or a fight.
+    """
+    plot = _Plot(rng, recordings, place, duration_s, labels, look_alikes)
     plot.write()
     notes = [(number, note) for number, actor in enumerate(plot.actors) for note in _within(actor.notes, duration_s)]
     notes.sort(key=lambda each: (each[1].start_s, each[0]))
@@ -66,6 +70,7 @@ class _Plot:
     place: Place
     duration_s: float
     labels: tuple[str, ...]
+    look_alikes: bool
 
     def write(self) -> None:
         rng = self.rng
@@ -105,7 +110,8 @@ class _Plot:
         others = self._others(number, waiting)
         close = [other for other in others if other.now_s - actor.now_s < 6.0]
         if close and rng.random() < 0.3:
-            groups.friendly(rng, [actor, close[0]], str(rng.choice(groups.FRIENDLY)))
+            kinds = groups.LIVELY if self.look_alikes else groups.FRIENDLY
+            groups.friendly(rng, [actor, close[0]], str(rng.choice(kinds)))
             return
         self._alone(actor)
 
@@ -116,7 +122,11 @@ class _Plot:
     def _alone(self, actor: Actor) -> None:
         rng = self.rng
         kinds = ("stand", "walk", "sit", "lie_on_bed", "on_the_spot", "leave", "lively", "jog")
-        kind = str(rng.choice(kinds, p=(0.2, 0.24, 0.2, 0.06, 0.2, 0.03, 0.05, 0.02)))
+        usual, look_alikes = (
+            (0.2, 0.24, 0.2, 0.06, 0.2, 0.03, 0.05, 0.02),
+            (0.04, 0.1, 0.22, 0.08, 0.3, 0.02, 0.22, 0.02),
+        )
+        kind = str(rng.choice(kinds, p=look_alikes if self.look_alikes else usual))
         seats = [seat for seat in self.place.things.seats if self._is_vacant(seat.place_2)]
         beds = [seat for seat in seats if seat.kind == "bed"]
         if kind == "sit" and seats:

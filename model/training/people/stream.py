@@ -51,6 +51,8 @@ class PeopleSpec:
     subset: str | None
     scale: int = 1
     """Each frame has this many times the pixels in width and in height."""
+    look_alikes: bool = False
+    """More of what is most easily taken for a fall or a fight: pets, dancing, lying down, sitting down quickly."""
 
     @property
     def name(self) -> str:
@@ -86,7 +88,7 @@ def compose_scene(rng: np.random.Generator, recordings: Recordings, spec: People
     place_rng, script_rng, camera_rng, prop_rng = rng.spawn(4)
     place = build_place(place_rng)
     labels = () if spec.everyday else LABELS
-    script = write_script(script_rng, recordings, place, spec.stream_s, labels=labels)
+    script = write_script(script_rng, recordings, place, spec.stream_s, labels=labels, look_alikes=spec.look_alikes)
     fps = spec.fps or int(camera_rng.choice(_RATES_HZ, p=_RATE_SHARES))
     frame_T = (np.arange(int(spec.stream_s * fps)) * (MOTION_HZ / fps)).astype(int)
     poses = [link_poses(motion.root_T3[frame_T], motion.rotations_TL4[frame_T]) for motion in script.motions]
@@ -95,7 +97,7 @@ def compose_scene(rng: np.random.Generator, recordings: Recordings, spec: People
     camera = hang_camera(camera_rng, place, len(frame_T), fps, _subjects(camera_rng, script, joints_ATJ3, fps))
     sensor = replace(camera.sensor, width=camera.sensor.width * spec.scale, height=camera.sensor.height * spec.scale)
     camera = replace(camera, sensor=sensor)
-    props = tuple(draw_props(prop_rng, place, len(frame_T), fps))
+    props = tuple(draw_props(prop_rng, place, len(frame_T), fps, look_alikes=spec.look_alikes))
     return Scene(place, script, camera, joints_ATJ3, np.stack([turns for _, turns in poses]), props, fps)
 
 

@@ -79,11 +79,11 @@ def test_everybody_is_there_for_the_whole_clip_and_above_the_floor(
 
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_recorder_keeps_the_shape_and_the_content_visible(seed: int) -> None:
-    images_TSS3 = np.zeros((6, 32, 32, 3), np.uint8)
-    images_TSS3[:, 12:20, 12:20] = 220
-    recorded_TSS3 = record(np.random.default_rng(seed), images_TSS3)
-    assert recorded_TSS3.shape == images_TSS3.shape
-    assert recorded_TSS3[:, 14:18, 14:18].mean() > recorded_TSS3[:, 2:8, 24:30].mean() + 60
+    images_THW3 = np.zeros((6, 32, 48, 3), np.uint8)
+    images_THW3[:, 12:20, 12:20] = 220
+    recorded_THW3 = record(np.random.default_rng(seed), images_THW3)
+    assert recorded_THW3.shape == images_THW3.shape
+    assert recorded_THW3[:, 14:18, 14:18].mean() > recorded_THW3[:, 2:8, 38:46].mean() + 60
 
 
 def write(folder: Path, *, clips: int, workers: int, seed: int = 3) -> list[tuple[int, int]]:
@@ -114,6 +114,17 @@ def test_clips_that_are_there_are_kept_and_those_of_another_seed_lie_apart(tmp_p
     assert first.stat().st_mtime_ns == written_ns
     write(tmp_path, clips=2, workers=1, seed=4)
     assert read_clips(tmp_path / LIST_FILE)[0].path.read_bytes() != first.read_bytes()
+
+
+def test_clips_may_be_wide(tmp_path: Path) -> None:
+    for aspect, width in (("16:9", 256), ("4:3", 192)):
+        status, _, err = run(
+            *("synth", "fights", "--out", tmp_path, "--clips", 2, "--seed", 1, "--aspect", aspect, "--workers", 1)
+        )
+        assert status == 0, err
+        for clip in read_clips(tmp_path / LIST_FILE):
+            with open_video(clip.path) as video:
+                assert next(iter(video.frames())).image.shape == (CLIP_PX, width, 3)
 
 
 def test_the_command_writes_the_list(tmp_path: Path) -> None:

@@ -152,6 +152,19 @@ def test_everyday_streams_carry_no_label_but_many_look_alikes(recordings: Record
     assert len(kinds) > 8
 
 
+def test_look_alikes_are_more_frequent_on_request(recordings: Recordings) -> None:
+    def pets_and_dances(*, look_alikes: bool) -> int:
+        count = 0
+        for seed in range(6):
+            asked = replace(spec(seed, everyday_only=True), look_alikes=look_alikes)
+            scene = compose_scene(np.random.default_rng(seed), recordings, asked)
+            count += sum("dance" in note.kind for _, note in scene.script.notes)
+            count += sum(prop.kind == "pet" for prop in scene.props)
+        return count
+
+    assert pets_and_dances(look_alikes=True) > 2 * pets_and_dances(look_alikes=False)
+
+
 def test_figures_are_anywhere_in_the_frame_and_of_many_sizes(scenes: list[Scene]) -> None:
     middles, heights = [], []
     for scene in scenes:
