@@ -41,7 +41,9 @@ run: check-port $(VENV)/installed ## Serve on PORT (8000) and play the sample vi
 
 test: $(VENV)/installed-dev system-packages ## Linters, types, layers, smoke test and all tests
 	$(MAKE) --jobs=2 --output-sync=target lint smoke-of-locks
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder || { [ $$? = 1 ] && \
+	  echo "Tests failed beside others. The same tests once more, by themselves:" && \
+	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
 
 smoke-of-locks: $(VENV)/installed-dev
 	$(SMOKE)
