@@ -1,7 +1,9 @@
 """Videos made on the spot for the tests: every image tells its own number, so what was decoded can be checked."""
 
+import os
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -51,7 +53,7 @@ def write_video(
     draw: Callable[[int, int, int], Pixels] = numbered_image,
 ) -> Path:
     """Write `count` images; `pts` in units of `time_base` (default 1 / rate_hz) replaces even spacing."""
-    with av.open(str(path), "w", options=format_options or {}) as container:
+    with scheduled_as_before(), av.open(str(path), "w", options=format_options or {}) as container:
         stream = container.add_stream(codec, rate=rate_hz, options=codec_options or {"preset": "ultrafast", "g": "12"})
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
@@ -65,6 +67,16 @@ def write_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
+
+
+@contextmanager
+def scheduled_as_before() -> Iterator[None]:
+    """Encoding AV1 gives root's threads real-time priority, and so all that they start later; see `findings/`."""
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
 
 
 def remuxed(video: Path, container: str, options: dict[str, str] | None = None) -> Path:

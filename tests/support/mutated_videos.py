@@ -10,7 +10,7 @@ from functools import cache
 
 import av
 
-from tests.support.made_videos import numbered_image
+from tests.support.made_videos import numbered_image, scheduled_as_before
 
 WIDTH, HEIGHT, COUNT, RATE_HZ = 96, 64, 16, 8
 ENCODERS = {
@@ -63,7 +63,10 @@ def whole_video(codec: str, container: str) -> bytes:
     encoder, options = ENCODERS[codec]
     content = io.BytesIO()
     # Else the Matroska muxer writes random identifiers, and no mutant could be made again.
-    with av.open(content, "w", format=container, options={"fflags": "+bitexact"}) as output:
+    with (
+        scheduled_as_before(),
+        av.open(content, "w", format=container, options={"fflags": "+bitexact"}) as output,
+    ):
         stream = output.add_stream(encoder, rate=RATE_HZ, options=options)
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = WIDTH, HEIGHT

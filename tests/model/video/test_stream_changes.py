@@ -1,6 +1,7 @@
 """A transport stream may change its streams on the way: other numbers, other tables, sound that begins later."""
 
 import itertools
+import os
 import re
 import subprocess
 import time
@@ -102,6 +103,12 @@ def test_what_is_left_out_of_recordings_that_were_joined_byte_by_byte_is_reporte
         else:
             [share] = re.findall(r"The last (\d+)% of the file", left_out[0])
             assert int(share) == pytest.approx(100 * (joined - read) / joined, abs=2)
+
+
+def test_writing_av1_leaves_the_priority_of_the_tests_as_it_was(tmp_path: Path) -> None:
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    write_video(tmp_path / "v.mkv", count=2, codec="libsvtav1", codec_options={"preset": "12"})
+    assert (os.sched_getscheduler(0), os.sched_getparam(0)) == before
 
 
 def noisy_image(number: int, width: int, height: int) -> Pixels:
