@@ -51,6 +51,6 @@ export class ActionLog {
 }
 
 /** In each region one action of a label is in progress at a time. */
-function placeOf({ region, label }) {
+export function placeOf({ region, label }) {
   return JSON.stringify([region ?? null, label]);
 }

@@ -20,7 +20,7 @@ export function apiUrl(path, query = {}) {
   const url = new URL(`v1/${path}`, document.baseURI);
   url.hash = "";
   for (const [name, value] of Object.entries(query)) {
-    if (value !== null && value !== undefined) url.searchParams.set(name, value);
+    if (value !== null && value !== undefined) for (const each of [value].flat()) url.searchParams.append(name, each);
   }
   return url;
 }
@@ -70,8 +70,8 @@ const sessionPath = (id) => `sessions/${encodeURIComponent(id)}`;
 
 export const listModels = (signal) => sendJson("models", { signal });
 export const listSessions = (query, signal) => sendJson("sessions", { query, signal });
-/** The newest action starts of all sessions, as entries of the log. */
-export const listStarts = (limit, signal) => sendJson("events", { query: { type: "action.start", limit }, signal });
+/** Events of all sessions, the newest first, as entries of the log. */
+export const listEvents = (query, signal) => sendJson("events", { query, signal });
 export const getStorage = (signal) => sendJson("storage", { signal });
 export const getSession = (id, signal) => sendJson(sessionPath(id), { signal });
 export const getScores = (id, query, signal) => sendJson(`${sessionPath(id)}/scores`, { query, signal });
@@ -133,8 +133,8 @@ async function socketUrl(path, query = {}) {
 
 /** URL of a session's events, from the beginning or after an event id. */
 export const eventsSocketUrl = (id, after) => socketUrl(`${sessionPath(id)}/events`, { after });
-/** URL of the action starts of all sessions after a cursor, as entries of the log. */
-export const startsSocketUrl = (after) => socketUrl("events", { type: "action.start", after });
+/** URL of the events of all sessions, as entries of the log. */
+export const logSocketUrl = (query) => socketUrl("events", query);
 /** URL to which a session's video is pushed. */
 export const streamSocketUrl = (id) => socketUrl(`${sessionPath(id)}/stream`);
 

@@ -1,34 +1,50 @@
-/** The page. The selected session is in the URL, `#session=ID`, so that a reload shows it again. */
+/** The page. What it shows is in the URL, so that a reload shows it again: `#session=ID`, `#wall`, or else the list. */
 
 import { ENDED } from "./event_stream.js";
 import { startKeyForm } from "./key.js";
+import { LogFeed } from "./log_feed.js";
 import { setTitle, startNews } from "./news.js";
 import { RegionsEditor } from "./regions.js";
 import { SessionPanel } from "./session_panel.js";
 import { SessionsList } from "./sessions_list.js";
 import { showStorage } from "./storage.js";
 import { startForm } from "./submit.js";
+import { Wall } from "./wall.js";
 
+/** Views that take the whole window; the others show the list of sessions, or a session. */
+const VIEWS = { wall: Wall };
 const element = (id) => document.getElementById(id);
-let panel = null;
+/** The open view: a session, or one of VIEWS. */
+let view = null;
 let blankText = "";
 
 const selectedId = () => new URLSearchParams(location.hash.slice(1)).get("session");
 
 function openSelected() {
   const id = selectedId();
-  panel?.close();
-  panel = null;
+  const name = Object.keys(VIEWS).find((each) => location.hash === `#${each}`);
+  const hadFocus = document.activeElement !== document.body;
+  view?.close();
+  view = null;
   element("session").hidden = true;
   element("no-session").hidden = id !== null;
   element("no-session").textContent = blankText || "Select a session, or start one with a video.";
   blankText = "";
-  document.body.dataset.view = id === null ? "list" : "session";
+  document.body.dataset.view = name ?? (id === null ? "list" : "session");
+  for (const link of element("views").children) markCurrent(link, link.hash === `#${name ?? "sessions"}`);
   list.select(id);
+  list.refresh();
   setTitle("CAKE");
-  if (id === null) return;
-  panel = new SessionPanel(id, { regions, onChanged: () => list.refresh(), onGone: leave });
-  focusIfLost();
+  if (name) view = new VIEWS[name](feed);
+  else if (id !== null) view = new SessionPanel(id, { regions, onChanged: () => list.refresh(), onGone: leave });
+  if (view && hadFocus) focusIfLost();
+}
+
+const isListShown = () => !(document.body.dataset.view in VIEWS);
+
+function markCurrent(link, isCurrent) {
+  if (isCurrent) link.setAttribute("aria-current", "page");
+  else link.removeAttribute("aria-current");
 }
 
 /** Called when the selected session no longer exists. */
@@ -38,14 +54,19 @@ function leave(message) {
   location.hash = "sessions";
 }
 
-/** On a narrow screen the session replaces the list: move the focus to it. */
+/** What the user has chosen from may be hidden now: move the focus to what was chosen. */
 function focusIfLost() {
   const focused = document.activeElement;
-  if (focused !== document.body && focused.offsetParent === null) element("stage").focus();
+  if (focused === document.body || focused.offsetParent === null) focusContent();
+}
+
+function focusContent() {
+  element(isListShown() ? "stage" : document.body.dataset.view).focus();
 }
 
 startKeyForm();
-startNews();
+const feed = new LogFeed();
+startNews(feed);
 const regions = new RegionsEditor();
 
 const list = new SessionsList({
@@ -54,6 +75,7 @@ const list = new SessionsList({
     const live = sessions.find((session) => !ENDED.has(session.state));
     if (location.hash === "" && live) location.replace(`#session=${encodeURIComponent(live.id)}`);
   },
+  isShown: isListShown,
 });
 
 startForm(regions, (session) => {
@@ -62,4 +84,9 @@ startForm(regions, (session) => {
 });
 showStorage();
 window.addEventListener("hashchange", openSelected);
+element("skip").addEventListener("click", (event) => {
+  // The URL says what is shown.
+  event.preventDefault();
+  focusContent();
+});
 openSelected();

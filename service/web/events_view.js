@@ -1,10 +1,10 @@
 /** The latest action, the table of events, and their announcements for screen readers. */
 
+import { Announcer } from "./announcer.js";
 import { hueOf } from "./colours.js";
-import { clock, percent, span, tenths } from "./format.js";
+import { clock, inRegion, percent, span, tenths } from "./format.js";
 
 const PAGE = 100;
-const ANNOUNCE_MS = 4000;
 const STATES = {
   running: "Running",
   reconnecting: "Source lost. Reconnecting",
@@ -21,8 +21,7 @@ export class EventsView {
   #verdicts;
   #limit = PAGE;
   #rows = new Map();
-  #announceTimer = null;
-  #unannounced = [];
+  #announcer = new Announcer(element("announcer"));
   #closed = new AbortController();
 
   /** `verdicts` are a Verdicts. `onShow(action)` is called when the user asks to see an action. */
@@ -32,7 +31,6 @@ export class EventsView {
     this.#verdicts = verdicts;
     this.#onShow = onShow;
     element("events").replaceChildren();
-    element("announcer").textContent = "";
     element("events-more").addEventListener("click", () => this.#showMore(), { signal: this.#closed.signal });
     this.#renderLatest(null);
     this.#renderRows();
@@ -40,7 +38,7 @@ export class EventsView {
 
   close() {
     this.#closed.abort();
-    clearTimeout(this.#announceTimer);
+    this.#announcer.close();
   }
 
   /** `fresh` entries were added to the log; earlier actions may have ended. */
@@ -49,20 +47,7 @@ export class EventsView {
     this.#renderRows();
     if (started.length === 0) return;
     this.#renderLatest(started.at(-1));
-    this.#unannounced.push(...started);
-    this.#announceTimer ??= setTimeout(() => this.#announce(), ANNOUNCE_MS / 8);
-  }
-
-  #announce() {
-    const last = this.#unannounced.at(-1);
-    const others = this.#unannounced.length - 1;
-    this.#unannounced = [];
-    this.#announceTimer = setTimeout(() => {
-      this.#announceTimer = null;
-      if (this.#unannounced.length > 0) this.#announce();
-    }, ANNOUNCE_MS);
-    const more = others > 0 ? `, and ${others} earlier` : "";
-    element("announcer").textContent = `${last.label}${inRegion(last)} at ${clock(last.start_s)}, score ${percent(last.score)}${more}`;
+    this.#announcer.add(started.map(sentenceOf));
   }
 
   #renderLatest(action) {
@@ -154,10 +139,10 @@ export class EventsView {
   }
 }
 
-function inRegion({ region }) {
-  return region ? ` in ${region}` : "";
-}
-
 function durationText({ start_s, end_s }) {
   return end_s === null ? "…" : tenths(end_s - start_s);
+}
+
+function sentenceOf(action) {
+  return `${action.label}${inRegion(action)} at ${clock(action.start_s)}, score ${percent(action.score)}`;
 }

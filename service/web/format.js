@@ -50,6 +50,11 @@ export function size(bytes) {
   return `${number < 10 && power > 0 ? number.toFixed(1) : Math.round(number)} ${units[power]}`;
 }
 
+/** The region of an action as the end of its name: ` in door`, or nothing. */
+export function inRegion({ region }) {
+  return region ? ` in ${region}` : "";
+}
+
 /** The display name of a session: its own name, else the name of its source. */
 export function sourceName({ name, source }) {
   return name ?? source.url ?? source.filename ?? (source.kind === "push" ? "Pushed video" : "Uploaded video");

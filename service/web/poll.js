@@ -1,13 +1,13 @@
-/** Repeats a task: never concurrently, only while the page is visible, and with backoff while it fails. */
+/** Repeats a task: never concurrently, only while it is of use, and with backoff while it fails. */
 
 const MAX_PAUSE_MS = 10_000;
 
 /**
- * `task(signal)` runs at once and again `intervalMs` after it has finished. `onError(error | null)`
- * is called after each run.
+ * `task(signal)` runs at once and again `intervalMs` after it has finished, while the page is visible and `isWanted()`.
+ * `onError(error | null)` is called after each run.
  * Returns `{ wake, stop }`: wake runs it now; stop ends it and aborts the current run.
  */
-export function poll(task, intervalMs, onError = () => {}) {
+export function poll(task, intervalMs, onError = () => {}, isWanted = () => true) {
   const ended = new AbortController();
   let timer = null;
   let running = false;
@@ -16,7 +16,7 @@ export function poll(task, intervalMs, onError = () => {}) {
 
   async function run() {
     clearTimeout(timer);
-    if (document.hidden || ended.signal.aborted) return;
+    if (document.hidden || !isWanted() || ended.signal.aborted) return;
     if (running) {
       again = true;
       return;

@@ -1,18 +1,18 @@
 /** The list of sessions in pages, live ones first, else the newest; the newest page is kept up to date. */
 
-import { Problem, listSessions, listStarts } from "./api.js";
+import { Problem, listEvents, listSessions } from "./api.js";
 import { ENDED } from "./event_stream.js";
 import { ago, clock, moment, sourceName } from "./format.js";
+import { listLive } from "./live_sessions.js";
 import { poll } from "./poll.js";
 import { SnapshotView } from "./snapshot.js";
+import { STILL_MS, Stills } from "./stills.js";
 
 const PAGE = 20;
 const REFRESH_MS = 3000;
-/** As often as a worker makes snapshots that nobody watches. */
-const STILLS_MS = 5000;
 const MAX_STARTS = 200;
-const STATES = ["running", "reconnecting"];
 const isLive = ({ state }) => !ENDED.has(state);
+const hasStill = (session) => isLive(session) && session.frames > 0;
 const element = (id) => document.getElementById(id);
 
 export class SessionsList {
@@ -21,21 +21,24 @@ export class SessionsList {
   #selected = null;
   #items = new Map();
   #starts = new Map();
-  #stills = new Map();
-  #stillsPoll;
+  #snapshots = new Map();
+  #stills = new Stills();
   #poll;
 
-  /** `onRefresh(sessions)` is called with the newest sessions each time that they were fetched. */
-  constructor({ onRefresh }) {
+  /**
+   * `onRefresh(sessions)` is called with the newest sessions each time that they were fetched. They are not fetched
+   * unless `isShown()`.
+   */
+  constructor({ onRefresh, isShown }) {
     const task = async (signal) => {
       await this.#refresh(signal);
       onRefresh(this.#sessions);
     };
-    this.#poll = poll(task, REFRESH_MS, (error) => {
+    const onError = (error) => {
       const text = error?.message ?? "";
       if (element("sessions-error").textContent !== text) element("sessions-error").textContent = text;
-    });
-    this.#stillsPoll = poll((signal) => this.#drawStills(signal), STILLS_MS);
+    };
+    this.#poll = poll(task, REFRESH_MS, onError, isShown);
     element("sessions-more").addEventListener("click", () => this.#loadMore());
   }
 
@@ -69,15 +72,14 @@ export class SessionsList {
 
   /** Adds live sessions that are on later pages. */
   async #withLive(newest, signal) {
-    const pages = await Promise.all(STATES.map((state) => listSessions({ limit: PAGE, state }, signal)));
     const listed = new Set(newest.map(({ id }) => id));
-    return [...newest, ...pages.flatMap(({ sessions }) => sessions).filter(({ id }) => !listed.has(id))];
+    return [...newest, ...(await listLive(signal)).filter(({ id }) => !listed.has(id))];
   }
 
   /** The last action of each session, as far as it is among the newest of all. */
   async #refreshStarts(signal) {
     try {
-      const { entries } = await listStarts(MAX_STARTS, signal);
+      const { entries } = await listEvents({ type: "action.start", limit: MAX_STARTS }, signal);
       for (const { event } of entries.toReversed()) this.#starts.set(event.session_id, event);
     } catch (error) {
       // A key may list sessions without reading events.
@@ -85,9 +87,11 @@ export class SessionsList {
     }
   }
 
-  async #drawStills(signal) {
-    const live = this.#sessions.filter((session) => isLive(session) && this.#stills.has(session.id));
-    for (const { id } of live) await this.#stills.get(id).update(id, false, signal);
+  async #drawStill(id, signal) {
+    const session = this.#sessions.find((each) => each.id === id);
+    if (!session || !hasStill(session)) return 0;
+    await this.#snapshots.get(id).update(id, false, signal);
+    return STILL_MS;
   }
 
   async #loadMore() {
@@ -107,18 +111,17 @@ export class SessionsList {
     const wanted = new Set(this.#sessions.map((session) => session.id));
     for (const [id, item] of this.#items) {
       if (wanted.has(id)) continue;
+      this.#stills.remove(item);
+      this.#snapshots.get(id).close();
+      this.#snapshots.delete(id);
       item.remove();
       this.#items.delete(id);
-      this.#stills.get(id)?.close();
-      this.#stills.delete(id);
     }
     const liveFirst = this.#sessions.toSorted((one, other) => isLive(other) - isLive(one));
     liveFirst.forEach((session, place) => {
       if (!this.#items.has(session.id)) this.#add(session);
       const item = this.#items.get(session.id);
-      const wasLive = item.firstChild.classList.contains("live");
       fillItem(item, session, session.id === this.#selected, this.#starts.get(session.id));
-      if (!wasLive && item.firstChild.classList.contains("live")) this.#stillsPoll.wake();
       if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
     });
     element("sessions-none").hidden = this.#sessions.length > 0;
@@ -127,8 +130,10 @@ export class SessionsList {
 
   #add(session) {
     const still = document.createElement("canvas");
-    this.#items.set(session.id, newItem(session, still));
-    this.#stills.set(session.id, new SnapshotView(still));
+    const item = newItem(session, still);
+    this.#items.set(session.id, item);
+    this.#snapshots.set(session.id, new SnapshotView(still));
+    this.#stills.add(item, (signal) => this.#drawStill(session.id, signal));
   }
 }
 
@@ -156,7 +161,7 @@ function fillItem(item, session, selected, start) {
   if (selected) link.setAttribute("aria-current", "true");
   else link.removeAttribute("aria-current");
   const [still, , state, facts] = link.children;
-  still.hidden = !isLive(session) || session.frames === 0;
+  still.hidden = !hasStill(session);
   link.classList.toggle("live", !still.hidden);
   const text = session.code ? `${session.state}: ${session.code.replaceAll("_", " ")}` : session.state;
   if (state.textContent !== text) state.textContent = text;

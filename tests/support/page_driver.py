@@ -1,5 +1,6 @@
 """Support for the tests of the page: the whole application in a child process, and tabs of a real browser."""
 
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from service.schemas import Session
 from tests.support.commands import require_chromium
 from tests.support.paths import ROOT
 
@@ -106,3 +108,34 @@ def opened(browser: Browser, url: str, *, size: str = "wide", scheme: str = "lig
     yield page
     context.close()
     assert faults == []
+
+
+def submit(url: str, path: Path, name: str) -> Session:
+    """Upload a video for a session in real time."""
+    with path.open("rb") as video:
+        data = {"session": json.dumps({"name": name, "pace": "realtime"})}
+        answer = httpx.post(f"{url}/v1/sessions", files={"file": video}, data=data, timeout=120)
+    return Session.model_validate_json(answer.raise_for_status().content)
+
+
+def stop(url: str, session: Session) -> int:
+    """Wait until the session has ended, and return how many actions started in it."""
+    httpx.delete(f"{url}{session.links.self}", timeout=120).raise_for_status()
+    # The stream ends with the session.
+    answer = httpx.get(
+        f"{url}{session.links.events}?type=action.start",
+        headers={"Accept": "text/event-stream"},
+        timeout=PATIENCE_MS / 1000,
+    )
+    return answer.raise_for_status().text.count("\ndata:")
+
+
+def set_hidden(page: Page, hidden: bool) -> None:
+    """Switch to another tab, or back."""
+    page.evaluate(
+        """(hidden) => {
+            Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )

@@ -227,6 +227,15 @@ def test_axe_finds_no_barrier(browser: Browser, server: str, analysed: str, size
             assert results.violations_count == 0, results.generate_report()
 
 
+def test_the_skip_link_leads_to_the_session_and_leaves_it_open(browser: Browser, server: str, analysed: str) -> None:
+    with opened(browser, f"{server}/#session={analysed}") as page:
+        expect(actions(page).first).to_be_visible(timeout=PATIENCE_MS)
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        expect(page.locator("#stage")).to_be_focused()
+        expect(actions(page).first).to_be_visible()
+
+
 def test_names_are_text_and_never_markup(browser: Browser, server: str) -> None:
     name = "<img src=x onerror=alert(1)>"
     url = "http://127.0.0.1:9/clip.mp4"
@@ -241,10 +250,12 @@ def test_names_are_text_and_never_markup(browser: Browser, server: str) -> None:
         expect(page.locator("img")).to_have_count(0)
 
 
-def test_no_requests_are_sent_while_the_page_is_hidden(page: Page) -> None:
+@pytest.mark.parametrize("view", ["sessions", "wall"])
+def test_no_requests_are_sent_while_the_page_is_hidden(page: Page, view: str) -> None:
     page.clock.install()
+    page.evaluate("(view) => { location.hash = view; }", view)
     page.reload()
-    expect(page.get_by_label("Model")).to_have_value("mocap")
+    page.wait_for_function("document.getElementById('model').value === 'mocap'")
     page.evaluate(
         """() => {
             Object.defineProperty(document, "hidden", { configurable: true, get: () => true });

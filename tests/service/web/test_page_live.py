@@ -1,17 +1,14 @@
 """Live sessions come first in the list, and a hidden page counts their actions and notifies of them."""
 
-import json
 import re
 from pathlib import Path
 
-import av
 import httpx
-import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, WebSocketRoute, expect
+from playwright.sync_api import Browser, WebSocketRoute, expect
 
 from service.schemas import Session
-from tests.support.page_driver import PATIENCE_MS, SAMPLE, opened
+from tests.support.page_driver import PATIENCE_MS, opened, set_hidden, stop, submit
 
 NOTE_NOTIFICATIONS = """() => {
     window.shown = [];
@@ -21,56 +18,6 @@ NOTE_NOTIFICATIONS = """() => {
         constructor(title, { body }) { window.shown.push(this); Object.assign(this, { title, body }); }
     };
 }"""
-
-
-@pytest.fixture(scope="module")
-def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample eight times: it is still live when a busy machine comes to look."""
-    path = tmp_path_factory.mktemp("long") / "long.mp4"
-    with av.open(path, "w") as target:
-        for round_ in range(8):
-            with av.open(SAMPLE) as source:
-                (video,) = source.streams.video
-                if round_ == 0:
-                    stream = target.add_stream_from_template(video)
-                length = video.duration or 0
-                for packet in source.demux(video):
-                    if packet.dts is None or packet.pts is None:
-                        continue
-                    packet.dts += round_ * length
-                    packet.pts += round_ * length
-                    packet.stream = stream
-                    target.mux(packet)
-    return path
-
-
-def submit(url: str, path: Path, name: str) -> Session:
-    with path.open("rb") as video:
-        data = {"session": json.dumps({"name": name, "pace": "realtime"})}
-        answer = httpx.post(f"{url}/v1/sessions", files={"file": video}, data=data, timeout=120)
-    return Session.model_validate_json(answer.raise_for_status().content)
-
-
-def stop(url: str, session: Session) -> int:
-    """Wait until the session has ended, and return how many actions started in it."""
-    httpx.delete(f"{url}{session.links.self}", timeout=120).raise_for_status()
-    # The stream ends with the session.
-    answer = httpx.get(
-        f"{url}{session.links.events}?type=action.start",
-        headers={"Accept": "text/event-stream"},
-        timeout=PATIENCE_MS / 1000,
-    )
-    return answer.raise_for_status().text.count("\ndata:")
-
-
-def set_hidden(page: Page, hidden: bool) -> None:
-    page.evaluate(
-        """(hidden) => {
-            Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
-            document.dispatchEvent(new Event("visibilitychange"));
-        }""",
-        hidden,
-    )
 
 
 def test_live_sessions_come_first_with_a_still_and_the_age_of_their_last_action(

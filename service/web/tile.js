@@ -1,0 +1,67 @@
+/** One session on the wall: its latest snapshot, name and state, and its last action. */
+
+import { hueOf } from "./colours.js";
+import { ago, inRegion, sourceName } from "./format.js";
+import { SnapshotView } from "./snapshot.js";
+
+export class Tile {
+  element = document.createElement("li");
+  /** The canvas of the snapshot. */
+  still = document.createElement("canvas");
+  session;
+  #link = document.createElement("a");
+  #snapshot = new SnapshotView(this.still);
+  #parts = {};
+
+  constructor(session) {
+    this.session = session;
+    this.#link.href = `#session=${encodeURIComponent(session.id)}`;
+    this.still.setAttribute("aria-hidden", "true");
+    this.#link.append(this.still);
+    for (const part of ["name", "state", "action"]) {
+      this.#parts[part] = document.createElement("span");
+      this.#parts[part].className = part;
+      this.#link.append(this.#parts[part], " ");
+    }
+    this.element.className = "tile";
+    this.element.append(this.#link);
+  }
+
+  get name() {
+    return sourceName(this.session);
+  }
+
+  focus() {
+    this.#link.focus({ preventScroll: true });
+  }
+
+  /** `watch` as in getSnapshot. */
+  async fetchStill(watch, signal) {
+    await this.#snapshot.update(this.session.id, watch, signal);
+  }
+
+  /** `last` is the event with which the last action started, if known; `on` those of actions that are on. */
+  show(last, on) {
+    const { state, code, labels } = this.session;
+    setText(this.#parts.name, this.name);
+    this.#parts.name.title = this.name;
+    setText(this.#parts.state, code ? `${state}: ${code.replaceAll("_", " ")}` : state);
+    this.#parts.state.dataset.state = state;
+    setText(this.#parts.action, on.length > 0 ? on.map(nameOf).join(", ") : last ? `${nameOf(last)} ${ago(last.time)}` : "");
+    this.element.classList.toggle("on", on.length > 0);
+    this.element.classList.toggle("failed", state === "failed");
+    const shown = on.at(-1) ?? last;
+    if (shown) this.element.style.setProperty("--hue", hueOf(shown.label, labels));
+  }
+
+  close() {
+    this.#snapshot.close();
+    this.element.remove();
+  }
+}
+
+const nameOf = (start) => start.label + inRegion(start);
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}

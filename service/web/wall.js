@@ -1,0 +1,194 @@
+/** All live sessions side by side. Those with an action come first, then those with a problem. */
+
+import { Activity } from "./activity.js";
+import { Announcer } from "./announcer.js";
+import { inRegion } from "./format.js";
+import { columnsOf, nextByKey } from "./grid_keys.js";
+import { listFailed, listLive } from "./live_sessions.js";
+import { setTitle } from "./news.js";
+import { poll } from "./poll.js";
+import { STILL_MS, Stills } from "./stills.js";
+import { Tile } from "./tile.js";
+import { fillingGrid } from "./tile_grid.js";
+
+const SESSIONS_MS = 5000;
+const AGES_MS = 1000;
+/** While an action is on. */
+const WATCHED_STILL_MS = 1000;
+const MAX_WATCHED = 4;
+/** For this long after its start an action keeps its session in front. */
+const RECENT_MS = 60_000;
+/** While the user points at tiles or moves between them, they stay where they are. */
+const HOLD_MS = 3000;
+const EVENTS = { type: ["action.start", "action.end"], limit: 500 };
+const element = (id) => document.getElementById(id);
+
+export class Wall {
+  #feed;
+  #activity = new Activity();
+  #tiles = new Map();
+  #stills = new Stills();
+  #announcer = new Announcer(element("wall-announcer"));
+  #polls;
+  #held_ms = -HOLD_MS;
+  #closed = new AbortController();
+
+  /** `feed` is a LogFeed. */
+  constructor(feed) {
+    this.#feed = feed;
+    const options = { signal: this.#closed.signal };
+    const grid = element("tiles");
+    for (const type of ["pointermove", "focusin"]) grid.addEventListener(type, () => this.#hold(), options);
+    grid.addEventListener("keydown", (event) => this.#onKey(event), options);
+    element("wall-full").addEventListener("click", toggleFullScreen, options);
+    document.addEventListener("fullscreenchange", () => this.#fit(), options);
+    window.addEventListener("resize", () => this.#fit(), options);
+    setTitle("Wall · CAKE");
+    const sessions = poll((signal) => this.#refresh(signal), SESSIONS_MS, (error) => say(error?.message ?? ""));
+    this.#polls = [sessions, poll(() => this.#render(), AGES_MS)];
+    this.#follow();
+  }
+
+  close() {
+    this.#closed.abort();
+    for (const { stop } of this.#polls) stop();
+    this.#stills.close();
+    this.#announcer.close();
+    for (const tile of this.#tiles.values()) tile.close();
+  }
+
+  #follow() {
+    const { signal } = this.#closed;
+    const following = poll(async () => {
+      try {
+        const onPage = ({ entries }) => entries.toReversed().forEach(({ event }) => this.#activity.add(event));
+        await this.#feed.follow(EVENTS, { onPage, onEntry: ({ event }) => this.#onEvent(event) }, signal);
+      } catch (error) {
+        // A key may list sessions without reading events.
+        if (error.status !== 403) throw error;
+      }
+      following.stop();
+    }, SESSIONS_MS);
+    this.#polls.push(following);
+  }
+
+  #onEvent(event) {
+    this.#activity.add(event);
+    if (event.type === "session.state") this.#polls[0].wake();
+    if (event.type === "action.start") this.#onStart(event);
+  }
+
+  #onStart(start) {
+    this.#render();
+    const tile = this.#tiles.get(start.session_id);
+    if (!tile) return;
+    this.#stills.hurry(tile.element);
+    this.#announcer.add([`${start.label}${inRegion(start)}: ${tile.name}`]);
+  }
+
+  async #refresh(signal) {
+    const live = await listLive(signal);
+    const sessions = [...live, ...(await listFailed(live, signal))];
+    const wanted = new Set(sessions.map(({ id }) => id));
+    for (const [id, tile] of this.#tiles) {
+      if (wanted.has(id)) continue;
+      this.#stills.remove(tile.element);
+      tile.close();
+      this.#tiles.delete(id);
+    }
+    for (const session of sessions) {
+      if (this.#tiles.has(session.id)) this.#tiles.get(session.id).session = session;
+      else this.#add(session);
+    }
+    element("wall-none").hidden = sessions.length > 0;
+    element("wall-full").disabled = sessions.length === 0;
+    element("wall-count").textContent = countText(sessions);
+    this.#render();
+    this.#fit();
+  }
+
+  #add(session) {
+    const tile = new Tile(session);
+    this.#tiles.set(session.id, tile);
+    this.#stills.add(tile.element, (signal) => this.#fetchStill(tile, signal));
+  }
+
+  /** The first few tiles with an action are watched, at the price of more work for a worker. */
+  async #fetchStill(tile, signal) {
+    if (tile.session.frames === 0) return 0;
+    const on = [...this.#tiles.values()].filter((each) => this.#activity.on(each.session.id).length > 0);
+    const watch = on.slice(0, MAX_WATCHED).includes(tile);
+    await tile.fetchStill(watch, signal);
+    if (tile.session.state === "failed") return Infinity;
+    return watch ? WATCHED_STILL_MS : STILL_MS;
+  }
+
+  #render() {
+    for (const tile of this.#tiles.values()) {
+      tile.show(this.#activity.last(tile.session.id), this.#activity.on(tile.session.id));
+    }
+    if (performance.now() - this.#held_ms > HOLD_MS) this.#arrange();
+  }
+
+  #arrange() {
+    const grid = element("tiles");
+    const tiles = [...this.#tiles.values()].map((tile) => ({ tile, rank: this.#rankOf(tile.session) }));
+    tiles.sort((one, other) => one.rank - other.rank || compareNames(one.tile.name, other.tile.name));
+    const focused = tiles.find(({ tile }) => tile.element.contains(document.activeElement));
+    tiles.forEach(({ tile }, place) => {
+      if (grid.children[place] !== tile.element) grid.insertBefore(tile.element, grid.children[place] ?? null);
+    });
+    // An element that is moved loses the focus.
+    if (focused && !focused.tile.element.contains(document.activeElement)) focused.tile.focus();
+  }
+
+  #rankOf({ id, state }) {
+    const last = this.#activity.last(id);
+    const isRecent = last && Date.now() - Date.parse(last.time) < RECENT_MS;
+    if (isRecent || this.#activity.on(id).length > 0) return 0;
+    return state === "failed" || state === "reconnecting" ? 1 : 2;
+  }
+
+  #hold() {
+    this.#held_ms = performance.now();
+  }
+
+  #onKey(event) {
+    this.#hold();
+    const grid = element("tiles");
+    const next = nextByKey(event, [...grid.children], columnsOf(grid));
+    if (next === null) return;
+    next.firstChild.focus();
+    event.preventDefault();
+  }
+
+  /** On the full screen, all tiles are shown at once. */
+  #fit() {
+    const grid = element("tiles");
+    const isFull = document.fullscreenElement !== null;
+    element("wall-full").textContent = isFull ? "Leave full screen" : "Full screen";
+    grid.classList.toggle("fitted", isFull);
+    if (!isFull || this.#tiles.size === 0) return;
+    const height_px = window.innerHeight - grid.getBoundingClientRect().top;
+    const { columns, width_px } = fillingGrid(this.#tiles.size, grid.clientWidth, height_px);
+    grid.style.setProperty("--columns", columns);
+    grid.style.setProperty("--width", `${width_px}px`);
+  }
+}
+
+const compareNames = new Intl.Collator([], { numeric: true }).compare;
+
+function say(sentence) {
+  element("wall-error").textContent = sentence;
+}
+
+function countText(sessions) {
+  const counts = Map.groupBy(sessions, ({ state }) => state);
+  return [...counts].map(([state, those]) => `${those.length} ${state}`).join(" · ");
+}
+
+function toggleFullScreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  // All of the page, so that a session that is opened is on the full screen too.
+  else document.documentElement.requestFullscreen();
+}
