@@ -6,7 +6,6 @@ stream's first frame has none. Shapes: T frames, P cached pixels; (x, y) in pixe
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from model.atomic import write_atomically
+from model.training.pool import results_of
 
 Method = Literal["dis", "raft"]
 Flows = NDArray[np.float16]
@@ -68,10 +68,9 @@ def cache_flow(
 ) -> list[Path]:
     """The flow of each file of cached frames, in order. What is cached already is kept."""
     paths = [flow_path(path, method) for path in frames]
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1 if method == "raft" else processes) as pool:
-        for done, _ in enumerate(pool.imap_unordered(partial(_write_flow, method), frames), start=1):
-            on_progress(done, len(paths))
+    written = results_of(partial(_write_flow, method), frames, 1 if method == "raft" else processes)
+    for done, _ in enumerate(written, start=1):
+        on_progress(done, len(paths))
     return paths
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from model.atomic import write_atomically, write_text_atomically
 from model.config import ModelConfig
 from model.training.layouts.annotations import DataError, LabelledVideo
+from model.training.pool import results_of
 from model.training.progress import Progress
 from model.video.errors import VideoError
 from model.video.file_reader import open_video
@@ -59,14 +59,13 @@ class FrameCache:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         failures: dict[str, str] = {}
-        with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            decoded = pool.imap_unordered(partial(_decode, self), videos)
-            for done, (name, reason, warnings) in enumerate(decoded, start=1):
-                if reason is not None:
-                    failures[name] = reason
-                for warning in warnings:
-                    progress.on_warning(f"{name}: {warning}")
-                progress.on_item(done, len(videos))
+        decoded = results_of(partial(_decode, self), videos, processes)
+        for done, (name, reason, warnings) in enumerate(decoded, start=1):
+            if reason is not None:
+                failures[name] = reason
+            for warning in warnings:
+                progress.on_warning(f"{name}: {warning}")
+            progress.on_item(done, len(videos))
         return failures
 
     def path(self, video: LabelledVideo) -> Path:

@@ -5,7 +5,6 @@ Shapes: V views, T frames, C channels, H and W of the map, P cached pixels.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from model.cpus import use_one_thread
 from model.network.cake import time_major
 from model.network.x3d import Trunk
 from model.training.layouts.annotations import LabelledVideo
+from model.training.pool import results_of
 from model.training.progress import Progress
 from model.training.run import Run
 from model.training.views import View, draw_view, see_images
@@ -64,15 +64,14 @@ def cache_maps(run: Run, source: MapSource, videos: Sequence[LabelledVideo], pro
     missing = [video for video in videos if not maps_path(run, source.name, video).is_file()]
     progress.on_stage(f"maps of the {source.name} for {len(missing)} videos")
     (run.cache_dir / "maps").mkdir(parents=True, exist_ok=True)
-    if not missing:
-        return
-    with multiprocessing.get_context("spawn").Pool(run.placement.processes) as pool:
-        for done, _ in enumerate(pool.imap_unordered(partial(_write_maps, run, source), missing), start=1):
-            progress.on_item(done, len(missing))
+    written = results_of(partial(_write_maps, run, source), missing, run.placement.processes)
+    for done, _ in enumerate(written, start=1):
+        progress.on_item(done, len(missing))
 
 
 def _write_maps(run: Run, source: MapSource, video: LabelledVideo) -> None:
-    use_one_thread()
+    if run.placement.device == "cpu":
+        use_one_thread()
     trunk = source.load(run).eval().to(run.placement.device)
     images_TPPC = np.load(source.images(video), mmap_mode="r")
     maps_VTCHW = np.stack([trunk_maps(trunk, images_TPPC, view) for view in views_of(run, video)])

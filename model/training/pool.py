@@ -1,0 +1,22 @@
+"""Runs a function on many items in processes of their own."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def results_of(function: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
+    """The results as they come, in any order. Function, items and results must be picklable.
+
+    One process is this one: another would import PyTorch first, which takes seconds.
+    """
+    if min(processes, len(items)) <= 1:
+        yield from map(function, items)
+        return
+    with multiprocessing.get_context("spawn").Pool(min(processes, len(items))) as pool:
+        yield from pool.imap_unordered(function, items)
