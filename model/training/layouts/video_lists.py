@@ -54,6 +54,7 @@ def read_clips(list_file: Path, root: Path | None = None, class_file: Path | Non
         if first != number:
             raise DataError(f"{where}: {path} is listed already, in line {first}; expected it once")
         clips.append(LabelledClip(folder / path, _label(where, label, names, class_file)))
+        _check_folder(where, path, label, clips[-1].label, names)
         if not _is_file(clips[-1].path):
             missing.append(f"{where}: no video {str(clips[-1].path)[:200]}")
     if names and names[0] and str(len(names)) in numbers and "0" not in numbers:
@@ -151,6 +152,17 @@ def _label(where: str, label: str, names: Sequence[str], class_file: Path | None
         return ""  # reported for the whole list, which may count from 1
     first = 0 if names[0] else 1
     raise DataError(f"{where}: label {label!r}; expected a name in {class_file}, or {first} to {len(names) - 1}")
+
+
+def _check_folder(where: str, path: str, number: str, label: str, names: Sequence[str]) -> None:
+    """A list that counts from 1, with a class file that does not, names the neighbour of each class."""
+    folder = Path(path).parent.name
+    if number.isdecimal() and number not in names and folder in names and label and label != folder:
+        first = 0 if names[0] else 1
+        raise DataError(
+            f"{where}: {number} is the class {label!r}, counted from {first}, but the video is in the folder of the "
+            f"class {folder!r}. If the list counts from 1, number the lines of the class file: 1 NAME"
+        )
 
 
 def _is_file(path: Path) -> bool:

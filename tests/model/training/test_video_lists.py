@@ -106,6 +106,20 @@ def test_numbers_that_count_from_1_are_not_read_with_names_that_count_from_0(cli
         read_clips(clips, class_file=tmp_path / "names.txt")
 
 
+def test_numbers_that_disagree_with_the_folders_of_the_classes_are_an_error(tmp_path: Path) -> None:
+    classes = tmp_path / "classes.txt"
+    classes.write_text("Archery\nBowling\nDiving\n")
+    for name in ("Archery", "Bowling"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "v.avi").touch()
+    listed = tmp_path / "train.txt"
+    listed.write_text("Archery/v.avi 1\nBowling/v.avi 2\n")
+    with pytest.raises(DataError, match=r"line 1: 1 is the class 'Bowling', counted from 0, but .* 'Archery'"):
+        read_clips(listed, class_file=classes)
+    listed.write_text("Archery/v.avi 0\nBowling/v.avi 1\n")
+    assert [clip.label for clip in read_clips(listed, class_file=classes)] == ["Archery", "Bowling"]
+
+
 def test_special_names_are_the_same_in_lists_as_in_annotations(clips: Path) -> None:
     clips.write_text("one.mp4 Background\n")
     assert [clip.label for clip in read_clips(clips)] == ["background"]
