@@ -13,6 +13,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
+from service.cli.cameras import read_cameras
 from service.cli.main import app
 from tests.support.commands import require_command
 from tests.support.paths import ROOT
@@ -20,7 +21,7 @@ from tests.support.paths import ROOT
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("model/weights/*/README.md")])
 EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.is_file())
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-LANGUAGES = {"sh", "python", "json", "yaml", "text", "mermaid", "ini", "javascript"}
+LANGUAGES = {"sh", "python", "json", "yaml", "text", "mermaid", "ini", "javascript", "csv"}
 COMMAND = get_command(app)
 
 
@@ -96,7 +97,7 @@ def test_a_wrong_command_a_wrong_option_or_a_missing_one_would_be_found() -> Non
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_code_block_names_its_language_and_is_valid(page: Path) -> None:
+def test_every_code_block_names_its_language_and_is_valid(page: Path, tmp_path: Path) -> None:
     for language, text in FENCE.findall(page.read_text()):
         assert language in LANGUAGES, f"{language!r}: {text[:40]}"
         match language:
@@ -109,6 +110,10 @@ def test_every_code_block_names_its_language_and_is_valid(page: Path) -> None:
             case "sh":
                 done = subprocess.run(["bash", "-n"], input=text, text=True, check=False, capture_output=True)
                 assert done.returncode == 0, done.stderr
+            case "csv":
+                cameras = tmp_path / "cameras.csv"
+                cameras.write_text(text)
+                assert read_cameras(cameras)
             case "mermaid":
                 assert re.match(r"(flowchart|sequenceDiagram|stateDiagram)", text)
 

@@ -1,0 +1,160 @@
+"""`cake cameras`: start and stop the cameras of a list with one command, as often as you like."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from service.cli.client import LOCAL, Server, connected
+from service.cli.terminal import FAILED, MISUSED, fail
+
+if TYPE_CHECKING:
+    from cake_client import Client, Session
+
+LIVE_STATES = ("queued", "starting", "running", "reconnecting")
+NOT_METADATA = ("name", "url", "labels", "model")
+
+cameras_app = typer.Typer(no_args_is_help=True, help="Start and stop the cameras of a list.")
+CameraList = Annotated[
+    Path,
+    typer.Argument(
+        metavar="LIST.csv",
+        help="CSV file with the columns name and url; optional: labels (separated by spaces) and model. Other columns "
+        "become metadata, which every event carries.",
+    ),
+]
+
+
+class CameraListError(ValueError):
+    """The file is not a list of cameras; the message names file and line."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A line of the list."""
+
+    name: str
+    url: str
+    labels: tuple[str, ...]
+    model: str | None
+    metadata: dict[str, str]
+
+    def is_shown_by(self, session: Session) -> bool:
+        """Whether the session's source is this camera's. Servers do not tell users, passwords and queries."""
+        shown, own = urlsplit(session.source.url or ""), urlsplit(self.url)
+        return (shown.scheme, shown.hostname, shown.port, shown.path) == (own.scheme, own.hostname, own.port, own.path)
+
+
+@cameras_app.command()
+def start(cameras: CameraList, server: Server = LOCAL) -> None:
+    """Start each camera that has no live session of its name. One at another address than its session's is restarted.
+
+    Repeat the command after changing the list, or every few minutes: what runs already is left alone. Exit status 1:
+    the server refused a camera; the others were started.
+    """
+    listed = _read(cameras)
+    with connected(server) as client:
+        live = _live_sessions(client)
+        refused = [camera.name for camera in listed if not _is_started(client, camera, live.get(camera.name, []))]
+    if refused:
+        raise typer.Exit(FAILED)
+
+
+@cameras_app.command()
+def stop(cameras: CameraList, server: Server = LOCAL) -> None:
+    """Stop the live sessions that have the name of a camera in the list."""
+    listed = _read(cameras)
+    with connected(server) as client:
+        live = _live_sessions(client)
+        for camera in listed:
+            for session in live.get(camera.name, []):
+                client.stop(session.id)
+                typer.echo(f"{camera.name}: stopped {session.id}")
+
+
+def read_cameras(path: Path) -> list[Camera]:
+    """The cameras of a CSV file in its order.
+
+    Raises:
+        CameraListError: the file is no such list, or two cameras have one name.
+        OSError: it cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first_line = file.readline()
+            file.seek(0)
+            # Spreadsheets use semicolons where the comma is the decimal mark.
+            delimiter = ";" if ";" in first_line and "," not in first_line else ","
+            reader = csv.DictReader(file, strict=True, skipinitialspace=True, delimiter=delimiter)
+            missing = {"name", "url"} - set(reader.fieldnames or ())
+            if missing:
+                expected = "expected a first line such as name,url,labels"
+                raise CameraListError(f"{path}: {expected}; it lacks {' and '.join(sorted(missing))}")
+            cameras = [_camera(f"{path}: line {reader.line_num}", row) for row in reader]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise CameraListError(f"{path}: expected a CSV file in UTF-8 ({error})") from error
+    seen: set[str] = set()
+    for camera in cameras:
+        if camera.name in seen:
+            raise CameraListError(f"{path}: two cameras are named {camera.name!r}; give each its own name")
+        seen.add(camera.name)
+    return cameras
+
+
+def _camera(where: str, row: dict[str | None, str | list[str] | None]) -> Camera:
+    if None in row:
+        raise CameraListError(f"{where}: more values than the first line has columns; quote values with commas")
+    values = {str(column): value.strip() for column, value in row.items() if isinstance(value, str)}
+    if not values.get("name") or "://" not in values.get("url", ""):
+        raise CameraListError(f"{where}: expected a name and a URL such as rtsp://user:password@camera.example/stream")
+    metadata = {column: value for column, value in values.items() if value and column not in NOT_METADATA}
+    labels = tuple(values.get("labels", "").split())
+    return Camera(values["name"], values["url"], labels, values.get("model") or None, metadata)
+
+
+def _read(path: Path) -> list[Camera]:
+    try:
+        return read_cameras(path)
+    except CameraListError as error:
+        fail(str(error), MISUSED)
+    except OSError as error:
+        fail(f"{path}: {error.strerror}", MISUSED)
+
+
+def _live_sessions(client: Client) -> dict[str, list[Session]]:
+    """By name."""
+    found: dict[str, list[Session]] = {}
+    for session in chain.from_iterable(client.sessions(state=state, page_size=200) for state in LIVE_STATES):
+        if session.name:
+            found.setdefault(session.name, []).append(session)
+    return found
+
+
+def _is_started(client: Client, camera: Camera, live: list[Session]) -> bool:
+    """Make sure of it, and say what was done. False if the server refused the camera."""
+    from cake_client import CakeError, SessionOptions, UnreachableError
+
+    running = [session for session in live if camera.is_shown_by(session)]
+    if running:
+        typer.echo(f"{camera.name}: {running[0].state} {running[0].id}")
+        return True
+    options = SessionOptions(
+        name=camera.name, labels=camera.labels or None, model=camera.model, metadata=camera.metadata or None
+    )
+    try:
+        started = client.submit_url(camera.url, options)
+        for session in live:
+            client.stop(session.id)
+    except UnreachableError:
+        raise
+    except CakeError as error:
+        typer.echo(f"{camera.name}: {error.code}: {error.detail}", err=True)
+        return False
+    typer.echo(f"{camera.name}: started {started.id}" + (f", stopped {live[0].id}" if live else ""))
+    return True
