@@ -71,16 +71,19 @@ async def test_a_deleted_session_leaves_no_file(store: Store, blobs: Blobs) -> N
         await delete_session(store.sessions, blobs, deleted)
 
 
-async def test_a_deletion_that_fails_can_be_repeated(store: Store, bucket: Bucket | None, tmp_path: Path) -> None:
-    if bucket is None:
-        pytest.skip("a folder does not go away")
-    blobs = Blobs(bucket.url, tmp_path)
-    blobs.prepare()
-    session_id = await ended(store, blobs)
-    bucket.stop()
-    for _ in range(2):
-        with pytest.raises(StoreUnavailableError):
-            await delete_session(store.sessions, blobs, session_id)
+async def test_a_deletion_that_fails_can_be_repeated(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bucket_server() as server:
+        for name, value in server.environ.items():
+            monkeypatch.setenv(name, value)
+        blobs = Blobs(server.url, tmp_path)
+        blobs.prepare()
+        session_id = await ended(store, blobs)
+        server.stop()
+        for _ in range(2):
+            with pytest.raises(StoreUnavailableError):
+                await delete_session(store.sessions, blobs, session_id)
     assert (await store.sessions.get(session_id)).state == "stopped"
 
 
