@@ -8,8 +8,10 @@ Shapes: V views, T steps, H and W pixels of a clip, S pixels of the input.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import cv2
@@ -49,10 +51,13 @@ class ClipView:
     target_T: NDArray[np.int64]
 
 
-def load_clip(path: Path, target: int, size: int) -> WholeClip:
-    """Scaled so that a random crop of about the short side has `size` pixels. Raises VideoError."""
+def load_clip(path: Path, target: int, size: int, longest_s: float = math.inf) -> WholeClip:
+    """Its first `longest_s`, scaled so that a random crop of about the short side has `size` pixels. Raises
+    VideoError.
+    """
     with open_video(path) as video:
-        frames = [(_shrink(frame.image, round(size * SHORT_SIDE)), frame.pts_s) for frame in video.frames()]
+        shown = takewhile(lambda frame: frame.pts_s < longest_s, video.frames())
+        frames = [(_shrink(frame.image, round(size * SHORT_SIDE)), frame.pts_s) for frame in shown]
     return WholeClip([image for image, _ in frames], [pts_s for _, pts_s in frames], target)
 
 
@@ -101,7 +106,7 @@ def render_view(clip: WholeClip, rng: np.random.Generator, steps: int, sample_hz
     span_s = min(span_s, clip.pts_s[-1])
     times_s = rng.uniform(0, clip.pts_s[-1] - span_s) + np.linspace(0, span_s, steps)
     cropped_TSSC = _crop(resample(clip.images, clip.pts_s, times_s), rng, size)
-    return _recolour(cropped_TSSC.astype(np.float32) / np.float32(255), rng)
+    return recolour(cropped_TSSC.astype(np.float32) / np.float32(255), rng)
 
 
 def _crop(images: Sequence[Images], rng: np.random.Generator, size: int) -> Images:
@@ -120,7 +125,7 @@ def _crop(images: Sequence[Images], rng: np.random.Generator, size: int) -> Imag
     return cropped_TSSC[:, :, ::-1] if rng.random() < 0.5 else cropped_TSSC
 
 
-def _recolour(images_TSSC: _Floats, rng: np.random.Generator) -> _Floats:
+def recolour(images_TSSC: _Floats, rng: np.random.Generator) -> _Floats:
     """Grey or other colours, gamma, brightness and noise, the same for all frames; normalised (T, C, S, S)."""
     if rng.random() < 0.25:
         images_TSSC = np.repeat(images_TSSC.mean(axis=3, keepdims=True), 3, axis=3)

@@ -1,0 +1,285 @@
+"""A new action from a few clips: what is learned, what is promised, what is warned of, and that it is served."""
+
+import json
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model.checkpoints.checkpoint import load_checkpoint
+from model.detector import Detector
+from model.starts import StartDecoder
+from model.training.clips.few.classifier import encode, fit, make_rows
+from model.training.clips.few.estimate import Share, auc_interval, estimate, reports_start
+from model.training.clips.few.features import ClipFeatures, FrozenNetwork, extract
+from model.training.clips.few.learning_curve import draw_clips, learning_curve
+from model.training.clips.few.material import clips_of_folders
+from model.training.clips.few.similar import places, twins
+from model.training.clips.few.train import score_clip, with_classifier
+from model.training.layouts.annotations import DataError
+from model.training.progress import Progress
+from service.event_schemas import EVENT
+from service.schemas import ENDED_STATES
+from tests.support.cake_command import Done, run
+from tests.support.made_videos import Pixels, write_video
+from tests.support.session_kit import lively_image
+from tests.support.tiny_model import frames_of
+from tests.support.tiny_server import tiny_server
+
+SILENT = Progress(lambda text: None, lambda done, total: None, lambda done, total, loss: None, lambda sentence: None)
+
+
+def write_clip(path: Path, number: int, *, bright: bool, count: int = 60) -> Path:
+    """Two seconds of a pattern that changes; bright or dark, and another one for each number."""
+
+    def image(frame: int, width: int, height: int) -> Pixels:
+        pattern = lively_image(frame + 1000 * number, width, height) // 4
+        return pattern + np.uint8(180) if bright else pattern
+
+    return write_video(path, count=count, draw=image)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five bright clips, called kick, and five dark ones."""
+    folder = tmp_path_factory.mktemp("clips")
+    for name, bright in (("kick", True), ("other", False)):
+        (folder / name).mkdir()
+        for number in range(5):
+            write_clip(folder / name / f"{name}{number}.mp4", number + 10 * bright, bright=bright)
+    return folder
+
+
+def learn(folders: Path, model: Path, out: Path, *more: object) -> Done:
+    options = ("--from", model, "--label", "kick", "--out", out)
+    return run("train", "clips", *options, *(more or (folders / "kick", folders / "other")))
+
+
+@pytest.fixture(scope="module")
+def learned(folders: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    out = tmp_path_factory.mktemp("learned") / "kick-model"
+    return out, learn(folders, model, out)
+
+
+def test_two_folders_become_a_model_and_a_report_of_what_to_expect(learned: tuple[Path, Done]) -> None:
+    out, done = learned
+    assert done.status == 0, done.err
+    assert "clips judged correctly" in done.out
+    assert "Only 5 clips with 'kick'" in done.err
+    report = json.loads((out / "expected.json").read_text())
+    assert (report["clips"], report["others"]) == (5, 5)
+    assert report["expected"]["auc"] == 1.0
+    assert report["expected"]["auc_low"] < 0.9, "five clips of each kind prove little"
+    config = load_checkpoint(out)[0].config
+    assert config.labels == ("background", "kick")
+    assert config.start_rules_origin == "calibrated"
+
+
+def test_everything_but_the_last_layer_stays_as_it_was(learned: tuple[Path, Done], model: Path) -> None:
+    before, after = load_checkpoint(model)[0].state_dict(), load_checkpoint(learned[0])[0].state_dict()
+    changed = {name for name in before if not np.array_equal(before[name].numpy(), after[name].numpy())}
+    assert changed == {"head.classify.weight", "head.classify.bias"}
+
+
+def test_the_served_scores_are_those_of_the_classifier(folders: Path, model: Path, tmp_path: Path) -> None:
+    source, version = load_checkpoint(model)
+    few = clips_of_folders("kick", folders / "kick", folders / "other")
+    extracted, failures = extract(few.clips, FrozenNetwork(source, version), tmp_path, SILENT)
+    clips = [clip for clip in extracted if clip is not None]
+    assert not failures
+    positive_N = np.array([few.positive(i) for i in range(len(clips))])
+    classifier = fit(make_rows(source.head, clips, np.random.default_rng(0)), positive_N)
+    detector = Detector(with_classifier(source, "kick", classifier))
+    for clip, listed in zip(clips, few.clips, strict=True):
+        stream = detector.open_stream()
+        frames_TSS3 = frames_of(listed.path)
+        served_T = [detector.push([stream], image[None])[0, 1] for image in frames_TSS3]
+        assert score_clip(source, classifier, clip, 0) == pytest.approx(np.array(served_T), abs=1e-3)
+
+
+async def test_the_learned_action_is_served_and_its_start_arrives(learned: tuple[Path, Done], tmp_path: Path) -> None:
+    video = write_clip(tmp_path / "new.mp4", 99, bright=True, count=90)
+    async with (
+        tiny_server(tmp_path / "data", learned[0], DEFAULT_MODEL="kick-model") as child,
+        httpx.AsyncClient(base_url=child.url, timeout=120) as http,
+    ):
+        submitted = await http.post("/v1/sessions", files={"file": ("new.mp4", video.read_bytes())})
+        assert submitted.status_code == 202, submitted.text
+        path = f"/v1/sessions/{submitted.json()['id']}/events"
+        starts = []
+        async with http.stream("GET", path, headers={"accept": "text/event-stream"}) as events:
+            async for line in events.aiter_lines():
+                if line.startswith("data:"):
+                    event = EVENT.validate_json(line.removeprefix("data:"))
+                    if event.type == "action.start":
+                        starts.append(event.label)
+                    if event.type == "session.state" and event.state in ENDED_STATES:
+                        break
+    assert starts[:1] == ["kick"]
+
+
+def test_a_list_of_clips_serves_as_well_as_folders(folders: Path, model: Path, tmp_path: Path) -> None:
+    lines = [f"{path.relative_to(folders)} {path.parent.name}\n" for path in sorted(folders.glob("*/*.mp4"))]
+    (folders / "clips.txt").write_text("".join(lines))
+    done = learn(folders, model, tmp_path, "--clips", folders / "clips.txt", "--json")
+    assert done.status == 0, done.err
+    assert json.loads(done.out)["clips"] == 5
+
+
+def test_clips_that_are_short_damaged_or_alike_are_named(folders: Path, model: Path, tmp_path: Path) -> None:
+    for name in ("kick", "other"):
+        (tmp_path / name).mkdir()
+        for clip in (folders / name).iterdir():
+            (tmp_path / name / clip.name).symlink_to(clip)
+    (tmp_path / "kick" / "broken.mp4").write_bytes(b"not a video")
+    (tmp_path / "kick" / "copy.mp4").write_bytes((folders / "kick" / "kick0.mp4").read_bytes())
+    write_clip(tmp_path / "other" / "short.mp4", 7, bright=False, count=20)
+    done = learn(tmp_path, model, tmp_path / "out")
+    assert done.status == 0, done.err
+    assert "broken.mp4: " in done.err
+    assert "kick/copy.mp4 and kick/kick0.mp4 are nearly the same and count as one." in done.err
+    assert "other/short.mp4: shorter than 1.5 s" in done.err
+
+
+def test_mistakes_end_in_one_clear_line(folders: Path, model: Path, tmp_path: Path) -> None:
+    shown, other, empty = folders / "kick", folders / "other", tmp_path / "empty"
+    empty.mkdir()
+    given = ("--from", model, "--label", "kick")
+    for arguments, expected in (
+        ((*given, shown), "with two folders"),
+        (("--from", model, shown, other), "with two folders"),
+        ((*given, shown, shown), "expected two folders"),
+        ((*given, shown, empty), "no video in it"),
+        ((*given, shown, tmp_path / "none"), "expected a folder of video clips"),
+        ((*given, shown, other, "--folds", "3"), "--folds has no effect with --from"),
+        (("--label", "kick", shown, other), "a folder has no effect without --from"),
+        (("--from", "nothing", "--label", "kick", shown, other), "no model 'nothing'"),
+        (("--from", model, "--label", "background", shown, other), "expected a name for the action"),
+        ((), "Give a few clips as"),
+    ):
+        done = run("train", "clips", "--out", tmp_path / "out", *arguments)
+        assert done.status == 2
+        assert expected in done.err
+        assert done.err.count("\n") == 1, done.err
+
+
+def test_too_few_clips_are_an_error(folders: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "two").mkdir()
+    for clip in sorted((folders / "kick").iterdir())[:2]:
+        (tmp_path / "two" / clip.name).symlink_to(clip)
+    done = learn(folders, model, tmp_path / "out", tmp_path / "two", folders / "other")
+    assert done.status == 2
+    assert "2 usable clips of 'kick'; expected at least 3" in done.err
+
+
+def random_clips(count: int, apart: float) -> tuple[list[ClipFeatures], np.ndarray]:
+    """Features of clips of two kinds in turn, which differ by `apart` deviations."""
+    rng = np.random.default_rng(0)
+    positive_N = np.arange(count) % 2 == 1
+    middle_F = rng.normal(size=32)
+    clips = []
+    for positive in positive_N:
+        features = (rng.normal(size=(3, 20, 32)) + apart * positive * middle_F).astype(np.float32)
+        clips.append(ClipFeatures(features[0], features[1:], rng.normal(size=144).astype(np.float32)))
+    return clips, positive_N
+
+
+def test_a_clip_that_is_left_out_has_no_influence(model: Path) -> None:
+    head = load_checkpoint(model)[0].head
+    clips, positive_N = random_clips(8, 1.0)
+    garbled = [ClipFeatures(clip.served_TF + 9, clip.views_VTF + 9, clip.thumbnail_P) for clip in clips[:1]]
+    honest = fit(make_rows(head, clips, np.random.default_rng(1)), positive_N, [0])
+    blind = fit(make_rows(head, garbled + clips[1:], np.random.default_rng(1)), positive_N, [0])
+    assert np.array_equal(honest.weight_E, blind.weight_E)
+
+
+def test_both_kinds_count_alike_however_many_clips_they_have(model: Path) -> None:
+    head = load_checkpoint(model)[0].head
+    clips, positive_N = random_clips(24, 0.0)
+    kept = [i for i in range(24) if not positive_N[i] or i < 8]
+    few = [clips[i] for i in kept]
+    classifier = fit(make_rows(head, few, np.random.default_rng(0)), positive_N[kept], regularisation=1e-6)
+    scores = [classifier.score(encode(head, clip.served_TF[None])[0]).mean() for clip in few]
+    assert np.mean(scores) == pytest.approx(0.5, abs=0.01), "4 clips of one kind and 12 of the other"
+
+
+@given(st.integers(0, 30), st.integers(1, 30))
+def test_an_interval_of_a_share_holds_it_and_is_never_a_point(count: int, of: int) -> None:
+    share = Share.of_counts(min(count, of), of)
+    assert 0 <= share.low <= share.count / of <= share.high <= 1
+    assert share.high - share.low > 0.05
+
+
+@given(st.floats(0, 1), st.integers(2, 50), st.integers(2, 50))
+def test_an_interval_of_an_area_holds_it_and_is_never_a_point(auc: float, positives: int, negatives: int) -> None:
+    low, high = auc_interval(auc, positives, negatives)
+    assert 0 <= low <= auc <= high <= 1
+    assert high - low > 0.01
+
+
+def test_scores_without_information_are_told_apart_from_good_ones() -> None:
+    rng = np.random.default_rng(3)
+    positive_N = np.arange(20) % 2 == 1
+    blind, _ = estimate(list(rng.random((10, 20)).repeat(2, axis=0)), positive_N, 10)
+    sharp, rule = estimate([np.full(20, 0.8 if positive else 0.1) for positive in positive_N], positive_N, 10)
+    assert blind.auc_low < 0.5 < blind.auc_high
+    assert (sharp.found.count, sharp.alarms.count, sharp.correct.count) == (10, 0, 20)
+    assert sharp.auc_low > 0.5
+    assert 0.1 < rule.enter < 0.8
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_a_rule_is_tried_as_the_start_decoder_applies_it(scores: list[float]) -> None:
+    positive_N = np.array([True, False, True, False])
+    _, rule = estimate([np.full(9, level) for level in (0.7, 0.1, 0.6, 0.2)], positive_N, 10)
+    decoder = StartDecoder(("background", "kick"), {"kick": rule})
+    events = [event for t, score in enumerate(scores) for event in decoder.push(t / 10, (1 - score, score))]
+    assert reports_start(np.array(scores), rule, 10) == any(type(event).__name__ == "ActionStart" for event in events)
+
+
+def test_clips_of_one_place_and_copies_are_recognised() -> None:
+    clips, positive_N = random_clips(6, 1.0)
+    moved = ClipFeatures(clips[3].served_TF, clips[3].views_VTF, clips[0].thumbnail_P + 1)
+    copied = ClipFeatures(clips[0].served_TF * 1.001, clips[0].views_VTF, clips[0].thumbnail_P)
+    several = [*clips, moved, copied]
+    place_N = places(several)
+    assert place_N[0] == place_N[6] == place_N[7]
+    assert len(set(place_N.tolist())) == 6
+    twin_N = twins(several, np.append(positive_N, [False, False]))
+    assert twin_N[0] == twin_N[7]
+    assert len(set(twin_N.tolist())) == 7
+
+
+def test_a_draw_learns_and_tests_on_different_blocks() -> None:
+    block_N, positive_N = np.repeat(np.arange(6), 10), np.arange(60) % 2 == 0
+    for seed in range(5):
+        draw = draw_clips(positive_N, block_N, 10, seed)
+        assert not set(block_N[draw.learned]) & set(block_N[draw.tested])
+        assert positive_N[draw.learned].sum() == (~positive_N[draw.learned]).sum() == 10
+        assert len(draw.tested) == 30
+    assert len(draw_clips(positive_N, block_N, 25, 0).tested) == 10
+    with pytest.raises(DataError, match="leave no block"):
+        draw_clips(positive_N, block_N, 30, 0)
+
+
+def test_a_learning_curve_gives_every_method_the_same_clips() -> None:
+    block_N, positive_N = np.repeat(np.arange(4), 6), np.arange(24) % 2 == 0
+    seen: dict[str, list[tuple[int, ...]]] = {"knowing": [], "ignorant": []}
+
+    def knowing(learned: np.ndarray, tested: np.ndarray, seed: int) -> np.ndarray:
+        seen["knowing"].append((*learned, *tested))
+        return np.asarray(positive_N[tested], np.float64)
+
+    def ignorant(learned: np.ndarray, tested: np.ndarray, seed: int) -> np.ndarray:
+        seen["ignorant"].append((*learned, *tested))
+        return np.zeros(len(tested))
+
+    lines = list(learning_curve({"knowing": knowing, "ignorant": ignorant}, positive_N, block_N, (2, 3), draws=2))
+    assert [(line["clips"], line["knowing mean"], line["ignorant mean"]) for line in lines] == [
+        (2, 1, 0.5),
+        (3, 1, 0.5),
+    ]
+    assert seen["knowing"] == seen["ignorant"]
