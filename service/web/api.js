@@ -100,6 +100,11 @@ export async function getSnapshot(id, watch, signal) {
   }
 }
 
+/** The frame at which an action started, as a Blob. */
+export async function getStill(id, eventId, signal) {
+  return (await send(`${sessionPath(id)}/events/${encodeURIComponent(eventId)}/still.jpg`, { signal })).blob();
+}
+
 /** The clip of an action, `{ blob, from_s }`: an MP4 and the media time of its first frame. */
 export async function getClip(id, eventId, signal) {
   const response = await send(`${sessionPath(id)}/events/${encodeURIComponent(eventId)}/clip.mp4`, { signal });

@@ -1,6 +1,10 @@
-/** The page. What it shows is in the URL, so that a reload shows it again: `#session=ID`, `#wall`, or else the list. */
+/**
+ * The page. What it shows is in the URL, so that a reload shows it again: `#session=ID`, where `&event=ID` shows an
+ * action, `#wall`, `#inbox`, or else the list.
+ */
 
 import { ENDED } from "./event_stream.js";
+import { Inbox } from "./inbox.js";
 import { startKeyForm } from "./key.js";
 import { LogFeed } from "./log_feed.js";
 import { setTitle, startNews } from "./news.js";
@@ -12,13 +16,14 @@ import { startForm } from "./submit.js";
 import { Wall } from "./wall.js";
 
 /** Views that take the whole window; the others show the list of sessions, or a session. */
-const VIEWS = { wall: Wall };
+const VIEWS = { wall: Wall, inbox: Inbox };
 const element = (id) => document.getElementById(id);
 /** The open view: a session, or one of VIEWS. */
 let view = null;
 let blankText = "";
 
-const selectedId = () => new URLSearchParams(location.hash.slice(1)).get("session");
+const inHash = (name) => new URLSearchParams(location.hash.slice(1)).get(name);
+const selectedId = () => inHash("session");
 
 function openSelected() {
   const id = selectedId();
@@ -36,7 +41,9 @@ function openSelected() {
   list.refresh();
   setTitle("CAKE");
   if (name) view = new VIEWS[name](feed);
-  else if (id !== null) view = new SessionPanel(id, { regions, onChanged: () => list.refresh(), onGone: leave });
+  else if (id !== null) {
+    view = new SessionPanel(id, { eventId: inHash("event"), regions, onChanged: () => list.refresh(), onGone: leave });
+  }
   if (view && hadFocus) focusIfLost();
 }
 

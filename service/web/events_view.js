@@ -3,6 +3,8 @@
 import { Announcer } from "./announcer.js";
 import { hueOf } from "./colours.js";
 import { clock, inRegion, percent, span, tenths } from "./format.js";
+import { nextByKey } from "./grid_keys.js";
+import { judgeByKey } from "./verdicts.js";
 
 const PAGE = 100;
 const STATES = {
@@ -31,7 +33,9 @@ export class EventsView {
     this.#verdicts = verdicts;
     this.#onShow = onShow;
     element("events").replaceChildren();
-    element("events-more").addEventListener("click", () => this.#showMore(), { signal: this.#closed.signal });
+    const options = { signal: this.#closed.signal };
+    element("events-more").addEventListener("click", () => this.#showMore(), options);
+    element("events").addEventListener("keydown", (event) => this.#onKey(event), options);
     this.#renderLatest(null);
     this.#renderRows();
   }
@@ -121,7 +125,30 @@ export class EventsView {
     row.insertCell().textContent = durationText(action);
     for (const cell of [...row.cells].slice(2)) cell.className = "number";
     row.lastChild.classList.add("duration");
-    row.append(this.#verdicts.cell(action));
+    const verdicts = row.insertCell();
+    verdicts.className = "verdicts";
+    verdicts.append(...this.#verdicts.buttons(action));
+  }
+
+  /** Shows an action as if the user had asked for it; returns whether it is in the log. */
+  show(id) {
+    const place = this.#log.entries.findIndex((entry) => entry.id === id && entry.kind === "action");
+    if (place < 0) return false;
+    this.#limit = Math.max(this.#limit, this.#log.entries.length - place);
+    this.#renderRows();
+    this.#show(this.#rows.get(id), this.#log.entries[place]);
+    return true;
+  }
+
+  /** R and W judge the action whose row has the focus; the other keys move to the next, and from its time play that. */
+  #onKey(event) {
+    const rows = [...element("events").rows].filter((row) => row.querySelector("button"));
+    const next = nextByKey(event, rows);
+    if (next === null) return judgeByKey(event, event.target.closest("tr"));
+    const button = next.querySelector("button");
+    button.focus();
+    if (event.target.classList.contains("link")) button.click();
+    event.preventDefault();
   }
 
   #show(row, action) {

@@ -55,6 +55,11 @@ export function inRegion({ region }) {
   return region ? ` in ${region}` : "";
 }
 
+/** The URL's fragment that shows an action in its session. */
+export function eventHash({ session_id: sessionId, id }) {
+  return `#session=${encodeURIComponent(sessionId)}&event=${encodeURIComponent(id)}`;
+}
+
 /** The display name of a session: its own name, else the name of its source. */
 export function sourceName({ name, source }) {
   return name ?? source.url ?? source.filename ?? (source.kind === "push" ? "Pushed video" : "Uploaded video");

@@ -3,7 +3,7 @@
  * user wants.
  */
 
-import { inRegion, percent } from "./format.js";
+import { eventHash, inRegion, percent } from "./format.js";
 
 const button = document.getElementById("notify");
 let name = "CAKE";
@@ -37,7 +37,7 @@ function tell(start) {
   const notification = new Notification(`${start.label}${inRegion(start)}, ${percent(start.score)}`, options);
   notification.onclick = () => {
     window.focus();
-    location.hash = `session=${encodeURIComponent(start.session_id)}`;
+    location.hash = eventHash(start);
   };
 }
 

@@ -39,16 +39,19 @@ export class SessionPanel {
   #playback = null;
   #snapshot = new SnapshotView(element("snapshot"));
   #regions;
+  /** The action to show once it is known, or null. */
+  #eventId;
   #onChanged;
   #onGone;
   #closed = new AbortController();
 
   /**
-   * `regions` is a RegionsEditor. `onChanged()` is called when the session's state changes, `onGone(message)` when the
+   * `regions` is a RegionsEditor; `eventId` is the id of an action to show, or null. `onChanged()` is called when the session's state changes, `onGone(message)` when the
    * session no longer exists.
    */
-  constructor(id, { regions, onChanged, onGone }) {
+  constructor(id, { eventId, regions, onChanged, onGone }) {
     this.#id = id;
+    this.#eventId = eventId;
     this.#regions = regions;
     regions.onChange(() => this.#showRegions(), this.#closed.signal);
     this.#onChanged = onChanged;
@@ -93,7 +96,7 @@ export class SessionPanel {
       onError: (error) => this.#showNotice([error.message], true),
       onSeek: (at_s) => this.#playback.seek(at_s),
     });
-    this.#verdicts = new Verdicts(id, element("events"), (error) => this.#showNotice([error.message], true));
+    this.#verdicts = new Verdicts((error) => this.#showNotice([error.message], true));
     this.#playback = new Playback(this.#session, (at_s, isChosen) => this.#timeline.showHead(at_s, isChosen));
     if (ended && this.#session.frames > 0) this.#playback.open();
     this.#events = new EventsView(this.#log, this.#session.labels, this.#verdicts, (action) => {
@@ -142,6 +145,7 @@ export class SessionPanel {
     const fresh = this.#log.add(events);
     this.#events.update(fresh);
     this.#timeline.draw();
+    if (this.#eventId !== null && this.#events.show(this.#eventId)) this.#eventId = null;
     if (events.some((event) => event.type === "session.state")) this.#polls[0].wake();
   }
 

@@ -35,7 +35,7 @@ export class Timeline {
   #length_s = WINDOW_S;
   #to_s = WINDOW_S;
   #overview;
-  #position_s = 0;
+  #position_s;
   #frame = null;
   #drawnAt = 0;
   #summaryAt = 0;
@@ -53,6 +53,7 @@ export class Timeline {
    */
   constructor(session, log, { onError, onSeek }) {
     this.#session = session;
+    this.#position_s = session.position_s;
     this.#log = log;
     this.#onError = onError;
     this.#onSeek = onSeek;

@@ -1,35 +1,47 @@
-/** Whether a person finds the actions of a session right: two buttons in each row, and the keys R and W. */
+/** Whether a person finds actions right: two buttons for each, and the keys R and W. */
 
-import { getFeedback, judgeEvent, withdrawVerdict } from "./api.js";
+import { Problem, getFeedback, judgeEvent, withdrawVerdict } from "./api.js";
 import { clock } from "./format.js";
 
 const VERDICTS = { right: { sign: "✓", key: "r" }, wrong: { sign: "✗", key: "w" } };
 
+/** R and W press the buttons of the row that has the focus. */
+export function judgeByKey(event, row) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const chosen = Object.entries(VERDICTS).find(([, { key }]) => key === event.key.toLowerCase());
+  if (chosen) row.querySelector(`[data-verdict="${chosen[0]}"]`)?.click();
+}
+
+/** The verdicts on actions of any sessions; an action is an event, or an entry of an ActionLog. */
 export class Verdicts {
-  #sessionId;
-  #table;
   #onError;
   #given = new Map();
   #buttons = new Map();
+  #loaded = new Map();
   #closed = new AbortController();
 
-  /** `table` is the body of the table whose rows have the buttons; `onError(problem)` is called when one fails. */
-  constructor(sessionId, table, onError) {
-    this.#sessionId = sessionId;
-    this.#table = table;
+  /** `onError(problem)` is called when a verdict cannot be read or kept. */
+  constructor(onError) {
     this.#onError = onError;
-    table.addEventListener("keydown", (event) => this.#onKey(event), { signal: this.#closed.signal });
-    this.#load();
   }
 
   close() {
     this.#closed.abort();
   }
 
+  /** Resolves when the verdicts of a session are known, or cannot be read. */
+  load(sessionId) {
+    if (!this.#loaded.has(sessionId)) this.#loaded.set(sessionId, this.#read(sessionId));
+    return this.#loaded.get(sessionId);
+  }
+
+  /** "right", "wrong" or undefined. */
+  given(action) {
+    return this.#given.get(keyOf(action.session_id, action.id));
+  }
+
   /** The two buttons of an action. The one that is pressed can be released again. */
-  cell(action) {
-    const cell = document.createElement("td");
-    cell.className = "verdicts";
+  buttons(action) {
     const buttons = Object.entries(VERDICTS).map(([verdict, { sign, key }]) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -37,66 +49,56 @@ export class Verdicts {
       button.title = `${verdict} (${key.toUpperCase()})`;
       button.dataset.verdict = verdict;
       button.setAttribute("aria-label", `${verdict}: ${action.label} at ${clock(action.start_s)}`);
-      button.addEventListener("click", () => this.#toggle(action.id, verdict));
+      button.addEventListener("click", () => this.#toggle(action, verdict));
       return button;
     });
-    cell.append(...buttons);
-    this.#buttons.set(action.id, buttons);
-    this.#show(action.id);
-    return cell;
+    const key = keyOf(action.session_id, action.id);
+    this.#buttons.set(key, buttons);
+    this.#show(key);
+    this.load(action.session_id);
+    return buttons;
   }
 
-  async #load() {
+  async #read(sessionId) {
+    const { signal } = this.#closed;
     try {
-      const { feedback } = await getFeedback(this.#sessionId, this.#closed.signal);
-      for (const { id, verdict } of feedback) this.#given.set(id, verdict);
+      const { feedback } = await getFeedback(sessionId, signal);
+      for (const { id, verdict } of feedback) {
+        this.#given.set(keyOf(sessionId, id), verdict);
+        this.#show(keyOf(sessionId, id));
+      }
     } catch (error) {
-      if (!this.#closed.signal.aborted) this.#onError(error);
-      return;
-    }
-    for (const id of this.#buttons.keys()) this.#show(id);
-  }
-
-  #show(id) {
-    for (const button of this.#buttons.get(id) ?? []) {
-      button.setAttribute("aria-pressed", String(this.#given.get(id) === button.dataset.verdict));
+      // It may have been deleted.
+      const isGone = error instanceof Problem && error.status === 404;
+      if (!signal.aborted && !isGone) this.#onError(error);
     }
   }
 
-  async #toggle(id, verdict) {
-    const before = this.#given.get(id);
+  #show(key) {
+    for (const button of this.#buttons.get(key) ?? []) {
+      button.setAttribute("aria-pressed", String(this.#given.get(key) === button.dataset.verdict));
+    }
+  }
+
+  async #toggle({ session_id: sessionId, id }, verdict) {
+    const key = keyOf(sessionId, id);
+    const before = this.#given.get(key);
     const withdraws = before === verdict;
-    this.#set(id, withdraws ? undefined : verdict);
+    this.#set(key, withdraws ? undefined : verdict);
     try {
-      if (withdraws) await withdrawVerdict(this.#sessionId, id);
-      else await judgeEvent(this.#sessionId, id, verdict);
+      if (withdraws) await withdrawVerdict(sessionId, id);
+      else await judgeEvent(sessionId, id, verdict);
     } catch (error) {
-      this.#set(id, before);
+      this.#set(key, before);
       this.#onError(error);
     }
   }
 
-  #set(id, verdict) {
-    if (verdict === undefined) this.#given.delete(id);
-    else this.#given.set(id, verdict);
-    this.#show(id);
-  }
-
-  /** R and W judge the action whose row has the focus; the arrows move to the next row, and from its time play that. */
-  #onKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const row = event.target.closest("tr");
-    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-      const rows = [...this.#table.rows].filter((each) => each.querySelector("button"));
-      const next = rows[rows.indexOf(row) + (event.key === "ArrowDown" ? 1 : -1)];
-      if (next === undefined) return;
-      const button = next.querySelector("button");
-      button.focus();
-      if (event.target.classList.contains("link")) button.click();
-      event.preventDefault();
-      return;
-    }
-    const chosen = Object.entries(VERDICTS).find(([, { key }]) => key === event.key.toLowerCase());
-    if (chosen) row.querySelector(`[data-verdict="${chosen[0]}"]`)?.click();
+  #set(key, verdict) {
+    if (verdict === undefined) this.#given.delete(key);
+    else this.#given.set(key, verdict);
+    this.#show(key);
   }
 }
+
+const keyOf = (sessionId, id) => `${sessionId} ${id}`;

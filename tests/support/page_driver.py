@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import av
 import httpx
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
@@ -110,6 +111,17 @@ def opened(browser: Browser, url: str, *, size: str = "wide", scheme: str = "lig
     assert faults == []
 
 
+def analyse(url: str, path: Path) -> Session:
+    """Upload a video, and wait until all of it was analysed."""
+    with path.open("rb") as video:
+        answer = httpx.post(f"{url}/v1/sessions", files={"file": video}, timeout=120)
+    session = Session.model_validate_json(answer.raise_for_status().content)
+    # The stream ends with the session.
+    events = f"{url}{session.links.events}"
+    httpx.get(events, headers={"Accept": "text/event-stream"}, timeout=PATIENCE_MS / 1000).raise_for_status()
+    return session
+
+
 def submit(url: str, path: Path, name: str) -> Session:
     """Upload a video for a session in real time."""
     with path.open("rb") as video:
@@ -139,3 +151,13 @@ def set_hidden(page: Page, hidden: bool) -> None:
         }""",
         hidden,
     )
+
+
+def write_streamable(video: Path, copy: Path) -> None:
+    """The same video with its index first, so that it can be read from a server that cannot skip ahead."""
+    with av.open(video) as source, av.open(copy, "w", options={"movflags": "faststart"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)

@@ -25,6 +25,7 @@ SLOWEST_FILES = (
     "tests/service/worker/test_worker.py",
     "tests/service/session/test_clips.py",
     "tests/service/push/test_push.py",
+    "tests/service/web/test_page_inbox.py",
     "tests/service/web/test_page_wall.py",
     "tests/service/web/test_page_feedback.py",
     "tests/service/web/test_page_key.py",

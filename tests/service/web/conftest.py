@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import av
-import httpx
 import pytest
 from playwright.sync_api import Browser
 
 from service.schemas import Session
-from tests.support.page_driver import PATIENCE_MS, SAMPLE, chromium, free_port, served
+from tests.support.page_driver import SAMPLE, analyse, chromium, free_port, served
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +26,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def analysed(url: str) -> Session:
     """It has analysed the whole sample."""
-    with SAMPLE.open("rb") as video:
-        answer = httpx.post(f"{url}/v1/sessions", files={"file": video}, timeout=120)
-    session = Session.model_validate_json(answer.raise_for_status().content)
-    # The stream ends with the session.
-    events = f"{url}{session.links.events}"
-    httpx.get(events, headers={"Accept": "text/event-stream"}, timeout=PATIENCE_MS / 1000).raise_for_status()
-    return session
+    return analyse(url, SAMPLE)
 
 
 @pytest.fixture(scope="module")

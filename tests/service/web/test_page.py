@@ -6,13 +6,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import av
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.support.page_driver import PATIENCE_MS, SAMPLE, SIZES, chromium, free_port, opened, served
+from tests.support.page_driver import (
+    PATIENCE_MS,
+    SAMPLE,
+    SIZES,
+    chromium,
+    free_port,
+    opened,
+    served,
+    write_streamable,
+)
 from tests.support.video_server import serve_folder
 
 
@@ -175,16 +183,6 @@ def test_a_url_is_submitted_with_the_keyboard(page: Page, tmp_path: Path) -> Non
         focus_by_tab(page, "stop")
         page.keyboard.press("Enter")
         expect(state(page)).to_have_text("stopped", timeout=PATIENCE_MS)
-
-
-def write_streamable(video: Path, copy: Path) -> None:
-    """The same video with its index first, so that it can be read from a server that cannot skip ahead."""
-    with av.open(video) as source, av.open(copy, "w", options={"movflags": "faststart"}) as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                target.mux(packet)
 
 
 def focus_by_tab(page: Page, element_id: str) -> None:

@@ -1,0 +1,89 @@
+/** One action in the inbox: its still, what and where it was, and the buttons that judge it. */
+
+import { Problem, getStill } from "./api.js";
+import { ago, clock, eventHash, inRegion, percent } from "./format.js";
+
+const WIDTH_PX = 400;
+const HEIGHT_PX = 225;
+/** A clip is stored some seconds after its action. */
+const SOON_MS = 60_000;
+
+export class InboxItem {
+  element = document.createElement("li");
+  /** Whether a clip was announced. */
+  hasClip = false;
+  #start;
+  #canvas = document.createElement("canvas");
+  #missing = part("p", "missing");
+  #age = part("time", "muted");
+
+  /**
+   * `start` is the event, `cursor` its place in the log; `name` is that of its session, and `buttons` are those of
+   * Verdicts.
+   */
+  constructor(start, cursor, { name, hue }, buttons) {
+    this.#start = start;
+    this.cursor = cursor;
+    this.element.className = "tile inbox-item";
+    this.element.style.setProperty("--hue", hue);
+    Object.assign(this.#canvas, { width: WIDTH_PX, height: HEIGHT_PX });
+    this.#canvas.setAttribute("aria-hidden", "true");
+    const still = part("div", "still");
+    still.append(this.#canvas, this.#missing);
+    const session = part("span", "session-name", name);
+    session.title = name;
+    const link = document.createElement("a");
+    link.href = eventHash(start);
+    const label = part("span", "name", `${start.label}${inRegion(start)}`);
+    link.append(still, label, " ", part("span", "score", percent(start.score)), " ", session);
+    this.#age.dateTime = start.start_time ?? start.time;
+    this.#age.title = new Date(this.#age.dateTime).toLocaleString();
+    const foot = part("div", "verdicts");
+    foot.append(this.#age, ...buttons);
+    this.element.append(link, foot);
+    this.showAge();
+  }
+
+  focus() {
+    this.element.querySelector("a").focus();
+  }
+
+  showAge() {
+    const { start_time, start_s, time } = this.#start;
+    const text = start_time ? ago(start_time) : `${clock(start_s)} · ${ago(time)}`;
+    if (this.#age.textContent !== text) this.#age.textContent = text;
+  }
+
+  /** Resolves to why there is no still, as the server puts it, or to null. */
+  async fetchStill(signal) {
+    this.#missing.textContent = "";
+    let blob;
+    try {
+      blob = await getStill(this.#start.session_id, this.#start.id, signal);
+    } catch (error) {
+      if (!(error instanceof Problem) || ![404, 409, 422].includes(error.status)) throw error;
+      this.#missing.textContent = this.#why(error);
+      return error.message;
+    }
+    const bitmap = await createImageBitmap(blob);
+    const scale = Math.min(WIDTH_PX / bitmap.width, HEIGHT_PX / bitmap.height);
+    const [width, height] = [bitmap.width * scale, bitmap.height * scale];
+    const context = this.#canvas.getContext("2d");
+    context.drawImage(bitmap, (WIDTH_PX - width) / 2, (HEIGHT_PX - height) / 2, width, height);
+    bitmap.close();
+    return null;
+  }
+
+  #why({ status }) {
+    if (status !== 404) return "No still";
+    if (this.hasClip) return "The clip has expired";
+    return Date.now() - Date.parse(this.#start.time) < SOON_MS ? "No clip yet" : "No clip was kept";
+  }
+}
+
+function part(tag, className, text = "") {
+  const element = document.createElement(tag);
+  element.className = className;
+  element.textContent = text;
+  return element;
+}
