@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 
 import cv2
@@ -56,8 +55,11 @@ def load_clip(path: Path, target: int, size: int, longest_s: float = math.inf) -
     VideoError.
     """
     with open_video(path) as video:
-        shown = takewhile(lambda frame: frame.pts_s < longest_s, video.frames())
-        frames = [(_shrink(frame.image, round(size * SHORT_SIDE)), frame.pts_s) for frame in shown]
+        frames: list[tuple[Images, float]] = []
+        for frame in video.frames():
+            if frames and frame.pts_s - frames[0][1] >= longest_s:  # sound may begin long before the first frame
+                break
+            frames.append((_shrink(frame.image, round(size * SHORT_SIDE)), frame.pts_s))
     return WholeClip([image for image, _ in frames], [pts_s for _, pts_s in frames], target)
 
 

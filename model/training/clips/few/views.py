@@ -6,6 +6,7 @@ Shapes: V views, T frames, H and W pixels of a clip, S pixels of the input.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -28,13 +29,9 @@ _SPEEDS = (0.8, 1.25)
 
 def served_frames(path: Path, config: ModelConfig) -> NDArray[np.uint8]:
     """What a detector of this configuration is shown of a clip: (T, S, S, 3). Raises VideoError."""
-    frames = []
     with open_video(path) as video:
-        for frame in video.frames(config.sample_hz, config.frame_input):
-            if frame.pts_s >= LONGEST_S:
-                break
-            frames.append(frame.image)
-    return np.stack(frames)
+        frames = video.frames(config.sample_hz, config.frame_input)
+        return np.stack([frame.image for frame in islice(frames, round(LONGEST_S * config.sample_hz))])
 
 
 def random_views(path: Path, config: ModelConfig, rng: np.random.Generator, views: int) -> _Floats:
