@@ -1,0 +1,114 @@
+"""Decide which packets of a camera to keep undecoded, because nothing moves.
+
+Pure: sizes, images and times are passed in. Motion is what the detector could see: a change between two of its inputs.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.video.packet_sizes import Decoding, PacketSizes
+
+# Squares of the detector's input are compared by their mean difference, in levels of 255.
+SQUARE_PX = 8
+MOVING_LEVELS = 4.0
+# Frames are decoded for so long after the last motion.
+HOLD_S = 3.0
+# This often, frames are decoded although nothing moves, to learn how sizes change with the light.
+LOOK_EVERY_S = 60.0
+# Sizes are compared as means over so long a time: motion lasts longer than noise.
+MEAN_OVER_S = 0.095
+
+
+def largest_change(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
+    """Return the mean difference in the square that differs most, of two images (H, W, 3), in levels of 255."""
+    height, width = (side // SQUARE_PX * SQUARE_PX for side in after.shape[:2])
+    difference = np.maximum(before, after) - np.minimum(before, after)
+    rows = difference[:height, :width].sum(2, dtype=np.uint16).reshape(height // SQUARE_PX, SQUARE_PX, width)
+    columns = rows.sum(1, dtype=np.uint32).reshape(height // SQUARE_PX, width // SQUARE_PX, SQUARE_PX)
+    return float(columns.sum(2).max()) / (SQUARE_PX * SQUARE_PX * 3)
+
+
+class QuietGate:
+    """Follows one connection to a camera: each packet, and the detector's inputs of the frames that are sampled.
+
+    `misses` counts keyframes that showed that something had moved while packets were kept.
+    """
+
+    def __init__(self) -> None:
+        self._sizes = PacketSizes()
+        self._newest: deque[tuple[float, int]] = deque()
+        # In a stream of keyframes only, all sizes are alike.
+        self._mean, self._largest, self._largest_kept = 1.0, 0.0, 0.0
+        self._images: Sequence[NDArray[np.uint8]] | None = None
+        self._now_s = self._decodes_until_s = self._looks_at_s = -math.inf
+        self._is_quiet = self._has_kept = self._may_miss = False
+        self.misses = 0
+
+    @property
+    def decoding(self) -> Decoding:
+        """How the camera is decoded at present."""
+        return self._sizes.decoding
+
+    def restart(self) -> None:
+        """Learn anew, because the stream is coded otherwise now."""
+        self._sizes = PacketSizes()
+
+    def keeps(self, size_bytes: int, at_s: float, *, may_keep: bool) -> bool:
+        """Take in the next packet, which is no keyframe. Return whether to keep it undecoded.
+
+        Args:
+            at_s: its timestamp in seconds.
+            may_keep: whether that is possible.
+        """
+        if at_s < self._now_s:
+            # The clock of the source was restarted.
+            self._decodes_until_s = self._looks_at_s = at_s
+            self._newest.clear()
+        self._now_s = at_s
+        size = self._mean_with(size_bytes)
+        threshold = self._sizes.threshold_bytes
+        if threshold is None or size > threshold:
+            self._decodes_until_s = at_s + HOLD_S
+        elif at_s >= self._looks_at_s:
+            self._decodes_until_s, self._looks_at_s = at_s + HOLD_S, at_s + LOOK_EVERY_S
+        self._is_quiet = may_keep and at_s >= self._decodes_until_s
+        return self._is_quiet
+
+    def see(self, images: Sequence[NDArray[np.uint8]]) -> None:
+        """Take in the detector's inputs, one for each region; the same object if a frame is shown again."""
+        before, self._images = self._images, images
+        size, self._largest = self._largest or self._mean, 0.0
+        if images is before:
+            if self._is_quiet:
+                self._has_kept, self._largest_kept = True, max(self._largest_kept, size)
+                self._sizes.add_kept(size)
+        elif before is not None:
+            is_moving = any(largest_change(*pair) > MOVING_LEVELS for pair in zip(before, images, strict=True))
+            self._learn(size, is_moving=is_moving)
+
+    def _mean_with(self, size_bytes: int) -> float:
+        self._newest.append((self._now_s, size_bytes))
+        while self._newest[0][0] <= self._now_s - MEAN_OVER_S:
+            self._newest.popleft()
+        self._mean = sum(size for _, size in self._newest) / len(self._newest)
+        self._largest = max(self._largest, self._mean)
+        return self._mean
+
+    def _learn(self, size: float, *, is_moving: bool) -> None:
+        """Take in a decoded frame, perhaps the first one after kept packets."""
+        follows_kept, self._has_kept = self._has_kept, False
+        if is_moving:
+            self._decodes_until_s = self._now_s + HOLD_S
+            self._may_miss |= follows_kept
+            size = max(size, self._largest_kept)
+        self._largest_kept = 0.0
+        threshold = self._sizes.threshold_bytes
+        onset = self._sizes.add_decoded(size, is_moving=is_moving, follows_kept=follows_kept)
+        if onset is not None:
+            # Motion that begins at a keyframe shows in the packets that follow it.
+            self.misses += self._may_miss and threshold is not None and onset <= threshold
+            self._may_miss = False
