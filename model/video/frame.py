@@ -73,6 +73,8 @@ class FrameSampler:
     ) -> Iterator[Frame]:
         """Yield images of the frames that are taken, out of decoded frames with increasing media times in seconds.
 
+        A frame that comes again at once, with another time, has the same images.
+
         Args:
             sample_hz: take only the first frame of each slot of 1/sample_hz seconds; otherwise take all.
             frame_inputs: the images to make, each a network's input of (size_px, size_px, 3), or the whole frame.
@@ -82,6 +84,7 @@ class FrameSampler:
         wanted = frame_inputs if isinstance(frame_inputs, Sequence) else [frame_inputs]
         makers = [_InputMaker(frame_input) for frame_input in wanted]
         last_slot = None if after_s is None or sample_hz is None else slot(after_s, sample_hz)
+        images: tuple[NDArray[np.uint8], ...] = ()
         for frame, pts_s in timed:
             if (frame.width, frame.height) != (self._last.width, self._last.height):
                 self._packets.describe(frame)
@@ -93,9 +96,11 @@ class FrameSampler:
                 on_frame(pts_s, is_taken)
             if not is_taken:
                 continue
+            if frame is not self._last or not images:
+                orientation, pixel_aspect = self._orientation_of(frame), self._packets.stream.sample_aspect_ratio
+                images = tuple(maker.make(frame, orientation, pixel_aspect) for maker in makers)
             self._last, last_slot = frame, at
-            orientation, pixel_aspect = self._orientation_of(frame), self._packets.stream.sample_aspect_ratio
-            yield Frame(tuple(maker.make(frame, orientation, pixel_aspect) for maker in makers), pts_s)
+            yield Frame(images, pts_s)
 
     def snapshot_jpeg(self, max_side: int) -> bytes:
         """Return the frame that was taken last, whole and upright, as a JPEG with no side over `max_side` pixels."""

@@ -1,10 +1,12 @@
 """Read a live source, which cannot be paused or rewound: frames are timed as they arrive."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
+from av.packet import Packet
 from av.video.frame import VideoFrame
 
 from model.video.container import MOTION_JPEG
@@ -14,6 +16,8 @@ from model.video.live_timing import LiveTiming
 from model.video.media_time import SAME_TIME_S, MediaClock
 from model.video.packet_flow import UNDECODABLE
 from model.video.packets import PacketReader
+from model.video.quiet_decoder import QuietDecoder
+from model.video.quiet_gate import QuietGate
 from model.video.stream import VideoInfo
 
 # After errors and no frame for so long the codec has probably changed, and the stream must be opened again.
@@ -32,19 +36,33 @@ class LiveReader:
         packets: the open source, which stays the caller's to close.
         timing: sets the media time of each frame, and counts skipped frames.
         seen_until_s: timestamp of the newest frame of the connection before, whose playlist may list it again.
+        gate: decides which packets need not be decoded; without one, all are. `is_watched` is asked whether someone
+            sees the frames, so that all of them have to be decoded.
     """
 
-    def __init__(self, packets: PacketReader, timing: LiveTiming, seen_until_s: float | None = None) -> None:
+    def __init__(
+        self,
+        packets: PacketReader,
+        timing: LiveTiming,
+        seen_until_s: float | None = None,
+        *,
+        gate: QuietGate | None = None,
+        is_watched: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._packets, self._timing, self._seen_until_s = packets, timing, seen_until_s
         self._opened_at_s = packets.flow.arrived_at_s
         self.timestamp_s: float | None = None
         """Timestamp of the newest frame, as the source states it; None where it states none."""
         self._sampler = FrameSampler(packets)
+        self._gate = gate
+        self._quiet = None if gate is None else QuietDecoder(packets, gate, is_watched)
 
     @property
     def info(self) -> VideoInfo:
         """What the stream states about itself, or what is measured; it changes when the size of the frames does."""
         info, times = self._packets.info, self._packets.times
+        if self._quiet is not None:
+            info = replace(info, decoding=self._quiet.decoding)
         if times is None:
             return info
         return replace(info, rate_hz=info.rate_hz or times.rate_hz, capture_offset_s=times.capture_offset_s)
@@ -58,7 +76,10 @@ class LiveReader:
         Raises:
             VideoError: the source failed or fell silent.
         """
-        return self._sampler.sample(self._timed(), sample_hz, frame_input, None, on_frame)
+        for frame in self._sampler.sample(self._timed(), sample_hz, frame_input, None, on_frame):
+            if self._gate is not None:
+                self._gate.see(frame.images)
+            yield frame
 
     def snapshot_jpeg(self, max_side: int = 640) -> bytes:
         """Return the last frame of `frames()`, whole and upright, as a JPEG with no side over `max_side` pixels."""
@@ -107,6 +128,12 @@ class LiveReader:
                     continue
                 self._timing.waits_for_keyframe = False
             damaged = self._packets.damaged
-            yield from self._packets.decode(packet)
+            yield from self._frames_of(packet)
             if self._packets.damaged > damaged and time.monotonic() - self._packets.flow.decoded_at_s > UNDECODABLE_S:
                 raise VideoError("source_unreachable", UNDECODABLE)
+
+    def _frames_of(self, packet: "Packet[Any] | None") -> list[VideoFrame]:
+        """Return what is shown with a packet, or what a decoder holds back at the end."""
+        if self._quiet is None or packet is None:
+            return self._packets.decode(packet)
+        return self._quiet.decode(packet)

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from model.video.container import MAX_PIXELS, MOTION_JPEG, RAW_STREAMS
 from model.video.display import orientation_of, square_pixel_size
 from model.video.errors import NO_DECODER, STILL_IMAGE, VideoError
+from model.video.packet_sizes import Decoding
 from model.video.source import ByteStream
 
 STILL_IMAGE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})
@@ -32,7 +33,8 @@ class VideoInfo:
 
     Width and height are in pixels, as displayed: at a square pixel aspect, after mirroring left to right if `mirrored`
     and a clockwise rotation by `rotation_deg`. A `live` source cannot be paused or rewound: a camera or a broadcast.
-    `capture_offset_s` is how much later than its capture, by the camera's own clock, a frame arrives.
+    `capture_offset_s` is how much later than its capture, by the camera's own clock, a frame arrives. `decoding`, if
+    not everything has to be decoded, says what is at present.
     """
 
     codec: str
@@ -44,6 +46,7 @@ class VideoInfo:
     live: bool = False
     mirrored: bool = False
     capture_offset_s: float | None = None
+    decoding: Decoding | None = None
 
 
 def video_streams(container: InputContainer) -> list[VideoStream]:
