@@ -125,6 +125,8 @@ class LiveReader:
                 # FFmpeg marks no packet of VP9 over RTP as a keyframe.
                 if not packet.is_keyframe and self._packets.has_keyframes:
                     self._timing.dropped["decoder_behind"] += 1
+                    if self._quiet is not None:
+                        self._quiet.skip()
                     continue
                 self._timing.waits_for_keyframe = False
             damaged = self._packets.damaged

@@ -89,6 +89,10 @@ class PacketSizes:
             self._still.append(min(size_bytes, self._largest_still()))
             self._update()
 
+    def interrupt(self) -> None:
+        """Note that frames are missing before the next one, which may differ from the last by whatever they held."""
+        self._began, self._still_in_a_row = [], 0
+
     def _largest_still(self) -> float:
         return sorted(self._still)[-1 - len(self._still) // OUTLIER_IN]
 

@@ -78,6 +78,12 @@ class QuietDecoder:
         self._forget()
         return self._decode(packet)
 
+    def skip(self) -> None:
+        """Note that a packet is left out, as are all that follow up to a keyframe."""
+        self._forget()
+        self._has_fresh_start = False
+        self._gate.interrupt()
+
     def _keeps(self, packet: "Packet[Any]") -> bool:
         if not self._is_suited or packet.pts is None or packet.time_base is None:
             return False

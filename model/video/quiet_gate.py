@@ -57,6 +57,11 @@ class QuietGate:
         """Learn anew, because the stream is coded otherwise now."""
         self._sizes = PacketSizes()
 
+    def interrupt(self) -> None:
+        """Note that packets were left out before the next one, which is a keyframe."""
+        self._images, self._has_kept, self._may_miss = None, False, False
+        self._sizes.interrupt()
+
     def keeps(self, size_bytes: int, at_s: float, *, may_keep: bool) -> bool:
         """Take in the next packet, which is no keyframe. Return whether to keep it undecoded.
 

@@ -109,6 +109,16 @@ def test_a_clock_that_goes_back_does_not_end_the_quiet_for_good(camera: Camera) 
     assert kept[-1]
 
 
+def test_what_changed_while_packets_were_left_out_says_nothing_about_sizes(camera: Camera) -> None:
+    for _ in range(5):
+        camera.gate.interrupt()
+        camera.send_keyframe(moves=True)
+        for _ in range(50):
+            camera.send(STILL_BYTES)
+    assert camera.gate.decoding == "on_motion"
+    assert camera.gate.misses == 0
+
+
 def test_a_stream_that_is_coded_otherwise_is_learnt_anew(camera: Camera) -> None:
     camera.gate.restart()
     assert camera.gate.decoding == "learning"
