@@ -163,6 +163,14 @@ class VideoProperties(Schema):
             "sender reports."
         ),
     )
+    decoding: Literal["learning", "on_motion", "no_signal"] | None = Field(
+        default=None,
+        description=(
+            "With CAKE_QUIET=auto, what of a live source is decoded: `on_motion`: everything while something moves or "
+            "someone watches, else keyframes; `learning`: everything, to learn how the sizes of its frames change with "
+            "motion; `no_signal`: everything, because they do not tell motion. Null: everything."
+        ),
+    )
     analysed: FrameRegion | None = Field(
         default=None,
         description="The part of each frame that is analysed; null with regions, and in sessions of old versions.",

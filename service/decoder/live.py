@@ -14,6 +14,7 @@ from model.video.live_reader import LiveReader
 from model.video.live_timing import LiveTiming
 from model.video.media_time import slot
 from model.video.packets import PacketReader
+from model.video.quiet_gate import QuietGate
 from model.video.stream import VideoInfo
 from service.decoder import protocol as messages
 from service.decoder.clips import Clips
@@ -68,12 +69,14 @@ def send_live(request: DecodeRequest, packets: PacketReader, input_: Input, outp
     OPENED comes with its first new frame, and again whenever what it states changes, such as the size of its frames.
     """
     timing = LiveTiming(LiveClock(request.zero_s, request.after_s))
-    video = LiveReader(packets, timing, request.seen_until_s)
+    gate = QuietGate() if request.quiet else None
+    video = LiveReader(packets, timing, request.seen_until_s, gate=gate, is_watched=lambda: input_.is_watched)
     newest = _Newest(input_, output, timing, video)
     snapshots = SnapshotSchedule(request.snapshot_hz)
     sent_info: VideoInfo | None = None
     opened_s = time.monotonic()
     first_timestamp_s: float | None = None
+    misses = 0
     loses_nothing = request.options.get("rtsp_transport") == "tcp"
 
     def on_frame(_pts_s: float, is_taken: bool) -> None:
@@ -88,6 +91,9 @@ def send_live(request: DecodeRequest, packets: PacketReader, input_: Input, outp
         if (info := video.info) != sent_info:
             sent_info = info
             output.send_json(messages.OPENED, asdict(sent_info))
+        if gate is not None and gate.misses > misses:
+            output.send_json(messages.MISSED, gate.misses - misses)
+            misses = gate.misses
         # The time of this thread only: waiting for the source is not decoding.
         decode_s = time.thread_time() - began_s
         newest.put(frame, decode_s)

@@ -57,6 +57,13 @@ class Dropped:
 
 
 @dataclass(frozen=True)
+class Missed:
+    """How often something moved in a live source unnoticed, since the last message of this kind."""
+
+    count: int
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A JPEG of the whole frame, for people."""
 
@@ -92,7 +99,7 @@ class Ended:
     is_final: bool = True
 
 
-Message = VideoInfo | DecodedFrame | Dropped | Snapshot | ClipPart | ClipEnded | Ended
+Message = VideoInfo | DecodedFrame | Dropped | Missed | Snapshot | ClipPart | ClipEnded | Ended
 
 
 @asynccontextmanager
@@ -217,6 +224,8 @@ class Decoder:
                 yield _clip_message(kind, payload)
             elif kind == kinds.DROPPED:
                 yield Dropped(json.loads(payload))
+            elif kind == kinds.MISSED:
+                yield Missed(json.loads(payload))
             elif kind == kinds.OPENED:
                 info = VideoInfo(**json.loads(payload))
                 self._is_live = info.live

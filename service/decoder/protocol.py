@@ -23,6 +23,7 @@ HEADER = struct.Struct("<cI")
 # begins.
 FRAME_HEADER = struct.Struct("<dddf?")
 CONFINED, OPENED, FRAME, DROPPED, SNAPSHOT, ALIVE, ENDED, ERROR = b"C", b"O", b"F", b"D", b"J", b"K", b"E", b"X"
+MISSED = b"M"
 CLIP_BEGINS, CLIP_DATA, CLIP_ENDED, LAST_ORDERS = b"B", b"V", b"Z", b"L"
 REQUEST_FRAME, WATCH, UNWATCH, ORDER_CLIP, NO_MORE_ORDERS = b".", b"w", b"u", b"c", b"n"
 # In front of the bytes of a clip.
@@ -76,6 +77,7 @@ class DecodeRequest:
         stream: number of the video stream to analyse, from 0; the best one if None.
         clip_buffer_s: how much of the stream to keep for clips; 0 for none.
         clip_buffer_bytes: the most that is kept.
+        quiet: whether frames of a live source need not be decoded while nothing moves.
         parent_pid: set by the parent's side.
         channel_fd: set by the parent's side for a URL: the channel through which the child gets its connections.
         pushed_fd: set by the parent's side for a pushed stream: the connection that it arrives on.
@@ -108,6 +110,7 @@ class DecodeRequest:
     pushed_fd: int | None = None
     clip_buffer_s: float = 0.0
     clip_buffer_bytes: int = 0
+    quiet: bool = False
 
     @property
     def frame_inputs(self) -> tuple[FrameInput, ...]:

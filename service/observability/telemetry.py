@@ -211,6 +211,11 @@ class WorkerMetrics:
         self.decoder_restarts = Counter(
             "cake_decoder_restarts_total", "Decoder processes that died and were replaced.", registry=registry
         )
+        self.quiet_misses = Counter(
+            "cake_quiet_misses_total",
+            "Times that something moved in front of a camera while its frames were not decoded (CAKE_QUIET).",
+            registry=registry,
+        )
         self.reconnects = Counter(
             "cake_source_reconnects_total", "Times that a source was reconnected.", registry=registry
         )

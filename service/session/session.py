@@ -12,7 +12,7 @@ from model.compiled.state import StateError
 from model.video.errors import VideoError
 from model.video.stream import VideoInfo
 from service.decoder.messages import DecoderDiedError
-from service.decoder.process import ClipEnded, ClipPart, DecodedFrame, Dropped, Ended, Snapshot
+from service.decoder.process import ClipEnded, ClipPart, DecodedFrame, Dropped, Ended, Missed, Snapshot
 from service.errors import NotFoundError, ServiceError
 from service.session.clips import SessionClips, clip_buffer_s
 from service.session.commits import STORE_RETRY_S, Commits
@@ -206,6 +206,8 @@ class RunningSession:
                         await self._opened(message, detection)
                     case Dropped():
                         self._events.count_dropped(message.frames)
+                    case Missed():
+                        self._context.metrics.quiet_misses.inc(message.count)
                     case Snapshot():
                         self._snapshots.put(message.jpeg)
                     case ClipPart() | ClipEnded():

@@ -158,4 +158,5 @@ class SessionSource:
             stream=self._record.source.stream,
             clip_buffer_s=clip_buffer_s,
             clip_buffer_bytes=self._settings.clip_max_bytes,
+            quiet=self._settings.quiet == "auto",
         )
