@@ -11,6 +11,8 @@ CAKE_TORCH_INDEX ?=
 PIP_INDEX := $(if $(CAKE_TORCH_INDEX),--extra-index-url $(CAKE_TORCH_INDEX))
 # Tests wait as much as they compute.
 TEST_PROCESSES ?= $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
+# Tests and new environments start hundreds of processes, each of which would compile its modules again.
+unexport PYTHONDONTWRITEBYTECODE
 # Programs that tests use, each with its Debian package; GStreamer is used from the system's Python.
 PROGRAMS := chromium:chromium redis-server:redis-server mosquitto:mosquitto ffmpeg:ffmpeg promtool:prometheus nginx:nginx-light caddy:caddy node:nodejs
 GSTREAMER := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
