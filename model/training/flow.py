@@ -68,7 +68,8 @@ def cache_flow(
 ) -> list[Path]:
     """The flow of each file of cached frames, in order. What is cached already is kept."""
     paths = [flow_path(path, method) for path in frames]
-    written = results_of(partial(_write_flow, method), frames, 1 if method == "raft" else processes)
+    missing = sum(not path.is_file() for path in paths)
+    written = results_of(partial(_write_flow, method), frames, 1 if method == "raft" else min(processes, missing))
     for done, _ in enumerate(written, start=1):
         on_progress(done, len(paths))
     return paths

@@ -59,7 +59,8 @@ class FrameCache:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         failures: dict[str, str] = {}
-        decoded = results_of(partial(_decode, self), videos, processes)
+        missing = sum(not self.path(video).is_file() for video in videos)
+        decoded = results_of(partial(_decode, self), videos, min(processes, missing))
         for done, (name, reason, warnings) in enumerate(decoded, start=1):
             if reason is not None:
                 failures[name] = reason
