@@ -39,7 +39,7 @@ class FanOut:
 async def measure_fan_out(folder: Path, model: str, clients: tuple[int, ...], window_s: float) -> list[FanOut]:
     """Measure each number of clients in turn, on one real-time session. Raises like `measure_live`."""
     video, checkpoint = folder / "fan-out.mp4", folder / "fan-out" / MODEL
-    write_moving(video, *SIZES[SIZE], 30.0 + 3 * len(clients) * window_s)
+    write_moving(video, *SIZES[SIZE], 4 * len(clients) * window_s)
     save_low_threshold_model(model, video, checkpoint, actions=1)
     _allow_connections()
     async with served_on_one_core(folder / "fan-out-data", checkpoint, {}) as server:

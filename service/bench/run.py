@@ -51,7 +51,7 @@ def run_bench(
         folder = Path(name)
         if "decode" in parts:
             on_stage("decoding")
-            clips = make_clips(folder, 3.0 if quick else 10.0)
+            clips = make_clips(folder, 2.0 if quick else 10.0)
             report["decode_fps"] = {size: decode_fps(path, 1 if quick else 5) for size, path in clips.items()}
             report["decoder_rss_mb"] = asyncio.run(decoder_rss_mb(clips["1080p"]))
         if "service" in parts:
@@ -61,7 +61,7 @@ def run_bench(
             effort = LiveEffort(2.0, 0.5, 4.0, 2) if quick else LiveEffort(40.0, 10.0, 120.0, MAX_FAST_STREAMS)
             report |= asdict(asyncio.run(measure_live(folder, model, sample, effort)))
         if "load" in parts:
-            load_effort = LoadEffort(12.0, 0.0, 4.0, 1) if quick else LoadEffort(150.0, 15.0, 15.0, MOST_SESSIONS)
+            load_effort = LoadEffort(10.0, 0.0, 3.0, 1) if quick else LoadEffort(150.0, 15.0, 15.0, MOST_SESSIONS)
             report["load"] = {}
             for size in LOAD_SIZES:
                 on_stage(f"sessions of {size} on one core")

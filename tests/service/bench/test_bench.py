@@ -1,5 +1,6 @@
 """`cake bench`: what it prints. How fast the machine is, is no test's business."""
 
+import io
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from model.checkpoints.checkpoint import save_checkpoint
@@ -23,7 +25,7 @@ from service.bench.footprint import footprint
 from service.bench.load import Load, search
 from service.bench.models import Effort, measure_model
 from service.bench.plot import write_plot
-from service.bench.run import Report
+from service.bench.run import Report, tables
 from service.cli.main import app
 from tests.support.made_videos import numbered_image, write_video
 from tests.support.redis_server import RedisServer
@@ -73,12 +75,20 @@ def test_the_ratio_compares_the_best_batch_with_clips_and_the_paper_counts_13_fr
 
 
 def test_the_decode_part_names_three_sizes_and_the_memory_of_a_real_decoder() -> None:
-    found = report("--only", "decode")
+    status, out, err = bench("--only", "decode", "--json")
+    assert status == 0
+    assert "measuring decoding" in err
+    found: Report = json.loads(out)
     assert set(found) == {"machine", "decode_fps", "decoder_rss_mb"}
     assert set(found["decode_fps"]) == {"360p", "720p", "1080p"}
     assert all(fps > 0 for fps in found["decode_fps"].values())
     # A Python with numpy and FFmpeg's libraries takes more than this, whatever it decodes.
     assert found["decoder_rss_mb"] > 20
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(*tables(found))
+    shown = console.export_text()
+    for text in ("360p", "720p", "1080p", " fps ", " MB ", "OpenVINO"):
+        assert text in shown
 
 
 def test_the_service_part_measures_events_and_livez_of_a_real_server(tmp_path: Path) -> None:
@@ -145,14 +155,6 @@ def test_a_footprint_counts_the_children() -> None:
             child.kill()
     assert with_child.memory_mb - footprint(os.getpid()).memory_mb > 200
     assert with_child.cpu_s > 0
-
-
-def test_without_json_the_results_are_tables() -> None:
-    status, out, err = bench("--only", "decode")
-    assert status == 0
-    for text in ("360p", "720p", "1080p", " fps ", " MB ", "OpenVINO"):
-        assert text in out
-    assert "measuring decoding" in err
 
 
 @pytest.mark.parametrize(
@@ -239,6 +241,7 @@ def test_results_are_printed_and_plotted(tmp_path: Path) -> None:
     status, out, _ = bench("--only", "store", "--plot", str(path))
     assert status == 0
     assert "commits/s" in out
+    assert "OpenVINO" in out
     width, height = size_of(path)
     assert width > 2 * height
     loads = [asdict(Load(n, 20.0 * n, 60.0 * n, 90.0 * n, 100, 1.0, 0.1 * n, 600.0, n < 8)) for n in (2, 4, 8)]
