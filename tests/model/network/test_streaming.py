@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,12 @@ from model.detector import Detector
 from model.network.cake import Cake
 from model.video.preprocess import normalise
 from tests.support.random_networks import LABELS, network_of, random_frames, random_network
+
+
+@cache
+def random_detector(name: str, size: int) -> Detector:
+    """Its graphs are compiled once for all tests of this file."""
+    return Detector(random_network(name, size))
 
 
 def as_tensor(frames_BTHWC: NDArray[np.uint8]) -> torch.Tensor:
@@ -42,12 +49,12 @@ def test_forty_steps_equal_the_causal_sequence(name: str, size: int) -> None:
     model, frames = random_network(name, size), random_frames(1, 40, size)
     expected = sequence_scores(model, frames)
     assert np.ptp(expected, axis=1).max() > 0.01, "the scores must move, or this compares constants"
-    np.testing.assert_allclose(streamed_scores(Detector(model), frames), expected, atol=1e-4)
+    np.testing.assert_allclose(streamed_scores(random_detector(name, size), frames), expected, atol=1e-4)
 
 
 def test_a_stream_shows_the_background_alone_until_it_has_settled() -> None:
     model, frames = random_network("cake-xs", 64), random_frames(2, 12, 64)
-    expected = streamed_scores(Detector(model), frames)
+    expected = streamed_scores(random_detector("cake-xs", 64), frames)
     settling = Detector(network_of(replace(model.config, settle_s=0.4)))
     early, late = settling.open_stream(), settling.open_stream()
     for t in range(2):
@@ -108,7 +115,7 @@ def test_changing_the_future_changes_nothing_before_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cake-s", "cake-xs"])
 def test_batched_streams_score_as_the_same_streams_alone(name: str) -> None:
-    detector, frames = Detector(random_network(name, 64)), random_frames(4, 20, 64)
+    detector, frames = random_detector(name, 64), random_frames(4, 20, 64)
     together = streamed_scores(detector, frames)
     alone = np.concatenate([streamed_scores(detector, frames[i : i + 1]) for i in range(4)])
     np.testing.assert_allclose(together, alone, atol=1e-5)
@@ -116,7 +123,7 @@ def test_batched_streams_score_as_the_same_streams_alone(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cake-s", "cake-xs"])
 def test_streams_of_different_age_share_a_batch(name: str) -> None:
-    detector, frames = Detector(random_network(name, 64)), random_frames(2, 24, 64)
+    detector, frames = random_detector(name, 64), random_frames(2, 24, 64)
     early, late = detector.open_stream(), detector.open_stream()
     for t in range(10):
         detector.push([early], frames[:1, t])
@@ -126,7 +133,7 @@ def test_streams_of_different_age_share_a_batch(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["cake-s", "cake-xs"])
 def test_a_saved_and_restored_stream_continues_as_if_uninterrupted(name: str) -> None:
-    detector, frames = Detector(random_network(name, 64)), random_frames(1, 30, 64)
+    detector, frames = random_detector(name, 64), random_frames(1, 30, 64)
     expected = streamed_scores(detector, frames)[0]
     stream = detector.open_stream()
     scores = []
@@ -138,11 +145,11 @@ def test_a_saved_and_restored_stream_continues_as_if_uninterrupted(name: str) ->
 
 
 def test_the_state_of_another_model_is_refused() -> None:
-    saved = Detector(random_network("cake-xs", 64)).open_stream().save()
+    saved = random_detector("cake-xs", 64).open_stream().save()
     with pytest.raises(StateError, match="another network"):
-        Detector(random_network("cake-s", 64)).open_stream(saved)
+        random_detector("cake-s", 64).open_stream(saved)
     with pytest.raises(StateError, match="cannot be read"):
-        Detector(random_network("cake-s", 64)).open_stream(b"not a state")
+        random_detector("cake-s", 64).open_stream(b"not a state")
 
 
 def test_a_signal_is_survived_after_another_thread_dropped_a_detector() -> None:
@@ -175,7 +182,7 @@ def test_the_runtime_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
 
 
 def test_frames_of_the_wrong_size_are_refused() -> None:
-    detector = Detector(random_network("cake-xs", 64))
+    detector = random_detector("cake-xs", 64)
     with pytest.raises(ValueError, match="64 x 64"):
         detector.push([detector.open_stream()], np.zeros((1, 32, 32, 3), np.uint8))
 
