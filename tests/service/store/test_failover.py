@@ -121,6 +121,7 @@ async def test_a_failover_loses_no_rotated_secret(
             except ServiceError:
                 await asyncio.sleep(0.2)
         assert await signed_with() == [f"whsec_{rotations}", f"whsec_{rotations - 1}"]
+        await asyncio.sleep(0.05)
 
     async with asyncio.timeout(90):
         before = redis.primary_port()
