@@ -130,7 +130,9 @@ def test_who_falls_is_upright_or_seated_at_the_onset_and_low_at_the_end(recordin
             assert joints_TJ3[end - 1, NECK, 1] < 0.8
             assert joints_TJ3[start, NECK, 1] > joints_TJ3[end - 1, NECK, 1] + 0.2
             falls += 1
-    assert falls >= 3
+        if falls >= 3:
+            return
+    pytest.fail(f"only {falls} falls")
 
 
 def test_people_who_fight_are_close_to_each_other(scenes: list[Scene]) -> None:

@@ -39,18 +39,18 @@ from tests.support.training_kit import ALONE, SILENT, STEPS, TINY, open_tiny_run
 TRAINED_STAGES = ("trunk", "teacher", "distill", "contrast", "head")
 
 
-def train_arguments(data: Path, out: Path, *stage: str) -> list[str]:
+def train_arguments(data: Path, out: Path, *stage: str, processes: int = 1) -> list[str]:
     recipe = out.parent / f"{out.name}.recipe.json"
     recipe.write_text(json.dumps(TINY.to_json()))
-    options = {"--data": data, "--out": out, "--recipe": recipe, "--processes": 2, "--checkpoint-every-s": 0}
+    options = {"--data": data, "--out": out, "--recipe": recipe, "--processes": processes, "--checkpoint-every-s": 0}
     return ["train", *stage, *(str(part) for pair in options.items() for part in pair)]
 
 
 @pytest.fixture(scope="module")
 def trained(streams: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was killed when its teacher had been saved once, and then started again."""
+    """A run of two processes that was killed when its teacher had been saved once, and then started again with one."""
     out = tmp_path_factory.mktemp("runs") / "killed"
-    command = (sys.executable, "-m", "service.cli.main", *train_arguments(streams, out))
+    command = (sys.executable, "-m", "service.cli.main", *train_arguments(streams, out, processes=2))
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
         while first.poll() is None and not (out / "stages" / "teacher" / "state.pt").exists():
             with suppress(subprocess.TimeoutExpired):
