@@ -72,6 +72,14 @@ export const listModels = (signal) => sendJson("models", { signal });
 export const listSessions = (query, signal) => sendJson("sessions", { query, signal });
 /** Events of all sessions, the newest first, as entries of the log. */
 export const listEvents = (query, signal) => sendJson("events", { query, signal });
+/** The server's metrics: values by name with labels, `cake_sessions{state="running"}`. */
+export async function getMetrics(signal) {
+  const text = await (await send("../metrics", { signal })).text();
+  const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(" ")), Number(line.slice(line.lastIndexOf(" ")))]));
+}
+
+export const getReadiness = (signal) => sendJson("../readyz", { signal });
 export const getStorage = (signal) => sendJson("storage", { signal });
 export const getSession = (id, signal) => sendJson(sessionPath(id), { signal });
 export const getScores = (id, query, signal) => sendJson(`${sessionPath(id)}/scores`, { query, signal });

@@ -1,6 +1,6 @@
 /**
  * The page. What it shows is in the URL, so that a reload shows it again: `#session=ID`, where `&event=ID` shows an
- * action, `#wall`, `#inbox`, or else the list.
+ * action, `#wall`, `#inbox`, `#server`, or else the list.
  */
 
 import { ENDED } from "./event_stream.js";
@@ -9,6 +9,7 @@ import { startKeyForm } from "./key.js";
 import { LogFeed } from "./log_feed.js";
 import { setTitle, startNews } from "./news.js";
 import { RegionsEditor } from "./regions.js";
+import { ServerView } from "./server_view.js";
 import { SessionPanel } from "./session_panel.js";
 import { SessionsList } from "./sessions_list.js";
 import { showStorage } from "./storage.js";
@@ -16,7 +17,7 @@ import { startForm } from "./submit.js";
 import { Wall } from "./wall.js";
 
 /** Views that take the whole window; the others show the list of sessions, or a session. */
-const VIEWS = { wall: Wall, inbox: Inbox };
+const VIEWS = { wall: Wall, inbox: Inbox, server: ServerView };
 const element = (id) => document.getElementById(id);
 /** The open view: a session, or one of VIEWS. */
 let view = null;

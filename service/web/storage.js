@@ -12,7 +12,7 @@ export function showStorage() {
   const place = document.getElementById("storage");
   poll(
     async (signal) => {
-      place.textContent = sentence(await getStorage(signal));
+      place.textContent = storageSentence(await getStorage(signal));
     },
     REFRESH_MS,
     (error) => {
@@ -21,7 +21,8 @@ export function showStorage() {
   );
 }
 
-function sentence({ stored_bytes: stored, quota_bytes: quota, free_bytes: free, keep_ended_s: keptS }) {
+/** An answer of getStorage in words. */
+export function storageSentence({ stored_bytes: stored, quota_bytes: quota, free_bytes: free, keep_ended_s: keptS }) {
   const of = quota === null ? "" : ` of ${size(quota)}`;
   const left = free === null ? "" : `; ${size(free)} are free`;
   const kept = keptS === null ? "" : ` Ended sessions are deleted after ${age(keptS)}.`;
