@@ -1,12 +1,12 @@
 /** Keeps the images of what can be seen up to date: few requests at a time, and none while the page is hidden. */
 
 import { Problem } from "./api.js";
-import { inLanes } from "./lanes.js";
 import { poll } from "./poll.js";
 
 /** As often as a worker makes snapshots that nobody watches. */
 export const STILL_MS = 5000;
 const CHECK_MS = 1000;
+const MAX_AT_ONCE = 3;
 const RETRY_MS = 5000;
 /** Images just outside the window are fetched, so that they are there when the user scrolls. */
 const MARGIN = "200px";
@@ -26,7 +26,7 @@ export class Stills {
    * called again, Infinity for never.
    */
   add(element, fetchImage) {
-    this.#items.set(element, { fetchImage, isSeen: false, due_ms: 0 });
+    this.#items.set(element, { element, fetchImage, isSeen: false, isBusy: false, isHurried: false, due_ms: 0 });
     this.#observer.observe(element);
   }
 
@@ -37,7 +37,7 @@ export class Stills {
 
   /** Fetches the image of an element as soon as possible, if it can be seen. */
   hurry(element) {
-    this.#items.get(element).due_ms = 0;
+    Object.assign(this.#items.get(element), { isHurried: true, due_ms: 0 });
     this.#poll.wake();
   }
 
@@ -55,20 +55,39 @@ export class Stills {
   }
 
   async #fetchDue(signal) {
+    const lane = async () => {
+      for (let item = this.#nextDue(); item; item = this.#nextDue()) await fetchInto(item, signal);
+    };
+    const ended = await Promise.allSettled(Array.from({ length: MAX_AT_ONCE }, lane));
+    const failed = ended.find(({ status }) => status === "rejected");
+    if (failed) throw failed.reason;
+  }
+
+  /** What has waited longest, and of new images the first on the page; chosen anew each time, as the page moves on. */
+  #nextDue() {
+    if (document.hidden) return undefined;
     const now_ms = performance.now();
-    const due = [...this.#items.values()].filter(({ isSeen, due_ms }) => isSeen && due_ms <= now_ms);
-    due.sort((one, other) => one.due_ms - other.due_ms);
-    await inLanes(due, (item) => fetchInto(item, signal));
+    const due = [...this.#items.values()].filter((item) => item.isSeen && !item.isBusy && item.due_ms <= now_ms);
+    return due.sort((one, other) => one.due_ms - other.due_ms || inOrder(one.element, other.element))[0];
   }
 }
 
+function inOrder(one, other) {
+  return one.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING ? -1 : 1;
+}
+
 async function fetchInto(item, signal) {
+  Object.assign(item, { isBusy: true, isHurried: false });
   try {
     const again_ms = await item.fetchImage(signal);
-    item.due_ms = performance.now() + again_ms;
+    item.due_ms = performance.now() + Math.max(CHECK_MS, again_ms);
   } catch (error) {
     const concernsImage = error instanceof Problem && error.status >= 400 && error.status < 429;
     item.due_ms = concernsImage ? Infinity : performance.now() + RETRY_MS;
     if (!concernsImage) throw error;
+  } finally {
+    item.isBusy = false;
+    // What was being fetched may have been too old.
+    if (item.isHurried) item.due_ms = 0;
   }
 }

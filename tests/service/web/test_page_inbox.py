@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from service.event_schemas import ActionStartEvent, EventLogPage
 from service.schemas import Session
-from tests.support.page_driver import PATIENCE_MS, SAMPLE, analyse, opened, stop, write_streamable
+from tests.support.page_driver import PATIENCE_MS, SAMPLE, analyse, opened, stop, submit, write_streamable
 from tests.support.video_server import serve_folder
 
 IS_LOADED = """(total) => !document.getElementById("inbox-more").hidden
@@ -128,6 +128,24 @@ def test_a_new_action_appears_at_once_and_says_that_no_clip_was_kept(
         expect(items(page).first).to_contain_text("No clip yet", timeout=PATIENCE_MS)
         expect(page.locator("#inbox-missing")).to_contain_text("CAKE_CLIPS", timeout=PATIENCE_MS)
         stop(url, session)
+
+
+def test_the_still_of_a_new_action_is_fetched_before_those_of_older_ones(
+    browser: Browser, url: str, analysed: Session, long_video: Path
+) -> None:
+    held: list[Route] = []
+    with opened(browser, "about:blank") as page:
+        page.route(re.compile(r"still\.jpg"), lambda route: held.append(route))
+        page.goto(f"{url}/#inbox")
+        while len(held) < 3:
+            page.evaluate("new Promise((resolve) => requestAnimationFrame(resolve))")
+        session = submit(url, long_video, "new")
+        expect(items(page).first).to_contain_text("new", timeout=PATIENCE_MS)
+        with page.expect_request(re.compile(r"still\.jpg")) as asked:
+            held[0].continue_()
+        assert session.id in asked.value.url
+        page.unroute_all(behavior="ignoreErrors")
+    stop(url, session)
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("phone", "dark"), ("wide", "light")])
