@@ -165,6 +165,7 @@ export class SessionPanel {
     element("session-state").dataset.state = state;
     element("panels").hidden = ended && frames === 0;
     element("stop").textContent = ended ? "Delete" : "Stop";
+    element("follow").hidden = ended;
     const duration_s = video?.duration_s ?? null;
     const progress = element("position");
     if (duration_s) progress.value = ended && state === "completed" ? 1 : Math.min(1, position_s / duration_s);

@@ -112,3 +112,5 @@ def test_a_running_upload_shows_snapshots_until_the_video_is_asked_for(browser: 
         expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "false")
         page.get_by_role("button", name="Stop").click()
         expect(page.locator("#session-state")).to_have_text("stopped", timeout=PATIENCE_MS)
+        expect(page.get_by_role("button", name="Zoom in")).to_be_visible()
+        expect(page.get_by_role("button", name="Follow")).to_be_hidden()
