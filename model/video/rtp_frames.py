@@ -28,6 +28,7 @@ class NalUnits:
     keyframe_slices: frozenset[int]
     heads: frozenset[int]
     """Parameters and messages, which come before the slices of their frame."""
+    parameters: frozenset[int]
     message: int
 
     def type_of(self, unit: bytes) -> int:
@@ -54,8 +55,11 @@ class NalUnits:
 
 
 NAL_UNITS = {
-    "h264": NalUnits(1, 0, 31, frozenset({1, 2, 5}), frozenset({5}), frozenset({6, 7, 8, 9}), 6),
-    "hevc": NalUnits(2, 1, 63, frozenset(range(32)), frozenset(range(16, 24)), frozenset({32, 33, 34, 35, 39}), 39),
+    "h264": NalUnits(1, 0, 31, frozenset({1, 2, 5}), frozenset({5}), frozenset({6, 7, 8, 9}), frozenset({7, 8}), 6),
+    "hevc": NalUnits(
+        *(2, 1, 63, frozenset(range(32)), frozenset(range(16, 24))),
+        *(frozenset({32, 33, 34, 35, 39}), frozenset({32, 33, 34}), 39),
+    ),
 }
 """By FFmpeg's name of the codec."""
 
@@ -99,11 +103,12 @@ class RtpFrames:
         """
         complete = []
         units = payload.split(START_CODE)[1:] if payload.startswith(START_CODE) else []
-        if units and self._nal_units.begins_frame(units[0]):
+        repeats = self._repeats_parameters(units, pts)
+        if units and self._nal_units.begins_frame(units[0]) and not repeats:
             if self._has_slice:
                 self._confirm()
                 complete.append(self._take())
-        elif self._was_marked and (not units or self._nal_units.is_slice(units[0])):
+        elif self._was_marked and (not units or repeats or self._nal_units.is_slice(units[0])):
             self._were_wrong = True
         self._append(payload, units, pts)
         self._frame.arrived_at_s = arrived_at_s
@@ -117,6 +122,15 @@ class RtpFrames:
     def finish(self) -> RtpFrame | None:
         """Return the frame that is not known to be complete, if any."""
         return self._take() if self._has_slice else None
+
+    def _repeats_parameters(self, units: list[bytes], pts: int | None) -> bool:
+        """Return whether units continue the frame: GStreamer's servers repeat parameters before each of its slices."""
+        if not (units and self._has_slice) or pts is None or pts != self._frame.pts:
+            return False
+        kinds = self._nal_units
+        return kinds.type_of(units[0]) in kinds.parameters and not any(
+            kinds.is_slice(unit) and kinds.begins_frame(unit) for unit in units
+        )
 
     def _confirm(self) -> None:
         """Note whether the last packet of the frame that ends here was marked."""

@@ -44,6 +44,11 @@ WRONG: dict[str, Marks] = {
 }
 
 
+def is_parameter(part: Part) -> bool:
+    unit = part.payload.removeprefix(START_CODE)
+    return not part.is_slice and NAL_UNITS["h264"].type_of(unit) in NAL_UNITS["h264"].parameters
+
+
 @cache
 def parts_of(codec: str) -> list[Part]:
     return list(split(codec))
@@ -85,6 +90,18 @@ def test_frames_are_complete_and_arrive_with_their_last_packet_if_markers_are_ri
     assert came_with[KEYFRAME_EVERY + 1 : -1] == [
         number + (not is_right) for number in range(KEYFRAME_EVERY + 1, COUNT - 1)
     ]
+
+
+@pytest.mark.parametrize("marks", RIGHT | WRONG)
+def test_parameters_that_are_repeated_before_each_slice_do_not_begin_a_frame(marks: str) -> None:
+    parts: list[Part] = []
+    for part in parts_of("h264"):
+        if parts and parts[-1].number == part.number and parts[-1].is_slice and parts[-1].ends_unit:
+            parts += [each for each in parts_of("h264") if each.number == part.number and is_parameter(each)]
+        parts.append(part)
+    found, _ = assembled("h264", parts, (RIGHT | WRONG)[marks])
+    assert len(parts) > len(parts_of("h264"))
+    assert [frame.pts for frame in found] == list(range(COUNT))
 
 
 def test_one_wrong_mark_costs_one_frame_and_later_ones_are_not_believed() -> None:
