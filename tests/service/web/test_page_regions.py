@@ -70,8 +70,6 @@ class CannedApi:
                 route.fulfill(status=422, json={"code": "invalid_request", "detail": "regions.1.width: too wide."})
             case ("GET", "/v1/sessions"):
                 route.fulfill(json={"sessions": [session.model_dump(mode="json")], "next": None})
-            case ("GET", "/v1/events"):
-                route.fulfill(json={"events": [], "next": None})
             case ("GET", "/v1/sessions/s1"):
                 route.fulfill(json=session.model_dump(mode="json"))
             case ("GET", "/v1/sessions/s1/scores"):
