@@ -86,7 +86,7 @@ def test_a_wrong_key_is_reported_and_the_next_tab_asks_for_a_key(browser: Browse
         enter(page, f"{key[:-1]}{'b' if key[-1] == 'a' else 'a'}")
         expect(page.get_by_role("alert").filter(has_text="unknown")).to_be_visible(timeout=PATIENCE_MS)
         enter(page, key)
-        expect(page.get_by_label("Model")).to_have_value("mocap", timeout=PATIENCE_MS)
+        expect(page.get_by_label("Model", exact=True)).to_have_value("mocap", timeout=PATIENCE_MS)
         other = page.context.new_page()
         other.goto(f"{server}/#sessions")
         expect(other.get_by_role("dialog")).to_be_visible(timeout=PATIENCE_MS)

@@ -27,7 +27,7 @@ def running_session(browser: Browser, url: str) -> Iterator[tuple[Page, Session]
 
 
 def move_threshold(page: Page, label: str, percent: int) -> None:
-    page.get_by_label("Action", exact=True).select_option(label)
+    page.locator("#thresholds").get_by_label("Action").select_option(label)
     page.locator("#threshold").fill(str(percent))
 
 
@@ -39,7 +39,7 @@ def test_a_threshold_is_tried_on_the_scores_of_an_ended_session(
         expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
         page.get_by_text("Thresholds", exact=True).click()
         result = page.locator("#threshold-result")
-        page.get_by_label("Action", exact=True).select_option("punch")
+        page.locator("#thresholds").get_by_label("Action").select_option("punch")
         expect(result).to_have_text("punch: 1 start, as published.", timeout=PATIENCE_MS)
         move_threshold(page, "punch", 30)
         expect(page.locator("#threshold-value")).to_have_text("30%", timeout=PATIENCE_MS)
