@@ -17,6 +17,7 @@ from model.training.clips.few.estimate import Share, auc_interval, estimate, rep
 from model.training.clips.few.features import ClipFeatures, FrozenNetwork, extract
 from model.training.clips.few.learning_curve import draw_clips, learning_curve
 from model.training.clips.few.material import clips_of_folders
+from model.training.clips.few.report import warnings
 from model.training.clips.few.similar import places, twins
 from model.training.clips.few.train import score_clip, with_classifier
 from model.training.layouts.annotations import DataError
@@ -229,6 +230,21 @@ def test_scores_without_information_are_told_apart_from_good_ones() -> None:
     assert (sharp.found.count, sharp.alarms.count, sharp.correct.count) == (10, 0, 20)
     assert sharp.auc_low > 0.5
     assert 0.1 < rule.enter < 0.8
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [(0.9, None), (0.5, "includes 0.5"), (0.1, "is below 0.5. Check whether clips are in the wrong")],
+)
+def test_what_is_said_about_chance_is_true(model: Path, level: float, expected: str | None) -> None:
+    clips, positive_N = random_clips(20, 1.0)
+    found, _ = estimate([np.full(20, level if positive else 0.5) for positive in positive_N], positive_N, 10)
+    paths, group_N = [Path(f"clips/{index}.mp4") for index in range(20)], np.arange(20)
+    config = load_checkpoint(model)[0].config
+    said = warnings("kick", paths, clips, positive_N, (group_N, group_N), found, config)
+    about_chance = [sentence for sentence in said if "ROC curve" in sentence]
+    assert len(about_chance) == (expected is not None)
+    assert all(f"{found.auc_low:.2f} to {found.auc_high:.2f}, {expected}" in sentence for sentence in about_chance)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))

@@ -80,13 +80,7 @@ def warnings(
     for members in _groups(twin_N):
         found.append(f"{_names([paths[i] for i in members])} are nearly the same and count as one.")
     found += _one_place(label, positive_N, place_N)
-    if expected.auc_low <= _CHANCE:
-        found.append(
-            "The model may be no better than chance: the interval of its area under the ROC curve, "
-            f"{expected.auc_low:.2f} to {expected.auc_high:.2f}, includes 0.5. Add clips, above all of what it gets "
-            "wrong."
-        )
-    return found
+    return found + _chance(expected)
 
 
 def _few(label: str, positive_N: Bools) -> list[str]:
@@ -109,6 +103,21 @@ def _one_place(label: str, positive_N: Bools, place_N: NDArray[np.intp]) -> list
         f"Clips with {label!r} and clips without it show different places, and one kind shows a single one: the model "
         "may recognise the place instead of the action. Record both kinds in the same places."
     ]
+
+
+def _chance(expected: Expected) -> list[str]:
+    interval = f"the interval of its area under the ROC curve, {expected.auc_low:.2f} to {expected.auc_high:.2f},"
+    if expected.auc_high < _CHANCE:
+        return [
+            f"The model is worse than chance: {interval} is below 0.5. Check whether clips are in the wrong folder or "
+            "have the wrong label."
+        ]
+    if expected.auc_low <= _CHANCE:
+        return [
+            f"The model may be no better than chance: {interval} includes 0.5. Add clips, above all of what it gets "
+            "wrong."
+        ]
+    return []
 
 
 def _groups(group_N: NDArray[np.intp]) -> list[list[int]]:
