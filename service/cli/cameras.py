@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,18 +16,22 @@ from service.cli.client import LOCAL, Server, connected
 from service.cli.terminal import FAILED, MISUSED, fail
 
 if TYPE_CHECKING:
-    from cake_client import Client, Session
+    from collections.abc import Sequence
+
+    from cake_client import CakeError, Client, Session
 
 LIVE_STATES = ("queued", "starting", "running", "reconnecting")
 NOT_METADATA = ("name", "url", "labels", "model")
+# Spreadsheets use semicolons where the comma is the decimal mark; what is copied from them has tabs.
+DELIMITERS = ",;\t"
 
 cameras_app = typer.Typer(no_args_is_help=True, help="Start and stop the cameras of a list.")
 CameraList = Annotated[
     Path,
     typer.Argument(
         metavar="LIST.csv",
-        help="CSV file with the columns name and url; optional: labels (separated by spaces) and model. Other columns "
-        "become metadata, which every event carries.",
+        help="CSV file with the columns name and url; optional: labels (separated by spaces, commas or semicolons) and "
+        "model. Other columns become metadata, which every event carries.",
     ),
 ]
 
@@ -68,12 +73,15 @@ def start(cameras: CameraList, server: Server = LOCAL) -> None:
 
 @cameras_app.command()
 def stop(cameras: CameraList, server: Server = LOCAL) -> None:
-    """Stop the live sessions that have the name of a camera in the list."""
+    """Stop the live sessions that have the name of a camera in the list, and say which cameras have none."""
     listed = _read(cameras)
     with connected(server) as client:
         live = _live_sessions(client)
         for camera in listed:
-            for session in live.get(camera.name, []):
+            running = live.get(camera.name, [])
+            if not running:
+                typer.echo(f"{camera.name}: not running")
+            for session in running:
                 client.stop(session.id)
                 typer.echo(f"{camera.name}: stopped {session.id}")
 
@@ -82,29 +90,43 @@ def read_cameras(path: Path) -> list[Camera]:
     """The cameras of a CSV file in its order.
 
     Raises:
-        CameraListError: the file is no such list, or two cameras have one name.
+        CameraListError: the file is no such list, it has no cameras, or two have one name.
         OSError: it cannot be read.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             first_line = file.readline()
             file.seek(0)
-            # Spreadsheets use semicolons where the comma is the decimal mark.
-            delimiter = ";" if ";" in first_line and "," not in first_line else ","
+            delimiter = next((delimiter for delimiter in DELIMITERS if delimiter in first_line), ",")
             reader = csv.DictReader(file, strict=True, skipinitialspace=True, delimiter=delimiter)
-            missing = {"name", "url"} - set(reader.fieldnames or ())
-            if missing:
-                expected = "expected a first line such as name,url,labels"
-                raise CameraListError(f"{path}: {expected}; it lacks {' and '.join(sorted(missing))}")
+            reader.fieldnames = _columns(path, reader.fieldnames or ())
             cameras = [_camera(f"{path}: line {reader.line_num}", row) for row in reader]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise CameraListError(f"{path}: expected a CSV file in UTF-8 ({error})") from error
+    except UnicodeDecodeError as error:
+        raise CameraListError(f"{path}: the text is not in UTF-8; save it as CSV UTF-8") from error
+    except csv.Error as error:
+        raise CameraListError(f"{path}: expected a CSV file ({error})") from error
+    if not cameras:
+        raise CameraListError(f"no cameras in {path}")
     seen: set[str] = set()
     for camera in cameras:
         if camera.name in seen:
             raise CameraListError(f"{path}: two cameras are named {camera.name!r}; give each its own name")
         seen.add(camera.name)
     return cameras
+
+
+def _columns(path: Path, titles: Sequence[str]) -> list[str]:
+    """The names of the columns. Those that are not metadata may be written in any case."""
+    stripped = [title.strip() for title in titles]
+    columns = [title.lower() if title.lower() in NOT_METADATA else title for title in stripped]
+    missing = [name for name in ("name", "url") if name not in columns]
+    if missing:
+        expected = "expected a first line such as name,url,labels"
+        raise CameraListError(f"{path}: {expected}; it lacks {' and '.join(missing)}")
+    for name in NOT_METADATA:
+        if columns.count(name) > 1:
+            raise CameraListError(f"{path}: two columns are named {name}")
+    return columns
 
 
 def _camera(where: str, row: dict[str | None, str | list[str] | None]) -> Camera:
@@ -114,7 +136,7 @@ def _camera(where: str, row: dict[str | None, str | list[str] | None]) -> Camera
     if not values.get("name") or "://" not in values.get("url", ""):
         raise CameraListError(f"{where}: expected a name and a URL such as rtsp://user:password@camera.example/stream")
     metadata = {column: value for column, value in values.items() if value and column not in NOT_METADATA}
-    labels = tuple(values.get("labels", "").split())
+    labels = tuple(filter(None, re.split(r"[\s,;]+", values.get("labels", ""))))
     return Camera(values["name"], values["url"], labels, values.get("model") or None, metadata)
 
 
@@ -154,7 +176,15 @@ def _is_started(client: Client, camera: Camera, live: list[Session]) -> bool:
     except UnreachableError:
         raise
     except CakeError as error:
-        typer.echo(f"{camera.name}: {error.code}: {error.detail}", err=True)
+        typer.echo(f"{camera.name}: {error.code}: {error.detail}{_known(error)}", err=True)
         return False
     typer.echo(f"{camera.name}: started {started.id}" + (f", stopped {live[0].id}" if live else ""))
     return True
+
+
+def _known(error: CakeError) -> str:
+    """What the server knows instead of a label or a model that it does not know, as a further sentence."""
+    from cake_client import ApiError
+
+    known = error.problem.more.get("known") if isinstance(error, ApiError) else None
+    return f" Known: {', '.join(map(str, known))}." if isinstance(known, list) else ""

@@ -49,7 +49,7 @@ async def test_a_list_is_started_once_follows_changes_and_is_stopped(tmp_path: P
 
         stopped, _, status = await cake(server, "stop", cameras)
         assert [line.split(": stopped ")[0] for line in stopped] == ["Door", "Yard"]
-        assert (await cake(server, "stop", cameras)) == ([], [], 0)
+        assert (await cake(server, "stop", cameras)) == (["Door: not running", "Yard: not running"], [], 0)
 
 
 async def test_a_camera_that_the_server_refuses_does_not_keep_the_others_from_starting(tmp_path: Path) -> None:
@@ -60,6 +60,7 @@ async def test_a_camera_that_the_server_refuses_does_not_keep_the_others_from_st
     assert status == 1
     assert [line.split(": ")[:2] for line in err] == [["Door", "unknown_label"]]
     assert "nonsense" in err[0]
+    assert err[0].endswith(" Known: kick, jump, walk.")
     assert [line.split()[0] for line in out] == ["Yard:"]
 
 
@@ -71,7 +72,11 @@ async def test_a_camera_that_the_server_refuses_does_not_keep_the_others_from_st
         (b"name,url\nDoor,192.0.2.1\n", "line 2: expected a name and a URL"),
         (b"name,url\nDoor,rtsp://a/b,c\n", "line 2: more values than the first line has columns"),
         (b"name,url\nDoor,rtsp://a/b\nDoor,rtsp://a/c\n", "two cameras are named 'Door'"),
-        (b"name,url\n\xff,rtsp://a/b\n", "expected a CSV file in UTF-8"),
+        (b"name,url\nT\xfcr,rtsp://a/b\n", "save it as CSV UTF-8"),
+        ("name\turl\nTür\trtsp://a/b\n".encode("utf-16"), "save it as CSV UTF-8"),
+        (b'name,url\n"Door"s,rtsp://a/b\n', "expected a CSV file"),
+        (b"name,url,Name\nDoor,rtsp://a/b,Gate\n", "two columns are named name"),
+        (b"name,url\n", "no cameras in "),
     ],
 )
 def test_a_file_that_is_no_list_is_described_in_one_line(tmp_path: Path, content: bytes, sentence: str) -> None:
@@ -83,11 +88,22 @@ def test_a_file_that_is_no_list_is_described_in_one_line(tmp_path: Path, content
     assert run("cameras", "stop", tmp_path / "missing.csv")[2].endswith("missing.csv: No such file or directory\n")
 
 
-def test_lists_of_spreadsheets_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_lists_of_spreadsheets_are_read(tmp_path: Path, delimiter: str) -> None:
     cameras = tmp_path / "cameras.csv"
-    cameras.write_bytes("\ufeffname;url;site\r\nTür;rtsp://a/b?channel=1;Süd\r\n".encode())
+    rows = [("\ufeffName", " URL ", "Labels", "Site "), ("Tür", "rtsp://a/b?channel=1", '"fall, fight"', "Süd"), ()]
+    cameras.write_bytes("\r\n".join(map(delimiter.join, rows)).encode())
     [camera] = read_cameras(cameras)
-    assert (camera.name, camera.url, camera.metadata) == ("Tür", "rtsp://a/b?channel=1", {"site": "Süd"})
+    assert (camera.name, camera.url, camera.labels) == ("Tür", "rtsp://a/b?channel=1", ("fall", "fight"))
+    assert camera.metadata == {"Site": "Süd"}
+
+
+@pytest.mark.parametrize("labels", ["fall fight", "fall,fight", "fall;fight", " fall , fight; ", "fall\n fight"])
+def test_labels_are_separated_by_spaces_commas_or_semicolons(tmp_path: Path, labels: str) -> None:
+    cameras = tmp_path / "cameras.csv"
+    cameras.write_text(f'name,url,labels\nDoor,rtsp://a/b,"{labels}"\n')
+    [camera] = read_cameras(cameras)
+    assert camera.labels == ("fall", "fight")
 
 
 @given(content=st.text(alphabet='ab,;"\n\r\0:/ ', max_size=60))
