@@ -138,11 +138,13 @@ def test_clips_that_are_short_damaged_or_alike_are_named(folders: Path, model: P
     (tmp_path / "kick" / "broken.mp4").write_bytes(b"not a video")
     (tmp_path / "kick" / "copy.mp4").write_bytes((folders / "kick" / "kick0.mp4").read_bytes())
     write_clip(tmp_path / "other" / "short.mp4", 7, bright=False, count=20)
+    write_clip(tmp_path / "other" / "kick.mp4", 11, bright=True, count=58)
     done = learn(tmp_path, model, tmp_path / "out")
     assert done.status == 0, done.err
     assert "broken.mp4: " in done.err
     assert "kick/copy.mp4 and kick/kick0.mp4 are nearly the same and count as one." in done.err
     assert "other/short.mp4: shorter than 1.5 s" in done.err
+    assert "kick/kick1.mp4 and other/kick.mp4 are nearly the same, but not all" in done.err
 
 
 def test_mistakes_end_in_one_clear_line(folders: Path, model: Path, tmp_path: Path) -> None:
@@ -165,6 +167,17 @@ def test_mistakes_end_in_one_clear_line(folders: Path, model: Path, tmp_path: Pa
         assert done.status == 2
         assert expected in done.err
         assert done.err.count("\n") == 1, done.err
+
+
+def test_one_video_with_the_action_and_without_it_is_an_error(folders: Path, model: Path, tmp_path: Path) -> None:
+    for clip in (folders / "other").iterdir():
+        (tmp_path / clip.name).symlink_to(clip)
+    (tmp_path / "copy.mp4").write_bytes((folders / "kick" / "kick3.mp4").read_bytes())
+    done = learn(folders, model, tmp_path / "out", folders / "kick", tmp_path)
+    assert done.status == 2
+    same = f"{folders / 'kick' / 'kick3.mp4'} and {tmp_path / 'copy.mp4'} are the same video, once with 'kick'"
+    assert same in done.err
+    assert done.err.count("\n") == 1, done.err
 
 
 def test_too_few_clips_are_an_error(folders: Path, model: Path, tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ Shapes: N clips.
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from model.config import BACKGROUND
@@ -59,6 +61,25 @@ def check_counts(few: FewClips, usable: Sequence[bool]) -> None:
         count = sum(good and few.positive(index) == shown for index, good in enumerate(usable))
         if count < FEWEST:
             raise DataError(f"{count} usable clips {kind}; expected at least {FEWEST}, and better ten")
+
+
+def check_contradictions(few: FewClips) -> None:
+    """Raises DataError when one video, or a copy of it, is a clip with the action and a clip without it."""
+    shown = [clip.path for clip in few.clips if clip.label == few.label]
+    others = [clip.path for clip in few.clips if clip.label != few.label]
+    same = [f"{one} and {other}" for one, other in product(shown, others) if _same_bytes(one, other)]
+    if same:
+        more = f" (and {len(same) - 1} further pairs)" if len(same) > 1 else ""
+        raise DataError(
+            f"{same[0]} are the same video, once with {few.label!r} and once without it{more}; keep it where it belongs"
+        )
+
+
+def _same_bytes(one: Path, other: Path) -> bool:
+    try:
+        return filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False  # Decoding says which is not readable.
 
 
 def _clean(label: str) -> str:

@@ -14,6 +14,7 @@ from model.config import ModelConfig, StartRule
 from model.metrics import Bools
 from model.training.clips.few.estimate import Expected
 from model.training.clips.few.features import ClipFeatures
+from model.training.clips.few.similar import contradictions
 from model.training.clips.few.views import LONGEST_S
 
 ENOUGH = 10
@@ -79,6 +80,11 @@ def warnings(
     found += _few(label, positive_N)
     for members in _groups(twin_N):
         found.append(f"{_names([paths[i] for i in members])} are nearly the same and count as one.")
+    for members in contradictions(clips, positive_N):
+        found.append(
+            f"{_names([paths[i] for i in members])} are nearly the same, but not all are clips with {label!r}. Check "
+            "which of them show it."
+        )
     found += _one_place(label, positive_N, place_N)
     return found + _chance(expected)
 

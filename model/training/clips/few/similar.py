@@ -28,10 +28,21 @@ def places(clips: Sequence[ClipFeatures]) -> NDArray[np.intp]:
 
 def twins(clips: Sequence[ClipFeatures], positive_N: Bools) -> NDArray[np.intp]:
     """A number for each clip (N,), the same for clips of one kind that are nearly the same."""
+    return _connected(_alike(clips) & (positive_N[:, None] == positive_N))
+
+
+def contradictions(clips: Sequence[ClipFeatures], positive_N: Bools) -> list[list[int]]:
+    """Groups of clips that are nearly the same and yet of both kinds."""
+    group_N = _connected(_alike(clips))
+    both = np.intersect1d(group_N[positive_N], group_N[~positive_N])
+    return [np.flatnonzero(group_N == group).tolist() for group in both]
+
+
+def _alike(clips: Sequence[ClipFeatures]) -> Bools:
     mean_NF = np.stack([clip.served_TF.mean(axis=0) for clip in clips])
     unit_NF = mean_NF / (np.linalg.norm(mean_NF, axis=1, keepdims=True) + 1e-9)
-    alike_NN = (unit_NF @ unit_NF.T >= SAME_CLIP) & (_correlation(clips) >= SAME_PLACE)
-    return _connected(alike_NN & (positive_N[:, None] == positive_N))
+    alike_NN: Bools = (unit_NF @ unit_NF.T >= SAME_CLIP) & (_correlation(clips) >= SAME_PLACE)
+    return alike_NN
 
 
 def _correlation(clips: Sequence[ClipFeatures]) -> NDArray[np.floating]:

@@ -26,7 +26,7 @@ from model.network.cake import Cake
 from model.training.clips.few.classifier import Classifier, Rows, encode, fit, make_rows
 from model.training.clips.few.estimate import estimate
 from model.training.clips.few.features import ClipFeatures, FrozenNetwork, extract
-from model.training.clips.few.material import FewClips, check_counts
+from model.training.clips.few.material import FewClips, check_contradictions, check_counts
 from model.training.clips.few.report import FewClipReport, warnings
 from model.training.clips.few.similar import places, twins
 from model.training.clips.finetune import new_labels
@@ -52,9 +52,10 @@ def train_on_few_clips(few: FewClips, begin: str, out_dir: Path, *, seed: int = 
         begin: name or folder of the model whose frozen network is used.
 
     Raises:
-        DataError: too few clips decode.
+        DataError: too few clips decode, or one video is of both kinds.
         CheckpointNotFoundError, CheckpointError: there is no such model, or it is not whole.
     """
+    check_contradictions(few)
     source, version = load_checkpoint(begin)
     progress.on_stage(f"looking at {len(few.clips)} clips")
     frozen = FrozenNetwork(source, version, seed)
