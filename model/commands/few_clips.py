@@ -52,9 +52,15 @@ def learn_few_clips(
         if label is None or len(folders) != (2 if clips is None else 0):
             raise ValueError(USAGE)
         few = clips_of_folders(label, *folders) if clips is None else clips_of_list(label, clips, root)
-        folder = out or Path(re.sub(r"[^\w.-]+", "-", few.label) + "-model")
+        folder = out or _folder_of(few.label)
         result = train_on_few_clips(few, begin, folder, seed=seed, progress=progress)
     report_failures(result.failures)
     print_warnings(*result.report.warnings)
     typer.echo(json.dumps(result.report.to_json()) if as_json else result.report.text())
     typer.echo(f"wrote {folder}; serve it with: CAKE_MODELS=people,{folder} cake serve", err=True)
+
+
+def _folder_of(label: str) -> Path:
+    """Neither hidden nor taken for an option."""
+    plain = re.sub(r"[^\w.-]+", "-", label).lstrip(".-")
+    return Path(f"{plain or 'action'}-model")

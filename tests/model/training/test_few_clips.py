@@ -122,6 +122,16 @@ async def test_the_learned_action_is_served_and_its_start_arrives(learned: tuple
     assert starts[:1] == ["kick"]
 
 
+def test_the_folder_of_a_model_has_a_plain_name_whatever_the_label(
+    folders: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for label, expected in (("../../high kick", "high-kick-model"), ("-kick", "kick-model"), ("?", "action-model")):
+        done = run("train", "clips", "--from", model, "--label", label, folders / "kick", folders / "other")
+        assert done.status == 0, done.err
+        assert (tmp_path / expected / "model.json").is_file()
+
+
 def test_a_list_of_clips_serves_as_well_as_folders(folders: Path, model: Path, tmp_path: Path) -> None:
     lines = [f"{path.relative_to(folders)} {path.parent.name}\n" for path in sorted(folders.glob("*/*.mp4"))]
     (folders / "clips.txt").write_text("".join(lines))
