@@ -9,6 +9,12 @@ from playwright.sync_api import Browser, expect
 
 from tests.support.page_driver import PATIENCE_MS, opened
 
+LINES = """(cells) => cells.map((cell) => {
+    const text = document.createRange();
+    text.selectNodeContents(cell);
+    return text.getClientRects().length;
+})"""
+
 
 @pytest.mark.parametrize(("size", "scheme"), [("phone", "dark"), ("wide", "light")])
 def test_the_server_is_shown_without_barriers(browser: Browser, url: str, size: str, scheme: str) -> None:
@@ -26,3 +32,4 @@ def test_the_server_is_shown_without_barriers(browser: Browser, url: str, size: 
         for width in (360, 768, 2560):
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+            assert page.locator("#server-models th").evaluate_all(LINES) == [1, 1, 1], width
