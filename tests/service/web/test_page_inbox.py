@@ -17,6 +17,7 @@ IS_LOADED = """(total) => !document.getElementById("inbox-more").hidden
     || document.querySelectorAll("#inbox-list li").length === total"""
 IS_PAINTED = """(canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data
     .some((value) => value > 0)"""
+ARE_CUT = "(times) => times.map((time) => time.scrollWidth > time.clientWidth)"
 
 
 @pytest.fixture(autouse=True)
@@ -159,3 +160,4 @@ def test_axe_finds_no_barrier_and_no_width_scrolls_sideways(
         for width in (360, 768, 2560):
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+            assert not any(page.locator("#inbox-list time").evaluate_all(ARE_CUT)), width
