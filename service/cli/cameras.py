@@ -100,7 +100,9 @@ def read_cameras(path: Path) -> list[Camera]:
             delimiter = next((delimiter for delimiter in DELIMITERS if delimiter in first_line), ",")
             reader = csv.DictReader(file, strict=True, skipinitialspace=True, delimiter=delimiter)
             reader.fieldnames = _columns(path, reader.fieldnames or ())
-            cameras = [_camera(f"{path}: line {reader.line_num}", row) for row in reader]
+            # Spreadsheets keep the rows that were emptied.
+            rows = (row for row in reader if any(row.values()))
+            cameras = [_camera(f"{path}: line {reader.line_num}", row) for row in rows]
     except UnicodeDecodeError as error:
         raise CameraListError(f"{path}: the text is not in UTF-8; save it as CSV UTF-8") from error
     except csv.Error as error:

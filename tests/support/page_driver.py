@@ -105,9 +105,11 @@ def opened(browser: Browser, url: str, *, size: str = "wide", scheme: str = "lig
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text) if "Content Security" in message.text else None)
-    page.goto(url)
-    yield page
-    context.close()
+    try:
+        page.goto(url)
+        yield page
+    finally:
+        context.close()
     assert faults == []
 
 

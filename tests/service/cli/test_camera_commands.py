@@ -91,7 +91,12 @@ def test_a_file_that_is_no_list_is_described_in_one_line(tmp_path: Path, content
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_lists_of_spreadsheets_are_read(tmp_path: Path, delimiter: str) -> None:
     cameras = tmp_path / "cameras.csv"
-    rows = [("\ufeffName", " URL ", "Labels", "Site "), ("Tür", "rtsp://a/b?channel=1", '"fall, fight"', "Süd"), ()]
+    rows = [
+        ("\ufeffName", " URL ", "Labels", "Site "),
+        ("Tür", "rtsp://a/b?channel=1", '"fall, fight"', "Süd"),
+        ("", "", "", ""),
+        (),
+    ]
     cameras.write_bytes("\r\n".join(map(delimiter.join, rows)).encode())
     [camera] = read_cameras(cameras)
     assert (camera.name, camera.url, camera.labels) == ("Tür", "rtsp://a/b?channel=1", ("fall", "fight"))
