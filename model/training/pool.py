@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def results_of(function: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
-    """The results as they come, in any order. Function, items and results must be picklable.
+    """The results, in any order. Function, items and results must be picklable.
 
     One process is this one: another would import PyTorch first, which takes seconds.
     """

@@ -83,14 +83,14 @@ class PacketSizes:
         return onset
 
     def add_kept(self, size_bytes: float) -> None:
-        """Take in a frame that is still by its size. It cannot raise the threshold: nobody has looked at it."""
+        """Take in a frame that is still by its size. It cannot raise the threshold: it was not decoded."""
         self._began, self._still_in_a_row = [], STILL_BEFORE_ONSET
         if self._still:
             self._still.append(min(size_bytes, self._largest_still()))
             self._update()
 
     def interrupt(self) -> None:
-        """Note that frames are missing before the next one, which may differ from the last by whatever they held."""
+        """Note that frames are missing before the next one, which may differ from the last by what they held."""
         self._began, self._still_in_a_row = [], 0
 
     def _largest_still(self) -> float:

@@ -54,7 +54,7 @@ class QuietGate:
         return self._sizes.decoding
 
     def restart(self) -> None:
-        """Learn anew, because the stream is coded otherwise now."""
+        """Learn again, because the stream is coded otherwise now."""
         self._sizes = PacketSizes()
 
     def interrupt(self) -> None:

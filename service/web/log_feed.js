@@ -22,7 +22,7 @@ export class LogFeed {
 
   /**
    * Calls `onPage(page)` with the newest events of a query, then `onEntry(entry)` with each entry that is committed
-   * later, whatever the query: none is missing in between, and none comes twice. Throws a Problem.
+   * later, for any query: none is missing in between, and none comes twice. Throws a Problem.
    */
   async follow(query, { onPage, onEntry }, signal) {
     // The socket continues where the page ends, or before.

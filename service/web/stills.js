@@ -3,7 +3,7 @@
 import { Problem } from "./api.js";
 import { poll } from "./poll.js";
 
-/** As often as a worker makes snapshots that nobody watches. */
+/** As often as a worker makes snapshots that are not watched. */
 export const STILL_MS = 5000;
 const CHECK_MS = 1000;
 const MAX_AT_ONCE = 3;
@@ -63,7 +63,7 @@ export class Stills {
     if (failed) throw failed.reason;
   }
 
-  /** What has waited longest, and of new images the first on the page; chosen anew each time, as the page moves on. */
+  /** What has waited longest, and of new images the first on the page; chosen again each time, as the page moves on. */
   #nextDue() {
     if (document.hidden) return undefined;
     const now_ms = performance.now();
