@@ -253,7 +253,7 @@ def test_no_requests_are_sent_while_the_page_is_hidden(page: Page, view: str) ->
     page.clock.install()
     page.evaluate("(view) => { location.hash = view; }", view)
     page.reload()
-    page.wait_for_function("document.getElementById('model').value === 'mocap'")
+    page.wait_for_function("() => document.getElementById('model').value === 'mocap'")
     page.evaluate(
         """() => {
             Object.defineProperty(document, "hidden", { configurable: true, get: () => true });
