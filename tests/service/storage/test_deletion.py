@@ -26,15 +26,20 @@ def later() -> datetime:
     return datetime.now(UTC) + MIN_AGE + timedelta(minutes=5)
 
 
-@pytest.fixture(params=["folder", "bucket"])
-def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket | None]:
-    if request.param == "folder":
-        yield None
-        return
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     with bucket_server() as server:
         for name, value in server.environ.items():
             monkeypatch.setenv(name, value)
         yield server
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def bucket(request: pytest.FixtureRequest) -> Bucket | None:
+    if request.param == "folder":
+        return None
+    server: Bucket = request.getfixturevalue("s3")
+    return server
 
 
 @pytest.fixture
@@ -71,19 +76,14 @@ async def test_a_deleted_session_leaves_no_file(store: Store, blobs: Blobs) -> N
         await delete_session(store.sessions, blobs, deleted)
 
 
-async def test_a_deletion_that_fails_can_be_repeated(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with bucket_server() as server:
-        for name, value in server.environ.items():
-            monkeypatch.setenv(name, value)
-        blobs = Blobs(server.url, tmp_path)
-        blobs.prepare()
-        session_id = await ended(store, blobs)
-        server.stop()
-        for _ in range(2):
-            with pytest.raises(StoreUnavailableError):
-                await delete_session(store.sessions, blobs, session_id)
+async def test_a_deletion_that_fails_can_be_repeated(store: Store, s3: Bucket, tmp_path: Path) -> None:
+    blobs = Blobs(s3.url, tmp_path)
+    blobs.prepare()
+    session_id = await ended(store, blobs)
+    s3.stop()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailableError):
+            await delete_session(store.sessions, blobs, session_id)
     assert (await store.sessions.get(session_id)).state == "stopped"
 
 
@@ -115,17 +115,14 @@ async def test_a_file_that_cannot_be_deleted_holds_up_no_other(store: Store, tmp
 
 
 async def test_a_copy_that_disappears_while_files_are_listed_is_skipped(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, s3: Bucket, tmp_path: Path
 ) -> None:
     """A worker deletes its copy of an upload when its session ends. A link to nothing is listed, but has no status."""
-    with bucket_server() as server:
-        for name, value in server.environ.items():
-            monkeypatch.setenv(name, value)
-        blobs = Blobs(server.url, tmp_path)
-        blobs.prepare()
-        (tmp_path / "uploads" / "gone.1").symlink_to(tmp_path / "nothing")
-        (tmp_path / "uploads" / "killed.1").write_bytes(b"video")
-        assert await OrphanSweep(store.sessions, blobs, clock=later).sweep() == 1
+    blobs = Blobs(s3.url, tmp_path)
+    blobs.prepare()
+    (tmp_path / "uploads" / "gone.1").symlink_to(tmp_path / "nothing")
+    (tmp_path / "uploads" / "killed.1").write_bytes(b"video")
+    assert await OrphanSweep(store.sessions, blobs, clock=later).sweep() == 1
 
 
 @asynccontextmanager

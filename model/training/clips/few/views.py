@@ -58,7 +58,7 @@ def _crop(images: Sequence[Images], config: ModelConfig, rng: np.random.Generato
     height, width = images[0].shape[:2]
     if config.framing == "centre_crop":
         height = width = min(height, width)
-    top, left = ((side - inner) // 2 for side, inner in zip(images[0].shape, (height, width), strict=False))
+    top, left = ((side - inner) // 2 for side, inner in zip(images[0].shape[:2], (height, width), strict=True))
     tall, wide = (int(side * rng.uniform(_SMALLEST_CROP, 1.0)) for side in (height, width))
     top, left = top + int(rng.integers(height - tall + 1)), left + int(rng.integers(width - wide + 1))
     crops = [image[top : top + tall, left : left + wide] for image in images]
