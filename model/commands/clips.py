@@ -40,13 +40,16 @@ def compose_command(
     fps: Annotated[int, typer.Option(min=1, help="Frames per second of the streams.")] = 10,
     clip_s: Annotated[float, typer.Option(min=0.1, help="Cut longer clips to this many seconds.")] = 2.0,
     validation: Annotated[float, typer.Option(min=0, max=1, help="Fraction of the blocks used for validation.")] = 0.2,
+    vary: Annotated[
+        bool, typer.Option("--vary", help="Show each clip at another size, place, light and speed in each pass.")
+    ] = False,
 ) -> None:
     """Join trimmed clips into untrimmed streams with ActivityNet annotations, for `cake train`."""
     from model.training.clips.compose import Composition, compose_streams
     from model.training.layouts.video_lists import read_clips
 
     with failing_clearly(), show_progress() as progress:
-        composition = Composition(seed, passes, size, fps, clip_s, block_size, validation)
+        composition = Composition(seed, passes, size, fps, clip_s, block_size, validation, vary)
         progress.on_stage("composing streams")
         failures = compose_streams(
             read_clips(clips, root),

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from model.atomic import write_text_atomically
 from model.config import BACKGROUND
 from model.training.clips.blocks import block_of
+from model.training.clips.variation import Images, Variation
 from model.training.layouts.annotations import ANNOTATIONS_FILE, DataError
 from model.training.layouts.segments import Segment
 from model.training.layouts.video_lists import LabelledClip
@@ -31,8 +32,6 @@ from model.video.file_reader import open_video
 from model.video.media_time import SAME_TIME_S
 from model.video.preprocess import FrameInput
 from model.video.writer import write_h264
-
-Images = NDArray[np.uint8]
 
 _STREAM_NAME = "block{:02d}_{:04d}"
 
@@ -51,6 +50,8 @@ class Composition:
     block_size: int = 10
     validation_share: float = 0.2
     """Of the blocks, at least one."""
+    varied: bool = False
+    """Each pass shows each clip in another way (see `Variation`); else as it is."""
 
     def __post_init__(self) -> None:
         if self.size % 2 or self.size < 32:
@@ -106,7 +107,9 @@ def block_of_stream(name: str) -> int:
     return int(name.removeprefix("block").split("_")[0])
 
 
-def resample(images: Sequence[Images], pts_s: Sequence[float], times_s: NDArray[np.float64]) -> list[Images]:
+def resample(
+    images: Sequence[Images], pts_s: Sequence[float] | NDArray[np.float64], times_s: NDArray[np.float64]
+) -> list[Images]:
     """The image that is on the screen at each time: the last one that is not later."""
     index_T = np.searchsorted(np.asarray(pts_s), times_s + SAME_TIME_S, side="right") - 1
     return [images[index] for index in index_T.clip(min=0)]
@@ -145,14 +148,16 @@ def _decode_in_random_order(
 
 
 def _decode(path: Path, rng: np.random.Generator, composition: Composition) -> list[Images]:
+    variation = Variation.drawn(rng) if composition.varied else Variation()
     with open_video(path) as video:
-        frames = list(video.frames(frame_input=FrameInput(composition.size, "stretch")))
-    pts_s = [frame.pts_s for frame in frames]
+        frames = list(video.frames(frame_input=FrameInput(round(composition.size * variation.zoom), "stretch")))
+    pts_s = np.array([frame.pts_s for frame in frames]) / variation.speed
     length_s = pts_s[-1] + (pts_s[-1] - pts_s[0]) / max(1, len(pts_s) - 1)
     spare_s = max(0.0, length_s - composition.clip_s)
     count = max(1, round(min(length_s, composition.clip_s) * composition.fps))
     times_s = rng.uniform(0, spare_s) + np.arange(count) / composition.fps
-    return resample([frame.image for frame in frames], pts_s, times_s)
+    images = resample([frame.image for frame in frames], pts_s, times_s)
+    return variation.show(images, composition.size) if composition.varied else images
 
 
 def _entry(shown: Sequence[_Shown], composition: Composition, background: str) -> dict[str, object]:

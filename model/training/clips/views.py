@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.training.clips.compose import Images, resample
+from model.training.clips.compose import resample
+from model.training.clips.variation import Images
 from model.video.file_reader import open_video
 from model.video.preprocess import MEAN, STD
 

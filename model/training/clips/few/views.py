@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import ModelConfig
-from model.training.clips.compose import Images, resample
+from model.training.clips.compose import resample
+from model.training.clips.variation import Images
 from model.training.clips.views import WholeClip, load_clip, recolour
 from model.video.file_reader import open_video
 
