@@ -80,6 +80,7 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
+        """Close all connections."""
         await self._http.aclose()
 
     # Sessions
@@ -121,6 +122,7 @@ class AsyncClient:
         return parse(Session, await self._send(calls.submission(body, options, idempotency_key)))
 
     async def session(self, session_id: str) -> Session:
+        """The session as it is now. Raises ApiError when there is none with this id."""
         return parse(Session, await self._send(Call("GET", calls.session_path(session_id))))
 
     async def sessions(self, *, state: str | None = None, page_size: int = 50) -> AsyncIterator[Session]:
@@ -233,9 +235,11 @@ class AsyncClient:
         return parse(Subscription, await self._send(subscriptions.subscribe(target, options)))
 
     async def subscriptions(self) -> tuple[Subscription, ...]:
+        """All subscriptions of the key."""
         return parse(SubscriptionList, await self._send(subscriptions.listed())).subscriptions
 
     async def pause_subscription(self, subscription_id: str) -> Subscription:
+        """Deliver nothing until it is resumed. What happens until then is kept."""
         return parse(Subscription, await self._send(subscriptions.pause(subscription_id)))
 
     async def resume_subscription(self, subscription_id: str, *, skip_missed: bool = False) -> Subscription:
@@ -253,6 +257,7 @@ class AsyncClient:
         return parse(Subscription, await self._send(subscriptions.rotate_secret(subscription_id, secret, keep_old_s)))
 
     async def delete_subscription(self, subscription_id: str) -> None:
+        """Deliver nothing more, and forget it."""
         await self._send(subscriptions.delete(subscription_id))
 
     # Transport

@@ -48,10 +48,12 @@ class Server:
 
     @property
     def headers(self) -> dict[str, str]:
+        """Of every request: the client's version and the key."""
         authorization = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         return {"User-Agent": f"cake-client/{VERSION}", **authorization}
 
     def websocket(self, path: str, after: str | None = None) -> str:
+        """URL of a stream of events, from after the cursor `after`."""
         query = f"?{urlencode({'after': after})}" if after else ""
         return f"{re.sub('^http', 'ws', self.url)}{path}{query}"
 
@@ -70,6 +72,7 @@ class Call:
 
 
 def session_path(session_id: str, rest: str = "") -> str:
+    """Path of a session, or of a part of it."""
     return f"/v1/sessions/{quote(session_id, safe='')}{rest}"
 
 
@@ -80,10 +83,12 @@ def submission(source: Mapping[str, Any], options: SessionOptions | None, idempo
 
 
 def upload(body: Upload, idempotency_key: str | None) -> Call:
+    """Submit a file. The key makes it repeatable."""
     return Call("POST", "/v1/uploads", headers={**_idempotent(idempotency_key), **body.headers}, upload=body)
 
 
 def upload_options(options: SessionOptions | None, source: SourceOptions | None) -> dict[str, Any]:
+    """The `options` of an upload."""
     given = (options or SessionOptions()).to_json()
     return given | ({"source": source.to_json()} if source else {})
 
@@ -98,11 +103,13 @@ def stop(session_id: str) -> Call:
 
 
 def events(session_id: str, after: str | None, limit: int, wait_s: float) -> Call:
+    """Up to `limit` events after a cursor; waits for the first one for up to `wait_s`."""
     params = {"limit": str(limit), "wait_s": f"{wait_s:g}"} | ({"after": after} if after else {})
     return Call("GET", session_path(session_id, "/events"), params)
 
 
 def clip(session_id: str, event_id: str, before_s: float | None, after_s: float | None) -> Call:
+    """The video of an event, from `before_s` before its start to `after_s` after it."""
     given = {"before_s": before_s, "after_s": after_s}
     params = {name: f"{value:g}" for name, value in given.items() if value is not None}
     return Call("GET", session_path(session_id, f"/events/{quote(event_id, safe='')}/clip.mp4"), params)
@@ -117,10 +124,12 @@ def clip_of(response: httpx.Response) -> Clip:
 
 
 def feedback(session_id: str) -> Call:
+    """What people said about a session's events."""
     return Call("GET", session_path(session_id, "/feedback"))
 
 
 def verdict(session_id: str, event_id: str, is_right: bool, note: str) -> Call:
+    """Say whether an event is right."""
     path = session_path(session_id, f"/events/{quote(event_id, safe='')}/feedback")
     return Call("PUT", path, json={"verdict": "right" if is_right else "wrong", "note": note})
 
@@ -132,6 +141,7 @@ def missed(session_id: str, label: str, start_s: float, end_s: float | None, reg
 
 
 def sessions(state: str | None, before: str | None, limit: int) -> Call:
+    """One page of sessions, older than the cursor `before`."""
     params = {"limit": str(limit)} | ({"state": state} if state else {}) | ({"before": before} if before else {})
     return Call("GET", "/v1/sessions", params)
 
@@ -180,10 +190,12 @@ class Backoff:
         self._delay_s = FIRST_DELAY_S
 
     def next_s(self) -> float:
+        """The next delay."""
         delay_s, self._delay_s = self._delay_s, min(2 * self._delay_s, LAST_DELAY_S)
         return delay_s * random.uniform(0.5, 1.0)
 
     def reset(self) -> None:
+        """Begin with short delays again."""
         self._delay_s = FIRST_DELAY_S
 
 

@@ -78,6 +78,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
+        """Close all connections."""
         self._http.close()
 
     # Sessions
@@ -119,6 +120,7 @@ class Client:
         return parse(Session, self._send(calls.submission(body, options, idempotency_key)))
 
     def session(self, session_id: str) -> Session:
+        """The session as it is now. Raises ApiError when there is none with this id."""
         return parse(Session, self._send(Call("GET", calls.session_path(session_id))))
 
     def sessions(self, *, state: str | None = None, page_size: int = 50) -> Iterator[Session]:
@@ -226,9 +228,11 @@ class Client:
         return parse(Subscription, self._send(subscriptions.subscribe(target, options)))
 
     def subscriptions(self) -> tuple[Subscription, ...]:
+        """All subscriptions of the key."""
         return parse(SubscriptionList, self._send(subscriptions.listed())).subscriptions
 
     def pause_subscription(self, subscription_id: str) -> Subscription:
+        """Deliver nothing until it is resumed. What happens until then is kept."""
         return parse(Subscription, self._send(subscriptions.pause(subscription_id)))
 
     def resume_subscription(self, subscription_id: str, *, skip_missed: bool = False) -> Subscription:
@@ -246,6 +250,7 @@ class Client:
         return parse(Subscription, self._send(subscriptions.rotate_secret(subscription_id, secret, keep_old_s)))
 
     def delete_subscription(self, subscription_id: str) -> None:
+        """Deliver nothing more, and forget it."""
         self._send(subscriptions.delete(subscription_id))
 
     # Transport

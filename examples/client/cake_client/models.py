@@ -22,6 +22,7 @@ class Model(BaseModel):
 
     @property
     def unknown(self) -> Mapping[str, Any]:
+        """Fields that this version does not know, by name."""
         return self.model_extra or {}
 
 
@@ -94,10 +95,13 @@ class Session(Model):
 
     @property
     def has_ended(self) -> bool:
+        """Whether nothing more happens in it."""
         return self.state in ENDED_STATES
 
 
 class SessionPage(Model):
+    """Sessions, and the cursor of the next page if there is one."""
+
     sessions: tuple[Session, ...]
     next: str | None = None
 
@@ -160,6 +164,7 @@ class SessionState(Event):
 
     @property
     def has_ended(self) -> bool:
+        """Whether this is its last event."""
         return self.state in ENDED_STATES
 
 
@@ -206,6 +211,8 @@ class Feedback(Model):
 
 
 class FeedbackList(Model):
+    """All that was said about a session."""
+
     feedback: tuple[Feedback, ...]
 
 

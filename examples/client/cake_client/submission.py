@@ -33,6 +33,7 @@ class SessionOptions:
     """Options that this version of the client does not know."""
 
     def to_json(self) -> dict[str, Any]:
+        """The options of a submission, as `POST /v1/sessions` takes them."""
         webhook = {"url": self.webhook_url, "secret": self.webhook_secret} if self.webhook_url else None
         given = {
             "model": self.model,
@@ -60,6 +61,7 @@ class SourceOptions:
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
+        """The fields of its `source`."""
         given = {
             "stream": self.stream,
             "transport": self.transport,

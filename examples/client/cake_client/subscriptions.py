@@ -23,6 +23,7 @@ class WebhookTarget:
     """`whsec_` and 24 to 64 bytes in base64; the server generates one otherwise."""
 
     def to_json(self) -> dict[str, Any]:
+        """The `target` of `POST /v1/subscriptions`."""
         return _given({"kind": "webhook", "url": self.url, "format": self.format, "secret": self.secret})
 
 
@@ -39,6 +40,7 @@ class MqttTarget:
     """Announce the sessions to Home Assistant."""
 
     def to_json(self) -> dict[str, Any]:
+        """The `target` of `POST /v1/subscriptions`."""
         home_assistant: dict[str, Any] | None = {} if self.home_assistant else None
         return _given(
             {
@@ -71,6 +73,7 @@ class SubscriptionOptions:
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
+        """The rest of its fields."""
         wanted = {
             "label": list(self.labels),
             "type": list(self.types),
@@ -112,6 +115,8 @@ class Subscription(Model):
 
 
 class SubscriptionList(Model):
+    """The answer to `listed`."""
+
     subscriptions: tuple[Subscription, ...]
 
 
@@ -124,6 +129,7 @@ class SubscriptionTest(Model):
 
 
 def listed() -> Call:
+    """All subscriptions of the key."""
     return Call("GET", "/v1/subscriptions")
 
 
@@ -134,10 +140,12 @@ def subscribe(target: WebhookTarget | MqttTarget, options: SubscriptionOptions |
 
 
 def pause(subscription_id: str) -> Call:
+    """Deliver nothing until it is resumed."""
     return Call("POST", _path(subscription_id, "/pause"))
 
 
 def resume(subscription_id: str, skip_missed: bool) -> Call:
+    """Continue with the first event that was missed, or with new ones."""
     return Call("POST", _path(subscription_id, "/resume"), json={"skip_missed": skip_missed})
 
 
