@@ -7,6 +7,8 @@ from typing import Any
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
+from model.video.expected_packets import CodedPacket
+from model.video.h264_quantiser import H264Quantiser
 from model.video.packet_sizes import Decoding
 from model.video.packets import PacketReader
 from model.video.quiet_gate import QuietGate
@@ -49,6 +51,9 @@ class QuietDecoder:
         self._kept: list[Packet[Any]] = []
         self._kept_bytes = self._plain = 0
         self._is_suited, self._has_fresh_start = self._codec in _FRAMES, False
+        self._quantisers = H264Quantiser() if self._codec == "h264" else None
+        self._position = 0
+        self._read_quantiser(packets.stream.codec_context.extradata or b"")
 
     @property
     def decoding(self) -> Decoding:
@@ -60,7 +65,9 @@ class QuietDecoder:
         if packet.is_keyframe:
             # Nothing will refer to them, or else the decoder reports damage.
             self._forget()
-            self._has_fresh_start = self._is_suited and is_fresh_start(bytes(packet), self._codec)
+            data, self._position = bytes(packet), 0
+            self._read_quantiser(data)  # with its parameter sets
+            self._has_fresh_start = self._is_suited and is_fresh_start(data, self._codec)
             self._is_suited = self._has_fresh_start
             return self._decode(packet)
         if self._keeps(packet):
@@ -89,7 +96,12 @@ class QuietDecoder:
             return False
         can_wait = self._plain >= PLAIN_PACKETS and self._has_fresh_start and not self._is_full()
         at_s = float(packet.pts * packet.time_base)
-        return self._gate.keeps(packet.size, at_s, may_keep=can_wait and not self._is_watched())
+        self._position += 1
+        coded = CodedPacket(packet.size, self._read_quantiser(bytes(packet)), self._position)
+        return self._gate.keeps(coded, at_s, may_keep=can_wait and not self._is_watched())
+
+    def _read_quantiser(self, data: bytes) -> int | None:
+        return None if self._quantisers is None else self._quantisers.read(data)
 
     def _is_full(self) -> bool:
         return len(self._kept) >= MAX_KEPT_PACKETS or self._kept_bytes >= MAX_KEPT_BYTES

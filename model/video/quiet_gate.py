@@ -1,6 +1,7 @@
 """Decide which packets of a camera to keep undecoded, because nothing moves.
 
-Pure: sizes, images and times are passed in. Motion is what the detector could see: a change between two of its inputs.
+Pure: packets' sizes and quantisers, images and times are passed in. Motion is what the detector could see: a
+change between two of its inputs.
 """
 
 import math
@@ -10,16 +11,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from model.video.expected_packets import CodedPacket, Deviation, ExpectedPackets
 from model.video.packet_sizes import Decoding, PacketSizes
 
 # Squares of the detector's input are compared by their mean difference, in levels of 255.
 SQUARE_PX = 8
 MOVING_LEVELS = 4.0
-# Frames are decoded for so long after the last motion.
-HOLD_S = 3.0
+# Frames are decoded for so long after the last motion, and after a packet that turned out to show none.
+HOLD_S, DOUBT_S = 3.0, 1.0
 # This often, frames are decoded although nothing moves, to learn how sizes change with the light.
 LOOK_EVERY_S = 60.0
-# Sizes are compared as means over so long a time: motion lasts longer than noise.
+# Packets are compared as means over so long a time: motion lasts longer than noise.
 MEAN_OVER_S = 0.095
 
 
@@ -39,10 +41,12 @@ class QuietGate:
     """
 
     def __init__(self) -> None:
-        self._sizes = PacketSizes()
-        self._newest: deque[tuple[float, int]] = deque()
-        # In a stream of keyframes only, all sizes are alike.
-        self._mean, self._largest, self._largest_kept = 1.0, 0.0, 0.0
+        self._sizes, self._expected = PacketSizes(), ExpectedPackets()
+        self._newest: deque[tuple[float, Deviation]] = deque()
+        # Since the last image: all packets, and the deviation of the highest score.
+        self._unseen: list[CodedPacket] = []
+        self._most: Deviation | None = None
+        self._most_kept: Deviation | None = None
         self._images: Sequence[NDArray[np.uint8]] | None = None
         self._now_s = self._decodes_until_s = self._looks_at_s = -math.inf
         self._is_quiet = self._has_kept = self._may_miss = False
@@ -55,14 +59,16 @@ class QuietGate:
 
     def restart(self) -> None:
         """Learn again, because the stream is coded otherwise now."""
-        self._sizes = PacketSizes()
+        self._sizes, self._expected = PacketSizes(), ExpectedPackets()
+        self._newest.clear()
+        self._unseen, self._most, self._most_kept = [], None, None
 
     def interrupt(self) -> None:
         """Note that packets were left out before the next one, which is a keyframe."""
         self._images, self._has_kept, self._may_miss = None, False, False
         self._sizes.interrupt()
 
-    def keeps(self, size_bytes: int, at_s: float, *, may_keep: bool) -> bool:
+    def keeps(self, packet: CodedPacket, at_s: float, *, may_keep: bool) -> bool:
         """Take in the next packet, which is no keyframe. Return whether to keep it undecoded.
 
         Args:
@@ -74,10 +80,10 @@ class QuietGate:
             self._decodes_until_s = self._looks_at_s = at_s
             self._newest.clear()
         self._now_s = at_s
-        size = self._mean_with(size_bytes)
-        threshold = self._sizes.threshold_bytes
-        if threshold is None or size > threshold:
-            self._decodes_until_s = at_s + HOLD_S
+        score = self._score_with(packet)
+        threshold = self._sizes.threshold
+        if threshold is None or score > threshold:
+            self._decodes_until_s = max(self._decodes_until_s, at_s + DOUBT_S)
         elif at_s >= self._looks_at_s:
             self._decodes_until_s, self._looks_at_s = at_s + HOLD_S, at_s + LOOK_EVERY_S
         self._is_quiet = may_keep and at_s >= self._decodes_until_s
@@ -86,33 +92,43 @@ class QuietGate:
     def see(self, images: Sequence[NDArray[np.uint8]]) -> None:
         """Take in the detector's inputs, one for each region; the same object if a frame is shown again."""
         before, self._images = self._images, images
-        size, self._largest = self._largest or self._mean, 0.0
+        most, self._most = self._most, None
         if images is before:
-            if self._is_quiet:
-                self._has_kept, self._largest_kept = True, max(self._largest_kept, size)
-                self._sizes.add_kept(size)
+            if self._is_quiet and most is not None:
+                self._has_kept, self._most_kept = True, self._larger(self._most_kept, most)
+                self._sizes.add_kept(most)
         elif before is not None:
             is_moving = any(largest_change(*pair) > MOVING_LEVELS for pair in zip(before, images, strict=True))
-            self._learn(size, is_moving=is_moving)
+            self._learn(most, is_moving=is_moving)
+        if self._sizes.is_still:
+            for packet in self._unseen:
+                self._expected.learn(packet, is_kept=self._is_quiet)
+        self._unseen.clear()
 
-    def _mean_with(self, size_bytes: int) -> float:
-        self._newest.append((self._now_s, size_bytes))
+    def _score_with(self, packet: CodedPacket) -> float:
+        self._unseen.append(packet)
+        self._newest.append((self._now_s, self._expected.deviation(packet)))
         while self._newest[0][0] <= self._now_s - MEAN_OVER_S:
             self._newest.popleft()
-        self._mean = sum(size for _, size in self._newest) / len(self._newest)
-        self._largest = max(self._largest, self._mean)
-        return self._mean
+        sums = (sum(values) for values in zip(*(deviation for _, deviation in self._newest), strict=True))
+        mean = Deviation(*(value / len(self._newest) for value in sums))
+        self._most = self._larger(self._most, mean)
+        return self._sizes.score(mean)
 
-    def _learn(self, size: float, *, is_moving: bool) -> None:
+    def _larger(self, one: Deviation | None, other: Deviation) -> Deviation:
+        return other if one is None else max(one, other, key=self._sizes.score)
+
+    def _learn(self, most: Deviation | None, *, is_moving: bool) -> None:
         """Take in a decoded frame, perhaps the first one after kept packets."""
         follows_kept, self._has_kept = self._has_kept, False
         if is_moving:
             self._decodes_until_s = self._now_s + HOLD_S
             self._may_miss |= follows_kept
-            size = max(size, self._largest_kept)
-        self._largest_kept = 0.0
-        threshold = self._sizes.threshold_bytes
-        onset = self._sizes.add_decoded(size, is_moving=is_moving, follows_kept=follows_kept)
+            if self._most_kept is not None:
+                most = self._larger(most, self._most_kept)
+        self._most_kept = None
+        threshold = self._sizes.threshold
+        onset = self._sizes.add_decoded(most, is_moving=is_moving, follows_kept=follows_kept)
         if onset is not None:
             # Motion that begins at a keyframe shows in the packets that follow it.
             self.misses += self._may_miss and threshold is not None and onset <= threshold

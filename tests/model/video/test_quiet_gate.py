@@ -1,14 +1,14 @@
-"""Which packets are kept, from sizes and images that the tests make up."""
+"""Which packets are kept, from sizes, quantisers and images that the tests make up."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.video.quiet_gate import HOLD_S, LOOK_EVERY_S, MOVING_LEVELS, QuietGate, largest_change
+from model.video.expected_packets import CodedPacket
+from model.video.quiet_gate import DOUBT_S, HOLD_S, LOOK_EVERY_S, MOVING_LEVELS, QuietGate, largest_change
 
 RATE_HZ = 10.0
-STILL_BYTES, MOVING_BYTES = 100, 1000
-LEARNT_S = 40.0
+STILL_BYTES, MOVING_BYTES, QUANTISER = 100, 1000, 26
 
 
 class Camera:
@@ -20,11 +20,14 @@ class Camera:
         self._image = np.full((32, 32, 3), 100, np.uint8)
         self._shown: tuple[NDArray[np.uint8], ...] = (self._image,)
 
-    def send(self, size_bytes: int, *, moves: bool = False, may_keep: bool = True) -> bool:
+    def send(
+        self, size_bytes: int, *, moves: bool = False, may_keep: bool = True, quantiser: int | None = QUANTISER
+    ) -> bool:
         """Returns whether the packet was kept."""
         self.now_s = round(self.now_s + 1 / RATE_HZ, 3)
         self._image = self._image + np.uint8(50 * moves)
-        is_kept = self.gate.keeps(size_bytes, self.now_s, may_keep=may_keep)
+        packet = CodedPacket(size_bytes, quantiser, position=1)
+        is_kept = self.gate.keeps(packet, self.now_s, may_keep=may_keep)
         if not is_kept:
             self._shown = (self._image,)
         self.gate.see(self._shown)
@@ -37,15 +40,15 @@ class Camera:
         self._shown = (self._image,)
         self.gate.see(self._shown)
 
-    def learn(self, moving_bytes: int = MOVING_BYTES) -> None:
+    def learn(self, moving_bytes: int = MOVING_BYTES, moving_quantiser: int | None = QUANTISER) -> None:
         """Three motions, and then enough stillness for packets to be kept."""
         for _ in range(3):
             for _ in range(100):
-                self.send(STILL_BYTES)
+                self.send(STILL_BYTES, quantiser=moving_quantiser and QUANTISER)
             for _ in range(10):
-                self.send(moving_bytes, moves=True)
+                self.send(moving_bytes, moves=True, quantiser=moving_quantiser)
         for _ in range(100):
-            self.send(STILL_BYTES)
+            self.send(STILL_BYTES, quantiser=moving_quantiser and QUANTISER)
 
 
 @pytest.fixture
@@ -59,9 +62,31 @@ def test_a_packet_that_is_large_enough_for_motion_is_decoded_and_those_that_foll
     assert camera.gate.decoding == "on_motion"
     assert camera.send(STILL_BYTES)
     assert not camera.send(2 * MOVING_BYTES)
-    kept = [camera.send(STILL_BYTES) for _ in range(round((HOLD_S + 2) * RATE_HZ))]
-    assert not any(kept[: round((HOLD_S - 0.5) * RATE_HZ)])
+    kept = [camera.send(STILL_BYTES) for _ in range(round((DOUBT_S + 1) * RATE_HZ))]
+    assert not any(kept[: round((DOUBT_S - 0.3) * RATE_HZ)])
     assert kept[-1]
+
+
+def test_frames_that_show_motion_are_followed_for_longer(camera: Camera) -> None:
+    camera.send(2 * MOVING_BYTES, moves=True)
+    kept = [camera.send(STILL_BYTES) for _ in range(round((HOLD_S + 1) * RATE_HZ))]
+    assert not any(kept[: round((HOLD_S - 0.3) * RATE_HZ)])
+    assert kept[-1]
+
+
+def test_motion_that_is_quantised_more_coarsely_at_the_same_size_is_noticed() -> None:
+    camera = Camera()
+    camera.learn(moving_bytes=STILL_BYTES, moving_quantiser=QUANTISER + 6)
+    assert camera.gate.decoding == "on_motion"
+    assert camera.send(STILL_BYTES)
+    assert not camera.send(STILL_BYTES, quantiser=QUANTISER + 6)
+
+
+def test_a_stream_without_readable_quantisers_is_judged_by_sizes() -> None:
+    camera = Camera()
+    camera.learn(moving_quantiser=None)
+    assert camera.send(STILL_BYTES, quantiser=None)
+    assert not camera.send(MOVING_BYTES, quantiser=None)
 
 
 def test_motion_that_lasts_is_decoded_until_it_ends_however_small_its_packets(camera: Camera) -> None:
