@@ -1,7 +1,7 @@
 """Studies which streams let a camera be decoded only while something moves: `python -m service.bench.quiet SAMPLE`.
 
 SAMPLE is a video of a camera that does not move, such as samples/people.mp4: the figure that moves is taken from it.
-Prints a table in Markdown.
+Further arguments choose the streams whose names contain all of them. Prints a table in Markdown.
 """
 
 import sys
@@ -20,7 +20,16 @@ from model.video.packets import PacketReader
 from model.video.preprocess import FrameInput
 from model.video.quiet_decoder import QuietDecoder
 from model.video.quiet_gate import MOVING_LEVELS, QuietGate, largest_change
-from service.bench.still_camera import HEIGHT, RATE_HZ, WIDTH, X264, Light, still_images, write_stream
+from service.bench.still_camera import (
+    HEIGHT,
+    RATE_HZ,
+    WIDTH,
+    X264,
+    Light,
+    still_images,
+    write_openh264_stream,
+    write_stream,
+)
 
 INPUT = FrameInput(112, "stretch")
 DURATION_S, LEARNT_S = 130.0, 45.0
@@ -34,7 +43,11 @@ X265 = {
     "tune": "zerolatency",
     "x265-params": "crf=28:keyint=20:bframes=0:open-gop=0:pools=none:frame-threads=1:log-level=none",
 }
+VERYFAST = {**X264, "preset": "veryfast", "crf": "26"}
 CBR = {**{name: value for name, value in X264.items() if name != "crf"}, "maxrate": "150k", "bufsize": "15k"}
+ROOMY_CBR = {**CBR, "maxrate": "300k", "bufsize": "300k"}
+
+OPENH264 = "openh264"
 
 
 @dataclass(frozen=True)
@@ -56,9 +69,17 @@ CASES = (
     Case("x264 CRF 28, noise 2", noise=2.0),
     Case("x264 CRF 23, noise 0.5", options={**X264, "crf": "23"}, noise=0.5),
     Case("x264 CRF 23, noise 1", options={**X264, "crf": "23"}),
+    Case("x264 CRF 23, noise 2", options={**X264, "crf": "23"}, noise=2.0),
+    Case("x264 veryfast CRF 26, noise 1", options=VERYFAST),
+    Case("x264 CBR 150 kbit/s, noise 0.5", options=CBR, bit_rate=150_000, noise=0.5),
     Case("x264 CBR 150 kbit/s, noise 1", options=CBR, bit_rate=150_000),
+    Case("x264 CBR 300 kbit/s, buffer of 1 s, noise 0.5", options=ROOMY_CBR, bit_rate=300_000, noise=0.5),
     Case("x265 CRF 28, noise 0.5", "libx265", X265, noise=0.5),
     Case("x265 CRF 28, noise 1", "libx265", X265),
+    Case("openh264 QP 30, noise 0.5", OPENH264, {"qp": "30"}, noise=0.5),
+    Case("openh264 QP 30, noise 1", OPENH264, {"qp": "30"}),
+    Case("openh264 150 kbit/s, noise 1", OPENH264, bit_rate=150_000),
+    Case("x264 CRF 28, noise 0.5, small distant figure", noise=0.5, figure=0.25),
     Case("x264 CRF 28, noise 1, small distant figure", figure=0.25),
     Case("x264 CRF 28, noise 1, flicker", light="flicker"),
     Case("x264 CRF 28, noise 1, dusk", light="dusk"),
@@ -80,11 +101,12 @@ class Seen:
 def main() -> None:
     """Study all cases, one after the other."""
     figures = figures_of(Path(sys.argv[1]))
+    chosen = [case for case in CASES if all(word in case.name for word in sys.argv[2:])]
     write = sys.stdout.write
     write("| stream | in the end | decoded while still | motions seen within 0.2 s | later | not at all | misses |\n")
     write("| --- | --- | --- | --- | --- | --- | --- |\n")
     with TemporaryDirectory() as folder:
-        for case in CASES:
+        for case in chosen:
             write(_row(case, Path(folder) / "stream.ts", figures) + "\n")
             sys.stdout.flush()
 
@@ -120,7 +142,10 @@ def figures_of(sample: Path) -> NDArray[np.float32]:
 
 def _row(case: Case, path: Path, figures: NDArray[np.float32]) -> str:
     images = still_images(DURATION_S, MOVES, noise=case.noise, light=case.light, figures=_scaled(figures, case.figure))
-    write_stream(path, images, case.encoder, case.options, bit_rate=case.bit_rate)
+    if case.encoder == OPENH264:
+        write_openh264_stream(path, images, _openh264(case))
+    else:
+        write_stream(path, images, case.encoder, case.options, bit_rate=case.bit_rate)
     seen, every = read(path, is_watched=False), read(path, is_watched=True)
     moving = np.zeros(len(every.images), bool)
     moving[1:] = [largest_change(*pair) > MOVING_LEVELS for pair in zip(every.images, every.images[1:], strict=False)]
@@ -132,6 +157,14 @@ def _row(case: Case, path: Path, figures: NDArray[np.float32]) -> str:
     soon, late = sum(delay_s <= SOON_S for delay_s in delays_s), sum(SOON_S < delay_s < np.inf for delay_s in delays_s)
     counts = f"{soon} | {late} | {len(delays_s) - soon - late} | {seen.misses}"
     return f"| {case.name} | `{seen.decoding}` | {100 * decoded:.0f} % | {counts} |"
+
+
+def _openh264(case: Case) -> str:
+    """The properties of the encoder: a constant bit rate or a constant quantiser."""
+    if case.bit_rate is not None:
+        return f"gop-size=20 rate-control=bitrate bitrate={case.bit_rate}"
+    quantiser = case.options["qp"]
+    return f"gop-size=20 rate-control=off qp-min={quantiser} qp-max={quantiser}"
 
 
 def _delay_s(seen: Seen, moving: NDArray[np.bool_], begin_s: float, end_s: float) -> float:

@@ -1,7 +1,9 @@
 """Makes streams of a camera in front of which something moves now and then: in a room, with sensor noise."""
 
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +15,8 @@ RATE_HZ = 10
 WIDTH, HEIGHT = 192, 112
 BLOCK_PX = 40
 X264 = {"tune": "zerolatency", "preset": "ultrafast", "crf": "28", "g": "20"}
+ENCODER_PROGRAM = Path(__file__).with_name("gstreamer_encoder.py")
+SYSTEM_PYTHON = "/usr/bin/python3"
 Spans = Sequence[tuple[float, float]]
 """From when to when something moves, in seconds."""
 Light = Literal["steady", "flicker", "dusk", "shadow"]
@@ -73,6 +77,22 @@ def write_stream(
             frame.pts, frame.time_base = number, Fraction(1, RATE_HZ)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    return path
+
+
+def write_openh264_stream(path: Path, images: Iterator[NDArray[np.uint8]], properties: str) -> Path:
+    """Encode likewise with GStreamer's `openh264enc`, which has to be installed, and these properties."""
+    first = next(images)
+    height, width = first.shape
+    sizes = [str(number) for number in (width, height, RATE_HZ)]
+    command = [SYSTEM_PYTHON, "-I", str(ENCODER_PROGRAM), *sizes, str(path), f"openh264enc {properties}"]
+    chroma = bytes([128]) * (width * height // 2)
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as encoder:
+        assert encoder.stdin is not None
+        for image in chain([first], images):
+            encoder.stdin.write(image.tobytes() + chroma)
+    if encoder.returncode != 0:
+        raise subprocess.CalledProcessError(encoder.returncode, command)
     return path
 
 
