@@ -148,6 +148,15 @@ async def test_the_stored_bytes_of_an_owner_are_limited_until_a_session_is_delet
     await submit(80)
 
 
+async def test_a_session_of_an_owner_without_an_upload_is_deleted(store: Store) -> None:
+    session = record().model_copy(update={"owner": "a"})
+    await store.sessions.create(session, max_queued=10, limits=LIMITS)
+    await store.sessions.request_stop(session.id)
+    await store.sessions.delete(session.id)
+    assert await store.sessions.existing([session.id]) == set()
+    assert await store.keys.usage("a") == KeyUsage(sessions=0, stored_bytes=0)
+
+
 async def test_sessions_submitted_at_once_stay_within_the_limit(store: Store) -> None:
     sessions = [record().model_copy(update={"owner": "a"}) for _ in range(6)]
     attempts = await asyncio.gather(

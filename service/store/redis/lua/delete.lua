@@ -13,16 +13,19 @@ for _, entry in ipairs(redis.call('XRANGE', P .. 'events:' .. id, '-', '+')) do
     redis.call('XDEL', P .. 'log', cursor .. '-0')
   end
 end
-local owner, state = field(id, '_owner'), field(id, '_state')
+local owner, state = field(id, '_owner') or '', field(id, '_state')
 if owner ~= '' then
   redis.call('ZREM', P .. 'sessions:owner:' .. owner, id)
-  redis.call('HINCRBY', P .. 'usage:bytes', owner, -tonumber(field(id, '_bytes')))
+  -- Not `-bytes`: minus nothing is '-0' for Lua, and no number for Redis 7.0.
+  redis.call('HINCRBY', P .. 'usage:bytes', owner, 0 - tonumber(field(id, '_bytes') or 0))
 end
 redis.call('ZREM', P .. 'sessions', id)
 redis.call('ZREM', P .. 'ended', id)
-redis.call('ZREM', P .. 'sessions:state:' .. state, id)
-redis.call('HINCRBY', P .. 'states', state, -1)
-redis.call('HDEL', P .. 'idempotency', field(id, '_idempotency'))
+if state then
+  redis.call('ZREM', P .. 'sessions:state:' .. state, id)
+  redis.call('HINCRBY', P .. 'states', state, -1)
+end
+redis.call('HDEL', P .. 'idempotency', field(id, '_idempotency') or '')
 redis.call('ZREM', P .. 'webhooks', id)
 redis.call('DEL', session_key(id), P .. 'events:' .. id, P .. 'scores:' .. id, P .. 'webhook:' .. id,
   P .. 'deliveries:' .. id, P .. 'feedback:' .. id)
