@@ -13,7 +13,9 @@ from model.commands.train import CheckpointEvery, Config, Effort, Init, Processe
 
 
 def ablate_command(
-    data: Annotated[Path, typer.Option(help="Folder with videos/ and annotations.json for training and validation.")],
+    data: Annotated[
+        list[Path], typer.Option(help="Folder of annotated videos for training and validation; may be repeated.")
+    ],
     test: Annotated[Path, typer.Option(help="Another such folder; all its videos are test videos.")],
     out: Annotated[
         Path, typer.Option(help="Folder of the run, as for `cake train`; all variants share trunk and teacher.")

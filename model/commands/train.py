@@ -21,7 +21,13 @@ from model.commands.terminal import (
 )
 from model.training.recipe import RECIPES, Recipe, RecipeError, StageName
 
-Data = Annotated[Path | None, typer.Option(help="Annotated videos, a feature folder, or a list of clips. [required]")]
+Data = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Annotated videos, a feature folder, or a list of clips. Folders of annotated videos may be repeated: "
+        "they are trained on together. [required]"
+    ),
+]
 Validation = Annotated[
     Path | None, typer.Option(help="List of validation clips, if --data is a list of training clips.")
 ]
@@ -87,11 +93,10 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
     ) -> None:
         if context.invoked_subcommand is not None:
             return
-        if data is None or out is None:
+        if not data or out is None:
             typer.echo("cake: `cake train` needs --data and --out; see `cake train --help`", err=True)
             raise typer.Exit(2)
         require("train", "cv2", "opencv-python-headless")
-        from model.training.evaluation.measure import Layout, layout_of
         from model.training.feature_run import open_feature_run, train_on_features
         from model.training.placement import Placement
         from model.training.run import open_run
@@ -100,13 +105,13 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
         with failing_clearly(LookupError), show_progress() as progress:
             placement = Placement.detect(processes)
             chosen = read_recipe(recipe, seed).shortened(effort)
-            if layout_of(data) is Layout.FEATURES:
+            if (features_dir := _feature_folder(data)) is not None:
                 if teacher is not None:
                     raise ValueError(
                         "--teacher has no effect on features, which hold the motion branch's; leave it out"
                     )
                 features = open_feature_run(
-                    data,
+                    features_dir,
                     out,
                     config,
                     chosen,
@@ -138,12 +143,24 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
                 failures, warnings = dict(run.failures), ()
         report_failures(failures)
         print_warnings(*warnings)
+        measured = data[0] if len(data) == 1 else "FOLDER"
         typer.echo(
-            f"wrote {out}; measure it on the test videos: cake eval --model {out} --data {data} --subset testing",
+            f"wrote {out}; measure it on the test videos: cake eval --model {out} --data {measured} --subset testing",
             err=True,
         )
 
     return command
+
+
+def _feature_folder(data: Sequence[Path]) -> Path | None:
+    """The folder of features to train on; None when the data are videos or clips. DataError when both are given."""
+    from model.training.evaluation.measure import Layout, layout_of
+    from model.training.layouts.annotations import DataError
+
+    folder = next((part for part in data if layout_of(part) is Layout.FEATURES), None)
+    if folder is not None and len(data) > 1:
+        raise DataError(f"{folder}: features cannot be combined with other data; give only this folder with --data")
+    return folder
 
 
 train_app.callback(invoke_without_command=True)(_stage_command(tuple(StageName)))

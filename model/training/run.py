@@ -32,7 +32,7 @@ from model.training.layouts.annotations import (
 )
 from model.training.layouts.decoded import fit_segments
 from model.training.layouts.segments import label_frames
-from model.training.layouts.video_folders import read_training_folder
+from model.training.layouts.several_folders import read_training_folders
 from model.training.layouts.video_lists import read_labelled_clips
 from model.training.loop import Stage
 from model.training.placement import Placement
@@ -58,7 +58,6 @@ DEFAULT_CONFIG = "cake-xs"
 class Run:
     """The data and the settings of one training, checked and decoded (see `open_run`)."""
 
-    data_dir: Path
     out_dir: Path
     cache_dir: Path
     config: ModelConfig
@@ -99,7 +98,7 @@ class Run:
 
 
 def open_run(
-    data: Path,
+    data: Sequence[Path],
     out_dir: Path,
     config_name: str | None,
     recipe: Recipe,
@@ -116,7 +115,7 @@ def open_run(
     """Read the annotations and decode the videos, once.
 
     Args:
-        data: a folder with videos/ and annotations.json, or a list of clips for training.
+        data: folders of annotated videos, or one list of clips for training.
         validation_list: a list of clips for validation, when `data` is a list.
         class_file: names of the classes of both lists.
         init: a checkpoint to begin with.
@@ -133,7 +132,8 @@ def open_run(
     init, teacher = (None if each is None else find_checkpoint(each) for each in (init, teacher))
     check_imports(recipe, init)
     videos = _read_videos(data, validation_list, class_file, progress.on_warning if skip_invalid else None)
-    check_labels(data, videos)
+    where = ", ".join(map(str, data))
+    check_labels(where, videos)
     config = begin_config(config_name, init, (BACKGROUND, *labels_of(videos)))
     if teacher is not None:
         check_teacher(recipe, config, teacher)
@@ -145,15 +145,13 @@ def open_run(
     failures = cache.fill(videos, placement.processes, progress)
     decoded = [video for video in videos if video.name not in failures]
     decoded = fit_segments(decoded, cache.load_pts_s, config.sample_hz, progress.on_warning, strict=not skip_invalid)
-    training, validation = by_subset(data, decoded)
-    for note in check_lengths(data, training, cache, config, recipe):
+    training, validation = by_subset(where, decoded)
+    for note in check_lengths(where, training, cache, config, recipe):
         progress.on_warning(note)
     frames = [sum(len(cache.load_pts_s(video)) for video in part) for part in (training, validation)]
     gigabytes = cache_bytes(config, recipe, training_frames=frames[0], validation_frames=frames[1]) / 1e9
     progress.on_stage(f"{sum(frames)} frames; the caches of all stages take about {gigabytes:.1f} GB in {cache_dir}")
-    data_dir = data.parent if data.is_file() else data
     return Run(
-        data_dir,
         out_dir,
         cache_dir,
         config,
@@ -189,13 +187,19 @@ def begin_config(config_name: str | None, init: Path | None, labels: tuple[str, 
 
 
 def _read_videos(
-    data: Path, validation_list: Path | None, class_file: Path | None, on_skip: Callable[[str], None] | None
+    data: Sequence[Path],
+    validation_list: Path | None,
+    class_file: Path | None,
+    on_skip: Callable[[str], None] | None,
 ) -> list[LabelledVideo]:
-    if not data.is_file():
-        return read_training_folder(data, on_skip)
+    clip_list = next((each for each in data if each.is_file()), None)
+    if clip_list is None:
+        return read_training_folders(data, on_skip)
+    if len(data) > 1:
+        raise DataError(f"{clip_list}: a list of clips cannot be combined with other data; give only it with --data")
     if validation_list is None:
-        raise DataError(f"{data}: a list of clips for training needs another for validation: --validation LIST")
-    training = read_labelled_clips(data, "training", class_file=class_file)
+        raise DataError(f"{clip_list}: a list of clips for training needs another for validation: --validation LIST")
+    training = read_labelled_clips(clip_list, "training", class_file=class_file)
     validation = read_labelled_clips(validation_list, "validation", class_file=class_file)
     return [*training, *validation]
 
@@ -213,7 +217,7 @@ def load_videos(run: Run, images: Callable[[LabelledVideo], Path]) -> list[Train
 def _load_video(run: Run, video: LabelledVideo, images: Path) -> TrainingVideo:
     pts_s_T = run.frames.load_pts_s(video)
     # The renderer's targets describe the whole frame.
-    targets = read_targets(run.data_dir, video.name, pts_s_T) if video.region == WHOLE_FRAME else None
+    targets = read_targets(video.targets_path, pts_s_T) if video.region == WHOLE_FRAME else None
     return TrainingVideo(
         np.load(images, mmap_mode="r"), label_frames(video.segments, run.config.labels, pts_s_T), targets
     )

@@ -67,29 +67,29 @@ def cache_bytes(config: ModelConfig, recipe: Recipe, *, training_frames: int, va
     return frames * per_frame + (training_frames * recipe.views + validation_frames) * per_view
 
 
-def check_labels(data: Path, videos: Sequence[LabelledVideo]) -> None:
+def check_labels(where: str, videos: Sequence[LabelledVideo]) -> None:
     """Before any work: there must be actions to learn, each with an example to learn from."""
     learned = labels_of([video for video in videos if video.subset == "training"])
     if not learned:
-        raise DataError(f"{data}: no action is labelled in the videos of the subset 'training'")
+        raise DataError(f"{where}: no action is labelled in the videos of the subset 'training'")
     unseen = sorted(set(labels_of(videos)) - set(learned))
     if unseen:
         raise DataError(
-            f"{data}: only validation videos show {', '.join(unseen)}; correct the label, or add training videos"
+            f"{where}: only validation videos show {', '.join(unseen)}; correct the label, or add training videos"
         )
 
 
-def by_subset(data: Path, videos: Sequence[LabelledVideo]) -> list[list[LabelledVideo]]:
+def by_subset(where: str, videos: Sequence[LabelledVideo]) -> list[list[LabelledVideo]]:
     """The training and the validation videos; DataError when either is empty."""
     subsets = [[video for video in videos if video.subset == subset] for subset in USED_SUBSETS]
     for name, found in zip(USED_SUBSETS, subsets, strict=True):
         if not found:
-            raise DataError(f"{data}: there is no video of the subset {name!r} that decodes")
+            raise DataError(f"{where}: there is no video of the subset {name!r} that decodes")
     return subsets
 
 
 def check_lengths(
-    data: Path, training: Sequence[LabelledVideo], cache: FrameCache, config: ModelConfig, recipe: Recipe
+    where: str, training: Sequence[LabelledVideo], cache: FrameCache, config: ModelConfig, recipe: Recipe
 ) -> list[str]:
     """Name the training videos that are too short for a stage's sequences, and reject labels that only they show."""
     steps = {
@@ -99,7 +99,7 @@ def check_lengths(
         **_window_steps(recipe),
     }
     frames = {video.name: len(cache.load_pts_s(video)) for video in training}
-    return _check_frames(data, steps, frames, {video.name: labels_of([video]) for video in training}, config)
+    return _check_frames(where, steps, frames, {video.name: labels_of([video]) for video in training}, config)
 
 
 def check_feature_lengths(
@@ -111,7 +111,7 @@ def check_feature_lengths(
         sequence.name: [config.labels[column] for column in np.flatnonzero(sequence.labels.target_TK.any(axis=0))]
         for sequence in training
     }
-    return _check_frames(lists, _window_steps(recipe), frames, shown, config)
+    return _check_frames(str(lists), _window_steps(recipe), frames, shown, config)
 
 
 def _window_steps(recipe: Recipe) -> dict[str, int]:
@@ -123,7 +123,7 @@ def _window_steps(recipe: Recipe) -> dict[str, int]:
 
 
 def _check_frames(
-    where: Path,
+    where: str,
     steps_of_stages: Mapping[str, int],
     frames: Mapping[str, int],
     shown: Mapping[str, Sequence[str]],

@@ -40,7 +40,7 @@ def write_streams(folder: Path) -> Path:
 
 
 def open_tiny_run(data: Path, out: Path, recipe: Recipe = TINY, placement: Placement = ALONE) -> Run:
-    return open_run(data, out, "cake-xs", recipe, placement, SILENT, checkpoint_every_s=0)
+    return open_run([data], out, "cake-xs", recipe, placement, SILENT, checkpoint_every_s=0)
 
 
 def with_distillation(**changes: object) -> Recipe:

@@ -133,7 +133,7 @@ def _mean_and_spread(values: Sequence[float], digits: int) -> str:
 def _open_test(run: Run, test_dir: Path, progress: Progress) -> Run:
     """The same run on other videos, with a separate cache, as their names may be the same."""
     videos = [replace(video, subset="testing") for video in read_video_folder(test_dir)]
-    test = replace(run, data_dir=test_dir, cache_dir=run.out_dir / "ablation" / "cache", training=(), validation=videos)
+    test = replace(run, cache_dir=run.out_dir / "ablation" / "cache", training=(), validation=videos)
     progress.on_stage(f"decoding {len(videos)} test videos")
     failures = test.frames.fill(videos, run.placement.processes, progress)
     test = replace(test, validation=[video for video in videos if video.name not in failures], failures=failures)

@@ -12,7 +12,7 @@ import json
 import math
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,8 @@ class LabelledVideo:
     """As annotated; 0 where it is not."""
     region: Region = WHOLE_FRAME
     """The part of the displayed frame that the labels apply to: the network sees only this part."""
+    targets_path: Path | None = None
+    """Where the renderer's targets are, if it wrote any (see `read_targets`)."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ def read_annotations(
         for name, entry in _read_database(path).items()
     }
     wanted = {name: found for name, found in labels.items() if found.subset in subsets}
-    return find_videos(path, wanted, sorted((data_dir / "videos").glob("*")), on_skip)
+    videos = find_videos(path, wanted, sorted((data_dir / "videos").glob("*")), on_skip)
+    return [replace(video, targets_path=data_dir / "targets" / f"{video.name}.npz") for video in videos]
 
 
 def find_videos(
@@ -253,10 +256,11 @@ def labels_of(videos: Sequence[LabelledVideo]) -> tuple[str, ...]:
     return tuple(sorted({label for video in videos for _, _, label in video.segments} - {BACKGROUND, AMBIGUOUS}))
 
 
-def read_targets(data_dir: Path, name: str, pts_s_T: NDArray[np.float64]) -> Targets | None:
-    """The targets at each sampled frame's time, where the file says its rows' times; else row by row."""
-    path = data_dir / "targets" / f"{name}.npz"
-    if not path.is_file():
+def read_targets(path: Path | None, pts_s_T: NDArray[np.float64]) -> Targets | None:
+    """The targets at each sampled frame's time, where the file says its rows' times, else row by row; None without a
+    file.
+    """
+    if path is None or not path.is_file():
         return None
     with np.load(path) as arrays:
         joints_TJ2, mask_TGG = arrays["joints_TJ2"].astype(np.float32), arrays["mask_THW"]

@@ -29,13 +29,12 @@ def run(streams: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def results(run: Run) -> tuple[list[VariantResult], list[VariantResult]]:
+def results(run: Run, streams: Path) -> tuple[list[VariantResult], list[VariantResult]]:
     """Of two calls, the second of which finds everything done but one variant."""
-    data = run.data_dir
-    first = ablate(run, data, [0], SILENT)
+    first = ablate(run, streams, [0], SILENT)
     path = run.out_dir / "ablation" / "seed0" / "results.json"
     path.write_text(json.dumps(json.loads(path.read_text())[:-1]))
-    return first, ablate(run, data, [0], SILENT)
+    return first, ablate(run, streams, [0], SILENT)
 
 
 def test_every_variant_has_an_outcome(results: tuple[list[VariantResult], list[VariantResult]]) -> None:

@@ -221,7 +221,7 @@ def test_targets_are_read_at_the_times_of_the_sampled_frames(tmp_path: Path) -> 
         mask_THW=np.broadcast_to(rows[:, None, None], (8, 14, 14)).astype(np.uint8),
         pts_s_T=rows / 30,
     )
-    targets = read_targets(tmp_path, "clip", np.array([0.0, 0.1001, 0.1999]))
+    targets = read_targets(tmp_path / "targets" / "clip.npz", np.array([0.0, 0.1001, 0.1999]))
     assert targets is not None
     assert targets.joints_TJ2[:, 0, 0].tolist() == [0, 3, 6]
     assert targets.mask_TGG[:, 0, 0].tolist() == [0, 3, 6]

@@ -39,7 +39,7 @@ IMPORTED = replace(
 def test_an_imported_student_is_kept_to_the_bit_and_only_the_classifier_follows_contrast(
     streams: Path, tmp_path: Path
 ) -> None:
-    run = open_run(streams, tmp_path / "run", None, IMPORTED, ALONE, SILENT, init=Path("mocap"), checkpoint_every_s=0)
+    run = open_run([streams], tmp_path / "run", None, IMPORTED, ALONE, SILENT, init=Path("mocap"), checkpoint_every_s=0)
     train(run, SILENT)
     begun, trained = load_checkpoint("mocap")[0].state_dict(), load_checkpoint(tmp_path / "run")[0].state_dict()
     for name, tensor in begun.items():
@@ -54,10 +54,10 @@ def test_an_imported_student_is_kept_to_the_bit_and_only_the_classifier_follows_
 
 def test_a_recipe_that_imports_a_missing_part_is_rejected_before_any_work(streams: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="name their checkpoint with --init"):
-        open_run(streams, tmp_path / "run", None, IMPORTED, ALONE, SILENT)
+        open_run([streams], tmp_path / "run", None, IMPORTED, ALONE, SILENT)
     save_checkpoint(tmp_path / "x3d", tiny_model(), parts=("trunk", "static_head"))
     with pytest.raises(RecipeError, match=r"imports motion, motion_head, which .* does not hold"):
-        open_run(streams, tmp_path / "run", None, IMPORTED, ALONE, SILENT, init=tmp_path / "x3d")
+        open_run([streams], tmp_path / "run", None, IMPORTED, ALONE, SILENT, init=tmp_path / "x3d")
     with pytest.raises(RecipeError, match="needs a contrast stage"):
         replace(TINY, head=replace(TINY.head, classifier_only=True), contrast=replace(TINY.contrast, kind="none"))
 
@@ -118,7 +118,7 @@ def save_teacher(folder: Path, config: ModelConfig) -> Cake:
 def test_the_motion_adapter_learns_from_an_imported_teacher(streams: Path, tmp_path: Path) -> None:
     teacher = tmp_path / "teacher"
     network = save_teacher(teacher, architecture("cake-xs", ("background",)))
-    run = open_run(streams, tmp_path / "run", None, TINY, ALONE, SILENT, teacher=teacher, checkpoint_every_s=0)
+    run = open_run([streams], tmp_path / "run", None, TINY, ALONE, SILENT, teacher=teacher, checkpoint_every_s=0)
     train(run, SILENT, [StageName.TRUNK, StageName.TEACHER, StageName.DISTILL])
     assert not (tmp_path / "run" / "stages" / "teacher").exists()
     video = run.training[0]
@@ -127,7 +127,7 @@ def test_the_motion_adapter_learns_from_an_imported_teacher(streams: Path, tmp_p
     assert torch.equal(load_student(run).motion_head.project.weight, network.static_head.project.weight)
     save_teacher(tmp_path / "other", replace(run.config, head=replace(run.config.head, projection_width=8)))
     with pytest.raises(StageMismatchError, match=r"another checkpoints\.teacher"):
-        open_run(streams, tmp_path / "run", None, TINY, ALONE, SILENT, teacher=tmp_path / "other")
+        open_run([streams], tmp_path / "run", None, TINY, ALONE, SILENT, teacher=tmp_path / "other")
 
 
 def test_a_teacher_that_does_not_fit_is_refused_before_any_work(streams: Path, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_teacher_that_does_not_fit_is_refused_before_any_work(streams: Path, t
     ):
         with pytest.raises(ValueError, match=message):
             open_run(
-                *(streams, tmp_path / "run", None, recipe, ALONE, SILENT),
+                *([streams], tmp_path / "run", None, recipe, ALONE, SILENT),
                 init=None if init is None else Path(init),
                 teacher=tmp_path / teacher,
             )

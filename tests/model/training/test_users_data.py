@@ -157,7 +157,7 @@ def test_a_replaced_video_and_one_of_the_same_name_have_separate_frames(tmp_path
 
 def test_a_run_is_not_continued_with_other_data(data: Path, tmp_path: Path) -> None:
     def begin() -> object:
-        return open_run(data, tmp_path / "run", "cake-xs", TINY, ALONE, SILENT)
+        return open_run([data], tmp_path / "run", "cake-xs", TINY, ALONE, SILENT)
 
     begin()
     begin()
@@ -168,7 +168,7 @@ def test_a_run_is_not_continued_with_other_data(data: Path, tmp_path: Path) -> N
 
 def test_a_run_states_its_disk_use_before_it_trains(data: Path, tmp_path: Path) -> None:
     stages: list[str] = []
-    run = open_run(data, tmp_path / "run", "cake-xs", TINY, ALONE, replace(SILENT, on_stage=stages.append))
+    run = open_run([data], tmp_path / "run", "cake-xs", TINY, ALONE, replace(SILENT, on_stage=stages.append))
     frames = sum(len(run.frames.load_pts_s(video)) for video in (*run.training, *run.validation))
     assert stages[-1].startswith(f"{frames} frames; the caches of all stages take about 0.0 GB")
 
@@ -214,7 +214,7 @@ def test_data_without_examples_is_refused_before_training(
 ) -> None:
     annotate(data, entries)
     with pytest.raises(DataError, match=message):
-        open_run(data, tmp_path / "run", "cake-xs", TINY, ALONE, SILENT)
+        open_run([data], tmp_path / "run", "cake-xs", TINY, ALONE, SILENT)
 
 
 def test_videos_that_are_too_short_are_named_and_labels_that_only_they_show_refused(data: Path, tmp_path: Path) -> None:
@@ -222,11 +222,11 @@ def test_videos_that_are_too_short_are_named_and_labels_that_only_they_show_refu
     kick = entry("training", (1, 2))
     annotate(data, {"a": kick, "s": entry("training", (0, 1)), "v": entry("validation", (1, 2))})
     warnings: list[str] = []
-    open_run(data, tmp_path / "run", "cake-xs", TINY, ALONE, replace(SILENT, on_warning=warnings.append))
+    open_run([data], tmp_path / "run", "cake-xs", TINY, ALONE, replace(SILENT, on_warning=warnings.append))
     assert any(warning.startswith("s: ") and "frames" in warning for warning in warnings)
     annotate(data, {"a": kick, "s": entry("training", (0, 1), label="rare"), "v": entry("validation", (1, 2))})
     with pytest.raises(DataError, match="no training video that long shows rare"):
-        open_run(data, tmp_path / "other", "cake-xs", TINY, ALONE, SILENT)
+        open_run([data], tmp_path / "other", "cake-xs", TINY, ALONE, SILENT)
 
 
 def test_eval_of_segments_in_frames_is_one_clear_line(data: Path, tmp_path: Path) -> None:
