@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -225,7 +226,7 @@ def _segment(where: str, annotation: object) -> Segment:
     if not isinstance(annotation, Mapping) or "label" not in annotation or "segment" not in annotation:
         raise DataError(f"{where}: expected a 'label' and a 'segment' [start, end]")
     label, segment = annotation["label"], annotation["segment"]
-    if not isinstance(label, str) or not label.strip():
+    if not is_label(label):
         raise DataError(f"{where}.label: expected a name, not {label!r}")
     if not isinstance(segment, list) or len(segment) != 2 or not all(math.isfinite(_number(each)) for each in segment):
         raise DataError(f"{where}.segment: expected [start, end] in seconds, not {str(segment)[:80]}")
@@ -233,6 +234,13 @@ def _segment(where: str, annotation: object) -> Segment:
     if end_s < start_s:
         raise _ReversedSegmentError(f"{where}.segment: [{start_s:g}, {end_s:g}] ends before it starts")
     return start_s, end_s, clean_label(label)
+
+
+def is_label(value: object) -> TypeGuard[str]:
+    """Whether it is text that is not blank. Halves of characters, which JSON can hold, are no text: nothing can write
+    them.
+    """
+    return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= each <= "\udfff" for each in value)
 
 
 def clean_label(label: str) -> str:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import BACKGROUND, Mode
-from model.training.layouts.annotations import DataError, clean_label
+from model.training.layouts.annotations import DataError, clean_label, is_label
 from model.training.layouts.feature_sequence import FeatureSequence
 from model.training.layouts.segments import AMBIGUOUS, frame_labels
 
@@ -71,7 +71,9 @@ def read_session_lists(data_dir: Path) -> SessionLists:
     path = _list_file(data_dir)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: expected session lists in JSON ({error})") from error
     where, lists = _of_data_set(path, content, data_dir.absolute().name)
     names = _class_names(where, lists)
@@ -80,15 +82,12 @@ def read_session_lists(data_dir: Path) -> SessionLists:
         raise DataError(f"{where}ignore_index: expected the number of a class, not {ignore_index!r}")
     ambiguous = _ambiguous_column(names, ignore_index)
     actions = [name for column, name in enumerate(names) if column not in (0, ambiguous)]
-    feature_hz = lists.get("fps", _USUAL_HZ)
-    is_number = isinstance(feature_hz, int | float) and not isinstance(feature_hz, bool)
-    if not is_number or not (math.isfinite(feature_hz) and feature_hz > 0):
-        raise DataError(f"{where}fps: expected the features' number a second, not {feature_hz!r}")
+    feature_hz = _rate(f"{where}fps", lists.get("fps", _USUAL_HZ))
     mode = lists.get("mode", "causal")
     if mode not in ("causal", "clip"):
         raise DataError(f"{where}mode: expected causal or clip, not {mode!r}")
     sessions = _session_sets(where, lists)
-    return SessionLists(path, (BACKGROUND, *actions), len(names), ambiguous, float(feature_hz), sessions, mode)
+    return SessionLists(path, (BACKGROUND, *actions), len(names), ambiguous, feature_hz, sessions, mode)
 
 
 def read_sessions(
@@ -150,7 +149,7 @@ def _of_data_set(path: Path, content: object, folder_name: str) -> tuple[str, Ma
 
 def _class_names(where: str, lists: Mapping[str, Any]) -> list[str]:
     names = lists.get("class_names", lists.get("class_index"))
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, list) or not all(map(is_label, names)):
         raise DataError(f"{where}class_names: expected a list of names (or under 'class_index')")
     names = [clean_label(name) for name in names]
     if not names or names[0].lower() != BACKGROUND:
@@ -160,6 +159,17 @@ def _class_names(where: str, lists: Mapping[str, Any]) -> list[str]:
     if lists.get("num_classes", len(names)) != len(names):
         raise DataError(f"{where}num_classes: expected {len(names)}, as in class_names, not {lists['num_classes']!r}")
     return names
+
+
+def _rate(where: str, value: object) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    try:
+        rate_hz = float(value) if is_number else math.nan  # type: ignore[arg-type]
+    except OverflowError:  # a whole number too large for a float
+        rate_hz = math.inf
+    if not (math.isfinite(rate_hz) and rate_hz > 0):
+        raise DataError(f"{where}: expected the features' number a second, not {value!r:.80}")
+    return rate_hz
 
 
 def _ambiguous_column(names: Sequence[str], ignore_index: object) -> int | None:

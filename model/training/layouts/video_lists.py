@@ -19,6 +19,7 @@ from pathlib import Path
 from model.training.layouts.annotations import DataError, LabelledVideo, clean_label
 
 _WHOLE_CLIP_S = 1e6
+_MOST_DIGITS = 9  # of a class's number
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def _names_of_lines(path: Path) -> list[str]:
     number 0, which no line has, is an empty name.
     """
     lines = _lines(path)
-    numbered = [re.fullmatch(r"(\d+)[ \t]+(\S.*)", line) for line in lines]
+    numbered = [re.fullmatch(rf"(\d{{1,{_MOST_DIGITS}}})[ \t]+(\S.*)", line) for line in lines]
     if not all(numbered):
         return lines
     by_number = {int(found[1]): found[2] for found in numbered if found is not None}
@@ -96,9 +97,10 @@ def _names_of_lines(path: Path) -> list[str]:
 
 
 def _names_of_json(path: Path) -> list[str]:
+    text = _text(path)
     try:
-        content = json.loads(_text(path))
-    except json.JSONDecodeError as error:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: expected class names in JSON ({error})") from error
     if isinstance(content, dict):
         numbers = list(content.values())
@@ -146,12 +148,13 @@ def _split(where: str, line: str, names: Sequence[str]) -> tuple[str, str]:
 def _label(where: str, label: str, names: Sequence[str], class_file: Path | None) -> str:
     if not names or label in names:
         return clean_label(label)
-    if label.isdecimal() and int(label) < len(names) and names[int(label)]:
-        return names[int(label)]
-    if label.isdecimal() and int(label) == len(names):
+    number = int(label) if label.isdecimal() and len(label) <= _MOST_DIGITS else None
+    if number is not None and number < len(names) and names[number]:
+        return names[number]
+    if number == len(names):
         return ""  # reported for the whole list, which may count from 1
     first = 0 if names[0] else 1
-    raise DataError(f"{where}: label {label!r}; expected a name in {class_file}, or {first} to {len(names) - 1}")
+    raise DataError(f"{where}: label {label!r:.80}; expected a name in {class_file}, or {first} to {len(names) - 1}")
 
 
 def _check_folder(where: str, path: str, number: str, label: str, names: Sequence[str]) -> None:

@@ -16,12 +16,15 @@ from model.checkpoints.folders import CONFIG_FILE
 from model.checkpoints.stored import CheckpointError, read_config
 from model.commands.import_weights import parsed_labels
 from model.commands.train import read_recipe
-from model.config import ConfigError
-from model.training.layouts.annotations import DataError, read_annotations
+from model.config import BACKGROUND, ConfigError
+from model.training.layouts.annotations import DataError, LabelledVideo, labels_of, read_annotations
+from model.training.layouts.decoded import fit_segments
 from model.training.layouts.feature_sessions import read_session_lists, read_sessions
+from model.training.layouts.segments import label_frames
 from model.training.layouts.text_annotations import read_text_annotations
-from model.training.layouts.video_lists import read_class_names, read_clips
+from model.training.layouts.video_lists import read_class_names, read_labelled_clips
 from model.training.recipe import Recipe, RecipeError
+from model.training.run_checks import by_subset, check_labels
 from tests.support.tiny_model import tiny_model
 
 CLEAR = (DataError, RecipeError, CheckpointError, ConfigError)
@@ -30,9 +33,23 @@ scalars = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-3, 100_000),
+    st.sampled_from([10**400, -(10**400)]),
     st.floats(allow_nan=True),
     st.sampled_from(
-        ["", "training", "kick", "Background", "Ambiguous", "NaN", "-1", "1e999", "a" * 300, "x/../y", "\u0000"]
+        [
+            "",
+            "training",
+            "kick",
+            "Background",
+            "Ambiguous",
+            "NaN",
+            "-1",
+            "1e999",
+            "a" * 300,
+            "x/../y",
+            "\u0000",
+            "\ud800",
+        ]
     ),
     st.text(max_size=5),
 )
@@ -71,7 +88,7 @@ def damaged_json(draw: st.DrawFn, valid: Any) -> bytes:
 
 @st.composite
 def damaged(draw: st.DrawFn, data: bytes) -> bytes:
-    kind = draw(st.sampled_from(["whole", "whole", "whole", "cut", "bytes", "bom", "utf-16", "repeat"]))
+    kind = draw(st.sampled_from(["whole", "whole", "whole", "cut", "bytes", "bom", "utf-16", "repeat", "deep", "long"]))
     at = draw(st.integers(0, max(0, len(data) - 1)))
     match kind:
         case "cut":
@@ -84,6 +101,10 @@ def damaged(draw: st.DrawFn, data: bytes) -> bytes:
             return data.decode("utf-8", "replace").encode("utf-16")
         case "repeat":
             return data[:at] + data
+        case "deep":
+            return data[:at] + b"[" * 12_000
+        case "long":
+            return data[:at] + b"7" * 5_000 + data[at:]
     return data
 
 
@@ -99,6 +120,17 @@ def check(read: Callable[[], object]) -> None:
             raise
 
 
+def lay_over_frames(videos: list[LabelledVideo]) -> None:
+    """What training does with the labels once the videos, of 4 s here, are decoded."""
+    check_labels("here", videos)
+    pts_s = np.arange(40) / 10
+    fitted = fit_segments(videos, lambda _: pts_s, 10.0, lambda sentence: None)
+    for video in fitted:
+        labels = label_frames(video.segments, (BACKGROUND, *labels_of(videos)), pts_s)
+        assert np.isfinite(labels.target_TK).all()
+    by_subset("here", fitted)
+
+
 many = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 ANNOTATIONS = {
@@ -106,6 +138,24 @@ ANNOTATIONS = {
         "a": {"subset": "training", "duration": 3.0, "annotations": [{"label": "kick", "segment": [1.0, 2.0]}]},
         "b": {"subset": "val", "annotations": []},
     }
+}
+ACTIVITYNET = {
+    "version": "VERSION 1.3",
+    "taxonomy": [{"nodeName": "Root", "nodeId": 0, "parentName": None, "parentId": None}],
+    "database": {
+        "a": {
+            "duration": 3.5,
+            "subset": "training",
+            "resolution": "320x240",
+            "url": "https://video.example/watch?v=a",
+            "annotations": [
+                {"segment": [0.01, 3.6], "label": "Clean and jerk"},
+                {"segment": ["1", "2"], "label": "Futsal"},
+            ],
+        },
+        "b": {"duration": 3.5, "subset": "validation", "annotations": [{"segment": [1, 2], "label": "Futsal"}]},
+        "-c_d": {"duration": 60, "subset": "testing", "resolution": "320x240", "annotations": []},
+    },
 }
 LISTS = {
     "class_names": ["Background", "kick", "Ambiguous"],
@@ -118,15 +168,16 @@ LISTS = {
 
 
 @many
-@given(damaged_json(ANNOTATIONS), st.booleans())
-def test_annotations(content: bytes, skips: bool) -> None:
+@given(damaged_json(ANNOTATIONS) | damaged_json(ACTIVITYNET), st.booleans())
+def test_annotations_in_our_layout_and_as_activitynet_is_distributed(content: bytes, skips: bool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "videos").mkdir()
-        for name in ("a", "b"):
+        for name in ("a", "v_b"):
             (root / "videos" / f"{name}.mp4").write_bytes(b"")
         (root / "annotations.json").write_bytes(content)
-        check(lambda: read_annotations(root, on_skip=(lambda sentence: None) if skips else None))
+        on_skip = (lambda sentence: None) if skips else None
+        check(lambda: lay_over_frames(read_annotations(root, ("training", "validation"), on_skip)))
 
 
 @many
@@ -143,7 +194,7 @@ def test_text_files_of_thumos_and_tvseries(name: str, content: bytes, skips: boo
         for video in ("a", "b"):
             (root / "videos" / f"{video}.mp4").write_bytes(b"")
         (root / "annotations" / name).write_bytes(content)
-        check(lambda: read_text_annotations(root, on_skip=(lambda sentence: None) if skips else None))
+        check(lambda: lay_over_frames(read_text_annotations(root, on_skip=(lambda sentence: None) if skips else None)))
 
 
 def array_file(rows: int, columns: int) -> bytes:
@@ -165,24 +216,44 @@ def test_feature_folders(lists: bytes, targets: bytes, features: bytes) -> None:
         check(lambda: read_sessions(root, read_session_lists(root), "training"))
 
 
-@many
-@given(
-    damaged(b"a.mp4 kick\nb c.mp4\t1\nkick/d.mp4\n"),
-    damaged(b"1 kick\n2 punch\n") | damaged(b"kick\npunch\n") | st.none(),
-)
-def test_lists_of_clips(content: bytes, classes: bytes | None) -> None:
+def check_list(content: bytes, classes: bytes | None, class_file_name: str = "classes.txt") -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         (root / "kick").mkdir()
-        for name in ("a.mp4", "b c.mp4", "kick/d.mp4"):
+        for name in ("a.mp4", "b c.mp4", "kick/d.mp4", "kick/e.avi"):
             (root / name).write_bytes(b"")
         (root / "clips.txt").write_bytes(content)
         class_file = None
         if classes is not None:
-            class_file = root / "classes.txt"
+            class_file = root / class_file_name
             class_file.write_bytes(classes)
-            check(lambda: read_class_names(root / "classes.txt"))
-        check(lambda: read_clips(root / "clips.txt", class_file=class_file))
+            check(lambda: read_class_names(root / class_file_name))
+        check(lambda: check_labels("here", read_labelled_clips(root / "clips.txt", "training", class_file=class_file)))
+
+
+@many
+@given(damaged(b"a.mp4 kick\nb c.mp4\t1\nkick/d.mp4\n"), damaged(b"kick\npunch\n") | st.none())
+def test_lists_of_clips(content: bytes, classes: bytes | None) -> None:
+    check_list(content, classes)
+
+
+@many
+@given(
+    damaged(b"kick/d.mp4 1\r\nkick/e.avi 1\r\n") | damaged(b"kick/d.mp4\nkick/e.avi\n"), damaged(b"1 kick\n2 punch\n")
+)
+def test_lists_of_ucf_101(content: bytes, classes: bytes) -> None:
+    check_list(content, classes)
+
+
+@many
+@given(
+    damaged(b"a.mp4 0\nb c.mp4 1\n")
+    | damaged(b"a.mp4,0\n")
+    | damaged(b"label,youtube_id,time_start,time_end\nkick,a,1,9\n"),
+    damaged_json({'"kick"': 0, "punch": 1}) | damaged_json(["kick", "punch"]),
+)
+def test_lists_of_kinetics(content: bytes, classes: bytes) -> None:
+    check_list(content, classes, "classes.json")
 
 
 @many

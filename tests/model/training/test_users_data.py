@@ -56,7 +56,7 @@ def test_the_duration_is_optional_but_must_be_one(data: Path) -> None:
     assert len(read_annotations(data)) == 1
 
 
-@pytest.mark.parametrize("label", [None, ["jump"], "", "  ", 3])
+@pytest.mark.parametrize("label", [None, ["jump"], "", "  ", 3, "kick \ud83d"])
 def test_a_label_is_a_name(data: Path, label: object) -> None:
     annotate(data, {"a": entry("training", (1, 2), label=label)})
     with pytest.raises(DataError, match=r"annotations\[0\]\.label: expected a name"):
