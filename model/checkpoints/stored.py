@@ -55,6 +55,13 @@ def read_network(name_or_path: str | Path) -> StoredNetwork:
     config = read_config(folder)
     weights, digest = read_weights(folder)
     held = {part_of(name) for name in weights}
+    if held == {"head"}:
+        static, motion = config.head.feature_widths
+        raise CheckpointError(
+            f"{folder.name} holds only a head, for stored features of {static} and {motion} numbers a frame, and sees "
+            "no video. Measure it on such features with cake eval. A whole model needs a student: write its features "
+            "with cake features --model STUDENT, and train a head on them with cake train --init STUDENT"
+        )
     if held and held < set(PARTS):
         untrained = ", ".join(part for part in PARTS if part not in held)
         raise CheckpointError(

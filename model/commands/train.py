@@ -124,6 +124,8 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
                 )
                 train_on_features(features, progress)
                 failures, warnings = {}, features.config.with_default_rules().warnings
+                if init is None:
+                    warnings = (f"{out} holds only a head: it scores stored features, and cannot be served.", *warnings)
             else:
                 run = open_run(
                     data,

@@ -38,7 +38,7 @@ def test_a_head_trains_on_feature_folders_and_is_measured_on_their_test_sessions
     assert read_config(out).labels == ACTIONS
     assert read_config(out).head.feature_dim == WIDTH
     assert 0 < json.loads(run("eval", "--data", data, "--model", out, "--json").out)["frame_map"] <= 1
-    with pytest.raises(CheckpointError, match="it lacks trunk"):
+    with pytest.raises(CheckpointError, match="holds only a head, for stored features"):
         load_checkpoint(out)
 
 
@@ -53,7 +53,7 @@ def test_a_head_trains_on_the_published_widths_and_on_either_kind_of_features(
     assert done.status == 0, done.err
     assert read_config(out).head.feature_widths == widths
     assert 0 < json.loads(run("eval", "--data", data, "--model", out, "--json", *options).out)["frame_map"] <= 1
-    with pytest.raises(CheckpointError, match="it lacks trunk"):
+    with pytest.raises(CheckpointError, match="holds only a head, for stored features"):
         load_checkpoint(out)
 
 
