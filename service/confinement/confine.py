@@ -1,6 +1,9 @@
-"""How a decoder process confines itself before it touches a source; all of it lasts until the process ends."""
+"""How a child process confines itself before it touches what callers name; all of it lasts until the process ends."""
 
+import ctypes
+import os
 import resource
+import signal
 import socket
 import sys
 from collections.abc import Iterable
@@ -10,6 +13,7 @@ from service.confinement.files import restrict_files
 from service.confinement.syscall_filter import ask_parent_for_connections, refuse_network
 
 MAX_OPEN_FILES = 96
+_PR_SET_PDEATHSIG = 1
 _PACKAGES = Path(__file__).parents[2]
 # Libraries that are loaded late, for example for names and certificates, and the files that the resolver reads.
 _SYSTEM_FILES = (
@@ -33,6 +37,13 @@ _SYSTEM_FILES = (
     ),
     *("/etc/ssl", "/etc/pki", "/etc/localtime"),
 )
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Have the kernel kill this process when the parent dies."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        sys.exit(1)
 
 
 def limit_resources(*, max_bytes: int, max_cpu_s: int) -> None:

@@ -3,7 +3,6 @@
 It imports neither torch nor asyncio nor pydantic, because tens of these processes run at a time.
 """
 
-import ctypes
 import os
 import signal
 import socket
@@ -20,7 +19,7 @@ from model.video.file_reader import FileReader
 from model.video.packet_buffer import PacketBuffer
 from model.video.packets import PacketReader
 from model.video.source import is_url
-from service.confinement.confine import limit_resources, restrict_network, restrict_reading
+from service.confinement.confine import die_with_parent, limit_resources, restrict_network, restrict_reading
 from service.confinement.system_calls import ConfinementUnavailableError
 from service.decoder.clips import Clips
 from service.decoder.file import send_file
@@ -32,7 +31,6 @@ NOT_CONFINED = (
     "This server cannot confine its decoders, which requires Linux 5.14 or newer with seccomp. See the server's log."
 )
 UNEXPECTED = "An unexpected error occurred in the decoder. Report it with the server's log."
-PR_SET_PDEATHSIG = 1
 # Detectors have priority: their steps are short, and other sessions wait for them.
 NICENESS = {"realtime": 2, "fast": 5}
 
@@ -105,13 +103,6 @@ def _open(request: DecodeRequest, output: Output) -> PacketReader:
         buffer=buffer,
         on_packet=on_packet,
     )
-
-
-def die_with_parent(parent_pid: int) -> None:
-    """Have the kernel kill this process when the parent dies."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent_pid:
-        sys.exit(1)
 
 
 def _confine(request: DecodeRequest) -> Confinement:

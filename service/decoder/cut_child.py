@@ -10,9 +10,9 @@ from model.video.errors import VideoError
 from model.video.file_reader import FileReader
 from model.video.packets import PacketReader
 from model.video.part import VideoPart
-from service.confinement.confine import limit_resources, restrict_network, restrict_reading
+from service.confinement.confine import die_with_parent, limit_resources, restrict_network, restrict_reading
 from service.confinement.system_calls import ConfinementUnavailableError
-from service.decoder.child import NICENESS, NOT_CONFINED, UNEXPECTED, die_with_parent
+from service.decoder.child import NICENESS, NOT_CONFINED, UNEXPECTED
 from service.decoder.cut_protocol import CUT_BEGINS, CUT_DATA, CutRequest
 from service.decoder.protocol import ENDED, ERROR, Output
 
