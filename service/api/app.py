@@ -39,6 +39,7 @@ from service.api.compatibility import HeadRequests, PathPrefix, StrippedUpgrades
 from service.api.confinement import ConfinementWatch
 from service.api.context import Context
 from service.api.cross_origin import CrossOrigin
+from service.api.cuts import Cuts
 from service.api.error_responses import UnexpectedErrors, add_handlers
 from service.api.expired_keys import ExpiredKeys
 from service.api.limits import ConnectionLimit, OpenStreams
@@ -125,6 +126,7 @@ def create_app(settings: Settings, own_key: ApiKey, open_connections: Callable[[
                 OpenStreams(settings.max_streams),
                 app.state.auth,
                 targets,
+                Cuts(blobs),
             )
             await stack.enter_async_context(_running(app, feed.run()))
             if settings.deliver_webhooks:

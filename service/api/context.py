@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 
 from service.access.keys import ApiKey
 from service.access.rate import KeyUses, RateLimiter
+from service.api.cuts import Cuts
 from service.api.limits import OpenStreams, UploadReservations
 from service.feed import Feed
 from service.observability.audit import AuditLog
@@ -61,14 +62,13 @@ class Context:
     auth: Literal["auto", "required", "off"]
     """As in the settings, but never `auto` if other machines can connect."""
     targets: TargetOpener
+    cuts: Cuts
     uploads: UploadReservations = field(default_factory=UploadReservations)
     limiter: RateLimiter = field(default_factory=RateLimiter)
     key_uses: KeyUses = field(default_factory=KeyUses)
     watchers: Watchers = field(default_factory=Watchers)
     trials: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """Held while rules are tried."""
-    cuts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
-    """Held while a clip or a still is cut."""
     metrics_readers: deque[str] = field(default_factory=lambda: deque(maxlen=16))
     """Digests of the keys that read metrics recently."""
 

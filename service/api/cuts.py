@@ -1,0 +1,73 @@
+"""Cuts clips and stills out of uploads and stored clips, a few at a time."""
+
+import asyncio
+from typing import Literal
+
+from model.video.errors import VideoError
+from service.decoder.cut import Cut, cut
+from service.decoder.cut_protocol import CutRequest
+from service.decoder.messages import DecoderDiedError
+from service.errors import InternalError, NotFoundError, NotPlayableError, TooLargeError
+from service.storage.blobs import Blobs
+from service.storage.stored_files import StoredClip
+from service.store.records import SessionRecord
+
+MAX_AT_A_TIME = 2
+MAX_CLIP_BYTES = 128 * 1024**2
+NO_CLIP = (
+    "There is no clip of this event. Uploaded videos always have clips; for other sources, the operator must list the"
+    " action in CAKE_CLIPS before it starts. Clips are deleted by age and total size."
+)
+DAMAGED = "No clip can be cut here: the video is damaged."
+
+
+class Cuts:
+    """What one server process cuts."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        # Each takes processor time, and holds its clip in memory.
+        self._places = asyncio.Semaphore(MAX_AT_A_TIME)
+
+    async def stored_clip(self, session_id: str, event_id: str) -> StoredClip:
+        """The clip of a start. Raises NotFoundError, StoreUnavailableError."""
+        clip = await self._blobs.find_clip(session_id, event_id)
+        if clip is None:
+            raise NotFoundError(NO_CLIP)
+        return clip
+
+    async def cut(
+        self, record: SessionRecord, start_id: str, kind: Literal["clip", "still"], from_s: float, to_s: float
+    ) -> Cut:
+        """Cut a part out of the upload, or out of the stored clip of a start; times are those of the session.
+
+        Raises NotFoundError, NotPlayableError, TooLargeError, InternalError, StoreUnavailableError, StorageFullError.
+        """
+        async with self._places:
+            if record.source.kind == "upload":
+                async with self._blobs.upload_copy(record.id) as path:
+                    return await _cut_file(
+                        CutRequest(str(path), kind, max(0.0, from_s), to_s, record.source.stream, record.time_zero)
+                    )
+            stored = await self.stored_clip(record.id, start_id)
+            async with self._blobs.clip_copy(stored) as path:
+                begin_s = max(0.0, from_s - stored.from_s)
+                found = await _cut_file(CutRequest(str(path), kind, begin_s, to_s - stored.from_s, None, "first_frame"))
+            return Cut(found.data, stored.from_s + found.from_s)
+
+
+async def _cut_file(request: CutRequest) -> Cut:
+    """Raises NotFoundError, NotPlayableError, TooLargeError, InternalError."""
+    try:
+        return await cut(request, max_bytes=MAX_CLIP_BYTES)
+    except VideoError as error:
+        match error.code:
+            case "limit_exceeded":
+                raise TooLargeError(error.detail) from error
+            case "decode_failed":
+                raise NotFoundError(error.detail) from error
+            case "internal":
+                raise InternalError(error.detail) from error
+        raise NotPlayableError(error.detail) from error
+    except DecoderDiedError as error:
+        raise NotPlayableError(DAMAGED) from error
