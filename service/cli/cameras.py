@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 
 import typer
 
-from service.cli.client import LOCAL, Server, connected
+from service.cli.client import LOCAL, Server, connected, known_instead
 from service.cli.terminal import FAILED, MISUSED, fail
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cake_client import CakeError, Client, Session
+    from cake_client import Client, Session
 
 LIVE_STATES = ("queued", "starting", "running", "reconnecting")
 NOT_METADATA = ("name", "url", "labels", "model")
@@ -178,15 +178,7 @@ def _is_started(client: Client, camera: Camera, live: list[Session]) -> bool:
     except UnreachableError:
         raise
     except CakeError as error:
-        typer.echo(f"{camera.name}: {error.code}: {error.detail}{_known(error)}", err=True)
+        typer.echo(f"{camera.name}: {error.code}: {error.detail}{known_instead(error)}", err=True)
         return False
     typer.echo(f"{camera.name}: started {started.id}" + (f", stopped {live[0].id}" if live else ""))
     return True
-
-
-def _known(error: CakeError) -> str:
-    """What the server knows instead of a label or a model that it does not know, as a further sentence."""
-    from cake_client import ApiError
-
-    known = error.problem.more.get("known") if isinstance(error, ApiError) else None
-    return f" Known: {', '.join(map(str, known))}." if isinstance(known, list) else ""

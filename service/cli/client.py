@@ -19,7 +19,7 @@ from service.cli.progress import LinesAboveBar
 from service.cli.terminal import FAILED, MISUSED, fail, print_warning
 
 if TYPE_CHECKING:
-    from cake_client import AsyncClient, Client, Session, SessionOptions
+    from cake_client import AsyncClient, CakeError, Client, Session, SessionOptions
 
     C = TypeVar("C", Client, AsyncClient)
 
@@ -134,17 +134,11 @@ def sessions(
         for session in found:
             typer.echo(session.model_dump_json())
         return
-    from rich.console import Console
-    from rich.table import Column, Table
-
     from service.cli.event_lines import session_row
+    from service.cli.tables import print_table
 
-    table = Table(
-        Column("id", no_wrap=True), "state", "name", "model", Column("position", justify="right"), "submitted"
-    )
-    for session in found:
-        table.add_row(*session_row(session))
-    Console(markup=False).print(table)
+    titles = ("id", "state", "name", "model", "position", "submitted")
+    print_table(titles, map(session_row, found), numbers=("position",))
 
 
 def events(session: SessionId, server: Server = LOCAL, after: After = None, as_json: Json = False) -> None:
@@ -198,7 +192,15 @@ def _failing_in_one_line() -> Iterator[None]:
     try:
         yield
     except CakeError as error:
-        fail(f"{error.code}: {error.detail}", FAILED)
+        fail(f"{error.code}: {error.detail}{known_instead(error)}", FAILED)
+
+
+def known_instead(error: CakeError) -> str:
+    """What the server knows instead of a label or a model that it does not know, as a further sentence."""
+    from cake_client import ApiError
+
+    known = error.problem.more.get("known") if isinstance(error, ApiError) else None
+    return f" Known: {', '.join(map(str, known))}." if isinstance(known, list) else ""
 
 
 @contextmanager

@@ -79,14 +79,11 @@ def create(
 @keys_app.command("list")
 def list_keys(data_dir: DataDir = None) -> None:
     """List all keys, without their secrets."""
-    from rich.console import Console
-    from rich.table import Column, Table
+    from service.cli.tables import print_table
 
-    table = Table(Column("id", no_wrap=True), "name", Column("scopes", no_wrap=True), "limits", "created", "last used")
     _require_database(data_dir)
-    for key in _in_store(data_dir, lambda store: store.keys.all()):
-        table.add_row(*_row(key))
-    Console(markup=False).print(table)
+    keys = _in_store(data_dir, lambda store: store.keys.all())
+    print_table(("id", "name", "scopes", "limits", "created", "last used"), map(_row, keys))
 
 
 @keys_app.command()

@@ -74,7 +74,7 @@ class Worker:
     ) -> Event:
         record = self.records[session_id]
         event = state_event(record, state, time=datetime.now(UTC), code=code, detail=detail)
-        await self._commit(record, [event], SessionUpdate(state=state))
+        await self._commit(record, [event], SessionUpdate(state=state, code=code, detail=detail))
         return event
 
     async def _commit(self, record: SessionRecord, events: list[Event], update: SessionUpdate) -> None:

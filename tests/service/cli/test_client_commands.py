@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,10 @@ async def test_a_file_is_submitted_listed_and_its_events_are_printed(tmp_path: P
         assert [json.loads(line)["name"] for line in out.splitlines()] == ["gate"]
         status, out, _ = await cake(server, "sessions", "--state", "running", key=key)
         assert session_id not in out
+        status, out, _ = await cake(server, "sessions", key=key)
+        [row] = [line for line in out.splitlines() if session_id in line]
+        for value in ("gate", "failed: decode_failed", "mocap", f"{datetime.now(UTC):%Y-%m-%d}"):
+            assert value in row
 
 
 async def test_a_submission_can_be_watched_to_its_end(tmp_path: Path) -> None:
@@ -130,6 +135,7 @@ ERRORS = [
     (("submit", "/nowhere.mp4"), 2, "cake: /nowhere.mp4: No such file"),
     (("push", "/nowhere.ts"), 2, "cake: /nowhere.ts: No such file"),
     (("submit", "http://example.org/a.mp4", "--model", "walk"), 1, "cake: unknown_model: There is no model"),
+    (("submit", "http://example.org/a.mp4", "--label", "fly"), 1, "cake: unknown_label: "),
     (("sessions", "--server", "http://127.0.0.1:9"), 1, "cake: unreachable: The connection to http://127.0.0.1:9"),
     (("watch", "none", "--server", "http://127.0.0.1:9"), 1, "cake: unreachable: The connection to"),
     (("sessions", "--server", "127.0.0.1"), 2, "cake: --server: '127.0.0.1' is not the address of a server"),
@@ -144,3 +150,5 @@ async def test_an_error_is_one_line_with_its_code_and_what_to_do(tmp_path: Path)
             assert (ended, out) == (status, ""), arguments
             assert err.startswith(line)
             assert err.count("\n") == 1
+            if "unknown_label" in line:
+                assert err.endswith(" Known: kick, jump, walk.\n")
