@@ -101,7 +101,7 @@ smoke: $(VENV)/installed-dev ## Install from the locks and use it on every suppo
 lock: $(VENV)/installed-dev ## Pin all dependencies, with hashes, per Python version; UPGRADE=1 takes new releases
 	@for version in $(PYTHON_VERSIONS); do \
 	  lock=requirements/py$$version; \
-	  compile="$(BIN)/uv pip compile -q $(if $(UPGRADE),--upgrade) --python-version $$version pyproject.toml --extra build --extra otel"; \
+	  compile="$(BIN)/uv pip compile -q $(if $(UPGRADE),--upgrade) --python-version $$version pyproject.toml --extra build --extra apprise --extra otel"; \
 	  $$compile --extra train --extra dev -o $$lock-dev.lock && \
 	  $$compile --extra train -c $$lock-dev.lock -o $$lock-train.lock && \
 	  $$compile -c $$lock-dev.lock -o $$lock.lock || exit 1; \

@@ -423,7 +423,7 @@ class Settings(BaseSettings):
 
     @property
     def authorities(self) -> Path:
-        """PEM file of the trusted certificate authorities; with `source_ca`, workers write it."""
+        """PEM file of the trusted certificate authorities; with `source_ca`, servers and workers write it."""
         return self.data_dir / "authorities.pem" if self.source_ca else PUBLIC_AUTHORITIES
 
     @property

@@ -2,8 +2,9 @@
 
 from datetime import datetime
 from typing import Annotated, Literal
+from urllib.parse import parse_qsl
 
-from pydantic import AfterValidator, AnyUrl, Field, StringConstraints, UrlConstraints, field_validator
+from pydantic import AfterValidator, AnyUrl, Field, SecretStr, StringConstraints, UrlConstraints, field_validator
 
 from service.event_schemas import Cursor, EventId, EventType
 from service.requests import MetadataKey, Name, WebhookUrl, with_possible_host, with_possible_port
@@ -20,6 +21,31 @@ MqttUrl = Annotated[
 ]
 TopicPrefix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=200)]
 Values = Annotated[list[Annotated[str, StringConstraints(max_length=MAX_VALUE_LENGTH)]], Field(max_length=MAX_VALUES)]
+
+
+APPRISE_SCHEMES = (
+    *("bark", "barks", "discord", "form", "forms", "gchat", "gotify", "gotifys", "hassio", "hassios", "json", "jsons"),
+    *("line", "mailto", "mailtos", "matrix", "matrixs", "mmost", "mmosts", "nctalk", "nctalks", "ntfy", "ntfys"),
+    *("opsgenie", "pagerduty", "pbul", "pover", "psafer", "rocket", "rockets", "signal", "signals", "slack", "tgram"),
+    *("twilio", "webex", "workflows", "wxteams", "zulip"),
+)
+"""Those that only send requests over HTTP, or mail: others act on the server's machine, or need more libraries."""
+REFUSED_OPTIONS = frozenset(
+    {"cto", "optional", "pgp", "pgpprv", "pgppub", "redirect", "retry", "rto", "template", "verify", "wait", "wkd"}
+)
+"""Certificates are always checked, failures count and are repeated by the lane, and no file of the server is read."""
+
+
+def _of_a_service(url: SecretStr) -> SecretStr:
+    """Reject an address that is not sent to. The error never quotes the address."""
+    scheme, separator, rest = url.get_secret_value().partition("://")
+    if not separator or scheme.lower() not in APPRISE_SCHEMES:
+        raise ValueError(f"must be a URL with one of the schemes {', '.join(APPRISE_SCHEMES)}")
+    asked = {name.lower() for name, _ in parse_qsl(rest.partition("?")[2], keep_blank_values=True)}
+    refused = sorted(asked & REFUSED_OPTIONS)
+    if refused:
+        raise ValueError(f"has options that this server does not permit: {', '.join(refused)}")
+    return url
 
 
 class SubscriptionFilter(Schema):
@@ -94,6 +120,25 @@ class MqttTargetRequest(Schema):
     )
 
 
+class AppriseTargetRequest(Schema):
+    """A service for people, by its address in the notation of Apprise."""
+
+    kind: Literal["apprise"] = Field(description="The kind of the target.")
+    url: Annotated[SecretStr, AfterValidator(_of_a_service)] = Field(
+        min_length=1,
+        max_length=2048,
+        description=f"The address, with its tokens and passwords. Schemes: {', '.join(APPRISE_SCHEMES)}.",
+        examples=["tgram://BOT_TOKEN/CHAT_ID"],
+    )
+    attach: bool = Field(
+        default=True,
+        description="Whether a still goes with a start, and the clip with `event.media`, if the service takes files.",
+    )
+
+
+TargetRequest = Annotated[WebhookTargetRequest | MqttTargetRequest | AppriseTargetRequest, Field(discriminator="kind")]
+
+
 class SubscriptionRequest(Schema):
     """A new subscription."""
 
@@ -107,9 +152,7 @@ class SubscriptionRequest(Schema):
         " seconds of media time are skipped, with their ends. Other events are not affected.",
         examples=[30],
     )
-    target: Annotated[WebhookTargetRequest | MqttTargetRequest, Field(discriminator="kind")] = Field(
-        description="Where the events go."
-    )
+    target: TargetRequest = Field(description="Where the events go.")
     after: Cursor | None = Field(
         default=None, description="Start with the events after this cursor of `GET /v1/events`. Default: new ones only."
     )
@@ -146,6 +189,17 @@ class MqttTargetInfo(Schema):
     )
 
 
+class AppriseTargetInfo(Schema):
+    """A service for people."""
+
+    kind: Literal["apprise"] = Field(default="apprise", description="The kind of the target.")
+    url: str = Field(description="The scheme of the address; the rest is secret.", examples=["tgram://…"])
+    attach: bool = Field(description="Whether stills and clips go with the messages.")
+
+
+TargetInfo = Annotated[WebhookTargetInfo | MqttTargetInfo | AppriseTargetInfo, Field(discriminator="kind")]
+
+
 class DeliveryAttemptInfo(Schema):
     """One attempt to deliver."""
 
@@ -165,9 +219,7 @@ class SubscriptionInfo(Schema):
     all_sessions: bool = Field(description="Whether it covers the sessions of all API keys, or only those of its own.")
     filter: SubscriptionFilter = Field(description="Which events are delivered.")
     cooldown_s: float = Field(description="Least time between actions of a label, session and region, in seconds.")
-    target: Annotated[WebhookTargetInfo | MqttTargetInfo, Field(discriminator="kind")] = Field(
-        description="Where the events go."
-    )
+    target: TargetInfo = Field(description="Where the events go.")
     state: Literal["active", "retrying", "paused", "disabled"] = Field(
         description="`retrying`: the last attempt failed and will be repeated. `disabled`: the target failed for 7"
         " days or refused further events, or the API key was revoked; resume it to try again."

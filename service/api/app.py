@@ -45,6 +45,7 @@ from service.api.expired_keys import ExpiredKeys
 from service.api.limits import ConnectionLimit, OpenStreams
 from service.api.middleware import BrowserHeaders, Observe
 from service.api.openapi import DESCRIPTION, complete_openapi
+from service.api.pictures import EventPictures
 from service.api.supervisor import Supervisor, WorkerConfigurationError, lock_folder
 from service.api.unserved import UnservedSessions
 from service.background import background_task, repeat
@@ -52,6 +53,7 @@ from service.feed import Feed
 from service.observability.audit import AuditActor, AuditLog
 from service.observability.telemetry import ApiMetrics
 from service.settings import Settings
+from service.sources.authorities import write_authorities
 from service.storage.blobs import Blobs, warn_of_separate_folders
 from service.storage.clip_retention import ClipRetention
 from service.storage.deletion import OrphanSweep
@@ -61,6 +63,7 @@ from service.storage.stored_size import StoredSize
 from service.store import database_bytes, open_store
 from service.store.subscription_records import MAX_SUBSCRIPTIONS
 from service.subscriptions.deliverer import SubscriptionDeliverer
+from service.subscriptions.notifier import Notifier
 from service.subscriptions.targets import TargetOpener
 from service.webhooks.delivery import Deliverer
 from service.webhooks.http_client import open_pool
@@ -111,7 +114,18 @@ def create_app(settings: Settings, own_key: ApiKey, open_connections: Callable[[
             pool = await stack.enter_async_context(
                 open_pool(settings.address_policy, max_connections=MAX_CONNECTIONS, authorities=settings.source_ca)
             )
-            targets = TargetOpener(pool, settings.address_policy, settings.source_ca, store.sessions, blobs)
+            if settings.source_ca is not None:
+                write_authorities(settings.source_ca, settings.authorities)
+            cuts = Cuts(blobs)
+            targets = TargetOpener(
+                pool,
+                settings.address_policy,
+                settings.source_ca,
+                store.sessions,
+                blobs,
+                Notifier(settings.address_policy, settings.authorities),
+                EventPictures(store.sessions, blobs, cuts),
+            )
             app.state.context = Context(
                 settings,
                 store,
@@ -126,7 +140,7 @@ def create_app(settings: Settings, own_key: ApiKey, open_connections: Callable[[
                 OpenStreams(settings.max_streams),
                 app.state.auth,
                 targets,
-                Cuts(blobs),
+                cuts,
             )
             await stack.enter_async_context(_running(app, feed.run()))
             if settings.deliver_webhooks:

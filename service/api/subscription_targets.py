@@ -2,22 +2,29 @@
 
 from pydantic import SecretStr
 
-from service.errors import WebhookRejectedError
+from service.errors import InvalidRequestError, WebhookRejectedError
 from service.sources.address_policy import AddressPolicy
 from service.sources.sources import SourceForbiddenError, check_host, redact
-from service.store.subscription_records import StoredMqttTarget, StoredTarget, StoredWebhookTarget
+from service.store.subscription_records import StoredAppriseTarget, StoredMqttTarget, StoredTarget, StoredWebhookTarget
 from service.subscription_schemas import (
+    AppriseTargetInfo,
     HomeAssistantOptions,
     MqttTargetInfo,
-    MqttTargetRequest,
+    TargetInfo,
+    TargetRequest,
     WebhookTargetInfo,
-    WebhookTargetRequest,
 )
+from service.subscriptions.notifier import MISSING, AddressUnusableError, NotificationsUnavailableError, Notifier
+from service.subscriptions.target import DeliveryFailedError
 from service.webhooks.signature import new_webhook_secret
 
 
-def stored_target(asked: WebhookTargetRequest | MqttTargetRequest, policy: AddressPolicy) -> StoredTarget:
-    """What is stored of a target. Raises WebhookRejectedError."""
+async def stored_target(asked: TargetRequest, policy: AddressPolicy, notifier: Notifier) -> StoredTarget:
+    """What is stored of a target. Raises WebhookRejectedError, InvalidRequestError."""
+    if asked.kind == "apprise":
+        # Where it leads to is known only when it connects.
+        await _check_service(asked.url, notifier)
+        return StoredAppriseTarget(url=asked.url, attach=asked.attach)
     try:
         check_host(asked.url.host or "", policy)
     except SourceForbiddenError as error:
@@ -32,8 +39,26 @@ def stored_target(asked: WebhookTargetRequest | MqttTargetRequest, policy: Addre
     return StoredWebhookTarget(url=url, secret=SecretStr(asked.secret or new_webhook_secret()), format=asked.format)
 
 
-def shown_target(target: StoredTarget, *, with_secret: bool) -> WebhookTargetInfo | MqttTargetInfo:
+async def _check_service(url: SecretStr, notifier: Notifier) -> None:
+    """Raises InvalidRequestError."""
+    try:
+        await notifier.check(url.get_secret_value())
+    except NotificationsUnavailableError as error:
+        raise InvalidRequestError(MISSING) from error
+    except AddressUnusableError as error:
+        raise InvalidRequestError(
+            "The target's address is incomplete or malformed. Compare it with the documentation of Apprise for this"
+            " service."
+        ) from error
+    except DeliveryFailedError as error:
+        raise InvalidRequestError(f"The target's address could not be checked: {error.reason}.") from error
+
+
+def shown_target(target: StoredTarget, *, with_secret: bool) -> TargetInfo:
     """A target as callers see it."""
+    if target.kind == "apprise":
+        scheme = target.url.get_secret_value().partition("://")[0].lower()
+        return AppriseTargetInfo(url=f"{scheme}://…", attach=target.attach)
     url = redact(target.url.get_secret_value())
     if target.kind == "mqtt":
         prefix = target.discovery_prefix

@@ -66,9 +66,9 @@ async def create_subscription(
         key_id=None if caller.key is None else caller.key.id,
         owner=caller.owner,
         created_at=datetime.now(UTC),
-        filter=StoredFilter.model_validate(asked.filter.model_dump()),
+        filter=_stored_filter(asked),
         cooldown_s=asked.cooldown_s,
-        target=stored_target(asked.target, context.settings.address_policy),
+        target=await stored_target(asked.target, context.settings.address_policy, context.targets.notifier),
     )
     cursor = asked.after or await context.store.log.end()
     limits = SubscriptionLimits(context.settings.max_subscriptions, MAX_SUBSCRIPTIONS)
@@ -193,6 +193,14 @@ async def rotate_subscription_secret(
     context.audit.record("subscription.rotate_secret", caller.actor, subscription=subscription_id)
     response.headers["Cache-Control"] = "no-store"
     return _shown(await _own(context, caller, subscription_id), with_secret=True)
+
+
+def _stored_filter(asked: SubscriptionRequest) -> StoredFilter:
+    """People read starts, unless they ask for other events; programs get all."""
+    chosen = StoredFilter.model_validate(asked.filter.model_dump())
+    if asked.target.kind == "apprise" and not chosen.type:
+        return chosen.model_copy(update={"type": ("action.start",)})
+    return chosen
 
 
 async def _own(context: Context, caller: Caller, subscription_id: str) -> StoredSubscription:

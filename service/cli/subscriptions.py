@@ -11,9 +11,12 @@ from service.cli.metadata import pairs_of
 from service.cli.terminal import FAILED, MISUSED, fail
 
 if TYPE_CHECKING:
-    from cake_client import MqttTarget, Subscription, WebhookTarget
+    from cake_client import Subscription
+    from cake_client.subscriptions import NewTarget
 
-subscriptions_app = typer.Typer(no_args_is_help=True, help="Deliver the events of many sessions to webhooks and MQTT.")
+subscriptions_app = typer.Typer(
+    no_args_is_help=True, help="Deliver the events of many sessions to webhooks, MQTT and people."
+)
 SubscriptionId = Annotated[str, typer.Argument(metavar="SUBSCRIPTION", help="Id of the subscription.")]
 Values = list[str] | None
 
@@ -27,18 +30,17 @@ def list_subscriptions(server: Server = LOCAL, as_json: Json = False) -> None:
         for subscription in found:
             typer.echo(subscription.model_dump_json())
         return
-    from rich.console import Console
-    from rich.table import Column, Table
+    from service.cli.tables import print_table
 
-    table = Table(Column("id", no_wrap=True), "name", "state", "target", Column("delivered", justify="right"), "error")
-    for subscription in found:
-        table.add_row(*_row(subscription))
-    Console(markup=False).print(table)
+    print_table(("id", "name", "state", "target", "delivered", "error"), map(_row, found), numbers=("delivered",))
 
 
 @subscriptions_app.command()
 def add(
-    url: Annotated[str, typer.Argument(help="http(s) address of a webhook, or mqtt(s) address of a broker.")],
+    url: Annotated[
+        str,
+        typer.Argument(help="Webhook (http, https), broker (mqtt, mqtts) or service for people, such as tgram://…"),
+    ],
     server: Server = LOCAL,
     name: Annotated[str | None, typer.Option(help="Name of the subscription.", show_default=False)] = None,
     label: Annotated[Values, typer.Option(help="Only events of this action; may be repeated.")] = None,
@@ -65,10 +67,14 @@ def add(
     home_assistant: Annotated[
         bool, typer.Option("--home-assistant", help="Announce the sessions to Home Assistant.")
     ] = False,
+    attach: Annotated[
+        bool,
+        typer.Option("--attach/--no-attach", help="Send stills and clips to people, if the service takes them."),
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Deliver events from now on, and print the id. The secret of a webhook is printed to stderr, this once."""
-    from cake_client import MqttTarget, SubscriptionOptions, WebhookTarget
+    from cake_client import AppriseTarget, MqttTarget, SubscriptionOptions, WebhookTarget
 
     values: dict[str, list[str]] = {}
     for key, value in pairs_of(metadata):
@@ -83,13 +89,18 @@ def add(
         min_score=min_score,
         cooldown_s=cooldown_s,
     )
-    target: WebhookTarget | MqttTarget = WebhookTarget(url, format=body)
-    if url.startswith(("mqtt:", "mqtts:")):
-        if body is not None:
-            fail("--format is for webhooks", MISUSED)
-        target = MqttTarget(url, topic=topic, identify="name" if by_name else None, home_assistant=home_assistant)
-    elif topic is not None or by_name or home_assistant:
+    is_webhook, is_broker = url.startswith(("http:", "https:")), url.startswith(("mqtt:", "mqtts:"))
+    if body is not None and not is_webhook:
+        fail("--format is for webhooks", MISUSED)
+    if not is_broker and (topic is not None or by_name or home_assistant):
         fail("--topic, --by-name and --home-assistant are for MQTT brokers", MISUSED)
+    if not attach and (is_webhook or is_broker):
+        fail("--no-attach is for services for people", MISUSED)
+    target: NewTarget = AppriseTarget(url, attach=attach)
+    if is_webhook:
+        target = WebhookTarget(url, format=body)
+    elif is_broker:
+        target = MqttTarget(url, topic=topic, identify="name" if by_name else None, home_assistant=home_assistant)
     with connected(server) as client:
         subscription = client.subscribe(target, options)
     if as_json:

@@ -13,7 +13,7 @@ from service.schemas import CameraIdentity, WebhookFormat
 from service.sources.stored import StoredModel, StoredSecret
 
 SubscriptionState = Literal["active", "paused", "disabled"]
-TargetKind = Literal["webhook", "mqtt"]
+TargetKind = Literal["webhook", "mqtt", "apprise"]
 TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
 MAX_SUBSCRIPTIONS = 1000
 """Of all API keys together."""
@@ -86,7 +86,17 @@ class StoredMqttTarget(StoredModel):
     """First levels of the topics of Home Assistant's discovery; None: no discovery."""
 
 
-StoredTarget = Annotated[StoredWebhookTarget | StoredMqttTarget, Field(discriminator="kind")]
+class StoredAppriseTarget(StoredModel):
+    """A service for people."""
+
+    kind: Literal["apprise"] = "apprise"
+    url: StoredSecret
+    """An address as Apprise has it: all of it but the scheme may be secret."""
+    attach: bool = True
+    """Whether a still goes with a start, and the clip with `event.media`."""
+
+
+StoredTarget = Annotated[StoredWebhookTarget | StoredMqttTarget | StoredAppriseTarget, Field(discriminator="kind")]
 
 
 class SubscriptionRecord(StoredModel):

@@ -25,6 +25,7 @@ GIVE_UP_AFTER_S = 7 * 24 * 3600.0
 """A subscription whose target fails for so long is disabled."""
 BACKOFFS: dict[TargetKind, Backoff] = {
     "webhook": Backoff(give_up_after_s=GIVE_UP_AFTER_S),
+    "apprise": Backoff(give_up_after_s=GIVE_UP_AFTER_S),
     # A broker is one for many, and often in the same house: it bears more attempts, and is missed sooner.
     "mqtt": Backoff(first_s=1.0, longest_s=60.0, give_up_after_s=GIVE_UP_AFTER_S),
 }

@@ -10,10 +10,17 @@ import httpcore
 from service.sources.address_policy import AddressPolicy
 from service.storage.blobs import Blobs
 from service.store.protocols import Sessions
-from service.store.subscription_records import StoredMqttTarget, StoredWebhookTarget, SubscriptionRecord
+from service.store.subscription_records import (
+    StoredAppriseTarget,
+    StoredMqttTarget,
+    StoredWebhookTarget,
+    SubscriptionRecord,
+)
+from service.subscriptions.apprise_target import AppriseTarget, Pictures
 from service.subscriptions.home_assistant import HomeAssistant, IsOpen
 from service.subscriptions.mqtt import MqttTarget
 from service.subscriptions.mqtt_connection import MqttConnection, Will, connected
+from service.subscriptions.notifier import Notifier
 from service.subscriptions.target import Target, Trial
 from service.subscriptions.topics import OFFLINE, server_status
 from service.subscriptions.webhook import WebhookTarget
@@ -28,6 +35,8 @@ class TargetOpener:
     authorities: Path | None
     sessions: Sessions
     blobs: Blobs
+    notifier: Notifier
+    pictures: Pictures
 
     @asynccontextmanager
     async def open(self, record: SubscriptionRecord, is_open: IsOpen) -> AsyncIterator[Target]:
@@ -35,6 +44,9 @@ class TargetOpener:
         target = record.target
         if isinstance(target, StoredWebhookTarget):
             yield WebhookTarget(target, self.pool)
+            return
+        if isinstance(target, StoredAppriseTarget):
+            yield AppriseTarget(target, self.notifier, self.pictures)
             return
         will = Will(server_status(target.topic), OFFLINE)
         async with self._connected(target, f"cake-{record.id}", will) as connection:
@@ -47,6 +59,9 @@ class TargetOpener:
         target = record.target
         if isinstance(target, StoredWebhookTarget):
             await WebhookTarget(target, self.pool).test(trial)
+            return
+        if isinstance(target, StoredAppriseTarget):
+            await AppriseTarget(target, self.notifier, self.pictures).test(trial)
             return
         async with self._connected(target, f"cake-{record.id}-test", None) as connection:
             await MqttTarget(target, connection).test(trial)

@@ -14,9 +14,9 @@ from tests.support.paths import ROOT
 
 PYTHON_VERSIONS = ("3.11", "3.12", "3.13")
 LOCKED_EXTRAS = {
-    "": ("build", "otel"),
-    "-train": ("build", "otel", "train"),
-    "-dev": ("build", "otel", "train", "dev"),
+    "": ("build", "apprise", "otel"),
+    "-train": ("build", "apprise", "otel", "train"),
+    "-dev": ("build", "apprise", "otel", "train", "dev"),
 }
 
 
@@ -39,7 +39,7 @@ def lock_file(python: str, kind: str) -> Path:
 def test_every_dependency_has_an_upper_bound() -> None:
     unbounded = [
         str(r)
-        for r in requirements("build", "otel", "train", "dev")
+        for r in requirements("build", "apprise", "otel", "train", "dev")
         if not any(bound.operator in ("<", "<=", "==") for bound in r.specifier)
     ]
     assert not unbounded

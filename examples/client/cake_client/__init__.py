@@ -39,6 +39,7 @@ from cake_client.models import (
 )
 from cake_client.submission import OnProgress, SessionOptions, SourceOptions
 from cake_client.subscriptions import (
+    AppriseTarget,
     MqttTarget,
     Subscription,
     SubscriptionOptions,
@@ -55,6 +56,7 @@ __all__ = [
     "ActionEnd",
     "ActionStart",
     "ApiError",
+    "AppriseTarget",
     "AsyncClient",
     "CakeError",
     "Client",

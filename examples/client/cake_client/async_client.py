@@ -32,12 +32,11 @@ from cake_client.models import (
 )
 from cake_client.submission import OnProgress, SessionOptions, SourceOptions, Upload
 from cake_client.subscriptions import (
-    MqttTarget,
+    NewTarget,
     Subscription,
     SubscriptionList,
     SubscriptionOptions,
     SubscriptionTest,
-    WebhookTarget,
 )
 
 T = TypeVar("T")
@@ -228,9 +227,7 @@ class AsyncClient:
 
     # Subscriptions
 
-    async def subscribe(
-        self, target: WebhookTarget | MqttTarget, options: SubscriptionOptions | None = None
-    ) -> Subscription:
+    async def subscribe(self, target: NewTarget, options: SubscriptionOptions | None = None) -> Subscription:
         """Deliver the events of many sessions to a target. `target.secret` of the result is returned only here."""
         return parse(Subscription, await self._send(subscriptions.subscribe(target, options)))
 

@@ -30,12 +30,11 @@ from cake_client.models import (
 )
 from cake_client.submission import OnProgress, SessionOptions, SourceOptions, Upload
 from cake_client.subscriptions import (
-    MqttTarget,
+    NewTarget,
     Subscription,
     SubscriptionList,
     SubscriptionOptions,
     SubscriptionTest,
-    WebhookTarget,
 )
 
 T = TypeVar("T")
@@ -223,7 +222,7 @@ class Client:
 
     # Subscriptions
 
-    def subscribe(self, target: WebhookTarget | MqttTarget, options: SubscriptionOptions | None = None) -> Subscription:
+    def subscribe(self, target: NewTarget, options: SubscriptionOptions | None = None) -> Subscription:
         """Deliver the events of many sessions to a target. `target.secret` of the result is returned only here."""
         return parse(Subscription, self._send(subscriptions.subscribe(target, options)))
 

@@ -54,6 +54,21 @@ class MqttTarget:
 
 
 @dataclass(frozen=True)
+class AppriseTarget:
+    """A service for people, such as `tgram://` or `mailtos://`: the address as Apprise has it."""
+
+    url: str = field(repr=False)
+    attach: bool = True
+    """Whether stills and clips go with the messages."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "apprise", "url": self.url, "attach": self.attach}
+
+
+NewTarget = WebhookTarget | MqttTarget | AppriseTarget
+
+
+@dataclass(frozen=True)
 class SubscriptionOptions:
     """Which events are delivered: one of several values has to be met, and none means all. `more` is sent as it is."""
 
@@ -88,11 +103,11 @@ class SubscriptionOptions:
 
 
 class Target(Model):
-    """Where events go. `kind` is `webhook` or `mqtt`."""
+    """Where events go. `kind` is `webhook`, `mqtt` or `apprise`."""
 
     kind: str
     url: str
-    """Without user, password and query."""
+    """Without user, password and query; of a service for people only the scheme."""
     secret: str | None = None
     """That of a webhook, when it is new."""
 
@@ -133,7 +148,7 @@ def listed() -> Call:
     return Call("GET", "/v1/subscriptions")
 
 
-def subscribe(target: WebhookTarget | MqttTarget, options: SubscriptionOptions | None) -> Call:
+def subscribe(target: NewTarget, options: SubscriptionOptions | None) -> Call:
     """Not repeatable: each request adds one."""
     body = (options or SubscriptionOptions()).to_json() | {"target": target.to_json()}
     return Call("POST", "/v1/subscriptions", json=body, is_repeatable=False)

@@ -72,3 +72,18 @@ async def test_a_broker_is_added_with_its_topics_and_options_of_another_kind_are
         for wrong in ((url, "--format", "cloudevents"), ("http://127.0.0.1:9/", "--topic", "a")):
             status, out, err = await cake(server, "add", *wrong)
             assert (status, out, err.count("\n")) == (2, "", 1)
+
+
+async def test_a_service_for_people_is_added_and_its_address_is_not_shown(tmp_path: Path) -> None:
+    with receiving() as (url, receiver):
+        async with running_server(tmp_path / "data") as server:
+            address = url.replace("http://", "json://user:hunter2@")
+            status, out, err = await cake(server, "add", address, "--label", "kick", "--no-attach", "--json")
+            assert (status, err) == (0, "")
+            added = json.loads(out)
+            assert (added["target"]["kind"], added["target"]["url"]) == ("apprise", "json://…")
+            assert (await cake(server, "test", added["id"]))[0] == 0
+            for wrong in (("--topic", "a"), ("--format", "cloudevents")):
+                assert (await cake(server, "add", address, *wrong))[0] == 2
+    assert [message["title"] for message in receiver.taken] == ["Test message"]
+    assert "hunter2" not in out
