@@ -8,6 +8,7 @@ import typer
 
 from model import cli as model_cli
 from service.cli.bench import bench
+from service.cli.camera_discovery import discover
 from service.cli.cameras import cameras_app
 from service.cli.client import events, push, sessions, submit, watch
 from service.cli.clip import clip
@@ -53,6 +54,7 @@ app.add_typer(store_app, name="store", rich_help_panel=SERVE)
 app.command("settings", rich_help_panel=SERVE)(settings)
 for command in (submit, watch, sessions, events, clip, push):
     app.command(rich_help_panel=USE)(command)
+cameras_app.command()(discover)
 app.add_typer(cameras_app, name="cameras", rich_help_panel=USE)
 app.add_typer(subscriptions_app, name="subscriptions", rich_help_panel=USE)
 app.add_typer(data_app, name="data", rich_help_panel=USE)

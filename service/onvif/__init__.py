@@ -1,0 +1,1 @@
+"""Cameras that speak ONVIF: found by WS-Discovery, asked for their streams over SOAP."""
