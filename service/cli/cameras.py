@@ -25,7 +25,7 @@ NOT_METADATA = ("name", "url", "labels", "model")
 # Spreadsheets use semicolons where the comma is the decimal mark; what is copied from them has tabs.
 DELIMITERS = ",;\t"
 
-cameras_app = typer.Typer(no_args_is_help=True, help="Start and stop the cameras of a list.")
+cameras_app = typer.Typer(no_args_is_help=True, help="Find cameras, and start and stop those of a list.")
 CameraList = Annotated[
     Path,
     typer.Argument(
@@ -57,17 +57,30 @@ class Camera:
 
 
 @cameras_app.command()
-def start(cameras: CameraList, server: Server = LOCAL) -> None:
+def start(
+    cameras: CameraList,
+    server: Server = LOCAL,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until each camera delivers frames, and say why not.")
+    ] = False,
+    within_s: Annotated[float, typer.Option(min=0, help="Longest time to wait, with --wait.")] = 60.0,
+) -> None:
     """Start each camera that has no live session of its name. One at another address than its session's is restarted.
 
     Repeat the command after changing the list, or every few minutes: what runs already is left alone. Exit status 1:
-    the server refused a camera; the others were started.
+    the server refused a camera; the others were started. With --wait also: a camera does not deliver frames in time.
     """
+    from service.cli.camera_wait import wait_for_frames
+
     listed = _read(cameras)
     with connected(server) as client:
         live = _live_sessions(client)
-        refused = [camera.name for camera in listed if not _is_started(client, camera, live.get(camera.name, []))]
-    if refused:
+        started = {camera.name: _started(client, camera, live.get(camera.name, [])) for camera in listed}
+        accepted = {name: session_id for name, session_id in started.items() if session_id is not None}
+        is_complete = len(accepted) == len(started)
+        if wait:
+            is_complete = wait_for_frames(client, accepted, within_s) and is_complete
+    if not is_complete:
         raise typer.Exit(FAILED)
 
 
@@ -160,14 +173,14 @@ def _live_sessions(client: Client) -> dict[str, list[Session]]:
     return found
 
 
-def _is_started(client: Client, camera: Camera, live: list[Session]) -> bool:
-    """Make sure of it, and say what was done. False if the server refused the camera."""
+def _started(client: Client, camera: Camera, live: list[Session]) -> str | None:
+    """Make sure that the camera has a session, and say what was done. Its id; None if the server refused the camera."""
     from cake_client import CakeError, SessionOptions, UnreachableError
 
     running = [session for session in live if camera.is_shown_by(session)]
     if running:
         typer.echo(f"{camera.name}: {running[0].state} {running[0].id}")
-        return True
+        return running[0].id
     options = SessionOptions(
         name=camera.name, labels=camera.labels or None, model=camera.model, metadata=camera.metadata or None
     )
@@ -179,6 +192,6 @@ def _is_started(client: Client, camera: Camera, live: list[Session]) -> bool:
         raise
     except CakeError as error:
         typer.echo(f"{camera.name}: {error.code}: {error.detail}{known_instead(error)}", err=True)
-        return False
+        return None
     typer.echo(f"{camera.name}: started {started.id}" + (f", stopped {live[0].id}" if live else ""))
-    return True
+    return started.id

@@ -9,6 +9,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cake_client import Client
+from service.cli.camera_wait import wait_for_frames
 from service.cli.cameras import CameraListError, read_cameras
 from tests.support.cake_command import run
 from tests.support.running_server import Running, running_server
@@ -62,6 +64,48 @@ async def test_a_camera_that_the_server_refuses_does_not_keep_the_others_from_st
     assert "nonsense" in err[0]
     assert err[0].endswith(" Known: kick, jump, walk.")
     assert [line.split()[0] for line in out] == ["Yard:"]
+
+
+async def test_waiting_reports_each_camera_as_it_runs_or_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running_server(tmp_path / "data") as server:
+        door, yard, hall = [(await server.submit(name=name)).id for name in ("door", "yard", "hall")]
+        loop, now_s = asyncio.get_running_loop(), 0.0
+
+        async def next_step() -> None:
+            await server.worker.claim()
+            if now_s == 10:
+                await server.worker.enter(door, "running")
+            elif now_s == 20:
+                await server.worker.enter(yard, "failed", code="source_unauthorized", detail="Check the password.")
+
+        def sleep(_duration_s: float) -> None:
+            nonlocal now_s
+            now_s += 10
+            if now_s <= 20:
+                asyncio.run_coroutine_threadsafe(next_step(), loop).result()
+
+        with Client(server.url) as client:
+            ids = {"door": door, "yard": yard, "hall": hall}
+            all_run = await asyncio.to_thread(wait_for_frames, client, ids, 30.0, clock=lambda: now_s, sleep=sleep)
+    out, err = capsys.readouterr()
+    assert not all_run
+    assert out.splitlines() == ["door: running", "1 of 3 cameras run"]
+    failed, queued = err.splitlines()
+    assert failed == "yard: failed: source_unauthorized: Check the password."
+    assert queued.startswith("hall: not running after 30 s: queued: no worker has taken it")
+
+
+async def test_start_waits_for_what_runs_already_too(tmp_path: Path) -> None:
+    cameras = tmp_path / "cameras.csv"
+    cameras.write_text("name,url\nDoor,rtsp://127.0.0.1:9/one\n")
+    async with running_server(tmp_path / "data") as server:
+        [started], _, _ = await cake(server, "start", cameras)
+        await server.worker.claim()
+        await server.worker.enter(started.split()[-1], "running")
+        out, err, status = await cake(server, "start", cameras, "--wait")
+    assert (out[1:], err, status) == (["Door: running", "1 of 1 cameras run"], [], 0)
 
 
 @pytest.mark.parametrize(
