@@ -81,7 +81,7 @@ generated-clients: $(VENV)/installed-dev ## Generate clients of the API with thr
 	$(PYTHON) -m venv .generators && .generators/bin/pip install -q -r tests/generated_clients/requirements.txt
 	npm install --silent --prefix .generators $$(cat tests/generated_clients/packages.txt)
 	PATH="$(CURDIR)/.generators/bin:$(CURDIR)/.generators/node_modules/.bin:$$PATH" \
-	  $(BIN)/python -m pytest tests/generated_clients/test_generated_clients.py
+	  $(BIN)/python -m pytest tests/generated_clients/test_*.py
 
 fuzz: $(VENV)/installed-dev system-packages ## Send 2,400 damaged videos through a running service
 	$(BIN)/python -m pytest tests/fuzz/test_fuzz.py --fuzz-videos 2400 -o log_cli=true --log-cli-level=WARNING
