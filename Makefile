@@ -31,7 +31,7 @@ INSTALL_LOCKED := $(PIP_INSTALL) --require-hashes --no-deps -r
 INSTALL_PROJECT := $(PIP_INSTALL) --no-build-isolation -e
 SMOKE := $(BIN)/python -m tests.smoke.run $(if $(CAKE_TORCH_INDEX),--torch-index $(CAKE_TORCH_INDEX))
 
-.PHONY: help run test lint format train-tools bench fuzz soak chaos previous-release generated-clients clean helm lock smoke smoke-of-locks sbom pin-images \
+.PHONY: help run test lint format train-tools bench fuzz soak chaos previous-release generated-clients clean helm lock smoke smoke-of-locks sbom pin-images release-check \
 	check-machine check-port system-packages
 .DEFAULT_GOAL := help
 
@@ -116,6 +116,9 @@ sbom: $(VENV)/installed-dev ## Write build/sbom/*.cdx.json: the packages of an i
 
 pin-images: ## Pin the images of docker/Dockerfile and docker-compose.yml by digest; needs Docker and the registries
 	$(PYTHON) docker/pin_images.py
+
+release-check: sbom ## Check what a release needs beyond the tests: images pinned by digest, lists of packages
+	$(PYTHON) docker/pin_images.py --check
 
 check-machine:
 	@.ci/preflight.sh "$(PYTHON)" "$(PYTHON_VERSIONS)"

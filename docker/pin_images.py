@@ -1,6 +1,7 @@
 """`make pin-images`: pin the images of docker/Dockerfile and docker-compose.yml by digest, or update their digests.
 
 A tag can be moved to another image; a digest cannot. Each image keeps its tag, for people and for the next update.
+With `--check`, change nothing and fail if an image has no digest, as `make release-check` does.
 """
 
 import json
@@ -23,6 +24,11 @@ def images(text: str) -> set[str]:
     return {image for _, image, _ in IMAGE.findall(text)}
 
 
+def unpinned(text: str) -> set[str]:
+    """The images that a file names without digest."""
+    return {image for _, image, digest in IMAGE.findall(text) if not digest}
+
+
 def pinned(text: str, digests: dict[str, str]) -> str:
     return IMAGE.sub(lambda found: f"{found[1]}{found[2]}@{digests[found[2]]}", text)
 
@@ -39,7 +45,13 @@ def find_digest(image: str) -> str:
         raise DigestUnknownError(f"{image}: {error}") from error
 
 
-def main() -> None:
+def check() -> None:
+    missing = sorted({image for file in FILES for image in unpinned(file.read_text())})
+    if missing:
+        sys.exit(f"Without a digest: {', '.join(missing)}. Run `make pin-images` where Docker reaches the registries.")
+
+
+def pin() -> None:
     named = sorted({image for file in FILES for image in images(file.read_text())})
     try:
         digests = {image: find_digest(image) for image in named}
@@ -50,4 +62,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["--check"]:
+        check()
+    else:
+        pin()

@@ -35,13 +35,13 @@ def copied_deployment(folder: Path) -> Path:
     return folder
 
 
-def pin(folder: Path, docker: str) -> subprocess.CompletedProcess[str]:
+def pin(folder: Path, docker: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run pin_images.py with a `docker` that is this shell script."""
     program = folder / "bin" / "docker"
     program.parent.mkdir(exist_ok=True)
     program.write_text(f"#!/bin/sh\n{docker}\n")
     program.chmod(0o755)
-    command = [sys.executable, str(folder / "docker" / "pin_images.py")]
+    command = [sys.executable, str(folder / "docker" / "pin_images.py"), *options]
     environ = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
     return subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
 
@@ -64,6 +64,19 @@ def test_images_are_pinned_and_later_updated(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         tags = [DIGEST.sub("", image) for image in before]
         assert named_images(folder) == [f"{image}@sha256:{digit * 64}" for image in tags]
+
+
+def test_a_release_needs_a_digest_of_every_image(tmp_path: Path) -> None:
+    folder = copied_deployment(tmp_path)
+    compose = folder / "docker-compose.yml"
+    answer = f"""echo '{{"digest": "sha256:{"a" * 64}"}}'"""
+    assert pin(folder, answer).returncode == 0
+    assert pin(folder, "exit 1", "--check").returncode == 0
+    compose.write_text(re.sub(r"(redis:\S+)@\S+", r"\1", compose.read_text()))
+    refused = pin(folder, "exit 1", "--check")
+    assert refused.returncode == 1
+    assert "redis:7.4-alpine" in refused.stderr
+    assert "python" not in refused.stderr
 
 
 def test_no_image_is_pinned_while_a_registry_does_not_answer(tmp_path: Path) -> None:
