@@ -64,6 +64,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self._received = b"".join([*head, b"\r\n", self._received[error.args[0] :]])
         super().data_received(self._received)
 
+    def _should_upgrade(self) -> bool:
+        """Only GET opens a WebSocket (RFC 6455, section 4.1): uvicorn never answers an offer with another method."""
+        return bool(self.parser.get_method() == b"GET" and super()._should_upgrade())
+
     def handle_websocket_upgrade(self) -> None:
         self._upgraded = True
         super().handle_websocket_upgrade()

@@ -1,13 +1,14 @@
 """Protection against web pages of other sites that act through a browser, by origin, host name and address."""
 
 import ipaddress
+import re
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
 from service.errors import HostForbiddenError, OriginForbiddenError
 
+_HOST = re.compile(r"(?:\[([0-9A-Za-z:.%]+)\]|([^\[\]:@/?#\\]*))(?::[0-9]*)?")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -68,10 +69,8 @@ def check_local(connection: HTTPConnection) -> None:
 
 def _host_name(host: str) -> str:
     """The name or address in a Host header, in lower case; empty if the header is malformed."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    found = _HOST.fullmatch(host)
+    return "" if found is None else str(found[1] or found[2]).lower()
 
 
 def _is_localhost(name: str) -> bool:

@@ -76,6 +76,16 @@ async def test_pipelined_requests_with_offers_of_http_2_are_answered(server: Run
         assert [(await response_of(reader))[0] for _ in range(3)] == [202] * 3
 
 
+@pytest.mark.parametrize("key", [b"", b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"])
+async def test_an_offer_of_websocket_with_another_method_than_get_is_answered(server: Running, key: bytes) -> None:
+    offer = b"Connection: Upgrade\r\nUpgrade: websocket\r\n" + key
+    async with asyncio.timeout(20), connection(server) as (reader, writer):
+        for _ in range(2):
+            writer.write(HEAD + offer + LENGTH + BODY)
+            status, _ = await response_of(reader)
+            assert status == (426 if key else 202)
+
+
 async def test_connections_are_kept_between_requests_for_the_time_that_is_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

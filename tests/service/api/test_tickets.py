@@ -182,6 +182,10 @@ async def test_without_authentication_only_known_host_names_are_answered(tmp_pat
             "API:8000": 200,
             "localhost": 200,
             "10.1.2.3:80": 200,
+            "[::1]:8000": 200,
+            "[::1].evil.example": 403,
+            "localhost:80:80": 403,
+            "localhost@evil.example": 403,
         }
         for host, status in hosts.items():
             answer = await server.http.get("/v1/sessions", headers={"Host": host})
