@@ -6,7 +6,7 @@ version that can read it. It never keeps other rows from being read.
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar, get_args
 
 import structlog
@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.access.keys import ApiKey
 from service.errors import StoreUnavailableError
-from service.event_schemas import EVENT, Event
+from service.event_schemas import EVENT, Event, event_key
 from service.feedback import Feedback
 from service.schemas import FailureCode
 from service.store.previous_release import EVENT_FIELDS_SINCE_0_2, join_models, split_models, split_video
@@ -25,13 +25,16 @@ from service.store.subscription_records import (
     SubscriptionRecord,
     SubscriptionState,
 )
+from service.store.webhook_records import DeliveryAttempt
 from service.store.worker_records import WorkerInfo
 
 T = TypeVar("T")
 RETRY_AFTER_S = 3600.0
 """A webhook that cannot be read is tried again after this long."""
 MAX_REMEMBERED = 10_000
+LAST_UNIX_S = datetime.max.replace(tzinfo=UTC).timestamp()
 _WORKER = TypeAdapter(WorkerInfo)
+_ATTEMPT = TypeAdapter(DeliveryAttempt)
 _STATE: TypeAdapter[SubscriptionState] = TypeAdapter(SubscriptionState)
 _CODES = frozenset(get_args(FailureCode))
 _log = structlog.get_logger(__name__)
@@ -121,6 +124,15 @@ def read_stored_key(json_text: str | bytes, last_used_at: str | None = None) -> 
     return key.model_copy(update={"last_used_at": used})
 
 
+def parse_attempt(fields: object) -> DeliveryAttempt:
+    """An attempt to deliver an event from its fields. Raises ValueError."""
+    attempt = _ATTEMPT.validate_python(fields, extra="ignore")
+    event_key(attempt.event_id)
+    if not 0 <= attempt.at_unix_s <= LAST_UNIX_S:
+        raise ValueError("not a time")
+    return attempt
+
+
 def parse_subscription(
     record: str | bytes, state: str | bytes, revision: bytes | int, progress: str | bytes
 ) -> StoredSubscription:
@@ -135,8 +147,17 @@ def parse_subscription(
 
 def unreadable_session() -> StoreUnavailableError:
     """A session was requested by its id, and this version cannot read it."""
+    return _unreadable("session")
+
+
+def unreadable_webhook() -> StoreUnavailableError:
+    """The webhook of a session was requested, and this version cannot read it."""
+    return _unreadable("webhook")
+
+
+def _unreadable(kind: str) -> StoreUnavailableError:
     return StoreUnavailableError(
-        "This session was written by another version of CAKE and cannot be read. Retry when all servers run the newer"
+        f"This {kind} was written by another version of CAKE and cannot be read. Retry when all servers run the newer"
         " version."
     )
 

@@ -4,7 +4,7 @@ from functools import partial
 
 from service.feedback import Feedback
 from service.store.reading import parse_feedback
-from service.store.redis.replies import translated
+from service.store.redis.replies import id_of, translated
 from service.store.redis.scripts import Scripts, name_of
 from service.store.rejections import unknown_session
 
@@ -27,5 +27,5 @@ class RedisFeedback:
     async def of_session(self, session_id: str) -> list[Feedback]:
         rows = await translated(self._scripts.client.hgetall(name_of("feedback", session_id)))
         read = self._scripts.reader.read
-        found = [read("feedback", key.decode(), partial(parse_feedback, record)) for key, record in rows.items()]
+        found = [read("feedback", id_of(key), partial(parse_feedback, record)) for key, record in rows.items()]
         return sorted((each for each in found if each is not None), key=lambda each: (each.start_s, each.id))

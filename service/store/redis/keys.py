@@ -5,7 +5,7 @@ from datetime import datetime
 from service.access.keys import ApiKey
 from service.store.reading import read_stored_key
 from service.store.records import KeyUsage
-from service.store.redis.replies import translated
+from service.store.redis.replies import id_of, translated
 from service.store.redis.scripts import Scripts, name_of
 from service.store.rejections import key_name_taken, unknown_key
 
@@ -28,7 +28,7 @@ class RedisKeys:
             return []
         records = await translated(self._client.hmget(name_of("keys"), ids))
         used = await translated(self._client.hmget(name_of("keys", "used"), ids))
-        found = [self._parse(key_id.decode(), *stored) for key_id, *stored in zip(ids, records, used, strict=True)]
+        found = [self._parse(id_of(key_id), *stored) for key_id, *stored in zip(ids, records, used, strict=True)]
         return [key for key in found if key is not None]
 
     async def exist(self) -> bool:
@@ -41,14 +41,18 @@ class RedisKeys:
     def _parse(self, key_id: str, record: bytes | None, used: bytes | None = None) -> ApiKey | None:
         if record is None:
             return None
-        last_used_at = None if used is None else used.decode()
-        return self._scripts.reader.read("key", key_id, lambda: read_stored_key(record, last_used_at))
+        read = self._scripts.reader.read
+        key = read("key", key_id, lambda: read_stored_key(record))
+        if key is None or used is None:
+            return key
+        used_at = read("key_use", key_id, lambda: datetime.fromisoformat(used.decode()))
+        return key.model_copy(update={"last_used_at": used_at})
 
     async def revoke(self, id_or_name: str, *, now: datetime) -> ApiKey:
         found = await self.find(id_or_name)
         if found is None:
             key_id = await translated(self._client.hget(name_of("keys", "names"), id_or_name))
-            found = None if key_id is None else await self.find(key_id.decode())
+            found = None if key_id is None else await self.find(id_of(key_id))
         if found is None:
             raise unknown_key(id_or_name)
         revoked = found.model_copy(update={"revoked_at": found.revoked_at or now})

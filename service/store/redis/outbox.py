@@ -7,8 +7,8 @@ from functools import partial
 
 from pydantic import SecretStr
 
-from service.store.reading import RETRY_AFTER_S, parse_event
-from service.store.redis.replies import translated
+from service.store.reading import RETRY_AFTER_S, parse_attempt, parse_event, unreadable_webhook
+from service.store.redis.replies import id_of, translated
 from service.store.redis.scripts import Scripts, name_of
 from service.store.webhook_records import (
     MAX_DELIVERY_ATTEMPTS,
@@ -47,7 +47,7 @@ class RedisOutbox:
         self._has_delivered = True
         found: list[Webhook] = []
         for row in rows:
-            webhook = self._scripts.reader.read("webhook", row[0].decode(), partial(_webhook, row))
+            webhook = self._scripts.reader.read("webhook", id_of(row[0]), partial(_webhook, row))
             if webhook is None:
                 await self._scripts.run("postpone", row[0], now_unix_s + RETRY_AFTER_S)
             else:
@@ -85,11 +85,15 @@ class RedisOutbox:
             pipe.lrange(name_of("deliveries", session_id), 0, -1)
             pipe.hget(name_of("session", session_id), "last_event_id")
             kept, last_event_id = await translated(pipe.execute())
-        webhook = _webhook((session_id.encode(), None, *fields))
+        read = self._scripts.reader.read
+        webhook = read("webhook", session_id, lambda: _webhook((session_id.encode(), None, *fields)))
+        if webhook is None:
+            raise unreadable_webhook()
+        attempts = (read("delivery", session_id, partial(_attempt, attempt)) for attempt in kept)
         return webhook_progress(
             webhook,
             next_attempt_unix_s=None if try_at is None else float(try_at),
-            attempts=[DeliveryAttempt(**json.loads(attempt)) for attempt in kept],
+            attempts=[attempt for attempt in attempts if attempt is not None],
             is_complete=last_event_id is not None and json.loads(last_event_id) == webhook.delivered,
         )
 
@@ -126,6 +130,10 @@ def _webhook(row: Sequence[bytes | None]) -> Webhook:
         old_secret=None if old_secret is None else SecretStr(old_secret),
         old_secret_until_unix_s=float(old_secret_until or 0.0),
     )
+
+
+def _attempt(text: bytes) -> DeliveryAttempt:
+    return parse_attempt(json.loads(text))
 
 
 def _attempt_json(attempt: DeliveryAttempt) -> str:

@@ -19,6 +19,11 @@ UNREACHABLE = "Cannot connect to Redis. Check that it is running and that CAKE_S
 UVLOOP_LOST = "the handler is closed"
 
 
+def id_of(reply: bytes) -> str:
+    """An id as text. One that is not UTF-8 names nothing then, and does not keep others from being read."""
+    return reply.decode(errors="replace")
+
+
 async def translated(reply: Awaitable[Any]) -> Any:
     """The reply of Redis, untyped because redis-py's types do not distinguish bytes from text.
 

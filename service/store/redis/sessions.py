@@ -12,7 +12,7 @@ from service.store import admission
 from service.store.reading import unreadable_session
 from service.store.records import WATCHED_S, SessionRecord, SessionUpdate, SettingsChange, state_event, with_change
 from service.store.redis.records import LOG_MAX, Retained, event_argument, fields_of, record_of, stream_id
-from service.store.redis.replies import translated
+from service.store.redis.replies import id_of, translated
 from service.store.redis.scripts import Scripts, name_of
 from service.store.rejections import not_ended, require_changeable, unknown_session
 from service.store.worker_records import LEASE_S
@@ -93,7 +93,7 @@ class RedisSessions:
             if not rows:
                 break
             newest = f"({int(rows[-1][1])}"
-            records = await self._records([session_id.decode() for session_id, _ in rows])
+            records = await self._records([id_of(session_id) for session_id, _ in rows])
             pairs = zip((int(n) for _, n in rows), records, strict=True)
             found += [(n, record) for n, record in pairs if record and state in (None, record.state)]
         following = str(found[limit - 1][0]) if len(found) > limit else None
@@ -105,7 +105,7 @@ class RedisSessions:
                 pipe.zrange(name_of("sessions", "state", state), 0, limit - 1, withscores=True)
             found = await translated(pipe.execute())
         oldest = sorted(itertools.chain.from_iterable(found), key=lambda row: row[1])[:limit]
-        records = await self._records([session_id.decode() for session_id, _ in oldest])
+        records = await self._records([id_of(session_id) for session_id, _ in oldest])
         return [record for record in records if record is not None and record.state in LIVE_STATES]
 
     async def _records(self, ids: list[str]) -> list[SessionRecord | None]:
@@ -153,7 +153,7 @@ class RedisSessions:
 
     async def ended_before(self, moment: datetime, *, limit: int) -> list[str]:
         due = self._client.zrangebyscore(name_of("ended"), "-inf", f"({moment.timestamp()}", start=0, num=limit)
-        return [session_id.decode() for session_id in await translated(due)]
+        return [id_of(session_id) for session_id in await translated(due)]
 
     async def existing(self, session_ids: Sequence[str]) -> set[str]:
         async with self._client.pipeline(transaction=False) as pipe:

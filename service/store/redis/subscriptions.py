@@ -7,7 +7,7 @@ from service.store.delivery_protocols import SubscriptionLimits
 from service.store.reading import parse_subscription
 from service.store.redis.outbox import TAKE_OVER_AFTER_S
 from service.store.redis.records import Argument
-from service.store.redis.replies import translated
+from service.store.redis.replies import id_of, translated
 from service.store.redis.scripts import Scripts, name_of
 from service.store.rejections import subscription_limit, unknown_subscription
 from service.store.subscription_records import (
@@ -35,7 +35,7 @@ class RedisSubscriptions:
 
     async def all(self, *, key_id: str | None = None) -> list[StoredSubscription]:
         client = self._scripts.client
-        ids = [each.decode() for each in await translated(client.zrange(name_of("subscriptions"), 0, -1))]
+        ids = [id_of(each) for each in await translated(client.zrange(name_of("subscriptions"), 0, -1))]
         async with client.pipeline(transaction=False) as pipe:
             for subscription_id in ids:
                 pipe.hmget(name_of("subscription", subscription_id), "record", "state", "revision", "progress")
@@ -69,14 +69,14 @@ class RedisSubscriptions:
 
     async def drive(self) -> dict[str, int]:
         rows = await self._scripts.run("drive", self._deliverer_id, TAKE_OVER_AFTER_S)
-        return {subscription_id.decode(): int(revision) for subscription_id, revision in rows}
+        return {id_of(subscription_id): int(revision) for subscription_id, revision in rows}
 
     async def save_progress(self, changes: Sequence[ProgressChange]) -> set[str]:
         arguments: list[Argument] = [len(changes)]
         for change in changes:
             arguments += [change.subscription_id, change.revision, change.progress.model_dump_json(), change.state]
         moved = await self._scripts.run("save_progress", self._deliverer_id, TAKE_OVER_AFTER_S, *arguments)
-        return {subscription_id.decode() for subscription_id in moved}
+        return {id_of(subscription_id) for subscription_id in moved}
 
     def _parsed(self, subscription_id: str, row: list[bytes | None]) -> StoredSubscription | None:
         return self._scripts.reader.read("subscription", subscription_id, partial(_subscription, row))

@@ -11,10 +11,10 @@ from service.schemas import SESSION_STATES, Pace
 from service.store.reading import dump_worker, parse_worker
 from service.store.records import WATCHED_S, SessionRecord
 from service.store.redis.records import record_of
-from service.store.redis.replies import translated
+from service.store.redis.replies import id_of, translated
 from service.store.redis.scripts import Scripts, name_of
 from service.store.redis.sessions import MILLI
-from service.store.rejections import unknown_session, worker_released
+from service.store.rejections import worker_released
 from service.store.worker_records import LEASE_S, LeaseRenewal, ServiceLoad, WorkerInfo
 
 CLAIM_EVERY_S = 0.1
@@ -75,7 +75,7 @@ class RedisWorkers:
                 return None
             fields = await translated(self._client.hgetall(name_of("session", session_id)))
             if not fields:
-                raise unknown_session()
+                continue
             record = self._scripts.reader.read("session", session_id, partial(record_of, fields))
             if record is not None:
                 return record
@@ -93,7 +93,7 @@ class RedisWorkers:
             self._unanswered[worker_id] = nonce
             self._reachable_since_s = self._clock()
             raise
-        return None if claimed is None else str(claimed.decode())
+        return None if claimed is None else id_of(claimed)
 
     async def until_claimable(self, timeout_s: float) -> None:
         await asyncio.sleep(min(timeout_s, CLAIM_EVERY_S))
@@ -106,7 +106,7 @@ class RedisWorkers:
             raise
         if status == b"lost":
             raise worker_released(worker_id)
-        stop_requested, watched, changed = ({session_id.decode() for session_id in group} for group in ids)
+        stop_requested, watched, changed = ({id_of(session_id) for session_id in group} for group in ids)
         return LeaseRenewal(stop_requested, watched, changed)
 
     async def release(self, worker_id: str) -> None:

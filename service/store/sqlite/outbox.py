@@ -8,7 +8,7 @@ from functools import partial
 from pydantic import SecretStr
 
 from service.event_schemas import event_key
-from service.store.reading import RETRY_AFTER_S
+from service.store.reading import RETRY_AFTER_S, Reader, parse_attempt, unreadable_webhook
 from service.store.sqlite.database import Database
 from service.store.webhook_records import (
     MAX_DELIVERY_ATTEMPTS,
@@ -61,7 +61,7 @@ class SqliteOutbox:
         return await self._database.read(lambda db: _backlog(db, now_unix_s))
 
     async def progress(self, session_id: str) -> WebhookProgress | None:
-        return await self._database.read(lambda db: _progress(db, session_id))
+        return await self._database.read(lambda db: _progress(db, self._database.reader, session_id))
 
     async def redeliver(self, session_id: str, *, after: str | None) -> None:
         await self._database.write(lambda db: _redeliver(db, session_id, after))
@@ -181,21 +181,27 @@ def _keep(db: sqlite3.Connection, session_id: str, attempt: DeliveryAttempt) -> 
     )
 
 
-def _progress(db: sqlite3.Connection, session_id: str) -> WebhookProgress | None:
+def _progress(db: sqlite3.Connection, reader: Reader, session_id: str) -> WebhookProgress | None:
     row = db.execute(
         "SELECT w.*, s.owner FROM webhooks w JOIN sessions s ON s.id = w.session_id WHERE s.id = ?", (session_id,)
     ).fetchone()
     if row is None:
         return None
-    kept = db.execute("SELECT * FROM deliveries WHERE session_id = ? ORDER BY n DESC", (session_id,))
+    webhook = reader.read("webhook", session_id, lambda: _webhook(row))
+    if webhook is None:
+        raise unreadable_webhook()
+    kept = db.execute(
+        "SELECT event_id, at AS at_unix_s, failure FROM deliveries WHERE session_id = ? ORDER BY n DESC", (session_id,)
+    )
+    attempts = (reader.read("delivery", session_id, partial(parse_attempt, dict(each))) for each in kept)
     undelivered = db.execute(
         "SELECT 1 FROM events WHERE session_id = ? AND (media_ms, seq) > (?, ?) LIMIT 1",
         (session_id, row["media_ms"], row["seq"]),
     ).fetchone()
     return webhook_progress(
-        _webhook(row),
+        webhook,
         next_attempt_unix_s=None if row["done"] else row["try_at"],
-        attempts=[DeliveryAttempt(each["event_id"], each["at"], each["failure"]) for each in kept],
+        attempts=[attempt for attempt in attempts if attempt is not None],
         is_complete=undelivered is None,
     )
 
