@@ -418,8 +418,13 @@ class Settings(BaseSettings):
 
     @property
     def address_policy(self) -> AddressPolicy:
-        """Which addresses sources may have, with this machine's name servers as they are now."""
+        """Which addresses decoders may reach, with this machine's name servers as they are now."""
         return AddressPolicy(self.source_allow, read_nameservers())
+
+    @property
+    def source_policy(self) -> AddressPolicy:
+        """Which addresses sources and receivers may have: name servers are none, and finding them takes time."""
+        return AddressPolicy(self.source_allow)
 
     @property
     def authorities(self) -> Path:

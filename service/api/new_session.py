@@ -48,7 +48,7 @@ def stored_source(asked: SourceRequest, settings: Settings) -> StoredSource:
     if asked.url is None:
         return StoredPush(stream=asked.stream, max_down_s=asked.max_down_s)
     try:
-        check_url(str(asked.url), settings.address_policy)
+        check_url(str(asked.url), settings.source_policy)
     except SourceForbiddenError as error:
         raise SourceRejectedError(error.detail) from error
     url = SecretStr(str(asked.url))
@@ -118,7 +118,7 @@ def check_rules(rules: Iterable[str], labels: Sequence[str]) -> None:
 def _webhook(asked: WebhookRequest, settings: Settings) -> StoredWebhook:
     """Raises WebhookRejectedError."""
     try:
-        check_url(str(asked.url), settings.address_policy)
+        check_url(str(asked.url), settings.source_policy)
     except SourceForbiddenError as error:
         raise WebhookRejectedError(
             "The webhook's address is not public. If the receiver is in a private network, the operator can allow that"

@@ -5,7 +5,7 @@ import os
 import stat
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from logging import INFO, LogRecord
 from logging.handlers import RotatingFileHandler
@@ -70,7 +70,7 @@ class AuditLog:
         entry = {
             "time": datetime.now(UTC).isoformat(),
             "action": action,
-            **asdict(actor),
+            **vars(actor),
             **details,
             "request_id": structlog.contextvars.get_contextvars().get("request_id"),
         }

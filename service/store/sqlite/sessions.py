@@ -192,7 +192,7 @@ def _insert(db: sqlite3.Connection, record: SessionRecord, idempotency_key: str 
     db.execute(
         "INSERT INTO sessions (id, state, pace, model, cost, owner, upload_bytes, idempotency_key, digest, record)"
         " VALUES (:id, :state, :pace, :model, :cost_steps_per_s, :owner, :upload_bytes, :key, :digest, '')",
-        {**record.model_dump(mode="json", exclude={"source", "webhook"}), "key": idempotency_key, "digest": digest},
+        {**vars(record), "key": idempotency_key, "digest": digest},
     )
     if record.webhook is not None:
         url, secret = record.webhook.url.get_secret_value(), record.webhook.secret.get_secret_value()

@@ -1,8 +1,8 @@
 -- Commit a worker's events, scores, update and resume point atomically. Returns 'done', 'unknown' or 'lost'.
 local id, token, ends_as = take(), take(), take()
 local events_max, events_min, log_max = take(), take(), take()
-local found = redis.call('HMGET', session_key(id), 'token', '_worker', '_ended', '_state')
-local current_token, worker, has_ended, state = found[1], found[2], found[3], found[4]
+local found = redis.call('HMGET', session_key(id), 'token', '_worker', '_ended', '_state', '_owner')
+local current_token, worker, has_ended, state, owner = unpack(found)
 if not current_token then
   return 'unknown'
 end
@@ -15,7 +15,7 @@ if has_ended or worker == '' or current_token ~= token then
   return 'lost'
 end
 for _ = 1, take_number() do
-  append_event(id, take(), take(), take(), events_max, log_max)
+  append_event(id, owner, take(), take(), take(), events_max, log_max)
 end
 if events_min ~= '' then
   redis.call('XTRIM', P .. 'events:' .. id, 'MINID', events_min)

@@ -78,7 +78,7 @@ end
 -- Redis rejects an id that is not greater than the newest of the stream, so a replay adds nothing.
 -- The second line of `json`, if any, holds the fields of the event that version 0.1 would reject. They come last:
 -- it takes the first ones by their position.
-local function append_event(id, stream_id, event_id, json, events_max, log_max)
+local function append_event(id, owner, stream_id, event_id, json, events_max, log_max)
   local known, more = json, {}
   local line_end = string.find(json, '\n', 1, true)
   if line_end then
@@ -94,8 +94,8 @@ local function append_event(id, stream_id, event_id, json, events_max, log_max)
     end
     error(added.err)
   end
-  local owner = field(id, '_owner')
-  redis.call('XADD', P .. 'log', 'MAXLEN', '~', log_max, cursor .. '-0', 'event', known, 'owner', owner, unpack(more))
+  redis.call('XADD', P .. 'log', 'MAXLEN', '~', log_max, cursor .. '-0', 'event', known, 'owner', owner or '',
+    unpack(more))
   redis.call('HSET', session_key(id), 'last_event_id', '"' .. event_id .. '"')
   local try_at = redis.call('HGET', P .. 'webhook:' .. id, 'try_at')
   if try_at then

@@ -40,9 +40,7 @@ make_queue(pace, model)
 local entry = redis.call('XADD', queue_key(pace, model), '*', 'session', id)
 redis.call('HSET', session_key(id), '_n', n, '_cost', cost, '_pace', pace, '_model', model, '_owner', owner,
   '_bytes', upload_bytes, '_idempotency', idempotency_key, '_digest', digest, '_entry', entry, '_worker', '')
-while at < #ARGV do
-  redis.call('HSET', session_key(id), take(), take())
-end
+redis.call('HSET', session_key(id), unpack(ARGV, at + 1))
 redis.call('ZADD', P .. 'sessions', n, id)
 redis.call('INCRBY', P .. 'reserved', cost)
 if owner ~= '' then
@@ -57,5 +55,5 @@ if webhook_url ~= '' then
   redis.call('HSET', P .. 'webhook:' .. id, 'url', webhook_url, 'secret', webhook_secret, 'try_at', 0, 'attempts', 0)
 end
 set_state(id, 'queued')
-append_event(id, '0-1', '0-0', event, events_max, log_max)
+append_event(id, owner, '0-1', '0-0', event, events_max, log_max)
 return { 'made' }

@@ -19,10 +19,8 @@ if field(id, 'last_event_id') ~= last_event_id then
   return 'moved'
 end
 redis.call('HINCRBY', session_key(id), 'token', 1)
-while at < #ARGV do
-  redis.call('HSET', session_key(id), take(), take())
-end
+redis.call('HSET', session_key(id), unpack(ARGV, at + 1))
 set_state(id, 'stopped')
-append_event(id, stream_id, event_id, event, events_max, log_max)
+append_event(id, field(id, '_owner'), stream_id, event_id, event, events_max, log_max)
 finish(id)
 return 'stopped'
