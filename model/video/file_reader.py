@@ -6,13 +6,12 @@ frame where sound starts first or the file starts inside a group of frames. One 
 
 import math
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain, dropwhile, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import av
-from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
@@ -51,6 +50,7 @@ class FileReader:
         self._timeline = self._new_timeline(None)
         first, self._lead = packets.first_frames[0], self._lead_ticks()
         self._clock = None if first.pts is None else MediaClock.of(first.pts - self._lead, packets.stream.time_base)
+        self._last_position: int | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -125,6 +125,13 @@ class FileReader:
         """
         return self._clock if self._has_unique_times(until_s) else None
 
+    def seek(self, media_s: float) -> bool:
+        """Have the packets continue at a keyframe that is usually at or before a time, once `exact_clock` returned one.
+
+        Returns False where a seek does not lead to that time.
+        """
+        return self._clock is not None and self._packets.seek(self._clock.pts(media_s), self._last_position)
+
     def _timed_from_start(self, sample_hz: float | None) -> Iterator[tuple[VideoFrame, float]]:
         return self._timed(chain(self._packets.first_frames, self._decode(self._packets.packets)), sample_hz)
 
@@ -141,7 +148,7 @@ class FileReader:
     def _has_unique_times(self, until_s: float) -> bool:
         """Return whether each time up to `until_s` belongs to one frame, so that a seek by time can be exact.
 
-        Decodes a few frames, and reads the packets of containers whose clock may restart.
+        Decodes a few frames, and reads the packets of containers whose clock may restart, up to that time.
         """
         format_name = self._packets.container.format.name
         if self._clock is None or format_name not in SEEKABLE_FORMATS:
@@ -158,19 +165,25 @@ class FileReader:
             dts_s = self._clock.media_s(packet.dts)
             if last_s > -math.inf and leaps(last_s, dts_s):
                 return False
+            self._last_position = packet.pos
             if dts_s > until_s:
-                return True
+                break
             last_s = dts_s
         return True
 
     def _seek(self, after_s: float, earlier_s: float) -> Iterator[VideoFrame] | None:
         """Return the frames behind that at `after_s`, or None if no such frame was met: then the seek is inexact."""
         assert self._clock is not None
-        try:
-            self._packets.seek(self._clock.pts(after_s - earlier_s))
-        except FFmpegError:
+        if not self.seek(after_s - earlier_s):
             return None
-        frames = self._decode_from_keyframe()
+        keyframe = next(self._packets.packets)
+        assert keyframe.pts is not None
+        first_pts = keyframe.pts
+        # Shown before the keyframe, a frame of an open group may refer to frames that were not decoded.
+        frames = dropwhile(
+            lambda frame: frame.pts is not None and frame.pts < first_pts,
+            self._decode(chain([keyframe], self._packets.packets)),
+        )
         for frame in frames:
             if frame.pts is None:
                 return None
@@ -243,14 +256,3 @@ class FileReader:
                 self._skipper.see(packet)
             yield from self._packets.decode(packet)
         yield from self._packets.decode(None)
-
-    def _decode_from_keyframe(self) -> Iterator[VideoFrame]:
-        """Decode from the first keyframe after a seek on."""
-        packets = self._packets.packets
-        keyframe = next((packet for packet in packets if packet.is_keyframe and packet.pts is not None), None)
-        if keyframe is None:
-            return
-        for frame in self._decode(chain([keyframe], packets)):
-            # Shown before the keyframe, a frame of an open group may refer to frames that were not decoded.
-            if frame.pts is None or keyframe.pts is None or frame.pts >= keyframe.pts:
-                yield frame

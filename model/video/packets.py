@@ -183,10 +183,24 @@ class PacketReader:
             self.flow.decoded_at_s = time.monotonic()
         return frames
 
-    def seek(self, pts: int) -> None:
-        """Have `packets` continue at a keyframe that is usually at or before `pts`. Raises FFmpegError."""
-        self.container.seek(pts, stream=self.stream)
+    def seek(self, pts: int, last_position: int | None = None) -> bool:
+        """Have `packets` continue at a keyframe that is usually at or before `pts`.
+
+        Returns False if no keyframe follows, or only behind `last_position` in the file, in bytes: where the clock
+        restarts there, the same timestamps occur again, and FFmpeg may have found those.
+        """
+        try:
+            self.container.seek(pts, stream=self.stream)
+        except FFmpegError:
+            return False
         self.packets = self._demux()
+        for packet in self.packets:
+            if last_position is not None and (packet.pos is None or packet.pos > last_position):
+                return False
+            if packet.is_keyframe and packet.pts is not None:
+                self.packets = chain([packet], self.packets)
+                return True
+        return False
 
     def _open_container(self, file_format: str | None) -> InputContainer:
         if self._is_unparsed:

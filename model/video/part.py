@@ -1,11 +1,10 @@
 """Take a part of a video file: its packets from a keyframe on, or one frame. Times are media times in seconds."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
-from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
@@ -73,10 +72,11 @@ class VideoPart:
 
     def _timed_packets(self, from_s: float, to_s: float) -> Iterator[BufferedPacket]:
         clock = self._video.exact_clock(to_s)
-        if clock is None:
+        packets = None if clock is None else self._from_keyframe(clock, from_s)
+        if clock is None or packets is None:
             yield from self._timed_by_decoding(from_s, to_s)
             return
-        for packet in self._from_keyframe(clock, from_s):
+        for packet in packets:
             if packet.pts is not None:
                 yield BufferedPacket(packet, clock.media_s(packet.pts))
 
@@ -92,11 +92,12 @@ class VideoPart:
 
     def _timed_frames(self, at_s: float) -> Iterator[tuple[VideoFrame, float]]:
         clock = self._video.exact_clock(at_s)
-        if clock is None:
+        packets = None if clock is None else self._from_keyframe(clock, at_s)
+        if clock is None or packets is None:
             yield from self._video.timed_frames()
             return
         first_pts = -math.inf
-        for packet in self._from_keyframe(clock, at_s):
+        for packet in packets:
             if first_pts == -math.inf and packet.pts is not None:
                 first_pts = packet.pts
             for frame in self._packets.decode(packet):
@@ -107,19 +108,20 @@ class VideoPart:
             if frame.pts is not None:
                 yield frame, clock.media_s(frame.pts)
 
-    def _from_keyframe(self, clock: MediaClock, from_s: float) -> "Iterator[Packet[Any]]":
-        """Yield packets from the newest keyframe at or before `from_s` on; from the first one if there is none."""
+    def _from_keyframe(self, clock: MediaClock, from_s: float) -> "Iterable[Packet[Any]] | None":
+        """Return packets from the newest keyframe at or before `from_s` on; from the first one if there is none.
+
+        None if no seek leads there.
+        """
         for sought_s in (from_s, from_s - EARLIER_S, -EARLIER_S):
-            try:
-                self._packets.seek(clock.pts(sought_s))
-            except FFmpegError:
+            if not self._video.seek(sought_s):
                 continue
             is_last = sought_s == -EARLIER_S
-            group = self._newest_group(clock, from_s + ROUNDED_S, or_later=is_last)
-            if group:
-                yield from group
-                yield from self._packets.packets
-                return
+            if group := self._newest_group(clock, from_s + ROUNDED_S, or_later=is_last):
+                return chain(group, self._packets.packets)
+            if is_last:
+                return []
+        return None
 
     def _newest_group(self, clock: MediaClock, until_s: float, *, or_later: bool) -> "list[Packet[Any]]":
         """Read on until the packets that follow are later than `until_s`; return those from the newest keyframe on.

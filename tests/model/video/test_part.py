@@ -11,7 +11,7 @@ from model.video.clip_writer import DecodeTimes
 from model.video.errors import VideoError
 from model.video.packet_buffer import BufferedPacket, reordered
 from tests.support.clip_kit import clip_of, still_of
-from tests.support.made_videos import remuxed, write_audio, write_video
+from tests.support.made_videos import Pixels, numbered_image, remuxed, write_audio, write_video
 
 RATE_HZ = 30
 REORDERED = {"preset": "fast", "g": "24", "bf": "3", "sc_threshold": "0"}
@@ -22,6 +22,11 @@ def a_video(folder: Path, container: str, **options: object) -> Path:
     """Four seconds with B-frames."""
     video = write_video(folder / "v.mp4", count=120, rate_hz=RATE_HZ, codec_options=REORDERED, **options)  # type: ignore[arg-type]
     return video if container == "mp4" else remuxed(video, container)
+
+
+def later_image(number: int, width: int, height: int) -> Pixels:
+    """An image whose number no image of the first forty has."""
+    return numbered_image(40 + number % 10, width, height)
 
 
 @pytest.mark.parametrize("container", CONTAINERS)
@@ -68,10 +73,24 @@ def test_a_clip_of_joined_recordings_follows_their_restarted_clock(tmp_path: Pat
     one = remuxed(write_video(tmp_path / "v.mp4", count=60, rate_hz=RATE_HZ), "mpegts")
     joined = tmp_path / "joined.ts"
     joined.write_bytes(one.read_bytes() * 2)
-    frames = clip_of(joined, 3.0, 3.5)
-    assert frames[0][0] <= 3.0
-    numbers = {round(time_s * RATE_HZ) % 60 % 50: number for time_s, number in frames}
-    assert list(numbers) == list(numbers.values())
+    for from_s in (0.3, 1.0, 3.0):
+        frames = clip_of(joined, from_s, from_s + 0.5)
+        assert frames[0][0] <= from_s
+        numbers = {round(time_s * RATE_HZ) % 60 % 50: number for time_s, number in frames}
+        assert list(numbers) == list(numbers.values())
+
+
+def test_a_clip_and_a_still_of_the_first_of_joined_recordings_are_not_those_of_another(tmp_path: Path) -> None:
+    """A seek to a time of the first recording ends in the last one."""
+    recordings = []
+    for count, draw in ((40, numbered_image), (33, later_image), (27, later_image)):
+        recordings.append(write_video(tmp_path / f"{count}.ts", count=count, codec_options=REORDERED, draw=draw))
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(recording.read_bytes() for recording in recordings))
+    for number in (1, 10, 25, 36):
+        at_s = number / RATE_HZ
+        assert still_of(joined, at_s) == number
+        assert all(seen == round(time_s * RATE_HZ) for time_s, seen in clip_of(joined, at_s, min(at_s + 0.2, 1.3)))
 
 
 def test_what_browsers_do_not_play_is_refused_and_says_so(tmp_path: Path) -> None:
