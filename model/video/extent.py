@@ -13,6 +13,7 @@ from model.video.container import states_size
 from model.video.errors import VideoError, source_error
 from model.video.source import ByteStream, is_url
 from model.video.stream import stated_end_s
+from model.video.timestamps import leaps
 
 BROKE_OFF = "The connection to the source was lost. Check the server and the network."
 UNKNOWN_END = "The server does not state the length of the video, so it is not known whether it was complete."
@@ -31,6 +32,8 @@ class Extent:
         self._stated_s = stated_end_s(container, stream)
         self._tick_s = [float(stream.time_base or 0) for stream in container.streams]
         self._end_s = 0.0
+        self._restarted_s = 0.0
+        self._last_dts_s: float | None = None
         self.position = self.end = 0
 
     def add(self, packet: "Packet[Any]") -> None:
@@ -40,11 +43,21 @@ class Extent:
         shown_from = packet.dts if packet.pts is None else packet.pts
         if shown_from is not None and index < len(self._tick_s):
             shown_until_s = (shown_from + (packet.duration or 0)) * self._tick_s[index] - self._start_s
-            self._end_s = max(self._end_s, shown_until_s)
+            if index == self._index and self._restarts(packet):
+                self._restarted_s = self._end_s - shown_from * self._tick_s[index] + self._start_s
+            if index == self._index or not self._restarted_s:
+                self._end_s = max(self._end_s, shown_until_s, self._restarted_s + shown_until_s)
         elif index == self._index:
             self._end_s += (packet.duration or 0) * self._tick_s[index]
         if index == self._index and packet.size > 0:
             self.position = packet.pos or self.position
+
+    def _restarts(self, packet: "Packet[Any]") -> bool:
+        """Return whether the clock of the video was restarted or set before this packet, as in joined recordings."""
+        if packet.dts is None:
+            return False
+        last_s, self._last_dts_s = self._last_dts_s, packet.dts * self._tick_s[self._index]
+        return last_s is not None and abs(self._last_dts_s - last_s) > 1.0 and leaps(last_s, self._last_dts_s)
 
     def what_is_missing(self, source: str | ByteStream, error: FFmpegError | None, *, is_live: bool) -> str | None:
         """Say in a sentence that the source ended too early, with the `error` that ended it; None if it did not.
