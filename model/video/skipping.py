@@ -15,6 +15,8 @@ from model.video.timestamps import leaps
 
 # Codecs whose marking of non-reference frames is reliable. In HEVC it holds only within the frame's own layer.
 CODECS = frozenset({"h264"})
+# Frames of common rates are decoded at most so long before they are shown.
+MAX_REORDERED_S = 4.0
 # Frames are reordered by far fewer slots.
 SLOTS_REMEMBERED = 64
 
@@ -31,6 +33,7 @@ class Skipper:
         self._context, self._clock, self._sample_hz = stream.codec_context, clock, sample_hz
         self._begun: dict[int, int] = {}
         """The earliest timestamp of each recent slot."""
+        self._max_reordered_ticks = MAX_REORDERED_S * clock.denominator / clock.numerator
         self._last_dts: int | None = None
         self._skips = self._has_stopped = False
 
@@ -38,7 +41,7 @@ class Skipper:
         """Take the packet that is decoded next. One without a timestamp is treated like the one before."""
         if packet.pts is None or self._has_stopped:
             return
-        if self._has_leapt(packet.dts):
+        if self._has_leapt(packet.dts) or self._is_implausible(packet.pts, packet.dts):
             self.stop()
             return
         at = slot(self._clock.media_s(packet.pts), self._sample_hz)
@@ -54,6 +57,10 @@ class Skipper:
         """Skip nothing from now on: timestamps no longer say to which slot a frame belongs."""
         self._has_stopped, self._skips = True, False
         self._context.skip_frame = "DEFAULT"
+
+    def _is_implausible(self, pts: int, dts: int | None) -> bool:
+        """Return whether a frame claims to be shown long after, or before, it is decoded."""
+        return dts is not None and abs(pts - dts) > self._max_reordered_ticks
 
     def _has_leapt(self, dts: int | None) -> bool:
         """Return whether the clock of the stream was restarted or set."""

@@ -3,6 +3,7 @@
 Pure: no decoder, no file. Every frame gets a time after that of the frame before, so no frame is lost.
 """
 
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Generic, NamedTuple, TypeVar
@@ -15,6 +16,8 @@ CHECKED_STEPS = 2.5
 LONGEST_GAP_S = 3600.0
 # A leap forward of the last frame, which no frame can confirm, is a wrong timestamp beyond this length.
 LONGEST_LAST_STEP_S = 10.0
+# Timestamps in the order of decoding differ by less from those in the order of display.
+REORDERED_S = 1.0
 # A frame that claims to be shown for longer says nothing about the distance of frames.
 LONGEST_SHOWN_S = 1.0
 
@@ -32,7 +35,8 @@ class FrameClock:
     This is FFmpeg's best-effort rule, which PyAV does not expose: presentation timestamps (pts) are used unless they
     went backwards more often than decoding timestamps (dts). AVI stores no pts, and copies of AVI in other containers,
     MXF and ASF may store the order of decoding as pts. Decoders return frames in display order, so there the dts are
-    right up to a constant delay, which cancels out.
+    right up to a constant delay, which cancels out. Unlike FFmpeg, a single timestamp far ahead of its neighbours is no
+    reason to mistrust the others.
     """
 
     def __init__(self, pts: int | None, dts: int | None, time_base: Fraction | None, lead: int = 0) -> None:
@@ -47,13 +51,16 @@ class FrameClock:
         self._from_pts = None if first_pts is None else MediaClock.of(first_pts - lead, time_base)
         self._from_dts = None if first_dts is None else MediaClock.of(first_dts - lead, time_base)
         self._last_pts: int | None = None
+        self._pts_before_leap: int | None = None
+        self._reordered_ticks = REORDERED_S / time_base if time_base else math.inf
+        self._lone_leaps = 0
         self._last_dts: int | None = None
         self._pts_faults = self._dts_faults = 0
 
     @property
     def is_sound(self) -> bool:
         """Whether timestamps have always increased so far."""
-        return self._pts_faults == self._dts_faults == 0
+        return self._pts_faults == self._dts_faults == self._lone_leaps == 0
 
     def seconds(self, pts: int | None, dts: int | None) -> float | None:
         """Return the media time of the next frame in display order, or None if it has no usable timestamp."""
@@ -61,12 +68,23 @@ class FrameClock:
             self._dts_faults += self._last_dts is not None and dts <= self._last_dts
             self._last_dts = dts
         if pts is not None:
-            self._pts_faults += self._last_pts is not None and pts <= self._last_pts
+            if self._last_pts is not None:
+                self._note_order(self._last_pts, pts)
             self._last_pts = pts
         if self._last_dts is not None and self._pts_faults > self._dts_faults:
             return None if dts is None or self._from_dts is None else self._from_dts.media_s(dts)
         stamp = dts if pts is None else pts
         return None if stamp is None or self._from_pts is None else self._from_pts.media_s(stamp)
+
+    def _note_order(self, last_pts: int, pts: int) -> None:
+        """Count a presentation timestamp that went backwards, but not the way back from a single one far ahead."""
+        before, self._pts_before_leap = self._pts_before_leap, None
+        if pts <= last_pts:
+            is_back = before is not None and pts > before
+            self._lone_leaps += is_back
+            self._pts_faults += not is_back
+        elif pts - last_pts > self._reordered_ticks:
+            self._pts_before_leap = last_pts
 
 
 class _Stamped(NamedTuple, Generic[T]):
@@ -145,6 +163,8 @@ class FrameTimeline(Generic[T]):
 
     def _at(self, frame: T, media_s: float) -> tuple[T, float]:
         if self._last_s is not None:
+            # Far from zero, a small step may be lost to rounding.
+            media_s = max(media_s, math.nextafter(self._last_s, math.inf))
             self._last_step_s = media_s - self._last_s
         self._last_s = media_s
         return frame, media_s

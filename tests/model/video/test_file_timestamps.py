@@ -180,21 +180,28 @@ def test_a_decode_resumed_beside_a_restart_gives_the_same_frames(
         assert [f.pts_s for f in read(path, after_s=frames[stop].pts_s)[0]] == [f.pts_s for f in frames[stop + 1 :]]
 
 
-@pytest.mark.parametrize("suffix", [".mkv", ".ts"])
+@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".mp4"])
 @pytest.mark.parametrize("hours", [1, 25])
-def test_one_timestamp_hours_ahead_affects_only_its_own_frame(tmp_path: Path, suffix: str, hours: int) -> None:
+@pytest.mark.parametrize("b_frames", ["0", "3"])
+def test_one_timestamp_hours_ahead_affects_only_its_own_frame(
+    tmp_path: Path, suffix: str, hours: int, b_frames: str
+) -> None:
     def ahead(number: int, packet: Packet) -> None:  # type: ignore[type-arg]
         assert packet.time_base is not None
         assert packet.pts is not None
         if number == 20:
             packet.pts += round(hours * 3600 / packet.time_base)
 
-    options = {"preset": "veryfast", "g": "12", "bf": "0"}
+    options = {"preset": "veryfast", "g": "12", "bf": b_frames}
     original = write_video(tmp_path / "original.mkv", count=COUNT, codec_options=options)
-    frames, reported = read(restamped(original, tmp_path / f"v{suffix}", ahead))
+    path = restamped(original, tmp_path / f"v{suffix}", ahead)
+    frames, reported = read(path)
     assert numbers(frames) == list(range(COUNT))
     np.testing.assert_allclose([f.pts_s for f in frames], np.arange(COUNT) / RATE_HZ, atol=0.018)
     assert reported == ["Frames with a wrong timestamp, placed between their neighbours: 1."]
+    assert [f.pts_s for f in read(path, after_s=frames[30].pts_s)[0]] == [f.pts_s for f in frames[31:]]
+    firsts = {slot(f.pts_s, 10.0): f.pts_s for f in reversed(frames)}
+    assert [f.pts_s for f in read(path, 10.0)[0]] == [*reversed(firsts.values())]
 
 
 def test_a_clock_that_is_set_by_a_day_does_not_make_the_video_a_day_long(tmp_path: Path) -> None:

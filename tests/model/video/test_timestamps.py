@@ -4,7 +4,7 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from model.video.timestamps import CHECKED_STEPS, LONGEST_GAP_S, FrameClock, FrameTimeline
@@ -25,6 +25,7 @@ def regular(count: int, first_s: float = 0.0) -> list[float | None]:
     return [first_s + number * STEP_S for number in range(count)]
 
 
+@example([-14286.963151276126, 0.0, 3.0, 1e-12], None)
 @given(
     st.lists(st.none() | st.floats(-1e5, 1e5) | st.sampled_from([0.0, 0.04, 0.08, 0.12]), max_size=40),
     st.none() | st.floats(0.0, 1e4),
@@ -121,6 +122,12 @@ def test_decoding_timestamps_stand_in_for_missing_presentation_timestamps_on_the
 def test_presentation_timestamps_in_decoding_order_are_replaced() -> None:
     stamps: list[tuple[int | None, int | None]] = [(0, 2), (3, 3), (2, 4), (4, 5), (1, 6), (7, 7)]
     assert seconds(stamps)[2:] == pytest.approx([0.08, 0.12, 0.16, 0.20])
+
+
+def test_one_presentation_timestamp_far_ahead_leaves_the_others_in_use() -> None:
+    """Of Matroska, FFmpeg derives the decoding timestamps, which stay wrong after it."""
+    stamps: list[tuple[int | None, int | None]] = [(0, 0), (1, 1), (1000, 3), (3, 4), (4, 5), (5, 6)]
+    assert seconds(stamps)[3:] == pytest.approx([0.12, 0.16, 0.2])
 
 
 def test_a_restart_of_both_clocks_keeps_presentation_timestamps() -> None:
