@@ -18,7 +18,7 @@ from model.video.camera import is_unencrypted_camera, open_unparsed
 from model.video.camera_times import CameraTimes
 from model.video.connection_guard import ConnectionGuard
 from model.video.connections import open_sockets
-from model.video.container import STILL_OR_MOVING, is_live, open_container
+from model.video.container import LIVE_OPTIONS, STILL_OR_MOVING, is_live, open_container
 from model.video.errors import NO_ANSWER, STILL_IMAGE, VideoError
 from model.video.extent import Extent
 from model.video.packet_buffer import PacketBuffer
@@ -209,8 +209,12 @@ class PacketReader:
                 container, self._marks = opened
                 return container
             self._is_unparsed = False
-        # Enough images to guess a rate would be waited for: it is not known from images, and a camera may be slow.
-        options = self._options if file_format is None else {"probesize": "32", **self._options}
+        options = self._options
+        if self._stated_live:
+            options = LIVE_OPTIONS | options
+        if file_format is not None:
+            # Enough images to guess a rate would be waited for: it is not known from images, and a camera may be slow.
+            options = {"probesize": "32", **options}
         return open_container(self._bytes_or_address(), options, self._timeout_s, file_format)
 
     def _choose_stream(self) -> VideoStream:
