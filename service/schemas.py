@@ -199,6 +199,9 @@ class SessionLinks(Schema):
     snapshot: str = Field(description="The latest snapshot, a JPEG image.")
     stream: str | None = Field(description="Where the client pushes the video; null unless the source is `push`.")
     video: str | None = Field(default=None, description="The uploaded video; null unless the source is `upload`.")
+    live: str | None = Field(
+        default=None, description="WebSocket of live video and scores; null if the source is known not to be live."
+    )
 
 
 class Session(Schema):

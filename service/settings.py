@@ -353,7 +353,8 @@ class Settings(BaseSettings):
     worker_host: str = Field(
         default="127.0.0.1",
         examples=["0.0.0.0"],
-        description="Address on which a worker accepts pushed streams from servers and serves its health and metrics.",
+        description="Address on which a worker accepts pushed streams from servers, sends them live video, and serves"
+        " its health and metrics.",
     )
     worker_address: str | None = Field(
         default=None,
@@ -361,7 +362,11 @@ class Settings(BaseSettings):
         description="Address under which servers on other machines reach this worker. The default is its host.",
     )
     worker_push_port: int = Field(
-        default=0, ge=0, le=65535, examples=["8002"], description="Port for pushed streams; 0 picks a free port."
+        default=0,
+        ge=0,
+        le=65535,
+        examples=["8002"],
+        description="Port for pushed streams and live video; 0 picks a free port.",
     )
     worker_port: int | None = Field(
         default=None,

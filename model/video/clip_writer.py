@@ -24,7 +24,6 @@ FRAGMENT_S = 1.0
 _OPTIONS = {
     # The header is written with the first fragment: by then it is known how many frames are shown out of order.
     "movflags": "frag_keyframe+delay_moov+default_base_moof+skip_trailer",
-    "frag_duration": str(int(FRAGMENT_S * 1e6)),
     "flush_packets": "1",
 }
 
@@ -80,27 +79,39 @@ class ClipWriter:
     """A clip that is being written. The first packet must be a keyframe; its time is 0 in the clip.
 
     Args:
-        sink: where the MP4 goes, a fragment of about FRAGMENT_S at a time.
+        sink: where the MP4 goes, a fragment of about `fragment_s` at a time.
         stream: the stream that the packets belong to.
         reordered: see DecodeTimes; used for packets without decoding timestamps.
+        parameters: those of the codec, if they are not those that the stream began with.
 
     Raises:
         VideoError: the stream cannot be played as MP4.
     """
 
-    def __init__(self, sink: Sink, stream: VideoStream, reordered: int) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        stream: VideoStream,
+        reordered: int,
+        *,
+        fragment_s: float = FRAGMENT_S,
+        parameters: bytes | None = None,
+    ) -> None:
         require_playable(stream)
         self._times = DecodeTimes(reordered)
         self._first_pts: int | None = None
         self._last_pts = 0
-        self._container = av.open(sink, "w", format="mp4", options=_OPTIONS)
+        options = {**_OPTIONS, "frag_duration": str(int(fragment_s * 1e6))}
+        self._container = av.open(sink, "w", format="mp4", options=options)
         self._stream = self._container.add_stream_from_template(stream)
         if stream.time_base is not None:
             self._stream.time_base = stream.time_base
-        if not self._stream.codec_context.width:
-            # A camera's description states no size; the decoder knows it.
+        if parameters is not None or not self._stream.codec_context.width:
+            # A camera's description states no size, and it may change; the decoder knows it.
             self._stream.codec_context.width = stream.codec_context.width
             self._stream.codec_context.height = stream.codec_context.height
+        if parameters is not None:
+            self._stream.codec_context.extradata = parameters
         if stream.codec_context.codec.canonical_name == "hevc":
             # Safari plays no other.
             self._stream.codec_context.codec_tag = "hvc1"

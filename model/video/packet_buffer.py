@@ -24,7 +24,7 @@ class BufferedPacket:
 class PacketBuffer:
     """The newest packets of one stream, in the order in which they arrived. The oldest is always a keyframe.
 
-    `newest_s` is the media time of the newest frame. `on_packet`, if set, is called with each packet that is added.
+    `newest_s` is the media time of the newest frame. `followers` are called with each packet that is added.
 
     Args:
         keep_s: how much of the stream to keep, up to `newest_s`; more until the next keyframe.
@@ -37,7 +37,7 @@ class PacketBuffer:
         self._group_bytes: deque[int] = deque()
         self._bytes = 0
         self.newest_s = 0.0
-        self.on_packet: Callable[[BufferedPacket], None] | None = None
+        self.followers: list[Callable[[BufferedPacket], None]] = []
 
     @property
     def size_bytes(self) -> int:
@@ -59,8 +59,8 @@ class PacketBuffer:
         self._bytes += size
         while self._groups and self._bytes > self._max_bytes:
             self._forget_oldest()
-        if self.on_packet is not None:
-            self.on_packet(added)
+        for follow in self.followers:
+            follow(added)
 
     def clear(self) -> None:
         """Forget everything: what follows does not continue it."""
@@ -85,6 +85,10 @@ class PacketBuffer:
             if group[0].media_s <= from_s:
                 first = number
         return [buffered for number, group in enumerate(self._groups) if number >= first for buffered in group]
+
+    def newest(self) -> list[BufferedPacket]:
+        """Return the packets from the newest keyframe on."""
+        return list(self._groups[-1]) if self._groups else []
 
     def _newest_first(self) -> Iterator[BufferedPacket]:
         for group in reversed(self._groups):

@@ -14,6 +14,8 @@ from service.api.asyncapi_subscriptions import (
     subscription_operations,
 )
 from service.event_schemas import Cursor, Event, EventBase, EventId, LogEntry
+from service.live_schemas import LiveMessage
+from service.schemas import Schema
 
 DESCRIPTION = """
 Events of sessions as a client receives them. `GET /openapi.json` describes everything else, authentication included.
@@ -21,6 +23,7 @@ Browsers open streams with a ticket of `POST /v1/tickets`. A client that resumes
 gets each event once, in order.
 """
 _EVENT_TYPES: tuple[type[EventBase], ...] = get_args(get_args(Event)[0])
+_LIVE_TYPES: tuple[type[Schema], ...] = get_args(get_args(LiveMessage)[0])
 _PARAMETERS = {"session_id": {"description": "Id of the session."}}
 _TICKET = {"type": "string", "description": "A ticket of `POST /v1/tickets`, instead of an API key."}
 _CLOSE_CODES = (
@@ -73,6 +76,7 @@ def describe_streams(version: str, root_path: str) -> dict[str, Any]:
                 "messages": {"VideoChunk": _component("messages", "VideoChunk")},
                 "bindings": {"ws": {"query": {"type": "object", "properties": {"ticket": _TICKET}}}},
             },
+            "liveVideo": _live_channel(session),
             "webhook": {
                 "address": None,
                 "description": "The address that the client chose as `webhook.url`. A receiver answers with 2xx within"
@@ -91,6 +95,7 @@ def describe_streams(version: str, root_path: str) -> dict[str, Any]:
             ),
             "followAll": _operation("send", "allEvents", "Follow all sessions by WebSocket.", ws={}),
             "pushVideo": _operation("receive", "sessionStream", "Receive a pushed video.", ws={}),
+            "watchSession": _operation("send", "liveVideo", "Watch a live session by WebSocket.", ws={}),
             "deliverWebhook": {
                 "action": "send",
                 "channel": {"$ref": "#/channels/webhook"},
@@ -121,6 +126,23 @@ def _operation(action: str, channel: str, summary: str, **bindings: dict[str, st
     }
 
 
+def _live_channel(session: str) -> dict[str, Any]:
+    video = {"type": "boolean", "default": True, "description": "Whether to send video; without, only scores."}
+    names = [live.__name__ for live in _LIVE_TYPES] + ["VideoFragment"]
+    return {
+        "address": f"{session}/live",
+        "description": "Video and scores of a live session as they arrive, for viewers; what was before is elsewhere."
+        " The binary messages after a `video.began` are one fragmented MP4, for Media Source Extensions; they begin"
+        " with the last keyframe. A viewer who is too slow misses messages, and the video goes on with a keyframe."
+        " Close codes: 1000 the session has ended; 1008 the API key was revoked; 1012 the server is stopping; 1013 the"
+        " client is too slow, or the session moves to another worker. Connect again after 1012 and 1013. Needs the"
+        " scope `sessions:read`.",
+        "parameters": _PARAMETERS,
+        "messages": {name: _component("messages", name) for name in names},
+        "bindings": {"ws": {"query": {"type": "object", "properties": {"video": video, "ticket": _TICKET}}}},
+    }
+
+
 def _resume_query(position: TypeAdapter[str], noun: str) -> dict[str, Any]:
     after = position.json_schema() | {"description": f"Resume after {noun}."}
     return {"type": "object", "properties": {"after": after, "ticket": _TICKET}}
@@ -136,6 +158,18 @@ def _messages() -> dict[str, Any]:
             "payload": {"type": "string", "format": "binary"},
         },
     }
+    messages["VideoFragment"] = {
+        "title": "The beginning of an MP4, or its next fragment",
+        "contentType": "video/mp4",
+        "payload": {"type": "string", "format": "binary"},
+    }
+    for live in _LIVE_TYPES:
+        kind = live.model_fields["type"]
+        messages[live.__name__] = {
+            "name": kind.default,
+            "title": kind.description,
+            "payload": _component("schemas", live.__name__),
+        }
     for event in _EVENT_TYPES:
         kind = event.model_fields["type"]
         messages[event.__name__] = {
@@ -148,7 +182,7 @@ def _messages() -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    models: list[type[BaseModel]] = [*_EVENT_TYPES, LogEntry]
+    models: list[type[BaseModel]] = [*_EVENT_TYPES, *_LIVE_TYPES, LogEntry]
     _, schema = models_json_schema(
         [(model, "serialization") for model in models], ref_template="#/components/schemas/{model}"
     )

@@ -38,6 +38,7 @@ class Caller:
 
     key: ApiKey | None
     by_ticket: bool = False
+    """Whether a ticket authorizes a stream other than a WebSocket: it must not open what is no stream."""
     address: str = ""
     """Address of the client, or of the last untrusted proxy."""
 
@@ -169,7 +170,7 @@ async def _identify(
     elif (ticket := _ticket_of(connection)) is not None:
         key = await _active_key(context, await context.store.keys.redeem_ticket(digest(ticket), now=datetime.now(UTC)))
         if key is not None:
-            return Caller(key, by_ticket=True)
+            return Caller(key, by_ticket=connection.scope["type"] != "websocket")
     if context.auth == "auto" and not await context.store.keys.exist():
         check_local(connection)
         return Caller(None)

@@ -57,7 +57,7 @@ async def serve_websocket(
     context.streams.check(caller.client)
     with context.streams.opened(caller.client), context.metrics.followers.labels("websocket").track_inprogress():
         await websocket.accept()
-        await race(_send(websocket, context, while_authorized(messages, context, caller)), _until_gone(websocket))
+        await race(_send(websocket, context, while_authorized(messages, context, caller)), until_gone(websocket))
 
 
 async def _send(websocket: WebSocket, context: Context, messages: AsyncGenerator[list[Message], None]) -> None:
@@ -85,7 +85,7 @@ async def _send(websocket: WebSocket, context: Context, messages: AsyncGenerator
             await websocket.close(code, reason)
 
 
-async def _until_gone(websocket: WebSocket) -> None:
+async def until_gone(websocket: WebSocket) -> None:
     """Read and ignore what the client sends, so that its pings and its close are noticed."""
     while (await websocket.receive())["type"] != "websocket.disconnect":
         pass

@@ -222,8 +222,13 @@ def session_response(record: SessionRecord, root_path: str, *, with_secret: bool
             snapshot=f"{path}/snapshot.jpg",
             stream=f"{path}/stream" if record.source.kind == "push" else None,
             video=f"{path}/video" if record.source.kind == "upload" else None,
+            live=f"{path}/live" if _may_be_live(record) else None,
         ),
     )
+
+
+def _may_be_live(record: SessionRecord) -> bool:
+    return record.source.kind != "upload" and (record.video is None or record.video.live)
 
 
 def _public_source(source: StoredSource) -> Source:

@@ -71,7 +71,7 @@ class Clips:
         self._starts_at_s = starts_at_s
         self._open: list[_Clip] = []
         if packets.buffer is not None:
-            packets.buffer.on_packet = self._follow
+            packets.buffer.followers.append(self._follow)
 
     def begin_ordered(self, input_: Input) -> None:
         """Send the buffered part of newly ordered clips; the rest follows as it arrives."""

@@ -18,6 +18,7 @@ from model.video.quiet_gate import QuietGate
 from model.video.stream import VideoInfo
 from service.decoder import protocol as messages
 from service.decoder.clips import Clips
+from service.decoder.live_video import LiveVideo
 from service.decoder.protocol import DecodeRequest, Input, Output
 from service.decoder.snapshot_schedule import SnapshotSchedule
 
@@ -72,7 +73,7 @@ def send_live(request: DecodeRequest, packets: PacketReader, input_: Input, outp
     gate = QuietGate() if request.quiet else None
     video = LiveReader(packets, timing, request.seen_until_s, gate=gate, is_watched=lambda: input_.is_watched)
     newest = _Newest(input_, output, timing, video)
-    snapshots = SnapshotSchedule(request.snapshot_hz)
+    snapshots, shown = SnapshotSchedule(request.snapshot_hz), LiveVideo(packets, output)
     sent_info: VideoInfo | None = None
     opened_s = time.monotonic()
     first_timestamp_s: float | None = None
@@ -99,6 +100,7 @@ def send_live(request: DecodeRequest, packets: PacketReader, input_: Input, outp
         newest.put(frame, decode_s)
         if newest.send_if_requested():
             clips.begin_ordered(input_)
+            shown.follow_orders(input_)
             if snapshots.is_due(time.monotonic(), late_s=timing.late_s, is_watched=input_.is_watched):
                 output.send(messages.SNAPSHOT, video.snapshot_jpeg())
             if loses_nothing:

@@ -24,6 +24,7 @@ from service.confinement.broker import ConnectionBroker
 from service.decoder import protocol as kinds
 from service.decoder.messages import DecoderDiedError, child_environment, message_pipe, read_message
 from service.decoder.protocol import CLIP_NUMBER, ClipOrder, Confinement, DecodeRequest
+from service.decoder.video_messages import VIDEO_KINDS, LiveVideoMessage, video_message
 from service.sources.address_policy import PUBLIC_ONLY, AddressPolicy
 from service.sources.sources import FORBIDDEN_ADDRESS, SourceForbiddenError
 
@@ -99,7 +100,7 @@ class Ended:
     is_final: bool = True
 
 
-Message = VideoInfo | DecodedFrame | Dropped | Missed | Snapshot | ClipPart | ClipEnded | Ended
+Message = VideoInfo | DecodedFrame | Dropped | Missed | Snapshot | ClipPart | ClipEnded | LiveVideoMessage | Ended
 
 
 @asynccontextmanager
@@ -172,7 +173,7 @@ class Decoder:
         self._messages = messages
         self._broker = broker
         self._shape = (len(request.regions), request.size, request.size, 3)
-        self._is_live = self._frame_requested = self._is_watched = False
+        self._is_live = self._frame_requested = self._is_watched = self._wants_video = False
         # Opening takes one deadline to connect and one to probe; afterwards the child gives a sign of life each second.
         self._silence_s = 2 * request.timeout_s + 5
 
@@ -192,11 +193,13 @@ class Decoder:
         """Request a clip, which arrives in parts; the decoder must have been started with a buffer."""
         _write(self._stdin, order.to_bytes())
 
-    async def messages(self, is_watched: Callable[[], bool] = lambda: False) -> AsyncIterator[Message]:
+    async def messages(
+        self, is_watched: Callable[[], bool] = lambda: False, wants_video: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[Message]:
         """First a VideoInfo, then frames and snapshots, then Ended; another VideoInfo when the frame size changes.
 
         A live source yields its newest frame each time, a file all of them. Snapshots are frequent while
-        `is_watched` returns True.
+        `is_watched` returns True; a live source yields live video while `wants_video` does.
 
         Raises VideoError when the source fails or the child falls silent, SourceForbiddenError when it failed because
         it led to an address that is not permitted, DecoderDiedError when the child ends without a message.
@@ -206,7 +209,7 @@ class Decoder:
         except TimeoutError:
             raise DecoderDiedError(f"The decoder did not start within {START_WITHIN_S:.0f} s.") from None
         while True:
-            self._notify_child(is_watched())
+            self._notify_child(is_watched(), wants_video())
             try:
                 kind, payload = await read_message(self._messages, self._silence_s)
             except TimeoutError:
@@ -222,6 +225,8 @@ class Decoder:
                 _write(self._stdin, kinds.NO_MORE_ORDERS)
             elif kind in (kinds.CLIP_BEGINS, kinds.CLIP_DATA, kinds.CLIP_ENDED):
                 yield _clip_message(kind, payload)
+            elif kind in VIDEO_KINDS:
+                yield video_message(kind, payload)
             elif kind == kinds.DROPPED:
                 yield Dropped(json.loads(payload))
             elif kind == kinds.MISSED:
@@ -242,8 +247,11 @@ class Decoder:
             elif kind != kinds.ALIVE:
                 raise DecoderDiedError(f"The decoder sent a message of unknown kind {kind!r}.")
 
-    def _notify_child(self, is_watched: bool) -> None:
+    def _notify_child(self, is_watched: bool, wants_video: bool) -> None:
         """Send the child what has changed: whether a client is watching, and the request for a live source's frame."""
+        if self._is_live and wants_video != self._wants_video:
+            _write(self._stdin, kinds.WANT_VIDEO if wants_video else kinds.WANT_NO_VIDEO)
+            self._wants_video = wants_video
         if is_watched != self._is_watched:
             _write(self._stdin, kinds.WATCH if is_watched else kinds.UNWATCH)
             self._is_watched = is_watched

@@ -1,15 +1,18 @@
 """The protocol between a decoder child and its parent.
 
 The parent writes one line of JSON, a `DecodeRequest`. The child replies with messages, each of them
-`kind: 1 byte, length: uint32, payload`, little-endian. For a live source the parent requests each frame with one byte;
-for every source it says when a client starts and stops watching the snapshots, and orders clips. A child that takes
-orders requests the last ones when its source has ended, since frames may still be on their way to the detector.
+`kind: 1 byte, length: uint32, payload`, little-endian. For a live source the parent requests each frame with one byte,
+and says when it starts and stops wanting live video; for every source it says when a client starts and stops watching
+the snapshots, and orders clips. A child that takes orders requests the last ones when its source has ended, since
+frames may still be on their way to the detector.
 """
 
+import fcntl
 import json
 import os
 import select
 import struct
+import termios
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,7 +28,11 @@ FRAME_HEADER = struct.Struct("<dddf?")
 CONFINED, OPENED, FRAME, DROPPED, SNAPSHOT, ALIVE, ENDED, ERROR = b"C", b"O", b"F", b"D", b"J", b"K", b"E", b"X"
 MISSED = b"M"
 CLIP_BEGINS, CLIP_DATA, CLIP_ENDED, LAST_ORDERS = b"B", b"V", b"Z", b"L"
+VIDEO_BEGINS, VIDEO_PART, NO_VIDEO = b"H", b"P", b"N"
 REQUEST_FRAME, WATCH, UNWATCH, ORDER_CLIP, NO_MORE_ORDERS = b".", b"w", b"u", b"c", b"n"
+WANT_VIDEO, WANT_NO_VIDEO = b"v", b"x"
+# In front of a part of live video: its time in the MP4, its media time, whether it begins with a keyframe.
+VIDEO_PART_HEADER = struct.Struct("<dd?")
 # In front of the bytes of a clip.
 CLIP_NUMBER = struct.Struct("<I")
 _CLIP_ORDER = struct.Struct("<Idd")
@@ -149,6 +156,11 @@ class Output:
         if now_s - self.sent_at_s >= ALIVE_EVERY_S:
             self.send(ALIVE)
 
+    @property
+    def unread_bytes(self) -> int:
+        """What waits in the pipe."""
+        return int.from_bytes(fcntl.ioctl(self._pipe, termios.FIONREAD, bytes(4)), "little")
+
     def send_json(self, kind: bytes, value: object) -> None:
         """Write one message whose payload is JSON."""
         self.send(kind, json.dumps(value).encode())
@@ -165,6 +177,8 @@ class Input:
         """Whether the parent waits for the next frame of a live source; the sender of that frame resets it."""
         self.is_watched = False
         """Whether a client is watching the snapshots."""
+        self.wants_video = False
+        """Whether the parent wants live video."""
         self.ordered: list[ClipOrder] = []
         """Clips that the parent has ordered; their sender removes them."""
         self.has_more_orders = True
@@ -194,4 +208,5 @@ class Input:
             self.has_more_orders &= kind != NO_MORE_ORDERS
             self.frame_requested |= kind == REQUEST_FRAME
             self.is_watched = kind == WATCH or (self.is_watched and kind != UNWATCH)
+            self.wants_video = kind == WANT_VIDEO or (self.wants_video and kind != WANT_NO_VIDEO)
             self._received = rest

@@ -80,7 +80,10 @@ class ApiMetrics:
             buckets=LATENCY_BUCKETS_S,
         )
         self.followers = Gauge(
-            "cake_event_followers", "Clients that follow events, by transport.", ["transport"], registry=registry
+            "cake_event_followers",
+            "Clients that follow events or watch live video, by transport.",
+            ["transport"],
+            registry=registry,
         )
         self.slow_clients = Counter(
             "cake_slow_clients_total",

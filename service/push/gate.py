@@ -1,17 +1,18 @@
-"""The worker's side of pushed streams: accepts a server's connection and passes it to the session that waits for it."""
+"""The worker's side of pushed streams and of live video: accepts a server's connection and passes it to its session."""
 
 import asyncio
 import hmac
 import secrets
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Protocol
 
 import structlog
 
 from model.video.errors import VideoError
 from service.background import background_task
-from service.push.protocol import ACCEPTED, MAX_HELLO_BYTES, NOT_WAITING, Hello, PushAddress
+from service.push.protocol import ACCEPTED, MAX_HELLO_BYTES, NOT_WAITING, TOO_MANY, Hello, PushAddress
 
 HELLO_WITHIN_S = 5.0
 RETRY_S = 0.5
@@ -35,13 +36,21 @@ async def open_gate(host: str = "127.0.0.1", port: int = 0, *, address: str | No
             yield gate
 
 
+class Admit(Protocol):
+    """How a session takes the connection of a viewer."""
+
+    def __call__(self, connection: socket.socket, *, wants_video: bool) -> bool:
+        """Own the connection from now on; nothing may be sent before this returns. False if there are too many."""
+
+
 class PushGate:
-    """Accepts pushed streams; made by `open_gate`."""
+    """Accepts pushed streams and viewers; made by `open_gate`."""
 
     def __init__(self, listener: socket.socket, host: str) -> None:
         self._listener = listener
         self.address = PushAddress(host, listener.getsockname()[1], secrets.token_hex(16))
         self._waiting: dict[str, asyncio.Future[socket.socket | None]] = {}
+        self._admits: dict[str, Admit] = {}
         self._handshakes = asyncio.Semaphore(MAX_PENDING_HANDSHAKES)
 
     async def accept_forever(self) -> None:
@@ -80,6 +89,17 @@ class PushGate:
             raise VideoError("source_timeout", NOTHING_PUSHED)
         return pushed
 
+    @contextmanager
+    def viewers_of(self, session_id: str, admit: Admit) -> Iterator[None]:
+        """Pass viewers of a session on to `admit` for as long as the context lasts."""
+        self._admits[session_id] = admit
+        try:
+            yield
+        finally:
+            # A session that is claimed again may have begun before the earlier run of it has ended.
+            if self._admits.get(session_id) == admit:
+                del self._admits[session_id]
+
     def give_up(self, session_id: str) -> None:
         """Stop waiting for a stream for this session."""
         arrival = self._waiting.get(session_id)
@@ -94,7 +114,7 @@ class PushGate:
                 hello = Hello.from_line(await _line(connection))
             if not hmac.compare_digest(hello.key.encode(), self.address.key.encode()):
                 raise ValueError("wrong key")
-            is_taken = self._hand_over(connection, hello.session_id)
+            is_taken = self._hand_over(connection, hello)
         except (OSError, TimeoutError, ValueError) as error:
             _log.warning("push connection rejected", error=str(error) or type(error).__name__)
         finally:
@@ -102,9 +122,14 @@ class PushGate:
             if not is_taken:
                 connection.close()
 
-    def _hand_over(self, connection: socket.socket, session_id: str) -> bool:
+    def _hand_over(self, connection: socket.socket, hello: Hello) -> bool:
         """Whether a session accepted the connection. A single byte always fits the buffer of a new connection."""
-        arrival = self._waiting.get(session_id)
+        if hello.purpose != "push":
+            admit = self._admits.get(hello.session_id)
+            is_admitted = admit is not None and admit(connection, wants_video=hello.purpose == "video")
+            connection.send(ACCEPTED if is_admitted else NOT_WAITING if admit is None else TOO_MANY)
+            return is_admitted
+        arrival = self._waiting.get(hello.session_id)
         if arrival is None or arrival.done():
             connection.send(NOT_WAITING)
             return False

@@ -2,17 +2,18 @@
 
 The server sends a `Hello`, one line of JSON; the worker replies with one byte; then the server sends chunks, each
 `length: uint32, bytes`, little-endian. A chunk of length 0 is the end of the video; without it, the stream was
-interrupted.
+interrupted. A `Hello` for live video or scores is answered as `service.live.protocol` describes.
 """
 
 import json
 import struct
 from dataclasses import dataclass, field
+from typing import Literal
 
 HEADER = struct.Struct("<I")
 END = HEADER.pack(0)
 MAX_HELLO_BYTES = 512
-ACCEPTED, NOT_WAITING = b"y", b"n"
+ACCEPTED, NOT_WAITING, TOO_MANY = b"y", b"n", b"m"
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,17 @@ class PushAddress:
 
 @dataclass(frozen=True)
 class Hello:
-    """The session whose stream follows, and the worker's key."""
+    """The session that the connection is for, the worker's key, and what the server wants to send or receive."""
 
     session_id: str
     key: str = field(repr=False)
+    purpose: Literal["push", "video", "scores"] = "push"
 
     def to_line(self) -> bytes:
         """The first line of a forwarded connection."""
-        return json.dumps([self.session_id, self.key]).encode() + b"\n"
+        # Workers of earlier versions know no purpose.
+        purpose = [] if self.purpose == "push" else [self.purpose]
+        return json.dumps([self.session_id, self.key, *purpose]).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> "Hello":
@@ -41,4 +45,6 @@ class Hello:
         match json.loads(line):
             case [str(session_id), str(key)]:
                 return cls(session_id, key)
+            case [str(session_id), str(key), "video" | "scores" as purpose]:
+                return cls(session_id, key, purpose)
         raise ValueError("not a hello")

@@ -13,7 +13,9 @@ from model.video.errors import VideoError
 from model.video.stream import VideoInfo
 from service.decoder.messages import DecoderDiedError
 from service.decoder.process import ClipEnded, ClipPart, DecodedFrame, Dropped, Ended, Missed, Snapshot
+from service.decoder.video_messages import NoVideo, VideoBegins, VideoPart
 from service.errors import NotFoundError, ServiceError
+from service.live.viewers import Viewers
 from service.session.clips import SessionClips, clip_buffer_s
 from service.session.commits import STORE_RETRY_S, Commits
 from service.session.context import WorkerContext
@@ -28,7 +30,7 @@ from service.session.outcome import (
     failed,
 )
 from service.session.quarantine import is_suspect, note_claim
-from service.session.regions import describe_video, missed_of_video
+from service.session.regions import describe_video, missed_of_video, region_names
 from service.session.snapshots import SnapshotWriter
 from service.session.source import SessionSource
 from service.sources.sources import SourceForbiddenError
@@ -55,6 +57,7 @@ class RunningSession:
         self._commits = Commits(context, self._events, self._source)
         self._snapshots = SnapshotWriter(context.blobs, record.id)
         self._clips = SessionClips(record, context.blobs, context.settings, self._events)
+        self._viewers = Viewers(region_names(record))
         self._detection: Detection | None = None
         self._wanted = record
         """The session with the newest settings that are known."""
@@ -120,7 +123,8 @@ class RunningSession:
         """Analyse the source. Returns when the session has ended, is handed over, or belongs to another worker."""
         record = self.record
         try:
-            outcome = await self._outcome()
+            with self._context.gate.viewers_of(record.id, self._viewers.admit):
+                outcome = await self._outcome()
             await self._clips.close()
             if self._halting == "hand_over" and outcome is None:
                 self._events.update(claimed_at_position_s=None)
@@ -135,6 +139,7 @@ class RunningSession:
             await self._commits.close()
             await self._snapshots.close()
             await self._clips.close()
+            await self._viewers.close()
             await delete_files_of_deleted(self._context.store.sessions, self._context.blobs, record.id)
             self._context.blobs.forget_upload(record.id, record.token)
             if self._detection is not None:
@@ -194,13 +199,14 @@ class RunningSession:
         )
         source = self._source.open(detection.detector_s, replay_until_s=detection.position_s, clip_buffer_s=kept_s)
         async with source as decoder, self._clips.of_decoder(decoder, has_buffer=kept_s > 0):
-            async for message in decoder.messages(lambda: self.is_watched):
+            async for message in decoder.messages(lambda: self.is_watched, self._viewers.want_video):
                 match message:
                     case DecodedFrame():
                         self._follow_settings(detection)
                         self._source.frame_arrived(message)
                         if (result := await detection.push(message)) is not None:
                             self._clips.order(self._events.add_frame(message, result))
+                            self._viewers.add_scores(message.pts_s, result.scores)
                         await self._commits.commit_if_due(detection)
                     case VideoInfo():
                         await self._opened(message, detection)
@@ -212,6 +218,8 @@ class RunningSession:
                         self._snapshots.put(message.jpeg)
                     case ClipPart() | ClipEnded():
                         self._clips.take(message)
+                    case VideoBegins() | VideoPart() | NoVideo():
+                        self._viewers.take(message)
                     case Ended(is_final=False) if not self._source.is_pushed:
                         raise VideoError("source_unreachable", STREAM_ENDED)
                     case Ended():
