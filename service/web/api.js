@@ -148,6 +148,8 @@ async function socketUrl(path, query = {}) {
 export const eventsSocketUrl = (id, after) => socketUrl(`${sessionPath(id)}/events`, { after });
 /** URL of the events of all sessions, as entries of the log. */
 export const logSocketUrl = (query) => socketUrl("events", query);
+/** URL of the live video and scores of a session, or of its scores only. */
+export const liveSocketUrl = (id, video) => socketUrl(`${sessionPath(id)}/live`, { video });
 /** URL to which a session's video is pushed. */
 export const streamSocketUrl = (id) => socketUrl(`${sessionPath(id)}/stream`);
 

@@ -10,6 +10,7 @@ const STALE_MS = 15_000;
 export class LastingSocket {
   #urlNow;
   #onMessage;
+  #onBinary;
   #onConnection;
   #socket = null;
   #attempt = 0;
@@ -20,11 +21,13 @@ export class LastingSocket {
 
   /**
    * `urlNow()` resolves to the URL of the next connection, which continues behind the last message.
-   * `onMessage(content)`: parsed JSON. `onConnection(state, detail)`: connecting, live, lost, rejected.
+   * `onMessage(content)`: parsed JSON; `onBinary(buffer)`: of a binary message. `onConnection(state, detail)`:
+   * connecting, live, lost, rejected.
    */
-  constructor(urlNow, { onMessage, onConnection = () => {} }) {
+  constructor(urlNow, { onMessage, onBinary = () => {}, onConnection = () => {} }) {
     this.#urlNow = urlNow;
     this.#onMessage = onMessage;
+    this.#onBinary = onBinary;
     this.#onConnection = onConnection;
     const signal = this.#closed.signal;
     window.addEventListener("online", () => this.#reconnect(), { signal });
@@ -54,12 +57,15 @@ export class LastingSocket {
 
   #open(socket) {
     this.#socket = socket;
+    socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       this.#failures = 0;
       this.#onConnection("live");
     };
-    socket.onmessage = (message) => {
-      if (socket === this.#socket) this.#onMessage(JSON.parse(message.data));
+    socket.onmessage = ({ data }) => {
+      if (socket !== this.#socket || this.#closed.signal.aborted) return;
+      if (typeof data === "string") this.#onMessage(JSON.parse(data));
+      else this.#onBinary(data);
     };
     socket.onclose = () => {
       if (socket === this.#socket && !this.#closed.signal.aborted) this.#retryLater();

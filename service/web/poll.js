@@ -4,7 +4,7 @@ const MAX_PAUSE_MS = 10_000;
 
 /**
  * `task(signal)` runs at once and again `intervalMs` after it has finished, while the page is visible and `isWanted()`.
- * `onError(error | null)` is called after each run.
+ * `intervalMs` may be a function that returns it. `onError(error | null)` is called after each run.
  * Returns `{ wake, stop }`: wake runs it now; stop ends it and aborts the current run.
  */
 export function poll(task, intervalMs, onError = () => {}, isWanted = () => true) {
@@ -34,7 +34,8 @@ export function poll(task, intervalMs, onError = () => {}, isWanted = () => true
     running = false;
     if (ended.signal.aborted) return;
     onError(failure);
-    const pause = Math.min(intervalMs * 2 ** failures, Math.max(intervalMs, MAX_PAUSE_MS));
+    const interval = typeof intervalMs === "function" ? intervalMs() : intervalMs;
+    const pause = Math.min(interval * 2 ** failures, Math.max(interval, MAX_PAUSE_MS));
     timer = setTimeout(run, again && failure === null ? 0 : pause);
   }
 

@@ -40,6 +40,14 @@ export class ScoreRun {
     else this.#append(await this.#page(this.last_s, signal));
   }
 
+  /** Takes live scores in the order of their times, `{ after_s, pts_s, scores }`; false if some before are missing. */
+  join({ after_s, pts_s, scores }) {
+    if (this.#bin_s !== null || this.last_s === null || after_s > this.last_s) return false;
+    const first = pts_s.findIndex((each) => each > this.last_s);
+    if (first >= 0) this.#append({ pts_s: pts_s.slice(first), scores: scores.slice(first) });
+    return true;
+  }
+
   /** Replaces the run with the page of scores that starts at `from_s`. */
   async startAt(from_s, signal) {
     const page = await this.#page(from_s > 0 ? from_s : null, signal);

@@ -1,10 +1,11 @@
-/** One session on the page: its state, snapshot, scores and events, kept up to date until it is closed. */
+/** One session on the page: its state, video or snapshot, scores and events, kept up to date until it is closed. */
 
 import { ActionLog } from "./actions.js";
 import { Problem, deleteSession, getSession } from "./api.js";
 import { ENDED, EventStream } from "./event_stream.js";
 import { EventsView } from "./events_view.js";
 import { clock, moment, sourceName } from "./format.js";
+import { LiveVideo } from "./live_video.js";
 import { MissedActions } from "./missed.js";
 import { setTitle } from "./news.js";
 import { Playback } from "./playback.js";
@@ -17,12 +18,17 @@ import { Verdicts } from "./verdicts.js";
 const SESSION_MS = 1000;
 const SNAPSHOT_MS = 250;
 const SCORES_MS = 400;
+const MIN_CAPTION_S = 1;
+/** While the live connection brings scores and video. */
+const SELDOM_MS = 10_000;
 const CONNECTIONS = {
   connecting: "Connecting…",
   live: "Live",
   lost: "Connection lost. Reconnecting…",
   ended: "",
 };
+/** Types of events with which what the session says of itself changes. */
+const NEWS = new Set(["session.state", "session.gap", "session.changed"]);
 const element = (id) => document.getElementById(id);
 
 export class SessionPanel {
@@ -37,6 +43,7 @@ export class SessionPanel {
   #missed = null;
   #polls = [];
   #playback = null;
+  #live = null;
   #snapshot = new SnapshotView(element("snapshot"));
   #regions;
   /** The action to show once it is known, or null. */
@@ -57,12 +64,14 @@ export class SessionPanel {
     this.#onChanged = onChanged;
     this.#onGone = onGone;
     element("stop").addEventListener("click", () => this.#stopOrDelete(), { signal: this.#closed.signal });
-    this.#polls.push(poll((signal) => this.#refresh(signal), SESSION_MS, (error) => this.#onPolled(error)));
+    const often = () => (this.#timeline?.isFed ? SELDOM_MS : SESSION_MS);
+    this.#polls.push(poll((signal) => this.#refresh(signal), often, (error) => this.#onPolled(error)));
   }
 
   close() {
     this.#closed.abort();
     for (const { stop } of this.#polls) stop();
+    this.#live?.close();
     this.#stream?.close();
     this.#events?.close();
     this.#timeline?.close();
@@ -113,10 +122,44 @@ export class SessionPanel {
       onConnection: (state, why) => this.#showConnection(state, why),
     });
     if (ended) return;
+    const often = () => (this.#timeline.isFed ? SELDOM_MS : SCORES_MS);
     this.#polls.push(
-      poll((signal) => this.#drawSnapshot(signal), SNAPSHOT_MS),
-      poll((signal) => this.#timeline.update(this.#session.position_s, signal), SCORES_MS),
+      poll((signal) => this.#drawSnapshot(signal), SNAPSHOT_MS, undefined, () => !this.#live?.isPlaying),
+      poll((signal) => this.#timeline.update(this.#session.position_s, signal), often),
     );
+    this.#watch();
+  }
+
+  /** Live video in place of snapshots, and scores as they come; both are fetched where that is not possible. */
+  #watch() {
+    if (!this.#session.links.live) return;
+    this.#live = new LiveVideo(this.#id, {
+      onFrame: (video, media_s) => this.#showFrame(video, media_s),
+      onScores: (scores) => this.#takeScores(scores),
+      onPlaying: (isPlaying) => {
+        if (isPlaying) return;
+        this.#timeline.showLiveHead(null);
+        this.#polls[1].wake();
+      },
+      onLost: () => this.#takeScores(null),
+      onProblem: (sentence) => (element("unplayable").textContent = sentence),
+    });
+  }
+
+  #showFrame(video, media_s) {
+    const on = media_s === null ? [] : this.#log.actions.filter((action) => isOn(action, media_s));
+    this.#snapshot.showFrame(video, captionsOf(on));
+    this.#timeline.showLiveHead(media_s);
+  }
+
+  #takeScores(scores) {
+    const wasFed = this.#timeline.isFed;
+    this.#timeline.takeScores(scores);
+    if (scores !== null) {
+      this.#session.position_s = scores.pts_s.at(-1);
+      this.#showPosition();
+    }
+    if (wasFed && !this.#timeline.isFed) for (const { wake } of this.#polls) wake();
   }
 
   async #drawSnapshot(signal) {
@@ -146,11 +189,11 @@ export class SessionPanel {
     this.#events.update(fresh);
     this.#timeline.draw();
     if (this.#eventId !== null && this.#events.show(this.#eventId)) this.#eventId = null;
-    if (events.some((event) => event.type === "session.state")) this.#polls[0].wake();
+    if (events.some((event) => NEWS.has(event.type))) this.#polls[0].wake();
   }
 
   #render() {
-    const { state, model, pace, regions, video, created_at, position_s, frames, code, detail, warnings } = this.#session;
+    const { state, model, pace, regions, video, created_at, frames, code, detail, warnings } = this.#session;
     const ended = ENDED.has(state);
     element("session-title").textContent = sourceName(this.#session);
     setTitle(`${sourceName(this.#session)} · CAKE`);
@@ -166,15 +209,20 @@ export class SessionPanel {
     element("panels").hidden = ended && frames === 0;
     element("stop").textContent = ended ? "Delete" : "Stop";
     element("follow").hidden = ended;
-    const duration_s = video?.duration_s ?? null;
-    const progress = element("position");
-    if (duration_s) progress.value = ended && state === "completed" ? 1 : Math.min(1, position_s / duration_s);
-    progress.hidden = !duration_s;
-    const whole = duration_s ? ` / ${clock(duration_s)}` : "";
-    element("position-text").textContent = clock(position_s) + whole;
+    this.#showPosition();
     this.#thresholds.update(this.#session);
     this.#showParts();
     this.#showNotice(code ? [detail ?? code, ...warnings] : warnings, code !== null);
+  }
+
+  #showPosition() {
+    const { state, video, position_s } = this.#session;
+    const duration_s = video?.duration_s ?? null;
+    const progress = element("position");
+    if (duration_s) progress.value = state === "completed" ? 1 : Math.min(1, position_s / duration_s);
+    progress.hidden = !duration_s;
+    const whole = duration_s ? ` / ${clock(duration_s)}` : "";
+    element("position-text").textContent = clock(position_s) + whole;
   }
 
   #showNotice(sentences, isError) {
@@ -213,6 +261,16 @@ export class SessionPanel {
 function analysedParts({ regions, video }) {
   if (regions.length === 0) return video?.analysed ? [video.analysed] : [];
   return regions.map((region, index) => ({ ...(video?.analysed_regions[index] ?? region), name: region.name }));
+}
+
+/** Whether an action is on at a media time; short ones are shown for long enough to be read. */
+function isOn({ start_s, end_s }, at_s) {
+  return start_s <= at_s && at_s < Math.max(end_s ?? Infinity, start_s + MIN_CAPTION_S);
+}
+
+function captionsOf(actions) {
+  const texts = Map.groupBy(actions, ({ region }) => region ?? null);
+  return [...texts].map(([part, those]) => ({ part, text: those.map(({ label }) => label).join(", ") }));
 }
 
 function confirmDelete() {

@@ -1,16 +1,20 @@
-/** The latest snapshot of a session, drawn on a canvas once it is decoded, so that it never flickers. */
+/** The latest snapshot of a session, or the frame that its video shows, drawn on a canvas, so that it never flickers. */
 
 import { getSnapshot } from "./api.js";
 
 const SHADE = "rgb(0 0 0 / 0.6)";
 const OUTLINE = "rgb(255 255 255 / 0.9)";
 const NAME_SHADE = "rgb(0 0 0 / 0.7)";
+/** Frames of a video are drawn no wider. */
+const MAX_WIDTH_PX = 1280;
 
 /** A canvas with the latest snapshot of one session. What the detector does not see is shaded. */
 export class SnapshotView {
   #canvas;
+  /** What is drawn, with its `width` and `height`; null for nothing. */
   #bitmap = null;
   #parts = [];
+  #captions = [];
 
   constructor(canvas) {
     this.#canvas = canvas;
@@ -27,8 +31,23 @@ export class SnapshotView {
       bitmap.close();
       return;
     }
-    this.#bitmap?.close();
+    this.close();
     this.#bitmap = bitmap;
+    this.#captions = [];
+    this.draw();
+  }
+
+  /** Draws the frame that a video shows, with captions: texts for the whole frame, or for a part with this name. */
+  showFrame(video, captions) {
+    const scale = Math.min(1, MAX_WIDTH_PX / video.videoWidth);
+    const [width, height] = [Math.round(video.videoWidth * scale), Math.round(video.videoHeight * scale)];
+    if (!(this.#bitmap instanceof HTMLCanvasElement)) {
+      this.close();
+      this.#bitmap = document.createElement("canvas");
+    }
+    if (this.#bitmap.width !== width || this.#bitmap.height !== height) Object.assign(this.#bitmap, { width, height });
+    this.#bitmap.getContext("2d").drawImage(video, 0, 0, width, height);
+    this.#captions = captions;
     this.draw();
   }
 
@@ -53,10 +72,14 @@ export class SnapshotView {
     }
     if (this.#parts.length > 0) shadeOutside(context, this.#parts, canvas);
     for (const part of this.#parts) if (part.name) outline(context, part, canvas);
+    for (const { part, text } of this.#captions) {
+      const of = this.#parts.find(({ name }) => name && name === part) ?? { x: 0, y: 0, width: 1, height: 1 };
+      caption(context, of, text, canvas);
+    }
   }
 
   close() {
-    this.#bitmap?.close();
+    this.#bitmap?.close?.();
     this.#bitmap = null;
   }
 }
@@ -81,14 +104,26 @@ function outline(context, part, canvas) {
   context.strokeStyle = OUTLINE;
   context.lineWidth = line;
   context.strokeRect(x + line / 2, y + line / 2, width - line, height - line);
-  const size = Math.max(11, Math.round(canvas.height / 22));
+  write(context, part.name, x, y, textSize(canvas));
+}
+
+/** Writes in the lower left corner of a part. */
+function caption(context, part, text, canvas) {
+  const [x, y, , height] = pixels(part, canvas);
+  const size = textSize(canvas);
+  write(context, text, x, y + height - size * 1.5, size);
+}
+
+const textSize = (canvas) => Math.max(11, Math.round(canvas.height / 22));
+
+function write(context, text, x, y, size) {
   context.font = `${size}px system-ui, sans-serif`;
   context.textBaseline = "top";
   context.textAlign = "left";
   context.fillStyle = NAME_SHADE;
-  context.fillRect(x, y, context.measureText(part.name).width + size, size * 1.5);
+  context.fillRect(x, y, context.measureText(text).width + size, size * 1.5);
   context.fillStyle = OUTLINE;
-  context.fillText(part.name, x + size / 2, y + size / 4);
+  context.fillText(text, x + size / 2, y + size / 4);
 }
 
 function pixels({ x, y, width, height }, canvas) {

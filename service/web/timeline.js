@@ -2,6 +2,7 @@
 
 import { readTheme } from "./colours.js";
 import { percent, clock } from "./format.js";
+import { LiveScores } from "./live_scores.js";
 import { Overview } from "./overview.js";
 import { drawPlot, timeAt, topPeaks } from "./plot.js";
 import { ScoreRun } from "./scores.js";
@@ -45,6 +46,8 @@ export class Timeline {
   #threshold = null;
   #head_s = null;
   #current = null;
+  #live = new LiveScores();
+  #isFed = false;
   #closed = new AbortController();
   #resize = new ResizeObserver(() => this.draw());
 
@@ -89,8 +92,25 @@ export class Timeline {
     await this.#overview.update(position_s, this.#region, signal);
     if (!this.#following) return;
     await this.#run.follow(position_s, signal);
+    this.#isFed = this.#live.feed(this.#run, this.#region);
     this.#range.value = position_s;
     this.#animate();
+  }
+
+  /** Whether live scores come and suffice, so that few need to be fetched. */
+  get isFed() {
+    return this.#isFed;
+  }
+
+  /** Takes a message with live scores, or null when no more come. */
+  takeScores(message) {
+    this.#isFed &&= message !== null;
+    if (message === null) return;
+    this.#live.add(message);
+    this.#position_s = message.pts_s.at(-1);
+    if (!this.#following) return;
+    this.#isFed = this.#live.feed(this.#run, this.#region);
+    if (this.#isFed) this.#animate();
   }
 
   /** Shows the window that ends at `to_s`, in media time, of a region, if there are any; stops following. */
@@ -142,6 +162,12 @@ export class Timeline {
     const isShown = at_s === null || this.#following || (at_s >= this.#from_s && at_s <= this.#to_s);
     if (isShown) this.draw();
     else this.show(at_s + this.#length_s * (1 - LEFT_OF_HEAD));
+  }
+
+  /** Marks the media time that live video shows; null for none. */
+  showLiveHead(at_s) {
+    this.#head_s = at_s;
+    if (this.#following) this.#animate();
   }
 
   /** The user clicked on the plot at this media time. */
