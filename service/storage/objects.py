@@ -1,6 +1,9 @@
-"""Files by name in a folder or a bucket. Failures are logged with their reason and raised as StoreUnavailableError."""
+"""Files by name in a folder or a bucket. Failures are logged with their reason and raised as StoreUnavailableError, a
+full disk as StorageFullError.
+"""
 
 import asyncio
+import errno
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -21,6 +24,9 @@ TIMEOUT_S = 30.0
 CHUNK_BYTES = 8 * 1024**2
 REPORT_EVERY_S = 60.0
 MAX_REASON = 400
+NO_SPACE = f"os error {errno.ENOSPC}"
+"""How obstore says that a disk is full."""
+DISK_FULL = "The server is out of disk space. Delete ended sessions, or free disk space."
 _log = structlog.get_logger(__name__)
 
 
@@ -57,10 +63,15 @@ class Objects:
             raise self.unavailable(error) from error
 
     async def put(self, name: str, data: bytes | Path) -> None:
-        """Write data, or the contents of a file of this machine, in place of the file. Atomic."""
+        """Write data, or the contents of a file of this machine, in place of the file. Atomic.
+
+        Raises StorageFullError: the disk of a folder is full.
+        """
         try:
             await obstore.put_async(self._store, name, data, chunk_size=CHUNK_BYTES)
         except (BaseError, OSError) as error:
+            if isinstance(self._store, LocalStore) and NO_SPACE in str(error):
+                raise StorageFullError(DISK_FULL) from error
             raise self.unavailable(error) from error
 
     async def read(self, name: str) -> bytes:
