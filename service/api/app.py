@@ -117,7 +117,7 @@ def create_app(settings: Settings, own_key: ApiKey, open_connections: Callable[[
             )
             if settings.source_ca is not None:
                 write_authorities(settings.source_ca, settings.authorities)
-            cuts = Cuts(blobs)
+            cuts = Cuts(blobs, None if settings.blob_url else disk)
             targets = TargetOpener(
                 pool,
                 settings.address_policy,

@@ -1,15 +1,19 @@
-"""Cuts clips and stills out of uploads and stored clips, a few at a time."""
+"""Cuts clips and stills out of uploads and stored clips, a few at a time; stills are kept."""
 
 import asyncio
 from typing import Literal
+
+import structlog
 
 from model.video.errors import VideoError
 from service.decoder.cut import Cut, cut
 from service.decoder.cut_protocol import CutRequest
 from service.decoder.messages import DecoderDiedError
-from service.errors import InternalError, NotFoundError, NotPlayableError, TooLargeError
+from service.errors import InternalError, NotFoundError, NotPlayableError, ServiceError, TooLargeError
+from service.event_schemas import ActionStartEvent
 from service.storage.blobs import Blobs
-from service.storage.stored_files import StoredClip
+from service.storage.disk import Disk
+from service.storage.stored_files import StoredClip, still_of_upload_name
 from service.store.records import SessionRecord
 
 MAX_AT_A_TIME = 2
@@ -18,14 +22,15 @@ NO_CLIP = (
     "There is no clip of this event. Uploaded videos always have clips; for other sources, the operator must list the"
     " action in CAKE_CLIPS before it starts. Clips are deleted by age and total size."
 )
+_log = structlog.get_logger(__name__)
 DAMAGED = "No clip can be cut here: the video is damaged."
 
 
 class Cuts:
-    """What one server process cuts."""
+    """What one server process cuts. `disk` is that of the files, where stills must leave room; a bucket has none."""
 
-    def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
+    def __init__(self, blobs: Blobs, disk: Disk | None = None) -> None:
+        self._blobs, self._disk = blobs, disk
         # Each takes processor time, and holds its clip in memory.
         self._places = asyncio.Semaphore(MAX_AT_A_TIME)
 
@@ -35,6 +40,28 @@ class Cuts:
         if clip is None:
             raise NotFoundError(NO_CLIP)
         return clip
+
+    async def still(self, record: SessionRecord, start: ActionStartEvent) -> bytes:
+        """The frame at which an action started, as JPEG; it is cut once. Raises what `cut` raises."""
+        if record.source.kind == "upload":
+            name = still_of_upload_name(record.id, start.id)
+        else:
+            # A still must not outlive its clip.
+            name = (await self.stored_clip(record.id, start.id)).still_name
+        jpeg = await self._blobs.still(name)
+        if jpeg is None:
+            jpeg = (await self.cut(record, start.id, "still", start.start_s, start.start_s)).data
+            await self._keep(name, jpeg)
+        return jpeg
+
+    async def _keep(self, name: str, jpeg: bytes) -> None:
+        """Keep a still for those who look next; without space for it, it is cut again."""
+        try:
+            if self._disk is not None:
+                await asyncio.to_thread(self._disk.require_room, len(jpeg))
+            await self._blobs.put_still(name, jpeg)
+        except ServiceError as error:
+            _log.warning("a still was not kept", error=error.detail)
 
     async def cut(
         self, record: SessionRecord, start_id: str, kind: Literal["clip", "still"], from_s: float, to_s: float

@@ -87,5 +87,5 @@ async def get_still(
     record = await context.store.sessions.get(session_id, owner=caller.owner)
     context.audit.record_view(caller.actor, session=session_id, what="video")
     start = await found_start(context.store.log, record.id, event_id)
-    found = await context.cuts.cut(record, start.id, "still", start.start_s, start.start_s)
-    return Response(found.data, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+    jpeg = await context.cuts.still(record, start)
+    return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "no-store"})

@@ -29,7 +29,7 @@ class EventPictures:
         if record.source.kind != "upload" and is_recent:
             return await self._blobs.snapshot(event.session_id)
         try:
-            return (await self._cuts.cut(record, event.id, "still", event.start_s, event.start_s)).data
+            return await self._cuts.still(record, event)
         except NotFoundError:
             return None
 

@@ -166,7 +166,7 @@ class Blobs:
             path.unlink(missing_ok=True)
 
     async def put_snapshot(self, session_id: str, jpeg: bytes) -> None:
-        """Replace the latest snapshot atomically. Raises StoreUnavailableError."""
+        """Replace the latest snapshot atomically. Raises StoreUnavailableError, StorageFullError."""
         await self._objects.put(snapshot_name(session_id), jpeg)
 
     async def snapshot(self, session_id: str) -> bytes | None:
@@ -177,7 +177,7 @@ class Blobs:
             return None
 
     async def put_clip(self, clip: StoredClip, mp4: bytes) -> None:
-        """Store a clip. Raises StoreUnavailableError."""
+        """Store a clip. Raises StoreUnavailableError, StorageFullError."""
         await self._objects.put(clip.name, mp4)
 
     async def find_clip(self, session_id: str, event_id: str) -> StoredClip | None:
@@ -195,8 +195,22 @@ class Blobs:
         except FileNotFoundError:
             raise NotFoundError(CLIP_GONE) from None
 
+    async def put_still(self, name: str, jpeg: bytes) -> None:
+        """Keep a still beside the clips of its session. Raises StoreUnavailableError, StorageFullError."""
+        await self._objects.put(name, jpeg)
+
+    async def still(self, name: str) -> bytes | None:
+        """A still as JPEG, if it was kept. Raises StoreUnavailableError."""
+        try:
+            return await self._objects.read(name)
+        except FileNotFoundError:
+            return None
+
     async def delete(self, session_id: str) -> None:
-        """Delete the upload, the snapshot and the clips of a session. Idempotent. Raises StoreUnavailableError."""
+        """Delete the upload, the snapshot, the clips and the stills of a session. Idempotent.
+
+        Raises StoreUnavailableError.
+        """
         for name in (upload_name(session_id), snapshot_name(session_id)):
             await self._delete(name)
         async for clips in self._objects.list(clips_folder(session_id)):
@@ -212,7 +226,7 @@ class Blobs:
             yield await asyncio.to_thread(self._local_files)
 
     async def clips(self) -> AsyncIterator[list[StoredFile]]:
-        """The clips of all sessions, in batches. Raises StoreUnavailableError."""
+        """The clips and stills of all sessions, in batches. Raises StoreUnavailableError."""
         async for batch in self._objects.list(f"{CLIPS}/"):
             yield batch
 

@@ -1,4 +1,7 @@
-"""Deletes clips that are old, each label's at its own age, and the oldest ones when all of them take too much space."""
+"""Deletes clips that are old, each label's at its own age, and the oldest ones when all of them take too much space.
+
+Stills that were cut out of clips are deleted with them. Those of uploads are deleted as clips are, and cut again.
+"""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -6,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from service.storage.blobs import Blobs
-from service.storage.stored_files import StoredClip, StoredFile, label_digest
+from service.storage.stored_files import STILL, StoredClip, StoredFile, label_digest
 
 SWEEP_EVERY_S = 60.0
 _log = structlog.get_logger(__name__)
@@ -36,22 +39,27 @@ class ClipRetention:
         return SWEEP_EVERY_S
 
     async def sweep(self) -> int:
-        """Delete what is too old or too much, and return the number of clips. Raises ServiceError."""
-        clips: list[StoredFile] = []
+        """Delete what is too old or too much, and return the number of files. Raises ServiceError."""
+        files: list[StoredFile] = []
         async for batch in self._blobs.clips():
-            clips += batch
-        clips.sort(key=lambda clip: clip.modified_at)
-        too_many_bytes = sum(clip.size_bytes for clip in clips) - self._max_bytes
-        removed = 0
-        for clip in clips:
-            if too_many_bytes <= 0 and not self._is_too_old(clip):
+            files += batch
+        files.sort(key=lambda file: file.modified_at)
+        too_many_bytes = sum(file.size_bytes for file in files) - self._max_bytes
+        stills = {file.name: file for file in files if file.name.endswith(STILL)}
+        removed: set[str] = set()
+        for file in files:
+            if file.name in removed or (too_many_bytes <= 0 and not self._is_too_old(file)):
                 continue
-            await self._blobs.remove(clip)
-            too_many_bytes -= clip.size_bytes
-            removed += 1
+            clip = StoredClip.of(file.name)
+            still = None if clip is None else stills.get(clip.still_name)
+            for each in (file, still):
+                if each is not None and each.name not in removed:
+                    await self._blobs.remove(each)
+                    too_many_bytes -= each.size_bytes
+                    removed.add(each.name)
         if removed:
-            _log.info("deleted old clips", clips=removed)
-        return removed
+            _log.info("deleted old clips and stills", files=len(removed))
+        return len(removed)
 
     def _is_too_old(self, clip: StoredFile) -> bool:
         found = StoredClip.of(clip.name)

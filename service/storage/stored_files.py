@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import Self
 
 UPLOADS, SNAPSHOTS, CLIPS = "uploads", "snapshots", "clips"
+STILL = ".jpg"
+"""End of the names of stills, which are kept beside clips."""
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of a session: its upload, its snapshot, or a temporary copy of the upload."""
+    """A file of a session: its upload, its snapshot, a clip, a still, or a temporary copy of the upload."""
 
     name: str
     """Path below the data folder or below the bucket's prefix."""
@@ -44,6 +46,11 @@ class StoredClip:
         label = "" if self.label_digest is None else f".{self.label_digest}"
         return f"{clips_folder(self.session_id)}{self.event_id}.{round(self.from_s * 1000)}{label}.mp4"
 
+    @property
+    def still_name(self) -> str:
+        """Path of the still that was cut out of it."""
+        return f"{self.name.removesuffix('.mp4')}{STILL}"
+
     @classmethod
     def of(cls, name: str) -> Self | None:
         """The clip with this path; None if it is not the path of a clip."""
@@ -64,6 +71,11 @@ def upload_name(session_id: str) -> str:
 def clips_folder(session_id: str) -> str:
     """Path of the folder of a session's clips, with a slash at the end."""
     return f"{CLIPS}/{session_id}/"
+
+
+def still_of_upload_name(session_id: str, event_id: str) -> str:
+    """Path of the still that was cut out of an uploaded video."""
+    return f"{clips_folder(session_id)}{event_id}{STILL}"
 
 
 def snapshot_name(session_id: str) -> str:

@@ -1,15 +1,18 @@
 """Clips and stills of the events of uploaded videos, which are cut when they are asked for."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from service.schemas import Session
+from service.storage.blobs import Blobs
+from service.storage.stored_files import StoredFile, upload_name
 from tests.support.api_kit import problem, upload
 from tests.support.clip_kit import frames_of_clip, number_of_still
 from tests.support.made_videos import write_video
-from tests.support.running_server import Running
+from tests.support.running_server import Running, running_server
 
 RATE_HZ = 30
 
@@ -85,3 +88,25 @@ async def test_a_deleted_session_has_no_clips(server: Running, tmp_path: Path) -
     await server.worker.enter(session.id, "completed")
     assert (await server.http.delete(session.links.self)).status_code == 204
     problem(await server.http.get(of(session, "1000-0", "clip.mp4")), 404, "not_found")
+
+
+async def test_a_still_is_cut_once_and_deleted_with_its_session(server: Running, tmp_path: Path) -> None:
+    session = await analysed(server, write_video(tmp_path / "v.mp4"), [1.0])
+    first = await server.http.get(of(session, "1000-0", "still.jpg"))
+    # Without the video, nothing can be cut.
+    blobs = Blobs(server.settings.blob_url, server.settings.data_dir)
+    await blobs.remove(StoredFile(upload_name(session.id), datetime.now(UTC), 0, is_local=False))
+    problem(await server.http.get(of(session, "1000-0", "clip.mp4")), 404, "not_found")
+    again = await server.http.get(of(session, "1000-0", "still.jpg"))
+    assert (again.status_code, again.content) == (200, first.content)
+    await server.worker.enter(session.id, "completed")
+    assert (await server.http.delete(session.links.self)).status_code == 204
+    assert [file.name async for batch in blobs.files() for file in batch] == []
+
+
+async def test_a_still_is_shown_though_there_is_no_space_to_keep_it(tmp_path: Path) -> None:
+    async with running_server(tmp_path / "data") as server:
+        session = await analysed(server, write_video(tmp_path / "v.mp4"), [1.0])
+        (tmp_path / "data" / "clips").write_text("a file in place of the folder")
+        for _ in range(2):
+            assert (await server.http.get(of(session, "1000-0", "still.jpg"))).status_code == 200

@@ -9,7 +9,7 @@ import pytest
 from service.errors import NotFoundError
 from service.storage.blobs import Blobs
 from service.storage.clip_retention import ClipRetention
-from service.storage.stored_files import StoredClip, label_digest
+from service.storage.stored_files import StoredClip, label_digest, still_of_upload_name
 from tests.support.bucket_server import bucket_server
 
 
@@ -86,4 +86,16 @@ async def test_the_oldest_clips_are_deleted_when_all_of_them_are_too_large(blobs
     assert await ClipRetention(blobs, keep_s=0, max_bytes=250).sweep() == 1
     assert len(await left(blobs)) == 2
     assert await ClipRetention(blobs, keep_s=0, max_bytes=0).sweep() == 2
+    assert await left(blobs) == []
+
+
+async def test_stills_are_deleted_with_their_clips_and_count_as_they_do(blobs: Blobs) -> None:
+    old, new = await stored(blobs, 1, 2)
+    for name in (old.still_name, new.still_name, still_of_upload_name("b", "1-0")):
+        await blobs.put_still(name, bytes(50))
+    assert await ClipRetention(blobs, keep_s=0, max_bytes=299).sweep() == 2
+    assert await left(blobs) == sorted([new.name, new.still_name, still_of_upload_name("b", "1-0")])
+    assert await blobs.find_clip("a", new.event_id) == new
+    await blobs.delete("a")
+    await blobs.delete("b")
     assert await left(blobs) == []
