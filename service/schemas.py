@@ -167,8 +167,8 @@ class VideoProperties(Schema):
         default=None,
         description=(
             "With CAKE_QUIET=auto, what of a live source is decoded: `on_motion`: everything while something moves or "
-            "someone watches, else keyframes; `learning`: everything, to learn how the sizes of its frames change with "
-            "motion; `no_signal`: everything, because they do not tell motion. Null: everything."
+            "someone watches snapshots, else keyframes; `learning`: everything, to learn how the sizes of its frames "
+            "change with motion; `no_signal`: everything, because they do not tell motion. Null: everything."
         ),
     )
     analysed: FrameRegion | None = Field(

@@ -14,6 +14,7 @@ const STATES = {
   stopped: "Stopped",
   failed: "Failed",
 };
+const SCORE_TITLE = "The mean from the start to the decision. It may be below the threshold that the score reached at the start.";
 const element = (id) => document.getElementById(id);
 
 export class EventsView {
@@ -121,7 +122,9 @@ export class EventsView {
       label.append(region);
     }
     row.append(label);
-    row.insertCell().textContent = percent(action.score);
+    const score = row.insertCell();
+    score.textContent = percent(action.score);
+    score.title = SCORE_TITLE;
     row.insertCell().textContent = durationText(action);
     for (const cell of [...row.cells].slice(2)) cell.className = "number";
     row.lastChild.classList.add("duration");

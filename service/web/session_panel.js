@@ -18,6 +18,12 @@ import { Verdicts } from "./verdicts.js";
 const SESSION_MS = 1000;
 const SNAPSHOT_MS = 250;
 const SCORES_MS = 400;
+/** What quiet decoding decodes. */
+const DECODING = {
+  learning: "decodes all frames while it learns their sizes",
+  on_motion: "decodes when something moves",
+  no_signal: "decodes all frames, as their sizes do not tell motion",
+};
 const MIN_CAPTION_S = 1;
 /** While the live connection brings scores and video. */
 const SELDOM_MS = 10_000;
@@ -202,6 +208,7 @@ export class SessionPanel {
     if (video) {
       facts.push(`${video.width}×${video.height}`, video.codec);
       if (video.rate_hz) facts.push(`${Number(video.rate_hz.toFixed(2))} fps`);
+      if (video.decoding) facts.push(DECODING[video.decoding]);
     }
     element("session-facts").textContent = facts.join(" · ");
     element("session-state").textContent = state;

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, WebSocketRoute, expect
+from playwright.sync_api import Browser, Route, WebSocketRoute, expect
 
 from service.schemas import Session
 from tests.support.page_driver import PATIENCE_MS, opened, set_hidden, stop, submit
@@ -82,3 +82,18 @@ def test_a_hidden_page_tells_of_all_sessions_and_misses_none_when_its_connection
         set_hidden(page, False)
         page.evaluate("window.shown[0].onclick()")
         expect(page.locator("#session-title")).to_have_text("yard")
+
+
+def test_a_session_says_what_quiet_decoding_decodes_and_what_a_score_is(
+    browser: Browser, url: str, analysed: Session
+) -> None:
+    def of_quiet_camera(route: Route) -> None:
+        session = route.fetch().json()
+        route.fulfill(json=session | {"video": session["video"] | {"decoding": "on_motion"}})
+
+    with opened(browser, "about:blank") as page:
+        page.route(f"{url}{analysed.links.self}", of_quiet_camera)
+        page.goto(f"{url}/#session={analysed.id}")
+        expect(page.locator("#session-facts")).to_contain_text("decodes when something moves", timeout=PATIENCE_MS)
+        score = page.locator("#events td", has_text="%").first
+        expect(score).to_have_attribute("title", re.compile("may be below the threshold"))
