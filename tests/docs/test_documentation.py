@@ -170,5 +170,12 @@ def test_every_variable_of_ours_that_is_named_exists(page: Path) -> None:
     from service.settings import Settings, variable
 
     known = {variable(name) for name in Settings.model_fields}
-    known |= {"CAKE_TORCH_INDEX", "CAKE_SERVER", "CAKE_KEY", "CAKE_WEBHOOK_SECRET", "CAKE_MINIO_PASSWORD"}
+    known |= {
+        "CAKE_TORCH_INDEX",
+        "CAKE_SERVER",
+        "CAKE_KEY",
+        "CAKE_WEBHOOK_SECRET",
+        "CAKE_CAMERA_PASSWORD",
+        "CAKE_MINIO_PASSWORD",
+    }
     assert set(re.findall(r"\bCAKE_[A-Z][A-Z_]*[A-Z]\b", page.read_text())) <= known

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import structlog
+from pydantic import SecretStr
 from standardwebhooks import Webhook as Verifier
 
+from service.store.subscription_records import StoredAppriseTarget
 from tests.support.cake_command import run
 from tests.support.running_server import Running, running_server
 from tests.support.webhook_receiver import receiving
@@ -75,15 +77,13 @@ async def test_a_broker_is_added_with_its_topics_and_options_of_another_kind_are
 
 
 async def test_a_service_for_people_is_added_and_its_address_is_not_shown(tmp_path: Path) -> None:
-    with receiving() as (url, receiver):
-        async with running_server(tmp_path / "data") as server:
-            address = url.replace("http://", "json://user:hunter2@")
-            status, out, err = await cake(server, "add", address, "--label", "kick", "--no-attach", "--json")
-            assert (status, err) == (0, "")
-            added = json.loads(out)
-            assert (added["target"]["kind"], added["target"]["url"]) == ("apprise", "json://…")
-            assert (await cake(server, "test", added["id"]))[0] == 0
-            for wrong in (("--topic", "a"), ("--format", "cloudevents")):
-                assert (await cake(server, "add", address, *wrong))[0] == 2
-    assert [message["title"] for message in receiver.taken] == ["Test message"]
+    async with running_server(tmp_path / "data") as server:
+        address = "json://user:hunter2@127.0.0.1:9/"
+        status, out, err = await cake(server, "add", address, "--label", "kick", "--no-attach", "--json")
+        assert (status, err) == (0, "")
+        assert json.loads(out)["target"]["url"] == "json://…"
+        [stored] = await server.worker.store.subscriptions.all()
+        assert stored.record.target == StoredAppriseTarget(url=SecretStr(address), attach=False)
+        for wrong in (("--topic", "a"), ("--format", "cloudevents")):
+            assert (await cake(server, "add", address, *wrong))[0] == 2
     assert "hunter2" not in out
