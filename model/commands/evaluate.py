@@ -17,6 +17,7 @@ from model.commands.terminal import (
     SkipInvalid,
     check_subsets,
     failing_clearly,
+    reject_unused,
     report_failures,
     require,
 )
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from model.training.evaluation.centred_clips import CentredClips
     from model.training.evaluation.clip_report import ClipReport
     from model.training.evaluation.evaluate import EvaluationReport
-    from model.training.evaluation.measure import Layout
     from model.training.evaluation.thirty_views import ThirtyViewsReport
     from model.training.evaluation.video_ranking import VideoRankingReport
     from model.training.progress import Progress
@@ -106,20 +106,15 @@ class _Measurement:
         match layout:
             case Layout.CLIPS:
                 mode = self.mode == "centred-clip" or (self.thirty_views and self.mode)
-                self._reject_unused(layout, {**of_streams, **of_features, f"--mode {self.mode}": mode})
+                reject_unused(self.data, layout.value, {**of_streams, **of_features, f"--mode {self.mode}": mode})
                 return self._of_views(progress) if self.thirty_views else self._of_clips(progress)
             case Layout.FEATURES:
-                self._reject_unused(layout, {**of_clips, "--mode": self.mode, "--by-video": self.by_video})
+                unused = {**of_clips, "--mode": self.mode, "--by-video": self.by_video}
+                reject_unused(self.data, layout.value, unused)
                 return self._of_features(progress), {}
             case Layout.VIDEOS:
-                self._reject_unused(layout, {**of_features, **of_clips})
+                reject_unused(self.data, layout.value, {**of_features, **of_clips})
                 return self._by_video(progress) if self.by_video else self._of_videos(progress)
-
-    def _reject_unused(self, layout: Layout, options: Mapping[str, object]) -> None:
-        """Reject an option that would be ignored."""
-        given = [option for option, value in options.items() if value]
-        if given:
-            raise ValueError(f"{given[0]} has no effect on {layout.value}, which {self.data} is; leave it out")
 
     def _of_views(self, progress: Progress) -> tuple[Report, Mapping[str, str]]:
         from model.training.evaluation.thirty_views import measure_thirty_views

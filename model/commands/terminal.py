@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,6 +46,17 @@ def check_subsets(names: Sequence[str] | None) -> None:
 
     if not set(names or ()) <= set(SUBSETS):
         raise ValueError(f"--subset: expected {', '.join(SUBSETS)}, not {' '.join(names or ())}")
+
+
+def reject_unused(data: Path, kind: str, options: Mapping[str, object]) -> None:
+    """Raise ValueError when one of the options, by name with their values, is given: all would be ignored.
+
+    Args:
+        kind: what `data` is, as in "a list of clips".
+    """
+    given = [option for option, value in options.items() if value]
+    if given:
+        raise ValueError(f"{given[0]} has no effect on {kind}, which {data} is; leave it out")
 
 
 def print_warnings(*sentences: str) -> None:

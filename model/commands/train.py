@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,10 +16,14 @@ from model.commands.terminal import (
     SkipInvalid,
     failing_clearly,
     print_warnings,
+    reject_unused,
     report_failures,
     require,
 )
 from model.training.recipe import RECIPES, Recipe, RecipeError, StageName
+
+if TYPE_CHECKING:
+    from model.training.evaluation.measure import Layout
 
 Data = Annotated[
     list[Path] | None,
@@ -97,6 +101,7 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
             typer.echo("cake: `cake train` needs --data and --out; see `cake train --help`", err=True)
             raise typer.Exit(2)
         require("train", "cv2", "opencv-python-headless")
+        from model.training.evaluation.measure import Layout
         from model.training.feature_run import open_feature_run, train_on_features
         from model.training.placement import Placement
         from model.training.run import open_run
@@ -105,13 +110,15 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
         with failing_clearly(LookupError), show_progress() as progress:
             placement = Placement.detect(processes)
             chosen = read_recipe(recipe, seed).shortened(effort)
-            if (features_dir := _feature_folder(data)) is not None:
-                if teacher is not None:
-                    raise ValueError(
-                        "--teacher has no effect on features, which hold the motion branch's; leave it out"
-                    )
+            layout = _common_layout(data)
+            of_features: dict[str, object] = {"--rgb": rgb, "--flow": flow}
+            of_lists: dict[str, object] = {"--validation": validation, "--classes": classes}
+            if layout is Layout.FEATURES:
+                of_videos = {"--teacher": teacher, "--skip-invalid": skip_invalid}
+                of_stage = {f"cake train {stages[0]}": len(stages) == 1}
+                reject_unused(data[0], layout.value, {**of_videos, **of_lists, **of_stage})
                 features = open_feature_run(
-                    features_dir,
+                    data[0],
                     out,
                     config,
                     chosen,
@@ -127,6 +134,7 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
                 if init is None:
                     warnings = (f"{out} holds only a head: it scores stored features, and cannot be served.", *warnings)
             else:
+                reject_unused(data[0], layout.value, of_features if layout is Layout.CLIPS else of_features | of_lists)
                 run = open_run(
                     data,
                     out,
@@ -145,24 +153,32 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
                 failures, warnings = dict(run.failures), ()
         report_failures(failures)
         print_warnings(*warnings)
-        measured = data[0] if len(data) == 1 else "FOLDER"
-        typer.echo(
-            f"wrote {out}; measure it on the test videos: cake eval --model {out} --data {measured} --subset testing",
-            err=True,
-        )
+        typer.echo(_what_next(out, data, layout, stages), err=True)
 
     return command
 
 
-def _feature_folder(data: Sequence[Path]) -> Path | None:
-    """The folder of features to train on; None when the data are videos or clips. DataError when both are given."""
+def _common_layout(data: Sequence[Path]) -> Layout:
+    """What the data are; DataError unless they are one data set, or several folders of annotated videos."""
     from model.training.evaluation.measure import Layout, layout_of
     from model.training.layouts.annotations import DataError
 
-    folder = next((part for part in data if layout_of(part) is Layout.FEATURES), None)
-    if folder is not None and len(data) > 1:
-        raise DataError(f"{folder}: features cannot be combined with other data; give only this folder with --data")
-    return folder
+    layouts = [layout_of(part) for part in data]
+    for part, layout in zip(data, layouts, strict=True):
+        if len(data) > 1 and layout is not Layout.VIDEOS:
+            raise DataError(f"{part} is {layout.value}; only folders of annotated videos can be combined")
+    return layouts[0]
+
+
+def _what_next(out: Path, data: Sequence[Path], layout: Layout, stages: Sequence[StageName]) -> str:
+    from model.training.evaluation.measure import Layout
+
+    if not {StageName.HEAD, StageName.CALIBRATE} & set(stages):
+        return f"finished the stage {stages[-1]} in {out}; the stage head writes the model"
+    if layout is Layout.CLIPS:
+        return f"wrote {out}; measure it on test clips: cake eval --model {out} --data LIST"
+    folder = data[0] if len(data) == 1 else "FOLDER"
+    return f"wrote {out}; measure it on the test videos: cake eval --model {out} --data {folder} --subset testing"
 
 
 train_app.callback(invoke_without_command=True)(_stage_command(tuple(StageName)))

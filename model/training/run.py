@@ -192,11 +192,9 @@ def _read_videos(
     class_file: Path | None,
     on_skip: Callable[[str], None] | None,
 ) -> list[LabelledVideo]:
-    clip_list = next((each for each in data if each.is_file()), None)
-    if clip_list is None:
+    clip_list = data[0]
+    if len(data) > 1 or not clip_list.is_file():
         return read_training_folders(data, on_skip)
-    if len(data) > 1:
-        raise DataError(f"{clip_list}: a list of clips cannot be combined with other data; give only it with --data")
     if validation_list is None:
         raise DataError(f"{clip_list}: a list of clips for training needs another for validation: --validation LIST")
     training = read_labelled_clips(clip_list, "training", class_file=class_file)

@@ -89,8 +89,8 @@ def test_what_cannot_be_combined_is_one_clear_line(kicks: Path, waves: Path, tmp
     clips.write_text("a.mp4 kick\n")
     (tmp_path / "link").symlink_to(kicks)
     for other, message in (
-        (features, "features cannot be combined with other data"),
-        (clips, "a list of clips cannot be combined with other data"),
+        (features, "is a folder of per-frame features; only folders of annotated videos can be combined"),
+        (clips, "is a list of clips; only folders of annotated videos can be combined"),
         (tmp_path / "link", "is the same folder as"),
         (tmp_path / "none", "not there; expected a folder with videos/"),
     ):

@@ -116,6 +116,34 @@ def test_a_head_for_a_checkpoint_s_own_features_gives_a_whole_model_of_its_size_
     assert scores.shape == (1, len(ACTIONS))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("train", "--data", "FEATURES", "--validation", "v.txt"),
+            "--validation has no effect on a folder of per",
+        ),
+        (("train", "--data", "FEATURES", "--skip-invalid"), "--skip-invalid has no effect on a folder of per-frame"),
+        (("train", "trunk", "--data", "FEATURES"), "cake train trunk has no effect on a folder of per-frame features"),
+        (("train", "--data", "VIDEOS", "--flow", "none"), "--flow has no effect on a folder of annotated videos"),
+        (
+            ("train", "--data", "VIDEOS", "--classes", "c.txt"),
+            "--classes has no effect on a folder of annotated",
+        ),
+        (("train", "--data", "CLIPS", "--rgb", "none"), "--rgb has no effect on a list of clips"),
+    ],
+)
+def test_what_would_be_ignored_is_rejected(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    data = {"FEATURES": write_thumos(tmp_path), "VIDEOS": tmp_path / "videos", "CLIPS": tmp_path / "clips.txt"}
+    data["VIDEOS"].mkdir()
+    (data["VIDEOS"] / "annotations.json").touch()
+    data["CLIPS"].touch()
+    done = run(*(data.get(argument, argument) for argument in arguments), "--out", tmp_path / "run")
+    assert (done.status, len(done.err.strip().splitlines())) == (2, 1)
+    assert message in done.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_whole_network_trains_on_lists_of_clips(tmp_path: Path) -> None:
     for index in range(4):
         write_video(tmp_path / f"{index}.mp4", count=90)
@@ -124,6 +152,7 @@ def test_the_whole_network_trains_on_lists_of_clips(tmp_path: Path) -> None:
     done = train(tmp_path / "train.txt", tmp_path / "run", "cake-xs", "--validation", str(tmp_path / "validation.txt"))
     assert done.status == 0, done.err
     assert load_checkpoint(tmp_path / "run")[0].config.labels == ("background", "kick", "punch")
+    assert "measure it on test clips: cake eval --model" in done.err
 
 
 def test_a_list_of_clips_without_validation_clips_is_rejected_with_the_reason(tmp_path: Path) -> None:
