@@ -29,9 +29,10 @@ def largest_change(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float
     """Return the mean difference in the square that differs most, of two images (H, W, 3), in levels of 255."""
     height, width = (side // SQUARE_PX * SQUARE_PX for side in after.shape[:2])
     difference = np.maximum(before, after) - np.minimum(before, after)
-    rows = difference[:height, :width].sum(2, dtype=np.uint16).reshape(height // SQUARE_PX, SQUARE_PX, width)
-    columns = rows.sum(1, dtype=np.uint32).reshape(height // SQUARE_PX, width // SQUARE_PX, SQUARE_PX)
-    return float(columns.sum(2).max()) / (SQUARE_PX * SQUARE_PX * 3)
+    # Whole rows are added first: sums of few adjacent values are slow.
+    rows = difference[:height].reshape(height // SQUARE_PX, SQUARE_PX, -1).sum(1, dtype=np.uint16)
+    squares = rows[:, : 3 * width].reshape(height // SQUARE_PX, width // SQUARE_PX, 3 * SQUARE_PX)
+    return float(squares.sum(2, dtype=np.uint32).max()) / (SQUARE_PX * SQUARE_PX * 3)
 
 
 class QuietGate:
