@@ -61,12 +61,13 @@ def write_stream(
     options: Mapping[str, str] = X264,
     *,
     bit_rate: int | None = None,
+    rate_hz: int = RATE_HZ,
 ) -> Path:
-    """Encode grey images of one size as a transport stream of RATE_HZ."""
+    """Encode grey images of one size as a transport stream."""
     first = next(images)
     height, width = first.shape
     with av.open(path, "w", format="mpegts") as container:
-        stream = container.add_stream(encoder, rate=RATE_HZ, options=dict(options))
+        stream = container.add_stream(encoder, rate=rate_hz, options=dict(options))
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         if bit_rate is not None:
@@ -74,7 +75,7 @@ def write_stream(
         chroma = np.full((height // 2, width), 128, np.uint8)
         for number, image in enumerate([first, *images]):
             frame = av.VideoFrame.from_ndarray(np.concatenate([image, chroma]), format="yuv420p")
-            frame.pts, frame.time_base = number, Fraction(1, RATE_HZ)
+            frame.pts, frame.time_base = number, Fraction(1, rate_hz)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path

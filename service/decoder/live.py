@@ -89,12 +89,12 @@ def send_live(request: DecodeRequest, packets: PacketReader, input_: Input, outp
     for frame in video.frames(request.sample_hz, request.frame_inputs, on_frame):
         if first_timestamp_s is None:
             first_timestamp_s = video.timestamp_s
-        if (info := video.info) != sent_info:
-            sent_info = info
-            output.send_json(messages.OPENED, asdict(sent_info))
         if gate is not None and gate.misses > misses:
             output.send_json(messages.MISSED, gate.misses - misses)
             misses = gate.misses
+        if (info := video.info) != sent_info:
+            sent_info = info
+            output.send_json(messages.OPENED, asdict(sent_info))
         # The time of this thread only: waiting for the source is not decoding.
         decode_s = time.thread_time() - began_s
         newest.put(frame, decode_s)
