@@ -95,7 +95,7 @@ class QuietDecoder:
         if not self._is_suited or packet.pts is None or packet.time_base is None:
             return False
         can_wait = self._plain >= PLAIN_PACKETS and self._has_fresh_start and not self._is_full()
-        at_s = float(packet.pts * packet.time_base)
+        at_s = packet.pts * float(packet.time_base)
         self._position += 1
         coded = CodedPacket(packet.size, self._read_quantiser(bytes(packet)), self._position)
         return self._gate.keeps(coded, at_s, may_keep=can_wait and not self._is_watched())
