@@ -74,7 +74,7 @@ format: $(VENV)/installed-dev ## Fix style where that is possible
 
 train-tools: $(VENV)/installed-train ## Install PyTorch and what else `cake train`, `eval`, `synth`, `explain` and `embed` need
 
-bench: $(VENV)/installed-train ## Measure this machine; takes fifteen minutes
+bench: $(VENV)/installed-train ## Measure this machine; takes half an hour
 	$(BIN)/cake bench
 
 generated-clients: $(VENV)/installed-dev ## Generate clients of the API with three generators and use them; needs Java, Node and npm

@@ -20,13 +20,19 @@ _COLOURS = (BLUE, ORANGE, RED)
 def write_plot(report: dict[str, Any], out: Path) -> None:
     """Two panels, time and memory, for each size of session and for the fan-out; one for the store. Creates folders."""
     rows = [(f"sessions of {size}30 on one core", found["loads"]) for size, found in report.get("load", {}).items()]
-    count = len(rows) + ("fan_out" in report) + ("store" in report)
+    cameras = report.get("cameras", {})
+    count = len(rows) + len(cameras) + ("fan_out" in report) + ("store" in report)
     figure = Figure(figsize=(WIDTH_IN, _ROW_IN * max(1, count)), layout="constrained")
     axes_RC = figure.subplots(max(1, count), 2, squeeze=False)
     for axes_C, (title, loads) in zip(axes_RC[: len(rows)], rows, strict=True):
         _load(axes_C[0], title, loads)
         _memory(axes_C[1], title, [(load["sessions"], load["memory_mb"]) for load in loads])
     row = len(rows)
+    for size, found in cameras.items():
+        title = f"percent of time in which cameras of {size}30 are static"
+        _quiet(axes_RC[row][0], title, found["costs"], "decoder_share", "share of a core per decoder")
+        _quiet(axes_RC[row][1], title, found["costs"], "cameras_per_core", "cameras per core")
+        row += 1
     if "fan_out" in report:
         fan_out = report["fan_out"]
         _times(axes_RC[row][0], "clients of one session", fan_out, "clients", {"p50_ms": "median", "p95_ms": "95 %"})
@@ -62,6 +68,15 @@ def _times(axes: Axes, title: str, points: Sequence[dict[str, Any]], along: str,
     axes.set_yscale("log")
     axes.set_xlabel(title)
     axes.set_ylabel("ms")
+    axes.legend(fontsize=7, frameon=False)
+
+
+def _quiet(axes: Axes, title: str, costs: Sequence[dict[str, Any]], name: str, label: str) -> None:
+    for quiet, colour in zip(("off", "auto"), _COLOURS, strict=False):
+        points = [cost for cost in costs if cost["quiet"] == quiet]
+        _line(axes, points, "static_percent", name, colour, f"CAKE_QUIET={quiet}")
+    axes.set(xlabel=title, ylabel=label)
+    axes.set_ylim(bottom=0)
     axes.legend(fontsize=7, frameon=False)
 
 

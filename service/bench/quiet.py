@@ -5,24 +5,20 @@ Further arguments choose the streams whose names contain all of them. Prints a t
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from model.video.file_reader import open_video
-from model.video.frame import FrameSampler
-from model.video.packets import PacketReader
 from model.video.preprocess import FrameInput
-from model.video.quiet_decoder import QuietDecoder
-from model.video.quiet_gate import MOVING_LEVELS, QuietGate, largest_change
+from model.video.quiet_gate import MOVING_LEVELS, largest_change
+from service.bench.quiet_reading import Seen, read
 from service.bench.still_camera import (
     HEIGHT,
-    RATE_HZ,
     WIDTH,
     X264,
     Light,
@@ -31,7 +27,6 @@ from service.bench.still_camera import (
     write_stream,
 )
 
-INPUT = FrameInput(112, "stretch")
 DURATION_S, LEARNT_S = 130.0, 45.0
 # Not in step with keyframes, which come every 2 s.
 MOVES = [(float(at_s), at_s + 2.0) for at_s in (5.3, 13.7, 22.1, 30.9, 52.3, 63.7, 74.5, 85.1, 96.9, 107.3, 118.5)]
@@ -45,7 +40,9 @@ X265 = {
 }
 VERYFAST = {**X264, "preset": "veryfast", "crf": "26"}
 CBR = {**{name: value for name, value in X264.items() if name != "crf"}, "maxrate": "150k", "bufsize": "15k"}
-ROOMY_CBR = {**CBR, "maxrate": "300k", "bufsize": "300k"}
+# As many bits per pixel as 720p30 has at 3 Mbit/s, with a buffer of 1 s and of 0.2 s.
+USUAL_CBR = {**CBR, "maxrate": "25k", "bufsize": "25k"}
+TIGHT_CBR = {**CBR, "maxrate": "25k", "bufsize": "5k"}
 
 OPENH264 = "openh264"
 
@@ -73,7 +70,9 @@ CASES = (
     Case("x264 veryfast CRF 26, noise 1", options=VERYFAST),
     Case("x264 CBR 150 kbit/s, noise 0.5", options=CBR, bit_rate=150_000, noise=0.5),
     Case("x264 CBR 150 kbit/s, noise 1", options=CBR, bit_rate=150_000),
-    Case("x264 CBR 300 kbit/s, buffer of 1 s, noise 0.5", options=ROOMY_CBR, bit_rate=300_000, noise=0.5),
+    Case("x264 CBR 25 kbit/s, noise 1", options=USUAL_CBR, bit_rate=25_000),
+    Case("x264 CBR 25 kbit/s, noise 2", options=USUAL_CBR, bit_rate=25_000, noise=2.0),
+    Case("x264 CBR 25 kbit/s, tight, noise 1", options=TIGHT_CBR, bit_rate=25_000),
     Case("x265 CRF 28, noise 0.5", "libx265", X265, noise=0.5),
     Case("x265 CRF 28, noise 1", "libx265", X265),
     Case("openh264 QP 30, noise 0.5", OPENH264, {"qp": "30"}, noise=0.5),
@@ -87,17 +86,6 @@ CASES = (
 )
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What a reader saw of a stream: the time and image of each sampled frame, and whether it was shown again."""
-
-    times_s: NDArray[np.float64]
-    images: list[NDArray[np.uint8]]
-    repeats: NDArray[np.bool_]
-    decoding: str
-    misses: int
-
-
 def main() -> None:
     """Study all cases, one after the other."""
     figures = figures_of(Path(sys.argv[1]))
@@ -109,24 +97,6 @@ def main() -> None:
         for case in chosen:
             write(_row(case, Path(folder) / "stream.ts", figures) + "\n")
             sys.stdout.flush()
-
-
-def read(path: Path, *, is_watched: bool) -> Seen:
-    """Read a stream as a live one is read, but at once."""
-    times_s: list[float] = []
-    images: list[NDArray[np.uint8]] = []
-    repeats: list[bool] = []
-    with PacketReader(str(path), live=True) as packets:
-        gate = QuietGate()
-        quiet = QuietDecoder(packets, gate, lambda: is_watched)
-        before: object = None
-        for frame in FrameSampler(packets).sample(_timed(packets, quiet), RATE_HZ, INPUT, None, None):
-            gate.see(frame.images)
-            times_s.append(frame.pts_s)
-            images.append(frame.image)
-            repeats.append(frame.images is before)
-            before = frame.images
-        return Seen(np.array(times_s), images, np.array(repeats), quiet.decoding, gate.misses)
 
 
 def figures_of(sample: Path) -> NDArray[np.float32]:
@@ -146,7 +116,7 @@ def _row(case: Case, path: Path, figures: NDArray[np.float32]) -> str:
         write_openh264_stream(path, images, _openh264(case))
     else:
         write_stream(path, images, case.encoder, case.options, bit_rate=case.bit_rate)
-    seen, every = read(path, is_watched=False), read(path, is_watched=True)
+    seen, every = read(path, quiet=True), read(path, quiet=False)
     moving = np.zeros(len(every.images), bool)
     moving[1:] = [largest_change(*pair) > MOVING_LEVELS for pair in zip(every.images, every.images[1:], strict=False)]
     tested = [move for move in MOVES if move[0] > LEARNT_S]
@@ -185,20 +155,6 @@ def _scaled(figures: NDArray[np.float32], share: float) -> NDArray[np.float32]:
     scaled = np.zeros_like(figures)
     scaled[:, top : top + small.shape[1], left : left + small.shape[2]] = small
     return scaled
-
-
-def _timed(packets: PacketReader, quiet: QuietDecoder) -> Iterator[tuple[VideoFrame, float]]:
-    for frame in packets.first_frames:
-        yield frame, _time_s(frame)
-    for packet in packets.packets:
-        for frame in quiet.decode(packet):
-            yield frame, _time_s(frame)
-
-
-def _time_s(frame: VideoFrame) -> float:
-    assert frame.pts is not None
-    assert frame.time_base is not None
-    return float(frame.pts * frame.time_base)
 
 
 if __name__ == "__main__":

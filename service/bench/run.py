@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from service.bench.cameras import LEAD_S, SCHEDULES, CamerasEffort, measure_cameras
 from service.bench.decode import decode_fps, decoder_rss_mb, make_clips
 from service.bench.fan_out import measure_fan_out
 from service.bench.live import LiveEffort, measure_live
@@ -21,6 +22,8 @@ SAMPLE = Path(__file__).parents[2] / "samples" / "mocap.mp4"
 FAN_OUTS = (1, 10, 100, 300, 1000)
 COMMITTERS = (1, 16, 48)
 LOAD_SIZES = ("720p", "360p")
+CAMERAS = CamerasEffort(LOAD_SIZES, tuple(SCHEDULES), cameras=1, lead_s=LEAD_S, window_s=200.0, starting_s=120.0)
+QUICK_CAMERAS = CamerasEffort(("360p",), (90,), cameras=1, lead_s=0.0, window_s=2.0, starting_s=60.0)
 Report = dict[str, Any]
 """What `cake bench --json` prints."""
 
@@ -34,7 +37,7 @@ def run_bench(
     store_url: str | None,
     on_stage: Callable[[str], None],
 ) -> Report:
-    """Measure these parts (models, decode, service, load, fan-out, store) on one thread. `quick`: show that it works.
+    """Measure these parts (models, decode, service, load, cameras, fan-out, store). `quick`: show that it works.
 
     `model` is the one that the service runs, `store_url` the store that is measured, by default a new file, `sample`
     the live session's video in the part `service`, by default that of the repository. Raises as `measure_live` and
@@ -66,6 +69,13 @@ def run_bench(
             for size in LOAD_SIZES:
                 on_stage(f"sessions of {size} on one core")
                 report["load"][size] = asdict(asyncio.run(find_max_sessions(folder, model, size, load_effort)))
+        if "cameras" in parts:
+            cameras_effort = QUICK_CAMERAS if quick else CAMERAS
+            report["cameras"] = {}
+            for size in cameras_effort.sizes:
+                on_stage(f"cameras of {size}")
+                found = asyncio.run(measure_cameras(folder, model, size, cameras_effort))
+                report["cameras"][size] = asdict(found)
         if "fan-out" in parts:
             on_stage("many clients of one session")
             clients, window_s = ((1, 3), 3.0) if quick else (FAN_OUTS, 10.0)
@@ -118,6 +128,8 @@ def tables(report: Report) -> list[Table | str]:
                 "sustained" if load["holds"] else "too much",
             )
         shown.append(table)
+    for size, cameras in report.get("cameras", {}).items():
+        shown += _camera_tables(size, cameras)
     if "fan_out" in report:
         table = _table("Clients of one live session", "clients", "latency, median", "95 %", "core used", "memory")
         for fan_out in report["fan_out"]:
@@ -136,6 +148,27 @@ def tables(report: Report) -> list[Table | str]:
     on = report["machine"]
     cores = f"one thread of {on['cores']} cores, load {on['load_1min']} at the start"
     return [*shown, f"{on['cpu']}, {cores}; OpenVINO {on['openvino']}, Python {on['python']}"]
+
+
+def _camera_tables(size: str, cameras: Report) -> list[Table | str]:
+    columns = ("static", "CAKE_QUIET", "decoder", "worker and server", "frames", "decoding", "cameras per core")
+    table = _table(f"RTSP cameras of {size}30", *columns)
+    for cost in cameras["costs"]:
+        shares = [f"{100 * cost[name]:.2f} %" for name in ("decoder_share", "service_share")]
+        rest = (f"{100 * cost['frames_share']:.1f} %", cost["decoding"] or "", f"{cost['cameras_per_core']:.1f}")
+        table.add_row(f"{cost['static_percent']} %", cost["quiet"], *shares, *rest)
+    titles = ("static", "off", "auto", "shown again", "misses", "starts", "seen later: median", "95 %", "not at all")
+    reading_table = _table(f"The decoder of such a camera alone, {size}30", *titles)
+    for reading in cameras["readings"]:
+        shares = [f"{100 * reading[name]:.2f} %" for name in ("off_share", "auto_share")]
+        again, starts = f"{100 * reading['repeated_share']:.0f} %", reading["starts"]
+        late = ["0"] if starts is None else [str(starts["motions"])]
+        if starts is not None:
+            late += [f"{starts['p50_ms']:.0f} ms", f"{starts['p95_ms']:.0f} ms", str(starts["unseen"])]
+        reading_table.add_row(f"{reading['static_percent']} %", *shares, again, str(reading["misses"]), *late)
+    idle, misses = cameras["idle_share"], cameras["misses"]
+    said = ", ".join(f"{quiet}: idle {100 * idle[quiet]:.2f} % of a core, {misses[quiet]} misses" for quiet in idle)
+    return [table, reading_table, said]
 
 
 def _table(title: str, *columns: str) -> Table:

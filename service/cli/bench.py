@@ -23,6 +23,7 @@ class Part(StrEnum):
     DECODE = "decode"
     SERVICE = "service"
     LOAD = "load"
+    CAMERAS = "cameras"
     FAN_OUT = "fan-out"
     STORE = "store"
 
@@ -40,7 +41,9 @@ def bench(
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Also plot load, fan-out and store to this file (.png, .svg). Needs the extra `train`."),
+        typer.Option(
+            help="Also plot load, cameras, fan-out and store to this file (.png, .svg). Needs the extra `train`."
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Check that the benchmark works; its figures are meaningless.")
@@ -48,7 +51,7 @@ def bench(
 ) -> None:
     """Measure models, decoding and the service on this machine, each on one thread. The machine must be otherwise idle.
 
-    Rates are per second of processor time, the median of several rounds. All parts take about fifteen minutes. The
+    Rates are per second of processor time, the median of several rounds. All parts take about half an hour. The
     part `store` measures the store that CAKE_STORE_URL names, or else a new SQLite file.
     """
     from model.checkpoints.folders import CheckpointNotFoundError

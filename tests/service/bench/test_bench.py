@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from model.checkpoints.checkpoint import save_checkpoint
 from model.checkpoints.folders import available_models
 from model.video.file_reader import open_video
+from service.bench.camera_file import Groups
 from service.bench.clips import GREY, write_moving, write_scaled
 from service.bench.footprint import footprint
 from service.bench.load import Load, search
@@ -27,6 +28,7 @@ from service.bench.models import Effort, measure_model
 from service.bench.plot import write_plot
 from service.bench.run import Report, tables
 from service.cli.main import app
+from tests.support.commands import require_gstreamer
 from tests.support.made_videos import numbered_image, write_video
 from tests.support.redis_server import RedisServer
 from tests.support.tiny_model import tiny_model
@@ -119,6 +121,42 @@ def test_the_load_part_runs_sessions_on_one_core_and_reports_their_cost(tmp_path
         assert 0 < load["core_share"] < 1.2
         # Three processes with Python, of which one has torch.
         assert 100 < load["memory_mb"] < 1000
+
+
+def test_the_cameras_part_compares_both_settings_side_by_side(tmp_path: Path) -> None:
+    require_gstreamer()
+    save_checkpoint(tmp_path / "tiny", tiny_model())
+    found = report("--only", "cameras", "--model", str(tmp_path / "tiny"))
+    cameras = found["cameras"]["360p"]
+    assert [(cost["static_percent"], cost["quiet"]) for cost in cameras["costs"]] == [(90, "off"), (90, "auto")]
+    for cost in cameras["costs"]:
+        assert 0 < cost["decoder_share"] < 1.2
+        assert cost["cameras_per_core"] > 0
+    assert [cost["decoding"] for cost in cameras["costs"]] == [None, "learning"]
+    assert cameras["misses"] == {"off": 0, "auto": 0}
+    (reading,) = cameras["readings"]
+    assert min(reading["auto_share"], reading["off_share"]) > 0
+    assert reading["repeated_share"] > 0.5
+    starts = reading["starts"]
+    assert starts["motions"] > starts["unseen"] == 0
+    assert 0 <= starts["p50_ms"] <= starts["p95_ms"] <= starts["longest_ms"]
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(*tables(found))
+    assert "cameras per core" in console.export_text()
+
+
+def test_a_recording_of_a_camera_shows_motion_when_it_says_so(tmp_path: Path) -> None:
+    motions = Groups(192, 112).write(tmp_path / "camera.ts", [False, True, False, True, True])
+    assert [(motion.begin_s, motion.end_s) for motion in motions] == [(4.2, 6.2), (12, 16), (16, 20)]
+    with open_video(tmp_path / "camera.ts") as video:
+        frames = list(video.frames())
+    assert len(frames) == 600
+    changes = [np.abs(after.image.astype(int) - before.image).mean() for before, after in pairwise(frames)]
+    for motion in motions:
+        begin, end = round(motion.begin_s * 30), round(motion.end_s * 30)
+        # Within a group of frames, a keyframe differs by how it is coded.
+        inside = [change for number, change in enumerate(changes[begin : end - 1], begin) if number % 60 != 59]
+        assert np.median(inside) > 3 * np.median(changes[60:110])
 
 
 def test_the_fan_out_part_measures_each_number_of_clients(tmp_path: Path) -> None:
@@ -246,10 +284,16 @@ def test_results_are_printed_and_plotted(tmp_path: Path) -> None:
     assert width > 2 * height
     loads = [asdict(Load(n, 20.0 * n, 60.0 * n, 90.0 * n, 100, 1.0, 0.1 * n, 600.0, n < 8)) for n in (2, 4, 8)]
     fan_out = [{"clients": n, "p50_ms": 1.0, "p95_ms": 2.0, "memory_mb": 600.0} for n in (1, 10)]
+    costs = [
+        {"static_percent": percent, "quiet": quiet, "decoder_share": 0.02, "cameras_per_core": 20}
+        for percent in (0, 90)
+        for quiet in ("off", "auto")
+    ]
     found = {
         "load": {"720p": {"loads": loads}, "360p": {"loads": loads}},
+        "cameras": {"360p": {"costs": costs}},
         "fan_out": fan_out,
         "machine": {"cpu": "a cpu"},
     }
     write_plot(found, tmp_path / "all.png")
-    assert size_of(tmp_path / "all.png") == (width, 3 * height)
+    assert size_of(tmp_path / "all.png") == (width, 4 * height)
