@@ -36,6 +36,31 @@ def arrivals(packets: "Iterator[Packet[Any]]", on_packet: OnPacket) -> Iterator[
         asked_at_s = time.monotonic()
 
 
+def kept_fragments(packets: "Iterator[Packet[Any]]", index: int) -> "Iterator[Packet[Any]]":
+    """Yield the packets of a fragmented MP4, with those of stream `index` that FFmpeg would have discarded.
+
+    It marks a whole fragment to be discarded if its clock is not later than that of the fragment before, as in
+    recordings that were joined. What an edit list hides comes before the first frame.
+    """
+    has_begun = False
+    for packet in packets:
+        if packet.stream_index == index and packet.is_discard and has_begun:
+            yield _unmarked(packet)
+            continue
+        has_begun |= packet.stream_index == index and not packet.is_discard
+        yield packet
+
+
+def _unmarked(packet: "Packet[Any]") -> "Packet[Any]":
+    """Return a copy of a packet without its mark, which PyAV cannot remove."""
+    copy: Packet[Any] = Packet(bytes(packet))
+    copy.stream, copy.time_base, copy.is_keyframe = packet.stream, packet.time_base, packet.is_keyframe
+    copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+    for data in packet.iter_sidedata():
+        copy.set_sidedata(data)
+    return copy
+
+
 def frame_arrivals(
     packets: "Iterator[Packet[Any]]",
     stream: VideoStream,

@@ -135,8 +135,13 @@ def states_size(container: InputContainer) -> bool:
     return container.format.name == "hls" or container.size >= 0
 
 
+def is_fragmented(container: InputContainer) -> bool:
+    """Return whether a source is a fragmented MP4, whose header holds no frames, or may be made of such segments."""
+    is_mp4 = container.format.name.startswith("mov")
+    return container.format.name == "hls" or (is_mp4 and not any(s.frames for s in container.streams.video))
+
+
 def _has_length(container: InputContainer) -> bool:
     """Return whether a source states its length, in bytes or in seconds."""
-    # A fragmented MP4 has no frames in its header; FFmpeg takes the length of the first fragments for its duration.
-    is_fragmented = container.format.name.startswith("mov") and not any(s.frames for s in container.streams.video)
-    return states_size(container) or (bool(container.duration) and not is_fragmented)
+    # Of a fragmented MP4, FFmpeg takes the length of the first fragments for its duration.
+    return states_size(container) or (bool(container.duration) and not is_fragmented(container))

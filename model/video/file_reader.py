@@ -15,6 +15,7 @@ import av
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
+from model.video.container import is_fragmented
 from model.video.frame import Frame, FrameInputs, FrameSampler, OnFrame
 from model.video.media_time import SAME_TIME_S, MediaClock, TimeZero
 from model.video.packets import PacketReader
@@ -156,7 +157,8 @@ class FileReader:
         clock = self._frame_clock()
         for frame in islice(self._decode(self._packets.packets), PROVING_FRAMES):
             clock.seconds(frame.pts, frame.dts)
-        if not clock.is_sound or format_name in INDEXED_FORMATS:
+        is_indexed = format_name in INDEXED_FORMATS and not is_fragmented(self._packets.container)
+        if not clock.is_sound or is_indexed:
             return clock.is_sound
         last_s = -math.inf
         for packet in self._packets.packets:

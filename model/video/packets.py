@@ -13,12 +13,12 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from model.video.arrivals import Arrival, arrivals, frame_arrivals
+from model.video.arrivals import Arrival, arrivals, frame_arrivals, kept_fragments
 from model.video.camera import is_unencrypted_camera, open_unparsed
 from model.video.camera_times import CameraTimes
 from model.video.connection_guard import ConnectionGuard
 from model.video.connections import open_sockets
-from model.video.container import LIVE_OPTIONS, STILL_OR_MOVING, is_live, open_container
+from model.video.container import LIVE_OPTIONS, STILL_OR_MOVING, is_fragmented, is_live, open_container
 from model.video.errors import NO_ANSWER, STILL_IMAGE, VideoError
 from model.video.extent import Extent
 from model.video.packet_buffer import PacketBuffer
@@ -312,6 +312,8 @@ class PacketReader:
         packets = self.container.demux()
         if self._is_unparsed:
             return frame_arrivals(packets, self.stream, self._marks, self._note_packet)
+        if is_fragmented(self.container):
+            packets = kept_fragments(packets, self.stream.index)
         return arrivals(packets, self._note_packet)
 
     def _note_packet(self, packet: "Packet[Any]", now_s: float) -> None:

@@ -34,6 +34,9 @@ def unread_part(path: Path, format_name: str, *, last_at: int, read_until: int) 
         return None
     if format_name.startswith("mov"):
         begins_at = _second_movie_at(path)
+        if read_until > begins_at:
+            # Its fragments were read.
+            begins_at = 0
     elif format_name == "ivf":
         # FFmpeg takes the second header for that of a frame, which is larger than the file.
         begins_at = last_at if _has_at(path, last_at, IVF_START) else 0

@@ -150,6 +150,26 @@ def test_after_a_clock_that_restarts_time_continues_and_the_reader_reports_it(
     assert reported == ["Clock restarts in the video: 1. After each, time continues from the frame before."]
 
 
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_fragments_of_joined_recordings_are_all_analysed(tmp_path: Path, *, is_whole: bool) -> None:
+    """FFmpeg marks the first fragment after a clock that restarts to be discarded."""
+    fragmented = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+    first, second = (
+        write_video(
+            tmp_path / f"{count}.mp4", count=count, codec_options=B_FRAMES, format_options=fragmented
+        ).read_bytes()
+        for count in (60, 50)
+    )
+    path = tmp_path / "joined.mp4"
+    path.write_bytes(first + second[0 if is_whole else second.index(b"moof") - 4 :])
+    frames, reported = read(path)
+    assert numbers(frames) == [number % 50 for number in range(60)] + list(range(50))
+    np.testing.assert_allclose([f.pts_s for f in frames], np.arange(110) / RATE_HZ, atol=0.07)
+    assert reported == ["Clock restarts in the video: 1. After each, time continues from the frame before."]
+    for stop in (5, 58, 70):
+        assert [f.pts_s for f in read(path, after_s=frames[stop].pts_s)[0]] == [f.pts_s for f in frames[stop + 1 :]]
+
+
 def three_recordings(folder: Path, suffix: str, codec: str, options: dict[str, str]) -> Path:
     """Recordings of one camera, joined byte by byte: a seek to a time of the first may end in another one."""
     path = folder / f"three{suffix}"
