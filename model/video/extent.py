@@ -59,6 +59,10 @@ class Extent:
         last_s, self._last_dts_s = self._last_dts_s, packet.dts * self._tick_s[self._index]
         return last_s is not None and abs(self._last_dts_s - last_s) > 1.0 and leaps(last_s, self._last_dts_s)
 
+    def _is_end(self, error: FFmpegError) -> bool:
+        """Return whether an error is how FFmpeg reports the end of a GXF."""
+        return self._container.format.name == "gxf" and error.errno == errno.EPERM
+
     def what_is_missing(self, source: str | ByteStream, error: FFmpegError | None, *, is_live: bool) -> str | None:
         """Say in a sentence that the source ended too early, with the `error` that ended it; None if it did not.
 
@@ -73,7 +77,7 @@ class Extent:
             return None if self._stated_s else UNKNOWN_END
         if error is not None and is_url(source):
             raise source_error(source, error) from None
-        if error is not None:
+        if error is not None and not self._is_end(error):
             return f"The file could not be read beyond {self._end_s:.1f} s: it is damaged or cut short."
         if is_short:
             stated = f"but its header states {self._stated_s:.1f} s"

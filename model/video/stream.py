@@ -23,6 +23,8 @@ from model.video.source import ByteStream
 STILL_IMAGE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})
 # A stream that has no second packet among so many is a still image, or only announced.
 COUNTED_PACKETS = 5000
+# The average rate that FFmpeg states of these containers is that of fields or of clock ticks.
+FIELD_RATES = ("dv", "gxf")
 # FFmpeg guesses absurd rates (90000 Hz) for streams that state none.
 MAX_RATE_HZ = 1000.0
 
@@ -144,6 +146,8 @@ def _rate_hz(container: InputContainer, stream: VideoStream, frame: VideoFrame, 
         # FFmpeg has seen too little of the stream for a guess.
         return plausible_rate_hz(stated)
     if frame.pts is None and frame.dts is None:
+        return plausible_rate_hz(stream.guessed_rate)
+    if container.format.name in FIELD_RATES:
         return plausible_rate_hz(stream.guessed_rate)
     if stream.average_rate is not None:
         return plausible_rate_hz(stream.average_rate)
