@@ -19,6 +19,8 @@ BACKGROUND = "background"
 SETTLE_S = 0.5
 """Of networks trained here. With two-second clips of fights, the area under the curve of the highest score rises from
 0.74 to 0.84 within 0.3 s and stays there (`people`, whole frames)."""
+# Below this share of the rate that it was trained with, a network hardly recognises motion.
+MIN_RATE_SHARE = 0.5
 
 Precision = Literal["auto", "float32"]
 """In which a network is run; `auto` is bfloat16 on a processor that computes with it, else float32."""
@@ -191,6 +193,15 @@ class ModelConfig:
     def warnings(self) -> tuple[str, ...]:
         """What users of this model should know about its start rules and its cost, as sentences."""
         return (*self._start_warnings(), *self._mode_warnings())
+
+    def rate_warnings(self, rate_hz: float | None, model: str) -> list[str]:
+        """Return what the network `model` misses of a source of `rate_hz` frames per second, as sentences."""
+        if rate_hz is None or rate_hz >= MIN_RATE_SHARE * self.sample_hz:
+            return []
+        return [
+            f"The source has {rate_hz:.2g} frames per second on average, and the model {model} was trained with "
+            f"{self.sample_hz:g}. Expect missed and late actions; send more frames."
+        ]
 
     def _mode_warnings(self) -> tuple[str, ...]:
         if self.mode == "causal":

@@ -102,12 +102,12 @@ def _parsed_regions(texts: list[str]) -> dict[str, Region]:
 
 
 def _missed(video: FileReader, detector: Detector, regions: dict[str, Region]) -> list[str]:
-    """What the network misses of the frames, or of the regions."""
+    """What the network misses of the video, or of the regions."""
     from model.video.preprocess import WHOLE_FRAME
 
     width, height = video.info.width, video.info.height
     parts: Mapping[str, Region] | Mapping[None, Region] = regions or {None: WHOLE_FRAME}
-    found: list[str] = []
+    found = detector.config.rate_warnings(video.info.rate_hz, detector.name)
     for name, region in parts.items():
         found += replace(detector.config.frame_input, region=region).warnings(width, height, detector.name, name)
     return found

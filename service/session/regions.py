@@ -30,11 +30,10 @@ def describe_video(info: VideoInfo, config: ModelConfig, record: SessionRecord) 
 
 def missed_of_video(info: VideoInfo, config: ModelConfig, record: SessionRecord) -> list[str]:
     """What the network misses of a video, as sentences."""
-    return [
-        warning
-        for name, each in zip(region_names(record), _frame_inputs(config, record), strict=True)
-        for warning in each.warnings(info.width, info.height, record.model, name)
-    ]
+    found = config.rate_warnings(info.rate_hz, record.model)
+    for name, each in zip(region_names(record), _frame_inputs(config, record), strict=True):
+        found += each.warnings(info.width, info.height, record.model, name)
+    return found
 
 
 def _frame_inputs(config: ModelConfig, record: SessionRecord) -> list[FrameInput]:

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from service.schemas import FrameRegion
 from tests.support.disturbed_place import Place, a_place, assert_well_reported
-from tests.support.made_videos import cut, write_audio
+from tests.support.made_videos import cut, write_audio, write_video
 from tests.support.session_kit import (
     Reported,
     actions,
@@ -49,6 +49,17 @@ async def test_a_session_publishes_exactly_what_the_detector_finds_in_the_video(
     assert record.warnings == ()
     assert record.video.analysed == FrameRegion(x=0.0, y=0.0, width=1.0, height=1.0)
     assert decoders_of(os.getpid()) == []
+
+
+async def test_a_video_of_far_fewer_frames_than_the_model_was_trained_with_is_warned_of(
+    place: Place, tmp_path: Path
+) -> None:
+    lapse = write_video(tmp_path / "lapse.mp4", count=5, pts=[1800 * number for number in range(5)])
+    record, _ = await place.run(upload=lapse)
+    assert record.state == "completed"
+    assert [warning.partition(" on average")[0] for warning in record.warnings] == [
+        "The source has 0.021 frames per second"
+    ]
 
 
 async def test_a_model_of_centre_squares_says_what_it_does_not_see(
