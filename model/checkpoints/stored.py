@@ -52,23 +52,32 @@ class StoredNetwork:
 def read_network(name_or_path: str | Path) -> StoredNetwork:
     """A whole model. `CheckpointError` when it is a start for training; `CheckpointNotFoundError`."""
     folder = find_checkpoint(name_or_path)
-    config = read_config(folder)
-    weights, digest = read_weights(folder)
-    held = {part_of(name) for name in weights}
+    try:
+        config, data = (folder / CONFIG_FILE).read_bytes(), (folder / WEIGHTS_FILE).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{folder.name} cannot be read: {error}") from error
+    return network_of_bytes(folder.name, config, data)
+
+
+def network_of_bytes(name: str, config_json: bytes, data: bytes) -> StoredNetwork:
+    """A whole model from the contents of its two files; `name` is for messages. Raises CheckpointError."""
+    config = _parsed_config(name, config_json)
+    weights = _parsed_weights(name, data)
+    held = {part_of(tensor) for tensor in weights}
     if held == {"head"}:
         static, motion = config.head.feature_widths
         raise CheckpointError(
-            f"{folder.name} holds only a head, for stored features of {static} and {motion} numbers a frame, and sees "
+            f"{name} holds only a head, for stored features of {static} and {motion} numbers a frame, and sees "
             "no video. Measure it on such features with cake eval. A whole model needs a student: write its features "
             "with cake features --model STUDENT, and train a head on them with cake train --init STUDENT"
         )
     if held and held < set(PARTS):
         untrained = ", ".join(part for part in PARTS if part not in held)
         raise CheckpointError(
-            f"{folder.name} is a start for training, not a whole model: it lacks {untrained}; "
-            f"train it with: cake train --config {config.name} --init {folder.name}"
+            f"{name} is a start for training, not a whole model: it lacks {untrained}; "
+            f"train it with: cake train --config {config.name} --init {name}"
         )
-    return StoredNetwork(config, weights, digest)
+    return StoredNetwork(config, weights, hashlib.sha256(data + config_json).hexdigest())
 
 
 def write_config(folder: Path, config: ModelConfig) -> None:
@@ -79,29 +88,44 @@ def write_config(folder: Path, config: ModelConfig) -> None:
 def read_config(folder: Path) -> ModelConfig:
     """Read `model.json` of a checkpoint folder. Raises CheckpointError."""
     try:
-        return ModelConfig.from_json(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"{folder.name}/{CONFIG_FILE}: expected JSON in UTF-8") from error
-    except (OSError, ValueError, RecursionError) as error:
+        return _parsed_config(folder.name, (folder / CONFIG_FILE).read_bytes())
+    except OSError as error:
         raise CheckpointError(f"{folder.name}/{CONFIG_FILE}: {error}") from error
+
+
+def _parsed_config(name: str, text: bytes) -> ModelConfig:
+    try:
+        return ModelConfig.from_json(json.loads(text.decode()))
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{name}/{CONFIG_FILE}: expected JSON in UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{name}/{CONFIG_FILE}: {error}") from error
 
 
 def read_weights(folder: Path) -> tuple[dict[str, Array], str]:
     """The weights, all of finite numbers, and the digest (see `StoredNetwork`)."""
     try:
         data = (folder / WEIGHTS_FILE).read_bytes()
-        weights = arrays_of_bytes(data)
-    except (OSError, SafetensorError, ValueError) as error:
+    except OSError as error:
         raise CheckpointError(f"{folder.name}/{WEIGHTS_FILE} cannot be read: {error}") from error
-    for name, array in weights.items():
+    weights = _parsed_weights(folder.name, data)
+    return weights, hashlib.sha256(data + (folder / CONFIG_FILE).read_bytes()).hexdigest()
+
+
+def _parsed_weights(name: str, data: bytes) -> dict[str, Array]:
+    try:
+        weights = arrays_of_bytes(data)
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{name}/{WEIGHTS_FILE} cannot be read: {error}") from error
+    for tensor, array in weights.items():
         # Must be found here: the served graph turns NaN into a number, so its scores look sound.
         if not np.isfinite(array).all():
             bad = int((~np.isfinite(array)).sum())
             raise CheckpointError(
-                f"{folder.name}/{WEIGHTS_FILE}: {name} has {bad} of {array.size} values that are NaN or infinite; "
+                f"{name}/{WEIGHTS_FILE}: {tensor} has {bad} of {array.size} values that are NaN or infinite; "
                 "the training that wrote it diverged"
             )
-    return weights, hashlib.sha256(data + (folder / CONFIG_FILE).read_bytes()).hexdigest()
+    return weights
 
 
 def checkpoint_version(name_or_path: str | Path) -> str:
