@@ -33,11 +33,15 @@ ProblemCode = Literal[
     "push_ended",
     "session_ended",
     "not_playable",
+    "invalid_model",
+    "model_in_use",
+    "model_configured",
     "rate_limited",
     "session_limit",
     "storage_limit",
     "stream_limit",
     "subscription_limit",
+    "model_limit",
     "over_capacity",
     "not_ready",
     "store_unavailable",
@@ -218,7 +222,7 @@ class PushEndedError(ServiceError):
 
 
 class SessionEndedError(ServiceError):
-    """Rules or labels of an ended session were to change."""
+    """Rules, labels or model of an ended session were to change."""
 
     code, status, title = "session_ended", 409, "Session has ended"
 
@@ -227,6 +231,24 @@ class NotPlayableError(ServiceError):
     """No clip can be made of the video."""
 
     code, status, title = "not_playable", 409, "No playable clip"
+
+
+class InvalidModelError(ServiceError):
+    """An uploaded archive holds no checkpoint that could be loaded."""
+
+    code, status, title = "invalid_model", 422, "Invalid model"
+
+
+class ModelInUseError(ServiceError):
+    """A model was to be deleted on which sessions run."""
+
+    code, status, title = "model_in_use", 409, "Model in use"
+
+
+class ModelConfiguredError(ServiceError):
+    """A model that the settings of the workers name was to be replaced or deleted."""
+
+    code, status, title = "model_configured", 409, "Model is part of the configuration"
 
 
 class RateLimitError(ServiceError):
@@ -257,6 +279,12 @@ class SubscriptionLimitError(ServiceError):
     """The API key, or the store, has as many subscriptions as allowed."""
 
     code, status, title = "subscription_limit", 429, "Subscription limit reached"
+
+
+class ModelLimitError(ServiceError):
+    """As many versions of uploaded models are stored as allowed."""
+
+    code, status, title = "model_limit", 429, "Model limit reached"
 
 
 class InternalError(ServiceError):

@@ -31,6 +31,9 @@ class Capabilities(Schema):
     limits: SourceLimits
 
 
+ModelOrigin = Literal["configured", "uploaded"]
+
+
 class ModelInfo(Schema):
     """A model that a worker has loaded."""
 
@@ -54,6 +57,33 @@ class ModelInfo(Schema):
     warnings: list[str] = Field(
         default=[], description="Limitations of the model, such as start rules that are not calibrated."
     )
+    origin: ModelOrigin = Field(
+        default="configured",
+        description="`configured`: named in the settings of the workers. `uploaded`: with `PUT /v1/models/{name}`.",
+    )
+
+
+class ModelOnWorker(Schema):
+    """Whether a worker has loaded a model."""
+
+    worker: str = Field(description="Id of the worker.")
+    state: Literal["loaded", "absent", "failed"] = Field(
+        description="`absent`: not yet, or the worker's settings do not name it. `failed`: it cannot be loaded there."
+    )
+    detail: str | None = Field(description="Why it failed, as a sentence; null unless it did.")
+
+
+class ModelDetail(ModelInfo):
+    """A model, its card, and the workers that have it."""
+
+    card: str | None = Field(
+        default=None, description="Its model card in Markdown, with its test figures; null if it has none."
+    )
+    size_bytes: int | None = Field(default=None, description="Size of its files; null unless it was uploaded.")
+    uploaded_at: datetime | None = Field(
+        default=None, description="When this version was last uploaded, UTC; null unless it was uploaded."
+    )
+    workers: list[ModelOnWorker] = Field(description="The live workers.")
 
 
 class ModelList(Schema):

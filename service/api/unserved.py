@@ -39,7 +39,7 @@ class UnservedSessions:
         if not live:
             return CHECK_EVERY_S
         loaded = {model.name for worker in live for model in worker.models}
-        missing = {record.model for record in await self._unended()} - loaded
+        missing = {record.model_key for record in await self._unended()} - loaded
         self._missing_since_s = {model: self._missing_since_s.get(model, now_s) for model in missing}
         for model, since_s in self._missing_since_s.items():
             if now_s - since_s >= self._grace_s:

@@ -15,6 +15,7 @@ from service.event_schemas import Event
 from service.feedback import Feedback
 from service.schemas import Pace, SessionState
 from service.store.delivery_protocols import Outbox, Subscriptions
+from service.store.model_records import UploadedModel
 from service.store.records import KeyUsage, LogPage, ResumePoint, ScoreRow, SessionRecord, SessionUpdate, SettingsChange
 from service.store.worker_records import LeaseRenewal, ServiceLoad, WorkerInfo
 
@@ -38,6 +39,7 @@ class Sessions(Protocol):
 
         Raises:
             IdempotencyConflictError: The key came with another digest before.
+            UnknownModelError: The pinned version of its model is not stored.
             SessionLimitError: The owner has `limits.max_sessions` sessions that have not ended.
             StorageLimitError: The owner's uploads would exceed `limits.max_stored_bytes`.
             OverCapacityError: `max_queued` sessions are waiting, or the live workers have less than
@@ -64,7 +66,8 @@ class Sessions(Protocol):
         """Change settings of a session. Its worker, if it has not ended, applies them and publishes that.
 
         Raises:
-            SessionEndedError: Rules or labels were to change, but the session has ended.
+            SessionEndedError: Rules, labels or model version were to change, but the session has ended.
+            UnknownModelError: The version is not stored.
         """
 
     async def request_stop(self, session_id: str) -> SessionRecord:
@@ -99,6 +102,13 @@ class Workers(Protocol):
 
     async def register(self, worker: WorkerInfo) -> None:
         """Announce a worker; it stays live while it renews."""
+
+    async def announce(self, worker: WorkerInfo) -> None:
+        """Replace what a registered worker offers; unlike `register`, it keeps its sessions.
+
+        Raises:
+            LeaseLostError: The worker was released and its sessions may be claimed by others.
+        """
 
     async def live(self) -> list[WorkerInfo]:
         """The live workers."""
@@ -242,6 +252,27 @@ class FeedbackOfSessions(Protocol):
         """All feedback of a session, by `start_s`; none of an unknown session."""
 
 
+class Models(Protocol):
+    """Uploaded models, of which several versions may be kept."""
+
+    async def put(self, model: UploadedModel, *, max_kept: int) -> None:
+        """Keep a version, in place of the record of the same version.
+
+        Raises:
+            ModelLimitError: `max_kept` other versions of models are kept.
+        """
+
+    async def all(self) -> list[UploadedModel]:
+        """All versions, by time of upload."""
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete versions, all or none. Unknown keys are ignored.
+
+        Raises:
+            ModelInUseError: Sessions that have not ended are pinned to one of them.
+        """
+
+
 @dataclass(frozen=True)
 class Store:
     """The parts of one open store, shared by servers and workers."""
@@ -253,4 +284,5 @@ class Store:
     outbox: Outbox
     subscriptions: Subscriptions
     feedback: FeedbackOfSessions
+    models: Models
     close: Callable[[], Awaitable[None]]

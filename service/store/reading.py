@@ -17,6 +17,7 @@ from service.errors import StoreUnavailableError
 from service.event_schemas import EVENT, Event, event_key
 from service.feedback import Feedback
 from service.schemas import FailureCode
+from service.store.model_records import UploadedModel
 from service.store.previous_release import EVENT_FIELDS_SINCE_0_2, join_models, split_models, split_video
 from service.store.records import SessionRecord, SessionUpdate
 from service.store.subscription_records import (
@@ -73,6 +74,11 @@ class Reader:
 def parse_feedback(json_text: str | bytes) -> Feedback:
     """Feedback from its JSON. Raises ValueError."""
     return Feedback.model_validate_json(json_text, extra="ignore")
+
+
+def parse_model(json_text: str | bytes) -> UploadedModel:
+    """An uploaded model from its JSON. Raises ValueError."""
+    return UploadedModel.model_validate_json(json_text, extra="ignore")
 
 
 def parse_session(json_text: str | bytes) -> SessionRecord:

@@ -18,6 +18,7 @@ from model.video.media_time import TimeZero
 from service.event_schemas import Event, SessionStateEvent, next_event_id
 from service.schemas import FailureCode, NamedRegion, Pace, Rule, SessionState, VideoProperties
 from service.sources.stored import StoredModel, StoredSource
+from service.store.model_records import model_key
 from service.store.previous_release import join_video, split_video
 from service.store.webhook_records import StoredWebhook
 
@@ -32,6 +33,8 @@ class SessionRecord(StoredModel):
     source: StoredSource
     model: str
     model_version: str
+    is_version_pinned: bool = False
+    """Whether only this version of the model may run it, as with uploaded models; else any that a worker has loaded."""
     labels: tuple[str, ...]
     """The actions to report; never empty, without background."""
     columns: tuple[str, ...] = ()
@@ -43,7 +46,7 @@ class SessionRecord(StoredModel):
     rules_hash: str | None = None
     """Fingerprint of `start_rules`."""
     revision: int = 0
-    """How often its rules, labels, name or metadata were changed."""
+    """How often its rules, labels, model version, name or metadata were changed."""
     applied_revision: int = 0
     """The revision that its worker has published."""
     pace: Pace
@@ -93,6 +96,11 @@ class SessionRecord(StoredModel):
         return split_video(serialize(self))
 
     @property
+    def model_key(self) -> str:
+        """The name under which workers have loaded what it runs on."""
+        return model_key(self.model, self.model_version) if self.is_version_pinned else self.model
+
+    @property
     def regions(self) -> tuple[NamedRegion, ...]:
         """The regions that are analysed separately; none: the whole frame."""
         return self.source.regions or ()
@@ -117,6 +125,8 @@ class SettingsChange(BaseModel):
     metadata: dict[str, str] = Field(default={})
     labels: tuple[str, ...] = ()
     rules: dict[str, Rule] = Field(default={})
+    model_version: str = ""
+    is_version_pinned: bool = False
 
 
 class SessionUpdate(BaseModel):

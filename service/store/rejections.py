@@ -2,7 +2,15 @@
 
 from collections.abc import Sequence
 
-from service.errors import InvalidRequestError, NotFoundError, SessionEndedError, SubscriptionLimitError
+from service.errors import (
+    InvalidRequestError,
+    ModelInUseError,
+    ModelLimitError,
+    NotFoundError,
+    SessionEndedError,
+    SubscriptionLimitError,
+    UnknownModelError,
+)
 from service.event_schemas import Event
 from service.schemas import ENDED_STATES, SessionState
 from service.store.delivery_protocols import SubscriptionLimits
@@ -26,10 +34,10 @@ def require_changeable(record: SessionRecord, change: SettingsChange) -> None:
     Raises:
         SessionEndedError: It concerns what is decided, and the session has ended.
     """
-    if record.state in ENDED_STATES and change.model_fields_set & {"labels", "rules"}:
+    if record.state in ENDED_STATES and change.model_fields_set & {"labels", "rules", "model_version"}:
         raise SessionEndedError(
-            "The session has ended, so its rules and labels cannot change. Try rules on its scores with `rules:try`, or"
-            " submit the video again with them."
+            "The session has ended, so its rules, labels and model cannot change. Try rules on its scores with"
+            " `rules:try`, or submit the video again with them."
         )
 
 
@@ -63,6 +71,26 @@ def subscription_limit(limits: SubscriptionLimits) -> SubscriptionLimitError:
     return SubscriptionLimitError(
         f"One API key may have {limits.max_of_key} subscriptions, and all together {limits.max_in_all}. Delete one"
         " first; the operator can raise CAKE_MAX_SUBSCRIPTIONS."
+    )
+
+
+def model_gone(key: str) -> UnknownModelError:
+    """The version was deleted, or replaced and deleted, since the caller looked."""
+    return UnknownModelError(f"The model {key} was deleted a moment ago. Look at `GET /v1/models` and retry.", known=[])
+
+
+def model_limit(max_kept: int) -> ModelLimitError:
+    """As many versions of models are stored as may be."""
+    return ModelLimitError(
+        f"{max_kept} versions of uploaded models are stored, as many as CAKE_MAX_UPLOADED_MODELS allows. Delete a model"
+        " first; a replaced version goes by itself once no session uses it."
+    )
+
+
+def model_in_use(sessions: int) -> ModelInUseError:
+    """Sessions that have not ended run on the model."""
+    return ModelInUseError(
+        f"Sessions that have not ended use the model ({sessions}). Stop them, or wait until they have ended."
     )
 
 

@@ -22,21 +22,25 @@ class WorkerInfo:
     id: str
     capacity_steps_per_s: float
     models: tuple[ModelInfo, ...]
+    """The models that it has loaded; an uploaded one has its key for a name."""
     push: PushAddress | None = None
     """Where it accepts the streams that clients push to its sessions."""
     confinement: Mapping[str, bool] | None = None
     """Which mechanisms of the kernel confine its decoders, by name; None in workers of version 0.1."""
+    model_failures: Mapping[str, str] = field(default_factory=dict)
+    """Keys of the uploaded models that it cannot load, each with the reason as a sentence."""
 
 
 @dataclass(frozen=True)
 class LeaseRenewal:
     """What a worker learns when it renews its leases: ids of sessions to stop, of sessions with watchers, and of those
-    with a change that it has not published.
+    with a change that it has not published; and the keys of the uploaded models, which it is to load.
     """
 
     stop_requested: set[str]
     watched: set[str]
     changed: set[str] = field(default_factory=set)
+    models: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,11 @@ def poison_ticket(client: Redis, session_id: str, values: Values) -> None:
     client.set("{cake}:ticket:bad", values[0])  # type: ignore[arg-type]
 
 
+def poison_models(client: Redis, session_id: str, values: Values) -> None:
+    for field, content in zip(("bad@1", BAD_ID), values, strict=False):
+        client.hset("{cake}:models", field, content)  # type: ignore[arg-type]
+
+
 def poison_feedback(client: Redis, session_id: str, values: Values) -> None:
     for field, content in zip((b"bad", BAD_ID), values, strict=False):
         client.hset(f"{{cake}}:feedback:{session_id}", field, content)  # type: ignore[arg-type]
@@ -136,6 +141,7 @@ POISONS: tuple[Poison, ...] = (
     poison_key,
     poison_ticket,
     poison_feedback,
+    poison_models,
     poison_resume_point,
     poison_streams_of_the_session,
     poison_queues,

@@ -40,15 +40,19 @@ CONFIRMED = frozenset(
         "rotate_secret",
         "disable_webhooks",
         "disable_subscriptions",
+        "put_model",
+        "delete_models",
     }
 )
 """Scripts whose writes replicas must confirm where there is a Sentinel: callers repeat them, so nothing is lost."""
 
 ESSENTIAL = frozenset(
     {
+        "announce",
         "confirm",
         "delete",
         "delete_feedback",
+        "delete_models",
         "disable_webhooks",
         "register",
         "release",

@@ -14,7 +14,7 @@ from service.store.records import WATCHED_S, SessionRecord, SessionUpdate, Setti
 from service.store.redis.records import LOG_MAX, Retained, event_argument, fields_of, record_of, stream_id
 from service.store.redis.replies import id_of, translated
 from service.store.redis.scripts import Scripts, name_of
-from service.store.rejections import not_ended, require_changeable, unknown_session
+from service.store.rejections import model_gone, not_ended, require_changeable, unknown_session
 from service.store.worker_records import LEASE_S
 
 MILLI = 1000
@@ -45,7 +45,8 @@ class RedisSessions:
         webhook = record.webhook
         status, *details = await self._scripts.run(
             "create",
-            *(self._scripts.now, LEASE_S, record.id, round(record.cost_steps_per_s * MILLI), record.pace, record.model),
+            *(self._scripts.now, LEASE_S, record.id, round(record.cost_steps_per_s * MILLI), record.pace),
+            *(record.model_key, "1" if record.is_version_pinned else ""),
             *(record.owner or "", record.upload_bytes),
             *(admission.scoped_idempotency_key(idempotency_key, record.owner) or "", digest),
             *(max_queued, "1" if may_wait else ""),
@@ -128,7 +129,10 @@ class RedisSessions:
             changed = with_change(record, change)
             fields = changed.model_dump(mode="json", include={*change.model_fields_set, "columns", "revision"})
             arguments = [text for name, value in fields.items() for text in (name, json.dumps(value))]
-            status = await self._scripts.run("change", session_id, record.revision, *arguments)
+            model = (changed.model_key, "1" if changed.is_version_pinned else "")
+            status = await self._scripts.run("change", session_id, record.revision, *model, *arguments)
+            if status == b"no_model":
+                raise model_gone(changed.model_key)
         if status == b"unknown":
             raise unknown_session()
         return await self.get(session_id)
@@ -183,6 +187,8 @@ class RedisSessions:
 
 def _admission_error(status: str, figures: list[float], record: SessionRecord, limits: Limits | None) -> Exception:
     match status, figures:
+        case "no_model", _:
+            return model_gone(record.model_key)
         case "conflict", _:
             return admission.idempotency_conflict()
         case "over_capacity", [capacity, reserved]:

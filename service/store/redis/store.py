@@ -13,6 +13,7 @@ from service.store.redis.connect import Connected, connect
 from service.store.redis.feedback import RedisFeedback
 from service.store.redis.keys import RedisKeys
 from service.store.redis.log import RedisLog
+from service.store.redis.models import RedisModels
 from service.store.redis.outbox import RedisOutbox
 from service.store.redis.records import Retained
 from service.store.redis.replication import Replication
@@ -62,6 +63,7 @@ def open_redis_store(
         keys=RedisKeys(scripts),
         outbox=outbox,
         feedback=RedisFeedback(scripts),
+        models=RedisModels(scripts),
         subscriptions=RedisSubscriptions(scripts, deliverer_id),
         close=close,
     )

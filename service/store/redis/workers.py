@@ -10,7 +10,7 @@ from service.errors import StoreUnavailableError
 from service.schemas import SESSION_STATES, Pace
 from service.store.reading import dump_worker, parse_worker
 from service.store.records import WATCHED_S, SessionRecord
-from service.store.redis.records import record_of
+from service.store.redis.records import Argument, record_of
 from service.store.redis.replies import id_of, translated
 from service.store.redis.scripts import Scripts, name_of
 from service.store.redis.sessions import MILLI
@@ -32,10 +32,11 @@ class RedisWorkers:
         """By worker: the nonce of its last claim, if the reply was lost."""
 
     async def register(self, worker: WorkerInfo) -> None:
-        names = "\n".join(model.name for model in worker.models)
-        capacity = round(worker.capacity_steps_per_s * MILLI)
-        info = dump_worker(worker)
-        await self._scripts.run("register", self._scripts.now, LEASE_S, worker.id, capacity, names, info)
+        await self._scripts.run("register", self._scripts.now, LEASE_S, *_offer(worker))
+
+    async def announce(self, worker: WorkerInfo) -> None:
+        if await self._scripts.run("announce", *_offer(worker)) == b"lost":
+            raise worker_released(worker.id)
 
     async def live(self) -> list[WorkerInfo]:
         infos = await self._scripts.run("workers", self._scripts.now, LEASE_S, "")
@@ -106,8 +107,8 @@ class RedisWorkers:
             raise
         if status == b"lost":
             raise worker_released(worker_id)
-        stop_requested, watched, changed = ({id_of(session_id) for session_id in group} for group in ids)
-        return LeaseRenewal(stop_requested, watched, changed)
+        stop_requested, watched, changed, models = ({id_of(each) for each in group} for group in ids)
+        return LeaseRenewal(stop_requested, watched, changed, models)
 
     async def release(self, worker_id: str) -> None:
         await self._scripts.run("release", worker_id)
@@ -116,3 +117,9 @@ class RedisWorkers:
         """Whether an expired lease means a dead worker: after an outage of Redis, workers need time to renew."""
         reachable_s = self._clock() - self._reachable_since_s
         return reachable_s >= LEASE_S or reachable_s < 0
+
+
+def _offer(worker: WorkerInfo) -> tuple[Argument, ...]:
+    """The worker as the scripts take it."""
+    names = "\n".join(model.name for model in worker.models)
+    return worker.id, round(worker.capacity_steps_per_s * MILLI), names, dump_worker(worker)

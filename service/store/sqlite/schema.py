@@ -135,11 +135,24 @@ _FEEDBACK = (
         record TEXT NOT NULL,
         PRIMARY KEY (session_id, id)) WITHOUT ROWID""",
 )
+_UPLOADED_MODELS = (
+    "CREATE TABLE models (key TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID",
+    "ALTER TABLE workers ADD COLUMN model_failures TEXT",
+)
 _STEPS = (_FIRST, _KEYS, _WEBHOOKS, _PUSH, _LIGHT_CHECKPOINTS, _WATCHED)
 """The statements that lead from each format to the next. Older versions refuse a newer format, so add no more of them
 unless older versions cannot work with the change; never changed once released."""
 FORMAT = len(_STEPS)
-_ADDITIONS = (_DELIVERIES, _OWNERS, _LAST_USED, _CONFINEMENT, _NEW_EVENT_FIELDS, _SUBSCRIPTIONS, _FEEDBACK)
+_ADDITIONS = (
+    _DELIVERIES,
+    _OWNERS,
+    _LAST_USED,
+    _CONFINEMENT,
+    _NEW_EVENT_FIELDS,
+    _SUBSCRIPTIONS,
+    _FEEDBACK,
+    _UPLOADED_MODELS,
+)
 """Tables, columns and indexes that older versions do not notice, so that a data folder can be downgraded."""
 
 

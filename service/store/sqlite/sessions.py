@@ -17,6 +17,7 @@ from service.store.records import WATCHED_S, SessionRecord, SettingsChange, stat
 from service.store.rejections import not_ended, require_changeable, unknown_session
 from service.store.sqlite.database import Database
 from service.store.sqlite.keys import usage_of
+from service.store.sqlite.models import require_model
 from service.store.worker_records import LEASE_S
 
 BATCH = 2000
@@ -189,10 +190,12 @@ def _check_capacity(
 
 
 def _insert(db: sqlite3.Connection, record: SessionRecord, idempotency_key: str | None, digest: str) -> SessionRecord:
+    if record.is_version_pinned:
+        require_model(db, record.model_key)
     db.execute(
         "INSERT INTO sessions (id, state, pace, model, cost, owner, upload_bytes, idempotency_key, digest, record)"
-        " VALUES (:id, :state, :pace, :model, :cost_steps_per_s, :owner, :upload_bytes, :key, :digest, '')",
-        {**vars(record), "key": idempotency_key, "digest": digest},
+        " VALUES (:id, :state, :pace, :model_key, :cost_steps_per_s, :owner, :upload_bytes, :key, :digest, '')",
+        {**vars(record), "model_key": record.model_key, "key": idempotency_key, "digest": digest},
     )
     if record.webhook is not None:
         url, secret = record.webhook.url.get_secret_value(), record.webhook.secret.get_secret_value()
@@ -243,7 +246,11 @@ def _live(db: sqlite3.Connection, reader: Reader, limit: int) -> list[SessionRec
 def _change(db: sqlite3.Connection, reader: Reader, session_id: str, change: SettingsChange) -> SessionRecord:
     record = _get(db, reader, session_id)
     require_changeable(record, change)
-    return append(db, with_change(record, change), [])
+    changed = with_change(record, change)
+    if changed.model_key != record.model_key:
+        require_model(db, changed.model_key)
+        db.execute("UPDATE sessions SET model = ? WHERE id = ?", (changed.model_key, session_id))
+    return append(db, changed, [])
 
 
 def _request_stop(

@@ -10,6 +10,7 @@ from service.store.sqlite.database import Database
 from service.store.sqlite.feedback import SqliteFeedback
 from service.store.sqlite.keys import SqliteKeys
 from service.store.sqlite.log import SqliteLog
+from service.store.sqlite.models import SqliteModels
 from service.store.sqlite.outbox import SqliteOutbox
 from service.store.sqlite.sessions import SqliteSessions
 from service.store.sqlite.subscriptions import SqliteSubscriptions
@@ -54,6 +55,7 @@ def open_sqlite_store(
         keys=SqliteKeys(database),
         outbox=SqliteOutbox(database),
         feedback=SqliteFeedback(database),
+        models=SqliteModels(database),
         subscriptions=SqliteSubscriptions(database),
         close=database.close,
     )

@@ -1,5 +1,6 @@
 """Workers, their leases and what they claim, in SQLite."""
 
+import json
 import sqlite3
 from collections.abc import Mapping
 from functools import partial
@@ -18,6 +19,7 @@ from service.store.worker_records import LEASE_S, LeaseRenewal, ServiceLoad, Wor
 
 _MODELS = TypeAdapter(tuple[ModelInfo, ...])
 _CONFINEMENT: TypeAdapter[Mapping[str, bool] | None] = TypeAdapter(Mapping[str, bool] | None)
+_FAILURES = TypeAdapter(dict[str, str])
 _PUSH: TypeAdapter[PushAddress | None] = TypeAdapter(PushAddress | None)
 
 
@@ -29,6 +31,9 @@ class SqliteWorkers:
 
     async def register(self, worker: WorkerInfo) -> None:
         await self._database.write(lambda db: _register(db, worker, self._database.now_s()), essential=True)
+
+    async def announce(self, worker: WorkerInfo) -> None:
+        await self._database.write(lambda db: _announce(db, worker, self._database.now_s()), essential=True)
 
     async def live(self) -> list[WorkerInfo]:
         return await self._database.read(lambda db: _live(db, self._database.reader, self._database.now_s()))
@@ -61,19 +66,26 @@ class SqliteWorkers:
 
 def _register(db: sqlite3.Connection, worker: WorkerInfo, now_s: float) -> None:
     db.execute(
-        "INSERT OR REPLACE INTO workers (id, capacity, models, push, confinement, lease_until)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO workers (id, capacity, models, push, confinement, model_failures, lease_until)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             worker.id,
             worker.capacity_steps_per_s,
             _MODELS.dump_json(worker.models, exclude_defaults=True).decode(),
             _PUSH.dump_json(worker.push).decode(),
             _CONFINEMENT.dump_json(worker.confinement).decode(),
+            json.dumps(dict(worker.model_failures)),
             now_s + LEASE_S,
         ),
     )
     # Workers that were killed leave their rows behind.
     db.execute(f"DELETE FROM workers WHERE NOT {LIVE_LEASE}", {"now": now_s})
+
+
+def _announce(db: sqlite3.Connection, worker: WorkerInfo, now_s: float) -> None:
+    if db.execute("SELECT 1 FROM workers WHERE id = ?", (worker.id,)).fetchone() is None:
+        raise worker_released(worker.id)
+    _register(db, worker, now_s)
 
 
 def _live(db: sqlite3.Connection, reader: Reader, now_s: float) -> list[WorkerInfo]:
@@ -95,7 +107,8 @@ def _info(row: sqlite3.Row) -> WorkerInfo:
     push = None if row["push"] is None else _PUSH.validate_json(row["push"], extra="ignore")
     confinement = None if row["confinement"] is None else _CONFINEMENT.validate_json(row["confinement"])
     models = _MODELS.validate_json(row["models"], extra="ignore")
-    return WorkerInfo(row["id"], float(row["capacity"]), models, push, confinement)
+    failures = _FAILURES.validate_json(row["model_failures"] or "{}")
+    return WorkerInfo(row["id"], float(row["capacity"]), models, push, confinement, failures)
 
 
 def _load(db: sqlite3.Connection, now_s: float) -> ServiceLoad:
@@ -144,6 +157,7 @@ def _renew(db: sqlite3.Connection, worker_id: str, now_s: float) -> LeaseRenewal
         stop_requested={row["id"] for row in rows if row["stop_requested"]},
         watched={row["id"] for row in rows if row["watched"]},
         changed={row["id"] for row in rows if row["changed"]},
+        models={row["key"] for row in db.execute("SELECT key FROM models WHERE typeof(key) = 'text'")},
     )
 
 

@@ -54,7 +54,8 @@ local function deliver(pace, model, entry, reader)
 end
 
 -- The oldest entry of a queue whose session waits, or nil. Entries of sessions that were stopped or deleted are dropped;
--- those of sessions that this worker cannot read are left to others.
+-- those of sessions that this worker cannot read are left to others. A session that moved here from the queue of another
+-- model may be claimed or orphaned already.
 local function front(pace, model)
   while true do
     local delivered = redis.call('HGET', P .. 'delivered', pace .. ':' .. model) or '0-0'
@@ -67,7 +68,14 @@ local function front(pace, model)
       deliver(pace, model, entry, ORPHANS)
       orphan(id)
     elseif field(id, '_entry') == entry and tonumber(field(id, '_n') or nil) and not field(id, '_ended') then
-      return entry, id
+      local owner = field(id, '_worker') or ''
+      if owner ~= '' then
+        deliver(pace, model, entry, owner)
+      elseif redis.call('ZSCORE', P .. ORPHANS, id) then
+        deliver(pace, model, entry, ORPHANS)
+      else
+        return entry, id
+      end
     else
       deliver(pace, model, entry, ORPHANS)
       redis.call('XACK', queue_key(pace, model), GROUP, entry)

@@ -1,6 +1,6 @@
 -- Queue a session. Returns {'made'}, {'earlier', id}, or the reason for the rejection.
 local now, lease_s = take_now(), take_number()
-local id, cost, pace, model = take(), take_number(), take(), take()
+local id, cost, pace, model, is_pinned = take(), take_number(), take(), take(), take()
 local owner, upload_bytes, idempotency_key, digest = take(), take_number(), take(), take()
 local max_queued, may_wait, max_sessions, max_stored = take_number(), take(), take(), take()
 local webhook_url, webhook_secret = take(), take()
@@ -12,6 +12,9 @@ if idempotency_key ~= '' then
     confirm_earlier_run()
     return { field(earlier, '_digest') == digest and 'earlier' or 'conflict', earlier }
   end
+end
+if is_pinned ~= '' and redis.call('HEXISTS', P .. 'models', model) == 0 then
+  return { 'no_model' }
 end
 if max_sessions ~= '' then
   local sessions = tonumber(redis.call('HGET', P .. 'usage:sessions', owner) or 0)

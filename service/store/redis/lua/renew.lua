@@ -1,5 +1,5 @@
 -- Renew a worker's leases. Returns {'lost'}, or {'kept', ids of sessions to stop, of sessions with watchers, and of
--- sessions with a change that the worker has not published}.
+-- sessions with a change that the worker has not published, keys of the uploaded models}.
 local now, lease_s, watched_s, worker = take_now(), take_number(), take_number(), take()
 if not redis.call('ZSCORE', P .. 'leases', worker) then
   return { 'lost' }
@@ -18,4 +18,5 @@ for _, id in ipairs(redis.call('SMEMBERS', worker_key(worker) .. ':sessions')) d
     changed[#changed + 1] = id
   end
 end
-return { 'kept', redis.call('SINTER', worker_key(worker) .. ':sessions', P .. 'stops'), watched, changed }
+return { 'kept', redis.call('SINTER', worker_key(worker) .. ':sessions', P .. 'stops'), watched, changed,
+  redis.call('HKEYS', P .. 'models') }

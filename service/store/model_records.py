@@ -1,0 +1,28 @@
+"""Uploaded models as the store keeps them. Their files are in the blob storage."""
+
+from datetime import datetime
+
+from service.server_schemas import ModelInfo
+from service.sources.stored import StoredModel
+
+
+class UploadedModel(StoredModel):
+    """One version of an uploaded model."""
+
+    info: ModelInfo
+    """With the name under which it was uploaded, and the fingerprint of its content as version."""
+    size_bytes: int
+    uploaded_at: datetime
+    """When this content was last uploaded: of several versions, the newest is meant for new sessions."""
+    uploaded_by: str | None = None
+    """Id of the API key; None when authentication was off."""
+
+    @property
+    def key(self) -> str:
+        """What workers announce it as, and what its files and its sessions are found by."""
+        return model_key(self.info.name, self.info.version)
+
+
+def model_key(name: str, version: str) -> str:
+    """The key of a version of an uploaded model. Its name has no `@`."""
+    return f"{name}@{version}"
