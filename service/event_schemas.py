@@ -96,10 +96,11 @@ class SessionGapEvent(EventBase):
 
 
 class SessionChangedEvent(EventBase):
-    """Rules, labels, name or metadata of the session changed."""
+    """Rules, labels, model version, name or metadata of the session changed."""
 
     type: Literal["session.changed"] = Field(
-        default="session.changed", description="Rules, labels, name or metadata of the session have changed."
+        default="session.changed",
+        description="Rules, labels, model version, name or metadata of the session have changed.",
     )
     labels: list[str] = Field(description="Actions that are reported from now on.")
     start_rules: dict[str, Rule] = Field(description="Rules in force from now on, by label.")

@@ -128,6 +128,18 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(
         default=2 * 1024**3, gt=0, examples=["2147483648"], description="Largest accepted upload."
     )
+    max_model_bytes: int = Field(
+        default=512 * 1024**2,
+        gt=0,
+        examples=["536870912"],
+        description="Largest accepted model, in bytes of its files. Reading it takes several times as much memory.",
+    )
+    max_uploaded_models: int = Field(
+        default=10,
+        ge=0,
+        examples=["10"],
+        description="Versions of uploaded models that are kept, and loaded by every worker; 0 accepts none.",
+    )
     max_streams: int = Field(
         default=500,
         ge=1,

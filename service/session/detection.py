@@ -48,23 +48,25 @@ class Detection:
     """
 
     def __init__(self, engine: Engine, record: SessionRecord) -> None:
-        config = engine.config(record.model)
         self._engine = engine
-        self._model = record.model
         self._live = record.pace == "realtime" or (record.video is not None and record.video.live)
         self._interrupted = False
         self._gaps = GapRule()
-        self._labels = config.labels
-        self._default_rules = config.start_rules
-        self._columns = [config.labels.index(label) for label in record.score_labels]
         self._regions = region_names(record)
-        self._starts = [StartDecoder(self._labels, self._rules_of(record)) for _ in self._regions]
+        self._use_model(record)
         self._streams: list[EngineStream] = []
         self.position_s: float | None = None
         """Media time of the newest frame whose events were published."""
         self.detector_s: float | None = None
         """Media time of the newest frame that the detector has seen; from here to `position_s`, frames are replayed."""
         self.frames = 0
+
+    def _use_model(self, record: SessionRecord) -> None:
+        self.model_key = record.model_key
+        config = self._engine.config(self.model_key)
+        self._labels, self._default_rules = config.labels, config.start_rules
+        self._columns = self._columns_of(record)
+        self._starts = [StartDecoder(self._labels, self._rules_of(record)) for _ in self._regions]
 
     @classmethod
     async def begin(cls, engine: Engine, record: SessionRecord, after: ResumePoint | None = None) -> Self:
@@ -102,13 +104,28 @@ class Detection:
 
     def change(self, record: SessionRecord) -> list[Decided]:
         """Decide by the record's labels and rules from the next frame on; returns what the change ended."""
-        self._columns = [self._labels.index(label) for label in record.score_labels]
+        self._columns = self._columns_of(record)
         rules = self._rules_of(record)
         return [
             Decided(region, end)
             for region, starts in zip(self._regions, self._starts, strict=True)
             for end in starts.change(rules)
         ]
+
+    async def switch(self, record: SessionRecord) -> list[Decided]:
+        """Analyse with the record's model, another one, from the next frame on; returns what the change ended.
+
+        The new model begins in its initial state, so it settles for as long as at the start of a stream.
+        """
+        ended = self.finish()
+        self.close()
+        self._use_model(record)
+        await self._open_streams()
+        return ended
+
+    def _columns_of(self, record: SessionRecord) -> list[int | None]:
+        """Where the model has each label whose scores are kept; None for one that only an earlier version had."""
+        return [self._labels.index(label) if label in self._labels else None for label in record.score_labels]
 
     def _rules_of(self, record: SessionRecord) -> dict[str, StartRule]:
         own = {label: rule.as_start_rule() for label, rule in record.rules.items()}
@@ -146,7 +163,7 @@ class Detection:
         decided: list[Decided] = []
         for region, starts, step in zip(self._regions, self._starts, steps, strict=True):
             scores = [float(score) for score in step.scores]
-            reported += [scores[column] for column in self._columns]
+            reported += [0.0 if column is None else scores[column] for column in self._columns]
             decided += [Decided(region, action) for action in starts.push(frame.pts_s, scores)]
         slowest = max(steps, key=lambda step: step.queue_s + step.infer_s)
         return FrameResult(reported, decided, slowest.queue_s, slowest.infer_s, gap_s, ended_by_gap)
@@ -184,7 +201,7 @@ class Detection:
         self._streams = []
         for number in range(len(self._regions)):
             saved = None if states is None else states[number]
-            self._streams.append(await self._engine.open_stream(self._model, live=self._live, saved=saved))
+            self._streams.append(await self._engine.open_stream(self.model_key, live=self._live, saved=saved))
 
     async def _step(self, frame: DecodedFrame) -> list[Step]:
         """Advance the streams of all regions, which the engine batches."""

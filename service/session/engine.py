@@ -58,6 +58,7 @@ class Engine:
 
     def __init__(self, detectors: Mapping[str, StepModel], metrics: WorkerMetrics) -> None:
         self._detectors = dict(detectors)
+        self._names = {model: model for model in detectors}
         self._metrics = metrics
         self._thread = ThreadPoolExecutor(1, "engine")
         self._window = BatchWindow()
@@ -94,6 +95,24 @@ class Engine:
                 await asyncio.to_thread(self._detectors[model].prepare, batches)
         except Exception:
             _log.exception("graphs for several streams not compiled", model=model)
+
+    def add(self, model: str, name: str, detector: StepModel) -> None:
+        """Take another model, whose graph for one stream is compiled; `name` is what metrics call it."""
+        self._detectors[model] = detector
+        self._names[model] = name
+
+    def remove(self, model: str) -> bool:
+        """Drop a model. False, and nothing happens, while a stream uses it or graphs of it are being compiled."""
+        growing = self._growing.get(model)
+        if any(stream.model == model for stream in self._window.streams) or (growing and not growing.done()):
+            return False
+        for known in (self._growing, self._detectors, self._names):
+            known.pop(model, None)
+        return True
+
+    def has(self, model: str) -> bool:
+        """Whether the model is loaded."""
+        return model in self._detectors
 
     def config(self, model: str) -> ModelConfig:
         """The configuration of a loaded model; KeyError for any other name."""
@@ -181,7 +200,7 @@ class Engine:
             return [error] if len(batch) == 1 else [self._step([request])[0] for request in batch]
         infer_s = time.perf_counter() - began_s
         steps = [Step(s, began_s - request.requested_s, infer_s) for s, request in zip(scores_BK, batch, strict=True)]
-        self._metrics.batch.labels(model).observe(len(batch))
+        self._metrics.batch.labels(self._names[model]).observe(len(batch))
         self._metrics.infer_seconds.observe(infer_s)
         for step in steps:
             self._metrics.queue_seconds.observe(step.queue_s)

@@ -149,7 +149,7 @@ class EventBuffer:
 
     def add_change(self, wanted: SessionRecord) -> None:
         """Publish that settings of the session have changed, which the store already has."""
-        names = ("name", "metadata", "labels", "columns", "rules", "revision")
+        names = ("name", "metadata", "labels", "columns", "rules", "revision", "model_version", "is_version_pinned")
         self.record = self.record.model_copy(update={name: getattr(wanted, name) for name in names})
         self.update(applied_revision=wanted.revision)
         fields = self._fields(self.record.position_s)

@@ -51,8 +51,8 @@ class RunningSession:
 
     def __init__(self, record: SessionRecord, context: WorkerContext) -> None:
         self._context = context
-        version = context.engine.version(record.model)
-        self._events = EventBuffer(record.model_copy(update={"model_version": version}), context.metrics)
+        record = self._as_run(record)
+        self._events = EventBuffer(record, context.metrics)
         self._source = SessionSource(record, context)
         self._commits = Commits(context, self._events, self._source)
         self._snapshots = SnapshotWriter(context.blobs, record.id)
@@ -86,7 +86,7 @@ class RunningSession:
     @property
     def cost_steps_per_s(self) -> float:
         """Capacity that it takes. A URL whose source turns out to be live takes more than was reserved."""
-        live_steps_per_s = self._context.engine.config(self.record.model).sample_hz * self.record.streams
+        live_steps_per_s = self._context.engine.config(self.record.model_key).sample_hz * self.record.streams
         return max(self.record.cost_steps_per_s, live_steps_per_s if self._source.is_realtime else 0.0)
 
     @property
@@ -102,7 +102,13 @@ class RunningSession:
     def change(self, record: SessionRecord) -> None:
         """Follow the settings of the record, as the store has it now, from the next frame on."""
         if record.revision > self._wanted.revision:
-            self._wanted = record
+            self._wanted = self._as_run(record)
+
+    def _as_run(self, record: SessionRecord) -> SessionRecord:
+        """With the version that runs: of a configured model the one that is loaded, whichever it began with."""
+        if record.is_version_pinned:
+            return record
+        return record.model_copy(update={"model_version": self._context.engine.version(record.model_key)})
 
     def stop(self) -> None:
         """End it as `stopped`, soon. Idempotent."""
@@ -193,7 +199,7 @@ class RunningSession:
 
     async def _analyse(self, detection: Detection) -> Outcome | None:
         """One decoder's life: its frames go to the detector, the scores to the start decoder, the events to commits."""
-        settings, config = self._context.settings, self._context.engine.config(self.record.model)
+        settings, config = self._context.settings, self._context.engine.config(self.record.model_key)
         kept_s = clip_buffer_s(
             settings, self.record, config, detection.rules.values(), is_realtime=self._source.is_realtime
         )
@@ -202,7 +208,7 @@ class RunningSession:
             async for message in decoder.messages(lambda: self.is_watched, self._viewers.want_video):
                 match message:
                     case DecodedFrame():
-                        self._follow_settings(detection)
+                        await self._follow_settings(detection)
                         self._source.frame_arrived(message)
                         if (result := await detection.push(message)) is not None:
                             self._clips.order(self._events.add_frame(message, result))
@@ -228,13 +234,15 @@ class RunningSession:
                     break
         return None
 
-    def _follow_settings(self, detection: Detection) -> None:
+    async def _follow_settings(self, detection: Detection) -> None:
         """Apply and publish changed settings of the session; without a change, only note the rules of a newer model."""
         wanted = self._wanted
-        if self._followed is wanted:
+        # A version that this worker has not loaded is awaited: until then the one before goes on.
+        if self._followed is wanted or not self._context.engine.has(wanted.model_key):
             return
         self._followed = wanted
-        self._events.add_actions(detection.change(wanted))
+        is_same_model = wanted.model_key == detection.model_key
+        self._events.add_actions(detection.change(wanted) if is_same_model else await detection.switch(wanted))
         self._events.decide_by(detection.rules)
         if wanted.revision > self.record.applied_revision:
             self._events.add_change(wanted)
@@ -261,7 +269,7 @@ class RunningSession:
 
     async def _opened(self, info: VideoInfo, detection: Detection) -> None:
         self._source.opened(info)
-        config = self._context.engine.config(self.record.model)
+        config = self._context.engine.config(self.record.model_key)
         self._events.update(
             video=describe_video(info, config, self.record),
             warnings=(*config.warnings, *missed_of_video(info, config, self.record), *self._clips.warnings),

@@ -29,7 +29,7 @@ class SessionSource:
 
     def __init__(self, record: SessionRecord, context: WorkerContext) -> None:
         self._record = record
-        self._config = context.engine.config(record.model)
+        self._config = context.engine.config(record.model_key)
         self._settings, self._gate, self._blobs = context.settings, context.gate, context.blobs
         self._decoder: Decoder | None = None
         self._is_halted = False

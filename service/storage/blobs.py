@@ -1,4 +1,4 @@
-"""Uploaded videos, snapshots and clips: in the data folder, or in a bucket that many machines share."""
+"""Uploaded videos, snapshots, clips and models: in the data folder, or in a bucket that many machines share."""
 
 import asyncio
 import uuid
@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from service.errors import NotFoundError
+from service.storage.model_files import ModelFiles
 from service.storage.objects import Objects
 from service.storage.stored_files import (
     CLIPS,
@@ -59,6 +60,8 @@ class Blobs:
         self._is_remote = url is not None
         self._objects = Objects.of_folder(data_dir) if url is None else Objects.of_bucket(url)
         self._was_reachable = url is None
+        self.models = ModelFiles(self._objects, None if self._is_remote else data_dir)
+        """The files of uploaded models."""
 
     def prepare(self) -> None:
         """Create the folder of uploads. Blocks: for start-up only."""

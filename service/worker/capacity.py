@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from service.settings import Settings
 # Of the measured steps per second; decoders, commits and bursts need the rest.
 USABLE_SHARE, USABLE_SHARE_OF_ONE_CORE = 0.7, 0.35
 MEASURE_S = 0.3
+COMPARE_S = 0.1
+CLEARLY_SLOWER = 0.8
 WARM_UP_CALLS = 3
 
 
@@ -46,3 +48,13 @@ def measure_steps_per_s(detector: Detector, duration_s: float, clock: Callable[[
         detector.push(streams, images_BHWC)
         steps += MAX_BATCH
     return steps / elapsed_s
+
+
+def relative_speed(detector: Detector, others: Iterable[Detector]) -> float | None:
+    """The speed of a model in proportion to that of the slowest of `others`; None unless it is clearly slower.
+
+    Both are measured now: the sessions that a worker runs slow them down alike.
+    """
+    slowest = min(measure_steps_per_s(other, COMPARE_S) for other in others)
+    speed = measure_steps_per_s(detector, COMPARE_S) / slowest
+    return speed if speed < CLEARLY_SLOWER else None

@@ -16,16 +16,14 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from model.checkpoints.folders import CheckpointNotFoundError, available_models
 from model.checkpoints.stored import CheckpointError
 from model.compiled.graph_files import GraphFiles
-from model.config import BACKGROUND
 from model.detector import Detector
 from service.background import background_task
 from service.decoder.protocol import Confinement
 from service.errors import StoreUnavailableError
+from service.model_description import describe
 from service.observability.telemetry import WorkerMetrics, configure_logging
 from service.observability.tracing import TracingUnavailableError, configure_tracing
 from service.push.gate import open_gate
-from service.schemas import Rule
-from service.server_schemas import ModelInfo
 from service.session.context import WorkerContext
 from service.session.engine import Engine
 from service.settings import Settings
@@ -37,6 +35,7 @@ from service.store.worker_records import WorkerInfo
 from service.worker.capacity import measure_capacity_steps_per_s
 from service.worker.http import open_worker_http
 from service.worker.self_check import SelfCheckError, analyse_clip, decode_clip
+from service.worker.uploaded_models import UploadedModels
 from service.worker.worker import Worker
 
 # The kernel ends a worker that has not handed over its sessions within this time.
@@ -63,23 +62,6 @@ def load_detectors(settings: Settings) -> dict[str, Detector]:
     if not detectors:
         raise CheckpointNotFoundError("no model is installed; name a checkpoint folder in CAKE_MODELS")
     return detectors
-
-
-def describe(name: str, detector: Detector) -> ModelInfo:
-    """What clients may know of a model."""
-    config = detector.config
-    labels = [label for label in config.labels if label != BACKGROUND]
-    return ModelInfo(
-        name=name,
-        version=detector.version,
-        labels=labels,
-        sample_hz=config.sample_hz,
-        image_size=config.image_size,
-        framing=config.framing,
-        mode=config.mode,
-        start_rules={label: Rule(**asdict(rule)) for label, rule in config.start_rules.items()},
-        warnings=list(config.warnings),
-    )
 
 
 async def work(settings: Settings, detectors: Mapping[str, Detector]) -> None:
@@ -113,7 +95,8 @@ async def work(settings: Settings, detectors: Mapping[str, Detector]) -> None:
             capacity = await measure_capacity_steps_per_s(detectors, settings)
             models = tuple(describe(name, detector) for name, detector in detectors.items())
             context = WorkerContext(store, engine, metrics, settings, gate, blobs)
-            worker = Worker(WorkerInfo(worker_id, capacity, models, confinement=asdict(confinement)), context)
+            info = WorkerInfo(worker_id, capacity, models, confinement=asdict(confinement))
+            worker = Worker(info, context, UploadedModels(context, detectors))
             async with open_worker_http(
                 *(settings.worker_host, settings.worker_port, registry, worker.why_not_ready, confinement)
             ):

@@ -18,6 +18,7 @@ from service.session.outcome import INTERNAL_FAILURE
 from service.session.session import RunningSession
 from service.store.records import SessionRecord, SessionUpdate, state_event
 from service.store.worker_records import LeaseLostError, WorkerInfo
+from service.worker.uploaded_models import UploadedModels
 
 CLAIM_EVERY_S = 0.1
 # Without sessions, a worker claims at a notification, and this often for those of workers that died.
@@ -36,8 +37,16 @@ _log = structlog.get_logger("service.worker")
 class Worker:
     """Runs claimed sessions until `stop` is set."""
 
-    def __init__(self, info: WorkerInfo, context: WorkerContext, *, max_fast_streams: int = MAX_FAST_STREAMS) -> None:
-        self._info = replace(info, push=context.gate.address)
+    def __init__(
+        self,
+        info: WorkerInfo,
+        context: WorkerContext,
+        uploaded: UploadedModels | None = None,
+        *,
+        max_fast_streams: int = MAX_FAST_STREAMS,
+    ) -> None:
+        self._configured = self._info = replace(info, push=context.gate.address)
+        self._uploaded = uploaded or UploadedModels(context, {})
         self._context = context
         self._store, self._metrics = context.store, context.metrics
         self._max_fast_streams = max_fast_streams
@@ -58,12 +67,14 @@ class Worker:
         _log.info("worker ready", worker=self._info.id, capacity_steps_per_s=self._info.capacity_steps_per_s)
         async with asyncio.TaskGroup() as group:
             renewing = group.create_task(self._renew_forever())
+            loading = group.create_task(self._uploaded.run())
             async with asyncio.TaskGroup() as sessions:
                 claiming = group.create_task(self._claim_forever(sessions))
                 await stop.wait()
                 claiming.cancel()
                 self._hand_over_all()
             renewing.cancel()
+            loading.cancel()
         try:
             await self._store.workers.release(self._info.id)
         except ServiceError as error:
@@ -185,11 +196,21 @@ class Worker:
                     session.stop()
             for session_id in renewal.changed:
                 await self._change(session_id)
+            self._uploaded.follow(renewal.models)
+            await self._announce()
         except LeaseLostError:
             # The store considered this worker dead: its sessions belong to others now.
             _log.warning("worker was released and registers again", worker=self._info.id)
             self._hand_over_all()
             await self._store.workers.register(self._info)
+
+    async def _announce(self) -> None:
+        """Tell the store of models that were loaded, unloaded or cannot be loaded since the last time."""
+        offered = self._uploaded.offered_by(self._configured)
+        if offered != self._info:
+            await self._store.workers.announce(offered)
+            self._info = offered
+            self._metrics.capacity.set(offered.capacity_steps_per_s)
 
     async def _change(self, session_id: str) -> None:
         """Pass the session's changed settings on. Raises ServiceError."""

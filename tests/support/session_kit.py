@@ -21,6 +21,7 @@ from service.server_schemas import ModelInfo
 from service.settings import Settings
 from service.sources.stored import StoredSource, StoredUpload, StoredUrl
 from service.store import open_store
+from service.store.model_records import UploadedModel
 from service.store.protocols import Store
 from service.store.records import SessionRecord
 from service.store.worker_records import WorkerInfo
@@ -90,8 +91,9 @@ async def submit(
     source: StoredSource | None = None,
     pace: Literal["fast", "realtime"] = "fast",
     labels: tuple[str, ...] = ("kick", "punch"),
+    pinned: UploadedModel | None = None,
 ) -> SessionRecord:
-    """Queue a session of an upload, a URL or another source."""
+    """Queue a session of an upload, a URL or another source; on an uploaded model or the configured one."""
     session_id = str(uuid.uuid4())
     if source is None:
         source = StoredUrl(url=SecretStr(url)) if url is not None else StoredUpload(filename="v.mp4")
@@ -100,8 +102,9 @@ async def submit(
     record = SessionRecord(
         id=session_id,
         source=source,
-        model="tiny",
-        model_version="unknown",
+        model="tiny" if pinned is None else pinned.info.name,
+        model_version="unknown" if pinned is None else pinned.info.version,
+        is_version_pinned=pinned is not None,
         labels=labels,
         pace=pace,
         cost_steps_per_s=SAMPLE_HZ if pace == "realtime" else 2.0,

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from model.detector import Detector
-from service.worker.process import describe
+from service.model_description import describe
 from tests.support.disturbed_place import a_place
 from tests.support.session_kit import actions, expected_actions
 from tests.support.tiny_model import checkpoint_for

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from model.config import DEFAULT_START_RULE
 from model.detector import Detector
-from service.worker.process import describe
+from service.model_description import describe
 from tests.support.tiny_model import tiny_model
 
 

@@ -1,0 +1,58 @@
+"""The files of uploaded models: in the data folder, or in the bucket. Each version has a folder named by its key."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from model.checkpoints.folders import CONFIG_FILE
+from model.checkpoints.stored import WEIGHTS_FILE
+from service.storage.objects import Objects
+
+MODELS = "models"
+CARD_FILE = "README.md"
+"""The model card, which a checkpoint may have."""
+
+
+class ModelFiles:
+    """Files of a version never change: another content has another key. All methods may raise StoreUnavailableError."""
+
+    def __init__(self, objects: Objects, folder: Path | None) -> None:
+        """`folder` is where the objects are, if it is not a bucket."""
+        self._objects = objects
+        self._folder = folder
+
+    async def put(self, key: str, files: Mapping[str, bytes]) -> None:
+        """Keep the files of a version, by their names in the checkpoint folder."""
+        for name, content in files.items():
+            await self._objects.put(f"{MODELS}/{key}/{name}", content)
+
+    async def read(self, key: str) -> tuple[bytes, bytes]:
+        """Configuration and weights. Raises FileNotFoundError."""
+        config = await self._objects.read(f"{MODELS}/{key}/{CONFIG_FILE}")
+        return config, await self._objects.read(f"{MODELS}/{key}/{WEIGHTS_FILE}")
+
+    async def card(self, key: str) -> str | None:
+        """The model card, if there is one."""
+        with suppress(FileNotFoundError):
+            return (await self._objects.read(f"{MODELS}/{key}/{CARD_FILE}")).decode(errors="replace")
+        return None
+
+    async def delete(self, key: str) -> None:
+        """Delete the files of a version. Idempotent."""
+        async for batch in self._objects.list(f"{MODELS}/{key}/"):
+            for file in batch:
+                await self._objects.delete(file.name)
+        if self._folder is not None:
+            with suppress(OSError):
+                await asyncio.to_thread((self._folder / MODELS / key).rmdir)
+
+    async def written_at(self) -> dict[str, datetime]:
+        """By the key of each version that has files: when the newest of them was written."""
+        newest: dict[str, datetime] = {}
+        async for batch in self._objects.list(f"{MODELS}/"):
+            for file in batch:
+                key = file.name.split("/")[1]
+                newest[key] = max(file.modified_at, newest.get(key, file.modified_at))
+        return newest

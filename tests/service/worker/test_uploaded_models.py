@@ -1,0 +1,97 @@
+"""A worker loads and unloads uploaded models beside its sessions, and reports those that it cannot load."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from service.settings import Settings
+from service.storage.blobs import Blobs
+from service.store.protocols import Store
+from service.store.worker_records import WorkerInfo
+from tests.support.model_kit import store_model, version_of
+from tests.support.session_kit import make_settings, store_of, submit
+from tests.support.worker_kit import in_state, until, worker_here
+
+
+@dataclass(frozen=True)
+class Place:
+    settings: Settings
+    store: Store
+    blobs: Blobs
+
+    async def worker(self) -> WorkerInfo:
+        [worker] = await self.store.workers.live()
+        return worker
+
+    async def loaded(self, *keys: str) -> None:
+        """Return once these are the models of the worker, besides the configured one."""
+
+        async def is_so() -> bool:
+            return {model.name for model in (await self.worker()).models} == {"tiny", *keys}
+
+        await until(self.store, is_so)
+
+    async def failed(self, key: str) -> str:
+        async def is_so() -> bool:
+            return key in (await self.worker()).model_failures
+
+        await until(self.store, is_so)
+        return (await self.worker()).model_failures[key]
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+async def place(request: pytest.FixtureRequest, tmp_path: Path, model: Path) -> AsyncIterator[Place]:
+    chosen = {"store_url": request.getfixturevalue("redis_url")} if request.param == "redis" else {}
+    settings = make_settings(tmp_path / "data", model, **chosen)
+    store = store_of(settings)
+    try:
+        yield Place(settings, store, Blobs(settings.blob_url, settings.data_dir))
+    finally:
+        await store.close()
+
+
+async def test_models_come_and_go_while_a_session_runs(place: Place, model: Path, video: Path) -> None:
+    async with worker_here(place.settings, place.store, model):
+        running = await submit(place.store, place.settings, upload=video, pace="realtime")
+        await until(place.store, lambda: in_state(place.store, running.id, "running"))
+        first = await store_model(place.store, place.blobs.models, version_of(model), uploaded_at=datetime.now(UTC))
+        await place.loaded(first.key)
+        [_, offered] = (await place.worker()).models
+        assert (offered.origin, offered.version) == ("uploaded", first.info.version)
+        await place.store.models.delete([first.key])
+        await place.loaded()
+        await until(place.store, lambda: in_state(place.store, running.id, "completed"))
+
+
+async def test_a_model_that_fails_is_reported_and_ends_nothing(place: Place, model: Path, video: Path) -> None:
+    files = version_of(model)
+    damaged = await store_model(place.store, place.blobs.models, files, uploaded_at=datetime.now(UTC))
+    await place.blobs.models.put(damaged.key, {"model.json": files["model.json"] + b" "})
+    absent = await store_model(
+        place.store, place.blobs.models, version_of(model, refractory_s=0.5), uploaded_at=datetime.now(UTC)
+    )
+    await place.blobs.models.delete(absent.key)
+    async with worker_here(place.settings, place.store, model):
+        assert "have changed" in await place.failed(damaged.key)
+        assert "not in the storage" in await place.failed(absent.key)
+        session = await submit(place.store, place.settings, upload=video)
+        await until(place.store, lambda: in_state(place.store, session.id, "completed"))
+        await place.store.models.delete([damaged.key, absent.key])
+
+        async def is_forgotten() -> bool:
+            return not (await place.worker()).model_failures
+
+        await until(place.store, is_forgotten)
+
+
+async def test_a_session_waits_for_its_version_and_runs_on_it(place: Place, model: Path, video: Path) -> None:
+    async with worker_here(place.settings, place.store, model):
+        uploaded = await store_model(place.store, place.blobs.models, version_of(model), uploaded_at=datetime.now(UTC))
+        session = await submit(place.store, place.settings, upload=video, pinned=uploaded)
+        await until(place.store, lambda: in_state(place.store, session.id, "completed"))
+    events = await place.store.log.read_events(session.id)
+    assert {(event.model, event.model_version) for event in events} == {("gate", uploaded.info.version)}
+    assert any(event.type == "action.start" for event in events)
