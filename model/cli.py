@@ -10,7 +10,6 @@ from model.commands.clips import compose_command, end_to_end_command, train_clip
 from model.commands.evaluate import evaluate_command
 from model.commands.features import features_command
 from model.commands.look import embed, explain
-from model.commands.models import models_app
 from model.commands.synth import synth_app
 from model.commands.train import train_app
 
@@ -30,4 +29,3 @@ def mount(app: typer.Typer) -> None:
     app.command("features", rich_help_panel=TRAIN)(features_command)
     app.command("explain", rich_help_panel=TRAIN)(explain)
     app.command("embed", rich_help_panel=TRAIN)(embed)
-    app.add_typer(models_app, name="models", rich_help_panel=HERE)

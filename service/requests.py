@@ -2,7 +2,7 @@
 
 import re
 import socket
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -258,6 +258,11 @@ class SessionChange(Schema):
         default={}, description="Rules that turn scores into actions, by label; other labels have the model's rules."
     )
     labels: Labels | None = Field(default=None, description="Actions to report; null for all actions of the model.")
+    model_version: Literal["latest"] | None = Field(
+        default=None,
+        description="`latest`: continue with the version of the model that new sessions get; its detection starts "
+        "afresh. null or absent: keep the version.",
+    )
     name: Name | None = Field(default=None, description="Display name; null for none.")
     metadata: Metadata = Field(default={}, description="Strings by key, at most 4 kB together.")
 

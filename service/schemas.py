@@ -214,6 +214,9 @@ class Session(Schema):
     warnings: list[str] = Field(description="Problems that did not end the session, as sentences for users.")
     source: Source = Field(description="Where the video comes from.")
     model: str = Field(description="Name of the model.")
+    model_version: str = Field(
+        description="Version of an uploaded model, which the session keeps; of a configured one, when it was submitted."
+    )
     labels: list[str] = Field(description="Actions that are reported.")
     regions: list[NamedRegion] = Field(
         default=[], description="Regions that are analysed separately; empty: the whole frame."

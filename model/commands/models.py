@@ -26,13 +26,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @models_app.callback(invoke_without_command=True)
 def models(context: typer.Context, as_json: AsJson = False) -> None:
-    """List, import, export and average models. Without a command: list."""
+    """List, import, export, average and upload models. Without a command: list."""
     if context.invoked_subcommand is None:
         list_models_command(as_json)
 
 
-@models_app.command("list")
-def list_models_command(as_json: AsJson = False) -> None:
+def list_models_command(as_json: bool) -> None:
     """List the models that ship with this version, with their labels."""
     from model.checkpoints.folders import available_models, find_checkpoint
     from model.checkpoints.stored import read_config

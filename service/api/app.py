@@ -25,6 +25,7 @@ from service.api import (
     health,
     live,
     media,
+    models,
     push,
     rules_trial,
     sessions,
@@ -59,6 +60,7 @@ from service.storage.blobs import Blobs, warn_of_separate_folders
 from service.storage.clip_retention import ClipRetention
 from service.storage.deletion import OrphanSweep
 from service.storage.disk import Disk
+from service.storage.model_sweep import ModelSweep
 from service.storage.retention import Retention
 from service.storage.stored_size import StoredSize
 from service.store import database_bytes, open_store
@@ -178,6 +180,7 @@ def create_app(settings: Settings, own_key: ApiKey, open_connections: Callable[[
                 ("orphaned files", OrphanSweep(store.sessions, blobs).sweep_daily),
                 ("unserved sessions", UnservedSessions(store).check),
                 ("confinement", watch.check),
+                ("replaced models", ModelSweep(store, blobs.models).check),
                 ("expired keys", ExpiredKeys(store, audit).check),
             ):
                 work = repeat(step, name=name, retry_s=RETRY_S, poison=metrics.poison)
@@ -217,6 +220,7 @@ def create_app(settings: Settings, own_key: ApiKey, open_connections: Callable[[
         feedback,
         tickets,
         capabilities,
+        models,
         health,
         webhook,
         subscriptions,

@@ -243,6 +243,7 @@ def requires(scope: Scope) -> object:
 SessionsReader = Annotated[Caller, requires(Scope.SESSIONS_READ)]
 VideoViewer = Annotated[Caller, Security(get_viewer, scopes=[Scope.SESSIONS_READ.value])]
 SessionsWriter = Annotated[Caller, requires(Scope.SESSIONS_WRITE)]
+Administrator = Annotated[Caller, requires(Scope.ADMIN)]
 EventsReader = Annotated[Caller, requires(Scope.EVENTS_READ)]
 TicketParameter = Annotated[
     str | None,

@@ -1,9 +1,7 @@
-"""What this server can do: the models of its workers, and the sources that its FFmpeg opens."""
+"""What this server can do: the sources that its FFmpeg opens, and their limits."""
 
 import asyncio
-from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 
 import av
 import av.codec
@@ -16,43 +14,11 @@ from model.video.source import SCHEME_PROTOCOLS
 from service.api.authentication import SessionsReader
 from service.api.context import SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
-from service.errors import NotReadyError
-from service.server_schemas import Capabilities, ModelInfo, ModelList, SourceLimits
-from service.settings import Settings
-from service.store.protocols import Workers
-from service.store.worker_records import WorkerInfo
+from service.server_schemas import Capabilities, SourceLimits
 
 router = APIRouter(tags=["models"])
-SHIPPED_DEFAULT = "people"
 # FFmpeg reads these schemes with a separate demuxer, over these protocols.
 _DEMUXED = {"rtsp": ("rtsp", "tcp"), "rtsps": ("rtsp", "tls")}
-
-
-async def ready_workers(workers: Workers) -> list[WorkerInfo]:
-    """The live workers, at least one. Raises NotReadyError while none is registered."""
-    live = await workers.live()
-    if not live:
-        raise NotReadyError("No worker is ready yet. Retry in a few seconds.", retry_after_s=2)
-    return live
-
-
-async def loaded_models(workers: Workers) -> dict[str, ModelInfo]:
-    """The models that the live workers have loaded, by name. Raises NotReadyError while no worker is registered."""
-    return {model.name: model for worker in await ready_workers(workers) for model in worker.models}
-
-
-def default_model(models: Mapping[str, ModelInfo], settings: Settings) -> str:
-    """The model of sessions that do not name one. `models` are those that are loaded, at least one."""
-    if settings.default_model is not None:
-        return settings.default_model
-    preferred = [Path(model).name for model in settings.models] or [SHIPPED_DEFAULT]
-    return next((name for name in preferred if name in models), min(models))
-
-
-@router.get("/v1/models", summary="List the available models", responses=problem_responses(*AUTH_STATUSES, 503))
-async def list_models(context: SharedContext, _caller: SessionsReader) -> ModelList:
-    models = await loaded_models(context.store.workers)
-    return ModelList(default=default_model(models, context.settings), models=[models[name] for name in sorted(models)])
 
 
 @router.get(

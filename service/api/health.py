@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.api.authentication import MetricsReader, SessionMetricsReader
-from service.api.capabilities import ready_workers
 from service.api.confinement import weakest
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
+from service.api.model_catalogue import ready_workers
 from service.errors import NotFoundError, NotReadyError, ServiceError, StoreUnavailableError
 from service.observability.session_metrics import SessionMetrics
 from service.schemas import LIVE_STATES, SESSION_STATES

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 
 from service.api.authentication import Caller
-from service.api.capabilities import default_model
 from service.api.context import Context
+from service.api.model_catalogue import default_model
 from service.errors import SourceRejectedError, UnknownLabelError, UnknownModelError, WebhookRejectedError
 from service.observability.tracing import current_traceparent
 from service.requests import SessionOptions, SourceRequest, WebhookRequest
@@ -81,6 +81,7 @@ def new_record(
         source=source.model_copy(update={"regions": regions or None}),
         model=name,
         model_version=model.version,
+        is_version_pinned=model.origin == "uploaded",
         labels=labels,
         rules=asked.rules,
         pace=pace,

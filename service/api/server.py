@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from service.access.keys import Limits, new_key
 from service.access.scopes import Scope
 from service.api.app import create_app
-from service.api.capabilities import loaded_models
 from service.api.context import Context
 from service.api.http_protocol import GuardedProtocol
+from service.api.model_catalogue import loaded_models
 from service.errors import ServiceError
 from service.listening import is_loopback, raise_open_file_limit
 from service.observability.tracing import configure_tracing
@@ -86,7 +86,7 @@ class Server(uvicorn.Server):
         context: Context = self._app.state.context
         while True:
             try:
-                await loaded_models(context.store.workers)
+                await loaded_models(context.store)
                 return
             except ServiceError:
                 await asyncio.sleep(READY_POLL_S)

@@ -65,7 +65,7 @@ async def get_session(context: SharedContext, caller: SessionsReader, session_id
 
 @router.patch(
     "/v1/sessions/{session_id}",
-    summary="Change the rules, labels, name or metadata of a session",
+    summary="Change the rules, labels, model version, name or metadata of a session",
     description="The worker applies a change within a second, between two frames, and publishes it as the event "
     "`session.changed`: later events follow it. Of an ended session only name and metadata can change; its events stay "
     "as they are.",
@@ -201,6 +201,7 @@ def session_response(record: SessionRecord, root_path: str, *, with_secret: bool
         warnings=list(record.warnings),
         source=_public_source(record.source),
         model=record.model,
+        model_version=record.model_version,
         labels=list(record.labels),
         regions=list(record.regions),
         rules=record.rules,

@@ -12,11 +12,11 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from service.api.authentication import Caller, SessionsWriter, is_authorized
-from service.api.capabilities import loaded_models
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, invalid_request, problem_responses
 from service.api.json_body import json_of
 from service.api.limits import check_capacity
+from service.api.model_catalogue import loaded_models
 from service.api.new_session import new_record, queue_session, stored_source
 from service.api.request_body import body_of
 from service.api.sessions import session_response
@@ -85,7 +85,7 @@ IdempotencyKey = Annotated[
 async def create_session(
     request: Request, context: SharedContext, caller: SessionsWriter, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
-    models = await loaded_models(context.store.workers)
+    models = await loaded_models(context.store)
     match _media_type(request):
         case "application/json":
             record = await _submit_json(request, context, caller, models, idempotency_key)
@@ -110,7 +110,7 @@ async def upload_session(
 ) -> JSONResponse:
     if _media_type(request) != MULTIPART:
         raise UnsupportedMediaTypeError(f"Send `{MULTIPART}` with a file.")
-    models = await loaded_models(context.store.workers)
+    models = await loaded_models(context.store)
     return _queued(context, caller, await _submit_upload(request, context, caller, models, idempotency_key))
 
 

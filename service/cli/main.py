@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from model import cli as model_cli
+from model.commands.models import models_app
 from service.cli.bench import bench
 from service.cli.camera_discovery import discover
 from service.cli.cameras import cameras_app
@@ -15,6 +16,7 @@ from service.cli.clip import clip
 from service.cli.data import data_app
 from service.cli.detect import detect
 from service.cli.keys import keys_app
+from service.cli.models import list_models, push_model, remove_model
 from service.cli.serve import serve, worker
 from service.cli.settings import settings
 from service.cli.store import store_app
@@ -61,6 +63,10 @@ app.add_typer(data_app, name="data", rich_help_panel=USE)
 app.command(rich_help_panel=model_cli.HERE)(detect)
 app.command(rich_help_panel=model_cli.HERE)(bench)
 model_cli.mount(app)
+models_app.command("list")(list_models)
+models_app.command("push")(push_model)
+models_app.command("remove")(remove_model)
+app.add_typer(models_app, name="models", rich_help_panel=model_cli.HERE)
 
 if __name__ == "__main__":
     app()

@@ -20,7 +20,7 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Data folder of the server. Default: CAKE_DATA_DIR, or `data`.", show_default=False),
 ]
-FOLDERS = ("uploads", "snapshots", "clips")
+FOLDERS = ("uploads", "snapshots", "clips", "models")
 
 
 @store_app.command()
@@ -41,6 +41,7 @@ def check(data_dir: DataDir = None) -> None:
         fail(str(error), FAILED)
     problems += [f"{count} rows of kind {kind} cannot be read" for kind, count in sorted(findings.unreadable.items())]
     problems += [f"the upload of session {session_id} is missing" for session_id in findings.missing_uploads]
+    problems += [f"the files of the model {key} are missing" for key in findings.missing_models]
     typer.echo(
         f"{findings.sessions} sessions, {findings.events} events, {findings.keys} keys, {findings.files} files"
         f" ({len(findings.orphaned_files)} without a session)"
@@ -56,7 +57,7 @@ def backup(
     target: Annotated[Path, typer.Argument(help="Folder to create.")],
     data_dir: DataDir = None,
 ) -> None:
-    """Copy the database, uploads, snapshots and clips to a new folder. The server may run."""
+    """Copy the database, uploads, snapshots, clips and models to a new folder. The server may run."""
     from service.store.sqlite.backup import copy_database
 
     settings = read_settings(data_dir=data_dir)

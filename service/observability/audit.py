@@ -35,6 +35,8 @@ Action = Literal[
     "subscription.test",
     "subscription.rotate_secret",
     "subscription.delete",
+    "model.put",
+    "model.delete",
     "key.create",
     "key.revoke",
 ]

@@ -24,13 +24,15 @@ class Findings:
     """Rows that this version cannot read, by kind."""
     missing_uploads: list[str] = field(default_factory=list)
     """Sessions that have not ended and whose upload is missing."""
+    missing_models: list[str] = field(default_factory=list)
+    """Keys of uploaded models without files."""
     orphaned_files: list[str] = field(default_factory=list)
     """Files whose session does not exist; the server deletes them within a day."""
 
     @property
     def is_sound(self) -> bool:
         """Whether everything is readable and nothing is missing."""
-        return not self.unreadable and not self.missing_uploads
+        return not (self.unreadable or self.missing_uploads or self.missing_models)
 
 
 async def inspect(store: Store, blobs: Blobs, findings: Findings) -> None:
@@ -51,6 +53,8 @@ async def inspect(store: Store, blobs: Blobs, findings: Findings) -> None:
         if before is None:
             break
     findings.keys = len(await store.keys.all())
+    written = await blobs.models.written_at()
+    findings.missing_models = [model.key for model in await store.models.all() if model.key not in written]
 
 
 async def _inspect_session(store: Store, record: SessionRecord, findings: Findings) -> None:

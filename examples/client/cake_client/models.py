@@ -76,6 +76,8 @@ class Session(Model):
     model: str
     labels: tuple[str, ...]
     created_at: datetime
+    model_version: str | None = None
+    """Version of an uploaded model, which the session keeps."""
     code: str | None = None
     """Why the session failed."""
     detail: str | None = None

@@ -66,6 +66,7 @@ async def test_the_openapi_description_is_complete(server: Running) -> None:
         "/v1/storage",
         "/v1/capabilities",
         "/v1/models",
+        "/v1/models/{name}",
         "/livez",
         "/readyz",
         "/readyz/store",

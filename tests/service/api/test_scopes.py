@@ -27,6 +27,9 @@ ROUTES = {
     ("GET", "/v1/capabilities"): "sessions:read",
     ("GET", "/v1/storage"): "sessions:read",
     ("GET", "/v1/models"): "sessions:read",
+    ("GET", "/v1/models/n"): "sessions:read",
+    ("PUT", "/v1/models/n"): "admin",
+    ("DELETE", "/v1/models/n"): "admin",
     ("GET", "/v1/sessions/x/webhook"): "sessions:read",
     ("POST", "/v1/sessions/x/webhook/redeliver"): "sessions:write",
     ("POST", "/v1/sessions/x/webhook/rotate-secret"): "sessions:write",
@@ -59,13 +62,19 @@ ROUTES = {
     ("GET", "/metrics"): "metrics:read",
     ("GET", "/metrics/sessions"): "metrics:sessions",
 }
-PARAMETERS = {"/x": "/{session_id}", "/0-0": "/{event_id}", "/y": "/{subscription_id}", "/z": "/{feedback_id}"}
+PARAMETERS = {
+    "/x": "/{session_id}",
+    "/0-0": "/{event_id}",
+    "/y": "/{subscription_id}",
+    "/z": "/{feedback_id}",
+    "/n": "/{name}",
+}
 SCOPES = ("sessions:read", "sessions:write", "events:read", "metrics:read", "metrics:sessions", "admin")
 
 
 def with_parameters(path: str) -> str:
     """The path as the description has it."""
-    return re.sub(r"/(x|0-0|y|z)(?=/|$)", lambda found: PARAMETERS[found[0]], path)
+    return re.sub(r"/(x|0-0|y|z|n)(?=/|$)", lambda found: PARAMETERS[found[0]], path)
 
 
 async def test_each_route_requires_its_scope_and_admin_includes_all(server: Running) -> None:

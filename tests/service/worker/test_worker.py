@@ -20,7 +20,7 @@ from service.settings import Settings
 from service.store.protocols import Store, Workers
 from service.store.records import SessionRecord
 from service.store.worker_records import WorkerInfo
-from service.worker.capacity import measure_capacity_steps_per_s, measure_steps_per_s
+from service.worker.capacity import measure_capacity_steps_per_s, measure_steps_per_s, relative_speed
 from service.worker.process import load_detectors
 from tests.support.live_servers import http_camera
 from tests.support.session_kit import (
@@ -177,6 +177,12 @@ async def test_capacity_is_measured_unless_the_operator_states_it(settings: Sett
     assert await measure_capacity_steps_per_s(detectors, settings) == 200.0
     measured = settings.model_copy(update={"worker_capacity_steps_per_s": None, "worker_max_sessions": 3})
     assert 0 < await measure_capacity_steps_per_s(detectors, measured) <= 3 * 10.0
+
+
+def test_a_model_that_takes_many_times_the_work_is_clearly_slower(model: Path) -> None:
+    speed = relative_speed(Detector.load(model, mode="clip"), [load(model)])
+    assert speed is not None
+    assert 0 < speed < 1
 
 
 def test_steps_per_second_count_every_frame_of_a_full_batch(model: Path) -> None:
