@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from model.checkpoints.stored import CheckpointError, read_network
+from model.checkpoints.stored import CheckpointError, StoredNetwork, read_network
 from model.clip_stream import ClipStream
 from model.compiled.graph_files import GraphFiles
 from model.compiled.groups import Group, Groups
@@ -56,6 +56,7 @@ class Detector:
         self.config: ModelConfig = replace(network.config, mode=mode or network.config.mode)
         self.name = name or network.config.name
         self.version = version
+        self.reference_scores = network.reference_scores if isinstance(network, StoredNetwork) else {}
         self._background_K = np.eye(1, len(self.config.labels), dtype=np.float32)[0]
         self._clips = _clip_runner(network, threads) if self.config.mode == "clip" else None
         self._runtime = StepRuntime(network, precision, threads, graphs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,12 @@ from safetensors import SafetensorError
 from model.atomic import write_text_atomically
 from model.checkpoints.arrays import Array, arrays_of_bytes
 from model.checkpoints.folders import CONFIG_FILE, find_checkpoint
+from model.checkpoints.reference_scores import (
+    SCORES_FILE,
+    Histograms,
+    ReferenceScoresError,
+    parse_reference_scores,
+)
 from model.config import ModelConfig
 
 WEIGHTS_FILE = "model.safetensors"
@@ -38,6 +44,9 @@ class StoredNetwork:
     weights: Mapping[str, Array]
     digest: str
     """SHA-256 of weights and configuration, in hex."""
+    reference_scores: Histograms = field(default_factory=dict)
+    """By label, the scores at calibration (see `reference_scores`); empty if the checkpoint was not calibrated since
+    they are kept."""
 
     @property
     def version(self) -> str:
@@ -54,13 +63,14 @@ def read_network(name_or_path: str | Path) -> StoredNetwork:
     folder = find_checkpoint(name_or_path)
     try:
         config, data = (folder / CONFIG_FILE).read_bytes(), (folder / WEIGHTS_FILE).read_bytes()
+        scores = (folder / SCORES_FILE).read_bytes() if (folder / SCORES_FILE).is_file() else None
     except OSError as error:
         raise CheckpointError(f"{folder.name} cannot be read: {error}") from error
-    return network_of_bytes(folder.name, config, data)
+    return network_of_bytes(folder.name, config, data, scores)
 
 
-def network_of_bytes(name: str, config_json: bytes, data: bytes) -> StoredNetwork:
-    """A whole model from the contents of its two files; `name` is for messages. Raises CheckpointError."""
+def network_of_bytes(name: str, config_json: bytes, data: bytes, scores_json: bytes | None = None) -> StoredNetwork:
+    """A whole model from the contents of its files; `name` is for messages. Raises CheckpointError."""
     config = _parsed_config(name, config_json)
     weights = _parsed_weights(name, data)
     held = {part_of(tensor) for tensor in weights}
@@ -77,7 +87,11 @@ def network_of_bytes(name: str, config_json: bytes, data: bytes) -> StoredNetwor
             f"{name} is a start for training, not a whole model: it lacks {untrained}; "
             f"train it with: cake train --config {config.name} --init {name}"
         )
-    return StoredNetwork(config, weights, hashlib.sha256(data + config_json).hexdigest())
+    try:
+        reference_scores = {} if scores_json is None else parse_reference_scores(scores_json)
+    except ReferenceScoresError as error:
+        raise CheckpointError(f"{name}: {error}") from error
+    return StoredNetwork(config, weights, hashlib.sha256(data + config_json).hexdigest(), reference_scores)
 
 
 def write_config(folder: Path, config: ModelConfig) -> None:

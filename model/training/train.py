@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from model.checkpoints.reference_scores import write_reference_scores
 from model.checkpoints.stored import read_config, write_config
 from model.cpus import use_one_thread
 from model.detector import Detector
 from model.training.evaluation.calibrate import calibrate
 from model.training.evaluation.evaluate import EvaluationReport, evaluate_model
-from model.training.evaluation.scores import StreamScores
+from model.training.evaluation.scores import StreamScores, scores_without_action
 from model.training.evaluation.scoring import score_videos
 from model.training.frame_cache import FrameCache
 from model.training.progress import Progress
@@ -65,13 +66,14 @@ def calibrate_checkpoint(
     max_false_starts_per_hour: float | None = None,
 ) -> EvaluationReport:
     """Choose the start rules of the checkpoint in `folder` on its scores of labelled streams (see `calibrate`); write
-    `report.html`.
+    `report.html`, and `scores.json`, by which drift is measured.
     """
     config = read_config(folder)
     progress.on_stage(f"calibrating on {len(streams)} videos")
     settings = calibrate(streams, config.labels, max_false_starts_per_hour)
     config = config.with_calibrated_rules(settings.rules, settings.candidate_rule)
     write_config(folder, config)
+    write_reference_scores(folder, scores_without_action(streams, config.labels))
     report = evaluate_model(streams, config)
     write_report(folder, streams, config, report, folder / "report.html")
     return report

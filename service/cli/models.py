@@ -22,7 +22,7 @@ from service.cli.terminal import FAILED, MISUSED, fail
 if TYPE_CHECKING:
     import httpx
 
-REQUIRED, CARD = ("model.json", "model.safetensors"), "README.md"
+REQUIRED, OPTIONAL = ("model.json", "model.safetensors"), ("scores.json", "README.md")
 POLL_S = 1.0
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model on the server.")]
 
@@ -92,7 +92,7 @@ def _archive(checkpoint: Path) -> Iterator[IO[bytes]]:
 
 def _pack(folder: Path, file: IO[bytes]) -> None:
     with tarfile.open(fileobj=file, mode="w") as archive:
-        for name in (*REQUIRED, *([CARD] if (folder / CARD).is_file() else [])):
+        for name in (*REQUIRED, *(name for name in OPTIONAL if (folder / name).is_file())):
             archive.add(folder / name, name)
     file.seek(0)
 

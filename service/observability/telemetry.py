@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from service.observability.score_metrics import ScoreMetrics
 from service.sources.sources import redact
 from service.store.subscription_records import TARGET_KINDS
 
@@ -236,6 +237,7 @@ class WorkerMetrics:
             registry=registry,
             buckets=BATCH_BUCKETS,
         )
+        self.scores = ScoreMetrics(registry)
         self.decode_seconds = _latency("cake_decode_seconds", "Time to decode one analysed frame.", registry)
         self.queue_seconds = _latency("cake_queue_seconds", "Time a frame waits for its model call.", registry)
         self.infer_seconds = _latency("cake_infer_seconds", "Duration of one model call.", registry)

@@ -100,6 +100,8 @@ class EventBuffer:
         arrived_at = datetime.fromtimestamp(frame.arrived_unix_s, UTC)
         self.update(position_s=frame.pts_s, frames=self.record.frames + 1, last_frame_at=arrived_at)
         self._scores.append(ScoreRow(frame.pts_s, result.scores))
+        record = self.record
+        self._metrics.scores.observe(record.model, record.model_key, record.score_labels, result.scores)
         self.add_actions(result.decided)
         return [event for event in self._events[before:] if isinstance(event, ActionStartEvent)]
 

@@ -19,6 +19,7 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from model.checkpoints.folders import CONFIG_FILE
+from model.checkpoints.reference_scores import SCORES_FILE
 from model.checkpoints.stored import WEIGHTS_FILE, CheckpointError, network_of_bytes
 from model.compiled.stored_layers import read_layers
 from model.config import ConfigError
@@ -28,9 +29,10 @@ from service.server_schemas import ModelInfo
 from service.storage.model_files import CARD_FILE
 
 MAX_SMALL_BYTES = 256 * 1024
-"""Limit of the configuration and of the model card."""
+"""Limit of each file but the weights."""
 MAX_DIRECTORY_BYTES = 1024**2
 """Limit of the table of contents of a zip archive, which is read at once."""
+FILES = (CONFIG_FILE, WEIGHTS_FILE, SCORES_FILE, CARD_FILE)
 _ZIP_END = struct.Struct("<4s8xI4x2x")
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 _UNREADABLE = (*_DAMAGED, NotImplementedError, RuntimeError)
@@ -50,7 +52,7 @@ def read_model(archive: Path, name: str, *, max_bytes: int) -> tuple[ModelInfo, 
             f" {CONFIG_FILE} and {WEIGHTS_FILE}."
         )
     try:
-        network = network_of_bytes(name, files[CONFIG_FILE], files[WEIGHTS_FILE])
+        network = network_of_bytes(name, files[CONFIG_FILE], files[WEIGHTS_FILE], files.get(SCORES_FILE))
         read_layers(network)
         return describe(name, network, "uploaded"), files
     except (CheckpointError, ConfigError) as error:
@@ -116,7 +118,7 @@ def _wanted(path: str) -> str | None:
     """The file of a checkpoint that a member is: at the top, or in one folder."""
     *folders, name = path.replace("\\", "/").removeprefix("./").split("/")
     is_near = len(folders) <= 1 and not {"", "..", "."}.intersection(folders)
-    return name if is_near and name in (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE) else None
+    return name if is_near and name in FILES else None
 
 
 def _check_size(name: str, size_bytes: int, max_bytes: int) -> None:

@@ -3,16 +3,28 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from model.checkpoints.folders import CONFIG_FILE
+from model.checkpoints.reference_scores import SCORES_FILE
 from model.checkpoints.stored import WEIGHTS_FILE
 from service.storage.objects import Objects
 
 MODELS = "models"
 CARD_FILE = "README.md"
 """The model card, which a checkpoint may have."""
+
+
+@dataclass(frozen=True)
+class StoredModelFiles:
+    """The contents of a version's files that workers need."""
+
+    config_json: bytes
+    weights: bytes
+    scores_json: bytes | None
+    """The scores at calibration; None in checkpoints without them."""
 
 
 class ModelFiles:
@@ -28,15 +40,20 @@ class ModelFiles:
         for name, content in files.items():
             await self._objects.put(f"{MODELS}/{key}/{name}", content)
 
-    async def read(self, key: str) -> tuple[bytes, bytes]:
-        """Configuration and weights. Raises FileNotFoundError."""
+    async def read(self, key: str) -> StoredModelFiles:
+        """What a worker needs to load the version. Raises FileNotFoundError."""
         config = await self._objects.read(f"{MODELS}/{key}/{CONFIG_FILE}")
-        return config, await self._objects.read(f"{MODELS}/{key}/{WEIGHTS_FILE}")
+        weights = await self._objects.read(f"{MODELS}/{key}/{WEIGHTS_FILE}")
+        return StoredModelFiles(config, weights, await self._optional(key, SCORES_FILE))
 
     async def card(self, key: str) -> str | None:
         """The model card, if there is one."""
+        card = await self._optional(key, CARD_FILE)
+        return None if card is None else card.decode(errors="replace")
+
+    async def _optional(self, key: str, name: str) -> bytes | None:
         with suppress(FileNotFoundError):
-            return (await self._objects.read(f"{MODELS}/{key}/{CARD_FILE}")).decode(errors="replace")
+            return await self._objects.read(f"{MODELS}/{key}/{name}")
         return None
 
     async def delete(self, key: str) -> None:

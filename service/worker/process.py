@@ -93,6 +93,8 @@ async def work(settings: Settings, detectors: Mapping[str, Detector]) -> None:
             _report(confinement, metrics)
             worker_id = settings.worker_id or f"worker-{uuid.uuid4().hex[:8]}"
             capacity = await measure_capacity_steps_per_s(detectors, settings)
+            for name, detector in detectors.items():
+                metrics.scores.expect(name, detector.reference_scores)
             models = tuple(describe(name, detector) for name, detector in detectors.items())
             context = WorkerContext(store, engine, metrics, settings, gate, blobs)
             info = WorkerInfo(worker_id, capacity, models, confinement=asdict(confinement))

@@ -17,6 +17,7 @@ from service.model_description import describe
 from service.server_schemas import ModelInfo
 from service.session.context import WorkerContext
 from service.session.engine import FIRST_BATCHES
+from service.storage.model_files import StoredModelFiles
 from service.store.worker_records import WorkerInfo
 from service.worker.capacity import relative_speed
 
@@ -84,6 +85,7 @@ class UploadedModels:
             if self._context.engine.remove(key):
                 del self._loaded[key]
                 self._speeds.pop(key, None)
+                self._context.metrics.scores.forget(key)
                 _log.info("model unloaded", model=key)
         for key in self._failures.keys() - self._wanted:
             del self._failures[key]
@@ -92,9 +94,9 @@ class UploadedModels:
     async def _load(self, key: str) -> None:
         self._retry_at_s.pop(key, None)
         try:
-            config_json, weights = await self._context.blobs.models.read(key)
+            files = await self._context.blobs.models.read(key)
             name = key.rpartition("@")[0]
-            detector = await asyncio.to_thread(self._prepared, key, config_json, weights)
+            detector = await asyncio.to_thread(self._prepared, key, files)
             info = describe(key, detector, "uploaded")
             if (speed := await asyncio.to_thread(self._speed, detector)) is not None:
                 self._speeds[key] = speed
@@ -110,6 +112,7 @@ class UploadedModels:
         else:
             self._failures.pop(key, None)
             self._context.engine.add(key, name, detector)
+            self._context.metrics.scores.expect(key, detector.reference_scores)
             self._loaded[key] = info
             _log.info("model loaded", model=key)
 
@@ -117,11 +120,11 @@ class UploadedModels:
         self._failures[key] = reason
         _log.warning("model not loaded", model=key, reason=reason)
 
-    def _prepared(self, key: str, config_json: bytes, weights: bytes) -> Detector:
+    def _prepared(self, key: str, files: StoredModelFiles) -> Detector:
         """In a thread: the detector, compiled for one stream and tried. Raises CheckpointError, ConfigError."""
         settings = self._context.settings
         name, _, version = key.rpartition("@")
-        network = network_of_bytes(name, config_json, weights)
+        network = network_of_bytes(name, files.config_json, files.weights, files.scores_json)
         if network.version != version:
             raise CheckpointError("its files in the storage have changed since they were uploaded")
         graphs = GraphFiles(settings.data_dir / "graphs")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.config import StartRule
+from model.config import BACKGROUND, StartRule
 from model.gaps import frames_after_gaps
 from model.metrics import Bools, Floats
+from model.score_drift import histogram_of
 from model.starts import DecidedStarts, decide_starts, find_runs
 from model.training.layouts.segments import AMBIGUOUS, Segment, covered_frames
 
@@ -117,6 +118,20 @@ def join_streams(streams: Sequence[StreamScores], column: int, label: str) -> La
         ambiguous_s=np.array(ambiguous_s, np.float64).reshape(-1, 2),
         origins_s=np.array(origins_s),
     )
+
+
+def scores_without_action(streams: Sequence[StreamScores], labels: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """For each action, the histogram of its scores on the frames of all streams on which it does not happen.
+
+    Ambiguous frames count neither way. An action that happens on all frames has no histogram.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for column, label in enumerate(labels):
+        without = [stream.scores[~(stream.covered(label) | stream.covered(AMBIGUOUS)), column] for stream in streams]
+        scores = np.concatenate(without)
+        if label != BACKGROUND and len(scores):
+            found[label] = histogram_of(scores.tolist())
+    return found
 
 
 def decode(joined: LabelScores, rule: StartRule) -> DecidedStarts:

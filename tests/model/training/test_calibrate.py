@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from model.config import BACKGROUND, StartRule
 from model.gaps import frames_after_gaps
+from model.score_drift import histogram_of
 from model.starts import ActionStart, StartDecoder
 from model.training.evaluation.calibrate import Calibration, calibrate
 from model.training.evaluation.evaluate import evaluate
-from model.training.evaluation.scores import StreamScores, decode, join_streams
-from model.training.layouts.segments import Segment
+from model.training.evaluation.scores import StreamScores, decode, join_streams, scores_without_action
+from model.training.layouts.segments import AMBIGUOUS, Segment
 
 HZ = 10.0
 LABELS = (BACKGROUND, "kick", "jump")
@@ -261,3 +262,15 @@ def test_a_label_that_no_rule_keeps_within_the_limit_gets_the_rule_with_the_fewe
     sure_of_nothing = StreamScores("a", np.arange(600) / HZ, np.ones((600, 3)), [])
     rules = calibrate([sure_of_nothing], LABELS, max_false_starts_per_hour=0).rules
     assert evaluate([sure_of_nothing], LABELS, rules, CANDIDATES).per_class["kick"].false_starts == 1
+
+
+def test_the_scores_for_drift_are_those_of_frames_without_the_action() -> None:
+    one = scored("one", [(10.0, 12.0, "kick")], low=0.03)
+    one = StreamScores("one", one.pts_s, one.scores, [*one.segments, (20.0, 50.0, AMBIGUOUS)])
+    streams = [one, scored("two", [], low=0.3)]
+    found = scores_without_action(streams, LABELS)
+    assert found == {
+        "kick": histogram_of([0.03] * (600 - 20 - 300) + [0.3] * 600),
+        "jump": histogram_of([0.03] * (600 - 300) + [0.3] * 600),
+    }
+    assert scores_without_action([scored("all", [(0.0, 60.0, "kick")])], (BACKGROUND, "kick")) == {}

@@ -94,6 +94,8 @@ def test_the_report_names_every_label(trained: Path) -> None:
 
 def test_a_trained_checkpoint_is_served_as_it_is(trained: Path) -> None:
     detector = Detector.load(trained)
+    assert detector.reference_scores.keys() <= set(detector.config.labels[1:])
+    assert detector.reference_scores
     size = detector.config.image_size
     scores = detector.push([detector.open_stream()], np.zeros((1, size, size, 3), np.uint8))
     assert scores.sum() == pytest.approx(1, abs=1e-5)

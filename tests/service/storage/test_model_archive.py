@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from model.checkpoints.arrays import arrays_of_bytes, bytes_of_arrays
+from model.checkpoints.reference_scores import SCORES_FILE, parse_reference_scores, write_reference_scores
 from model.checkpoints.stored import checkpoint_version
+from model.score_drift import histogram_of
 from service.errors import InvalidModelError, ServiceError, TooLargeError
 from service.storage.model_archive import MAX_DIRECTORY_BYTES, read_archive, read_model
 
@@ -64,6 +66,18 @@ def test_tar_gzip_and_zip_with_or_without_a_folder_are_the_same_model(model: Pat
         info, found = read_model(written(tmp_path, content), "gate", max_bytes=LIMIT)
         assert found == files
         assert (info.version, info.name, info.origin) == (checkpoint_version(model), "gate", "uploaded")
+
+
+def test_scores_of_calibration_come_along_unless_they_are_damaged(model: Path, tmp_path: Path) -> None:
+    write_reference_scores(tmp_path, {"kick": histogram_of([0.01, 0.3])})
+    scores = (tmp_path / SCORES_FILE).read_bytes()
+    _, found = read_model(written(tmp_path, tar_of({**files_of(model), SCORES_FILE: scores})), "gate", max_bytes=LIMIT)
+    assert found[SCORES_FILE] == scores
+    assert parse_reference_scores(scores) == {"kick": histogram_of([0.01, 0.3])}
+    other_bins = scores.replace(b"0.02", b"0.03")
+    assert parse_reference_scores(other_bins) == {}, "another version wrote it"
+    for damaged in (b"", b"[]", b"{}", scores.replace(b"[1,", b"[-1,"), scores.replace(b"[1, ", b"[")):
+        assert "scores.json" in refused(tmp_path, tar_of({**files_of(model), SCORES_FILE: damaged})).detail
 
 
 def test_no_member_becomes_a_path(model: Path, tmp_path: Path) -> None:
