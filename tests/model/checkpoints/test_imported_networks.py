@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from model.checkpoints.checkpoint import load_feature_network, load_parts
 from model.checkpoints.stored import read_config
 from model.config import cake_s
+from model.detector import Detector
 from model.network.cake import Cake
 from model.training.feature_files import frame_features
 from model.video.preprocess import normalise
@@ -84,6 +86,38 @@ def test_features_in_clip_mode_equal_the_reference_on_the_frames_around(tmp_path
         expected = student(in_float64(weights), clip.double())
     assert relative_error(static[1], expected.static[0]) < EXACT
     assert relative_error(motion[1], expected.motion[0]) < ROUNDED
+
+
+def test_a_model_served_in_clip_mode_scores_each_frame_as_the_reference_does(tmp_path: Path) -> None:
+    weights, head = other_weights(505), rule_weights("head_keys.json")
+    torch.save(weights, tmp_path / "student.pth")
+    torch.save(head, tmp_path / "head.pth")
+    status, _, err = run(
+        *("models", "import", "--student", tmp_path / "student.pth", "--head", tmp_path / "head.pth"),
+        *("--labels", ",".join(LABELS), "--sample-hz", 4, "--temperature", 2.8, "--mode", "clip"),
+        *("--out", tmp_path / "model"),
+    )
+    assert status == 0, err
+    frames = np.random.default_rng(2).integers(0, 256, (2, 160, 160, 3), np.uint8)
+    detector = Detector.load(tmp_path / "model")
+    stream = detector.open_stream()
+    weights, head, hidden = in_float64(weights), in_float64(head), torch.zeros(1, 1024, dtype=torch.float64)
+    for frame in range(2):
+        clip = torch.from_numpy(normalise(frames[np.clip(np.arange(frame - 12, frame + 1), 0, None)])).transpose(0, 1)
+        with torch.inference_mode():
+            found = student(weights, clip[None].double(), 2.8)
+            hidden, scores = head_step(head, torch.cat([found.static, found.motion], dim=1), hidden)
+        np.testing.assert_allclose(detector.push([stream], frames[frame : frame + 1]), scores, rtol=0, atol=EXACT)
+
+
+def head_step(weights: Weights, features: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """The authors' head: the hidden state after a frame, and its scores."""
+    fused = F.linear(features, weights["layer1.0.weight"], weights["layer1.0.bias"])
+    fused = F.relu(F.layer_norm(fused, (fused.shape[1],), weights["layer1.1.weight"], weights["layer1.1.bias"]))
+    gru = [weights[f"gru.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    hidden = torch.gru_cell(fused, hidden, *gru)
+    logits = F.linear(F.relu(hidden), weights["f_classification.0.weight"], weights["f_classification.0.bias"])
+    return hidden, torch.sigmoid(logits)
 
 
 @pytest.fixture(scope="module")
