@@ -143,6 +143,7 @@ export class SessionPanel {
       onFrame: (video, media_s) => this.#showFrame(video, media_s),
       onScores: (scores) => this.#takeScores(scores),
       onPlaying: (isPlaying) => {
+        element("snapshot").ariaLabel = isPlaying ? "Live video" : "Latest snapshot of the video";
         if (isPlaying) return;
         this.#timeline.showLiveHead(null);
         this.#polls[1].wake();

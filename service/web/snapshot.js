@@ -114,7 +114,11 @@ function caption(context, part, text, canvas) {
   write(context, text, x, y + height - size * 1.5, size);
 }
 
-const textSize = (canvas) => Math.max(11, Math.round(canvas.height / 22));
+/** Large enough to be read where the canvas is shown smaller than it is. */
+function textSize(canvas) {
+  const shownSmaller = canvas.clientWidth > 0 ? canvas.width / canvas.clientWidth : 1;
+  return Math.round(Math.max(11, 12 * shownSmaller, canvas.height / 22));
+}
 
 function write(context, text, x, y, size) {
   context.font = `${size}px system-ui, sans-serif`;
