@@ -13,8 +13,8 @@ from model.video.packet_buffer import BufferedPacket, reordered
 
 # Every fragment costs each viewer a message; the picture is late by the length of one.
 FRAGMENT_S = 0.2
-# Timestamps that jump by more than this, or back, begin another MP4.
-MAX_JUMP_S = 5.0
+# Timestamps that jump by more than this, ahead or back, begin another MP4. Frames are sent out of order by less.
+MAX_JUMP_S, MAX_JUMP_BACK_S = 10.0, 1.0
 # Where the decoder says that frames are reordered, but too few packets are there to see how far.
 MAX_CAMERA_REORDER = 2
 NOT_H264 = "Live video is shown of H.264 only, and this source sends {}. Snapshots are shown in its place."
@@ -97,7 +97,7 @@ class LiveFragments:
         if packet.pts is None or self._first is None:
             return True
         jump_s = float((packet.pts - self._last_pts) * self._time_base)
-        if abs(jump_s) > MAX_JUMP_S or packet.pts < self._first_pts:
+        if not -MAX_JUMP_BACK_S <= jump_s <= MAX_JUMP_S:
             return False
         if not (packet.is_keyframe and self._has_start_codes):
             return True

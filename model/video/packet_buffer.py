@@ -46,21 +46,23 @@ class PacketBuffer:
 
     def add(self, packet: "Packet[Any]") -> None:
         """Take the next packet."""
+        added = BufferedPacket(packet, self.newest_s)
         if packet.is_keyframe:
             self._groups.append([])
             self._group_bytes.append(0)
             self._forget_old()
-        elif not self._groups:
-            return
-        added = BufferedPacket(packet, self.newest_s)
-        size = packet.size + OVERHEAD_BYTES
+        if self._groups:
+            self._keep(added)
+        for follow in self.followers:
+            follow(added)
+
+    def _keep(self, added: BufferedPacket) -> None:
+        size = added.packet.size + OVERHEAD_BYTES
         self._groups[-1].append(added)
         self._group_bytes[-1] += size
         self._bytes += size
         while self._groups and self._bytes > self._max_bytes:
             self._forget_oldest()
-        for follow in self.followers:
-            follow(added)
 
     def clear(self) -> None:
         """Forget everything: what follows does not continue it."""
