@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from service.errors import StoreUnavailableError
 from service.store import StoreUrlError, open_store
 from service.store.protocols import Store
+from service.store.records import SessionRecord, SessionUpdate, state_event
 from service.store.redis.store import open_redis_store
 from service.store.webhook_records import StoredWebhook
 from service.store.worker_records import WorkerInfo
@@ -149,6 +150,38 @@ async def test_the_lag_is_known_while_sessions_wait_and_others_were_stopped(
     assert [session and session.id for session in taken] == [waiting[0].id, waiting[2].id, waiting[3].id, None]
     assert (group(shared_redis)["lag"], group(shared_redis)["pending"]) == (0, 4)
     assert running.id not in [session and session.id for session in taken]
+
+
+async def end(store: Store, session: SessionRecord) -> None:
+    event = state_event(session, "completed", time=(now := datetime.now(UTC)))
+    await store.log.commit(
+        session.id, session.token, events=[event], update=SessionUpdate(state="completed", ended_at=now)
+    )
+
+
+async def test_the_lag_is_known_after_the_session_that_was_claimed_last_has_ended(
+    store: Store, shared_redis: RedisServer
+) -> None:
+    older, newest = await claimed(store), await claimed(store)
+    waiting = await queue(store)
+    await end(store, newest)
+    assert group(shared_redis)["lag"] == 1
+    running = await store.workers.claim("w1")
+    assert running is not None
+    assert (running.id, group(shared_redis)["lag"]) == (waiting.id, 0)
+    stopped = await queue(store)
+    await store.sessions.request_stop(stopped.id)
+    assert await store.workers.claim("w1") is None
+    assert group(shared_redis)["lag"] == 0
+    await queue(store)
+    assert group(shared_redis)["lag"] == 1, "the claim dropped the one that was stopped"
+    last = await store.workers.claim("w1")
+    assert last is not None
+    for session in (last, older, running):
+        await end(store, session)
+        assert group(shared_redis)["lag"] == 0
+    with shared_redis.client() as client:
+        assert client.xlen("{cake}:queue:fast:mocap") == 0
 
 
 async def test_new_events_are_found_after_redis_went_back_to_older_data(

@@ -50,7 +50,13 @@ end
 -- Read the oldest entry of a queue for `reader`: from now on it is pending.
 local function deliver(pace, model, entry, reader)
   redis.call('XREADGROUP', 'GROUP', GROUP, reader, 'COUNT', 1, 'STREAMS', queue_key(pace, model), '>')
-  redis.call('HSET', P .. 'delivered', pace .. ':' .. model, entry)
+  local name = pace .. ':' .. model
+  local dropped = redis.call('HGET', P .. 'dropped', name)
+  if dropped then
+    redis.call('XDEL', queue_key(pace, model), dropped)
+    redis.call('HDEL', P .. 'dropped', name)
+  end
+  redis.call('HSET', P .. 'delivered', name, entry)
 end
 
 -- The oldest entry of a queue whose session waits, or nil. Entries of sessions that were stopped or deleted are dropped;
@@ -78,8 +84,7 @@ local function front(pace, model)
       end
     else
       deliver(pace, model, entry, ORPHANS)
-      redis.call('XACK', queue_key(pace, model), GROUP, entry)
-      redis.call('XDEL', queue_key(pace, model), entry)
+      drop_entry(pace, model, entry)
     end
   end
 end

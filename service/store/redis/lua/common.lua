@@ -115,14 +115,29 @@ local function is_after(stream_id, other)
   return ms > other_ms or (ms == other_ms and seq > other_seq)
 end
 
--- An entry that no worker has read stays: deleting it would leave the group without a lag, by which KEDA scales. The
--- claim that reaches it drops it.
+-- Remove an entry that was delivered. The newest one stays until the next is delivered, or it is the only one: deleting
+-- it would leave the group without a lag, by which KEDA scales.
+local function drop_entry(pace, model, entry)
+  local queue, name = queue_key(pace, model), pace .. ':' .. model
+  redis.call('XACK', queue, GROUP, entry)
+  if redis.call('HGET', P .. 'delivered', name) == entry then
+    redis.call('HSET', P .. 'dropped', name, entry)
+  else
+    redis.call('XDEL', queue, entry)
+  end
+  local newest = redis.call('HGET', P .. 'dropped', name)
+  if newest and redis.call('XLEN', queue) == 1 then
+    redis.call('XDEL', queue, newest)
+    redis.call('HDEL', P .. 'dropped', name)
+  end
+end
+
+-- An entry that no worker has read stays, for the same reason. The claim that reaches it drops it.
 local function leave_queue(id)
   local pace, model, entry = field(id, '_pace'), field(id, '_model'), field(id, '_entry')
   local delivered = redis.call('HGET', P .. 'delivered', pace .. ':' .. model) or '0-0'
   if not is_after(entry, delivered) then
-    redis.call('XACK', queue_key(pace, model), GROUP, entry)
-    redis.call('XDEL', queue_key(pace, model), entry)
+    drop_entry(pace, model, entry)
   end
 end
 
