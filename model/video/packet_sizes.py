@@ -68,6 +68,11 @@ class PacketSizes:
         """Whether the last frames were still; right after motion, an encoder refines what it has left."""
         return self._still_in_a_row >= STILL_BEFORE_ONSET
 
+    @property
+    def is_amid_motion(self) -> bool:
+        """Whether the next packet has nothing to teach: something moves, and enough is known of that."""
+        return self._still_in_a_row == 0 and not self._began and len(self._moving) == REMEMBERED_MOVING
+
     def score(self, deviation: Deviation) -> float:
         """Return how far a deviation points to motion, in standard deviations of still frames."""
         return self._weights[0] * deviation.size + self._weights[1] * deviation.quantiser - self._offset
@@ -79,7 +84,7 @@ class PacketSizes:
         After kept packets it counts, because what else changed was not seen.
 
         Args:
-            deviation: None for a keyframe, which is not compared.
+            deviation: None for a keyframe, which is not compared, and for packets that were not looked at.
         """
         found = [] if deviation is None else [deviation]
         if not self._began and is_moving and self.is_still:

@@ -97,7 +97,9 @@ class QuietDecoder:
         can_wait = self._plain >= PLAIN_PACKETS and self._has_fresh_start and not self._is_full()
         at_s = packet.pts * float(packet.time_base)
         self._position += 1
-        coded = CodedPacket(packet.size, self._read_quantiser(bytes(packet)), self._position)
+        coded = None
+        if self._gate.needs_packet:
+            coded = CodedPacket(packet.size, self._read_quantiser(bytes(packet)), self._position)
         return self._gate.keeps(coded, at_s, may_keep=can_wait and not self._is_watched())
 
     def _read_quantiser(self, data: bytes) -> int | None:

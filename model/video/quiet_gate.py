@@ -58,6 +58,11 @@ class QuietGate:
         """How the camera is decoded at present."""
         return self._sizes.decoding
 
+    @property
+    def needs_packet(self) -> bool:
+        """Whether `keeps` has to know the next packet; while things move, it need not."""
+        return not self._sizes.is_amid_motion or self._now_s >= self._decodes_until_s - DOUBT_S
+
     def restart(self) -> None:
         """Learn again, because the stream is coded otherwise now."""
         self._sizes, self._expected = PacketSizes(), ExpectedPackets()
@@ -69,10 +74,11 @@ class QuietGate:
         self._images, self._has_kept, self._may_miss = None, False, False
         self._sizes.interrupt()
 
-    def keeps(self, packet: CodedPacket, at_s: float, *, may_keep: bool) -> bool:
+    def keeps(self, packet: CodedPacket | None, at_s: float, *, may_keep: bool) -> bool:
         """Take in the next packet, which is no keyframe. Return whether to keep it undecoded.
 
         Args:
+            packet: None if it was not needed.
             at_s: its timestamp in seconds.
             may_keep: whether that is possible.
         """
@@ -81,6 +87,9 @@ class QuietGate:
             self._decodes_until_s = self._looks_at_s = at_s
             self._newest.clear()
         self._now_s = at_s
+        if packet is None:
+            self._is_quiet = False
+            return False
         score = self._score_with(packet)
         threshold = self._sizes.threshold
         if threshold is None or score > threshold:

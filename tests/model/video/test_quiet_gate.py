@@ -26,7 +26,7 @@ class Camera:
         """Returns whether the packet was kept."""
         self.now_s = round(self.now_s + 1 / RATE_HZ, 3)
         self._image = self._image + np.uint8(50 * moves)
-        packet = CodedPacket(size_bytes, quantiser, position=1)
+        packet = CodedPacket(size_bytes, quantiser, position=1) if self.gate.needs_packet else None
         is_kept = self.gate.keeps(packet, self.now_s, may_keep=may_keep)
         if not is_kept:
             self._shown = (self._image,)
@@ -92,6 +92,24 @@ def test_a_stream_without_readable_quantisers_is_judged_by_sizes() -> None:
 def test_motion_that_lasts_is_decoded_until_it_ends_however_small_its_packets(camera: Camera) -> None:
     camera.send(2 * MOVING_BYTES, moves=True)
     assert not any(camera.send(STILL_BYTES, moves=True) for _ in range(200))
+
+
+def test_packets_are_not_looked_at_while_motion_goes_on(camera: Camera) -> None:
+    assert camera.gate.needs_packet
+    for _ in range(300):
+        camera.send(MOVING_BYTES, moves=True)
+    assert not camera.gate.needs_packet
+    assert not camera.send(0, moves=True)
+    camera.send(STILL_BYTES)
+    assert camera.gate.needs_packet
+
+
+def test_a_camera_whose_motion_ended_becomes_quiet_again(camera: Camera) -> None:
+    for _ in range(300):
+        camera.send(MOVING_BYTES, moves=True)
+    kept = [camera.send(STILL_BYTES) for _ in range(round((HOLD_S + 1) * RATE_HZ))]
+    assert kept[-1]
+    assert camera.gate.decoding == "on_motion"
 
 
 def test_a_still_camera_is_looked_at_once_a_minute(camera: Camera) -> None:
