@@ -63,6 +63,8 @@ class Detection:
 
     def _use_model(self, record: SessionRecord) -> None:
         self.model_key = record.model_key
+        # Of configured models, older versions read the state as well.
+        self._state_tag = f"{self.model_key}\n".encode() if record.is_version_pinned else b""
         config = self._engine.config(self.model_key)
         self._labels, self._default_rules = config.labels, config.start_rules
         self._columns = self._columns_of(record)
@@ -91,8 +93,10 @@ class Detection:
         match saved.detector:
             case DetectorSnapshot(state=b""):
                 detection.detector_s, detection._interrupted = saved.position_s, True
-            case DetectorSnapshot(position_s, state):
-                detection.detector_s = position_s
+            case DetectorSnapshot(position_s, tagged):
+                if not tagged.startswith(detection._state_tag):
+                    raise StateError("another version of the model saved the state")
+                detection.detector_s, state = position_s, tagged.removeprefix(detection._state_tag)
         detection._restore_starts(saved.starts)
         await detection._open_streams(None if state is None else _unpacked(state, len(detection._regions)))
         return detection
@@ -180,7 +184,8 @@ class Detection:
         if self.detector_s is None or not self._streams:
             return None
         position_s = self.detector_s
-        return DetectorSnapshot(position_s, _packed([await self._engine.save(stream) for stream in self._streams]))
+        packed = _packed([await self._engine.save(stream) for stream in self._streams])
+        return DetectorSnapshot(position_s, self._state_tag + packed)
 
     def resume_point(self, detector: DetectorSnapshot | None) -> ResumePoint | None:
         """What `resume` needs, with that detector state or the one committed before; None before the first frame."""

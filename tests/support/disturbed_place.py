@@ -22,6 +22,7 @@ from service.settings import Settings
 from service.storage.blobs import Blobs
 from service.store.protocols import Store
 from service.store.records import SessionRecord
+from service.store.worker_records import WorkerInfo
 from tests.support.session_kit import (
     Reported,
     a_worker,
@@ -67,8 +68,11 @@ class Place:
         self.metrics, self.gate = metrics, gate
         self.blobs = Blobs(settings.blob_url, settings.data_dir)
 
-    async def claim(self, commit_schedule: CommitSchedule = EVERY_SECOND) -> RunningSession:
-        await self.store.workers.register(a_worker(self.detector))
+    async def claim(
+        self, commit_schedule: CommitSchedule = EVERY_SECOND, *, offered: WorkerInfo | None = None
+    ) -> RunningSession:
+        """The next session of a worker that has the models of `offered`, or only the tiny one."""
+        await self.store.workers.register(offered or a_worker(self.detector))
         record = await self.store.workers.claim("w1")
         assert record is not None
         context = WorkerContext(

@@ -8,9 +8,10 @@ from service.event_schemas import SessionChangedEvent
 from service.session.engine import FIRST_BATCHES
 from service.store.model_records import model_key
 from service.store.records import SettingsChange
+from service.store.worker_records import WorkerInfo
 from tests.support.disturbed_place import Place
 from tests.support.model_kit import network_of, store_model, version_of
-from tests.support.session_kit import Reported, a_worker, actions, submit
+from tests.support.session_kit import Reported, a_worker, actions, model_info, submit
 from tests.support.tiny_model import kept_graphs
 
 AT_STEP = 20
@@ -65,6 +66,27 @@ async def test_a_session_goes_on_until_its_worker_has_loaded_the_version(
     record, events = await place.reported(session_id)
     (changed,) = [event for event in events if isinstance(event, SessionChangedEvent)]
     assert changed.decided_s > 1.5
+    assert record.state == "completed"
+
+
+async def test_a_session_that_moved_without_a_worker_does_not_take_the_state_of_the_old_version(
+    place: Place, model: Path, video: Path
+) -> None:
+    detector, session_id = await begin(place, model, video)
+    first = await place.claim()
+    place.detector.before_step = {AT_STEP: first.hand_over}
+    await first.run()
+    await place.store.workers.release("w1")
+    change = SettingsChange(model_version=detector.version, is_version_pinned=True)
+    await place.store.sessions.change(session_id, change)
+    key = model_key("tiny", detector.version)
+    place.engine.add(key, "tiny", detector)
+    offered = WorkerInfo("w1", 200.0, (model_info(detector).model_copy(update={"name": key}),))
+    await (await place.claim(offered=offered)).run()
+    record, events = await place.reported(session_id)
+    kinds = [event.type for event in events if event.type in ("session.gap", "session.changed")]
+    assert kinds == ["session.gap", "session.changed"]
+    assert {event.model_version for event in events[-1:]} == {detector.version}
     assert record.state == "completed"
 
 
