@@ -97,6 +97,11 @@ def poison_models(client: Redis, session_id: str, values: Values) -> None:
         client.hset("{cake}:models", field, content)  # type: ignore[arg-type]
 
 
+def poison_model(client: Redis, session_id: str, values: Values) -> None:
+    for field, content in zip((b"bad", BAD_ID), values, strict=False):
+        client.hset("{cake}:models", field, content)  # type: ignore[arg-type]
+
+
 def poison_feedback(client: Redis, session_id: str, values: Values) -> None:
     for field, content in zip((b"bad", BAD_ID), values, strict=False):
         client.hset(f"{{cake}}:feedback:{session_id}", field, content)  # type: ignore[arg-type]
@@ -140,6 +145,7 @@ POISONS: tuple[Poison, ...] = (
     poison_subscription,
     poison_key,
     poison_ticket,
+    poison_model,
     poison_feedback,
     poison_models,
     poison_resume_point,

@@ -10,6 +10,7 @@ from service.access.scopes import Scope
 from service.errors import NotFoundError
 from service.feedback import Feedback
 from service.store.delivery_protocols import SubscriptionLimits
+from service.store.model_records import UploadedModel
 from service.store.protocols import Store
 from service.store.records import ScoreRow, SessionRecord, SessionUpdate, state_event
 from service.store.subscription_records import StoredMqttTarget, SubscriptionRecord
@@ -34,6 +35,7 @@ FEEDBACK = Feedback(
     created_at=NOW,
     by=None,
 )
+UPLOADED = UploadedModel(info=MODEL, size_bytes=1, uploaded_at=NOW)
 SUBSCRIPTION = SubscriptionRecord(
     id="sound-subscription",
     key_id=KEY.id,
@@ -47,6 +49,7 @@ async def make_sound_session(store: Store) -> SessionRecord:
     await store.keys.create(KEY)
     await store.keys.add_ticket(TICKET, KEY.id, now=NOW, expires_at=NOW + timedelta(days=1))
     await store.subscriptions.create(SUBSCRIPTION, cursor="0", limits=SubscriptionLimits(100, 100))
+    await store.models.put(UPLOADED, max_kept=100)
     target = StoredWebhook(url=SecretStr("https://example.org/"), secret=SecretStr("s"))
     session = record().model_copy(update={"webhook": target, "owner": KEY.id})
     session = await store.sessions.create(session, max_queued=10**6, may_wait=True)
@@ -60,6 +63,7 @@ async def check_sound_session(store: Store, session: SessionRecord) -> None:
     assert session.id in [found.id for found in (await store.sessions.page(limit=50, owner=KEY.id))[0]]
     assert "w1" in [worker.id for worker in await store.workers.live()]
     await check_key(store)
+    assert UPLOADED in await store.models.all()
     token = await claim(store, session.id)
     await store.log.load_resume_point(session.id)
     scores = ScoreRow(5.0, [0.5, 0.25])
