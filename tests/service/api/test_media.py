@@ -12,7 +12,7 @@ from service.storage.stored_files import StoredFile, upload_name
 from tests.support.api_kit import problem, upload
 from tests.support.clip_kit import frames_of_clip, number_of_still
 from tests.support.made_videos import write_video
-from tests.support.running_server import Running, running_server
+from tests.support.running_server import Running
 
 RATE_HZ = 30
 
@@ -102,11 +102,3 @@ async def test_a_still_is_cut_once_and_deleted_with_its_session(server: Running,
     await server.worker.enter(session.id, "completed")
     assert (await server.http.delete(session.links.self)).status_code == 204
     assert [file.name async for batch in blobs.files() for file in batch] == []
-
-
-async def test_a_still_is_shown_though_there_is_no_space_to_keep_it(tmp_path: Path) -> None:
-    async with running_server(tmp_path / "data") as server:
-        session = await analysed(server, write_video(tmp_path / "v.mp4"), [1.0])
-        (tmp_path / "data" / "clips").write_text("a file in place of the folder")
-        for _ in range(2):
-            assert (await server.http.get(of(session, "1000-0", "still.jpg"))).status_code == 200
