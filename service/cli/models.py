@@ -87,7 +87,9 @@ def _archive(checkpoint: Path) -> Iterator[IO[bytes]]:
                 _pack(checkpoint, file)
             yield file
     except OSError as error:
-        fail(f"{checkpoint}: {error.strerror or error}", MISUSED)
+        # Of a folder that is there, the file that it lacks.
+        missing = error.filename if checkpoint.is_dir() else None
+        fail(f"{missing or checkpoint}: {error.strerror or error}", MISUSED)
 
 
 def _pack(folder: Path, file: IO[bytes]) -> None:

@@ -87,3 +87,12 @@ async def test_what_is_no_checkpoint_is_refused_in_one_line(server: Running, tmp
         status, _, err = await cake(server, "push", "gate", path)
         assert (status, err.count("\n")) == (2, 1)
         assert "No such file" in err
+
+
+async def test_a_folder_without_a_checkpoint_is_refused_with_the_file_that_it_lacks(
+    server: Running, tmp_path: Path
+) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    status, _, err = await cake(server, "push", "gate", folder)
+    assert (status, err) == (2, f"cake: {folder / 'model.json'}: No such file or directory\n")
