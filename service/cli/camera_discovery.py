@@ -78,7 +78,8 @@ def discover(
     elif cameras:
         _print(cameras)
     if not cameras and not problems:
-        fail("no camera has answered; --interface names the network, and --probe a host in another one", FAILED)
+        hint = "check its address; WS-Discovery uses UDP port 3702" if hosts else "give --interface or --probe HOST"
+        fail(f"no camera has answered; {hint}", FAILED)
     if problems:
         raise typer.Exit(FAILED)
 
