@@ -132,6 +132,9 @@ class Detection:
         return [self._labels.index(label) if label in self._labels else None for label in record.score_labels]
 
     def _rules_of(self, record: SessionRecord) -> dict[str, StartRule]:
+        """Raises ValueError for a label that the model lacks: it would never be reported."""
+        if unknown := set(record.labels) - set(self._labels):
+            raise ValueError(f"the model {self.model_key} has no label {min(unknown)!r}")
         own = {label: rule.as_start_rule() for label, rule in record.rules.items()}
         return {label: rule for label, rule in {**self._default_rules, **own}.items() if label in record.labels}
 
