@@ -28,6 +28,13 @@ from service.store.records import EventFields, ScoreRow, SessionRecord, SessionU
 # The buffer's bounds while the store is unavailable: more than ten minutes of a camera at 10 frames a second.
 MAX_EVENTS, MAX_SCORES = 10_000, 10_000
 
+# A camera that loses this many frames, and this share of them, gets a warning; a short burst does not.
+MANY_DROPPED, DROPPED_SHARE = 300, 0.1
+FALLS_BEHIND = (
+    "More than a tenth of the frames were dropped, as this machine is too busy to analyse them: actions may be missed"
+    " or dated late. Run fewer cameras here, or add a worker."
+)
+
 _log = structlog.get_logger(__name__)
 
 
@@ -109,7 +116,12 @@ class EventBuffer:
         """Count frames of a live source that are not analysed, by reason."""
         for reason, count in frames.items():
             self._metrics.dropped.labels(reason).inc(count)
-        self.update(dropped_frames=self.record.dropped_frames + sum(frames.values()))
+        record = self.record
+        dropped = record.dropped_frames + sum(frames.values())
+        self.update(dropped_frames=dropped)
+        is_behind = dropped >= MANY_DROPPED and dropped > DROPPED_SHARE * (dropped + record.frames)
+        if is_behind and FALLS_BEHIND not in record.warnings:
+            self.update(warnings=(*record.warnings, FALLS_BEHIND))
 
     def count_reconnect(self) -> None:
         """Count an attempt to connect to the source again."""

@@ -11,7 +11,7 @@ from service.event_schemas import ActionEndEvent, ActionStartEvent
 from service.observability.telemetry import WorkerMetrics
 from service.schemas import VideoProperties
 from service.session.detection import Decided, FrameResult
-from service.session.events import EventBuffer
+from service.session.events import MANY_DROPPED, EventBuffer
 from service.store.records import SessionRecord
 from tests.support.store_kit import record
 
@@ -49,3 +49,24 @@ def test_events_of_a_file_have_no_wall_clock_time() -> None:
 def test_events_carry_the_name_and_the_metadata_of_their_session() -> None:
     named = record().model_copy(update={"name": "gate", "metadata": {"site": "north"}})
     assert {(event.name, event.metadata["site"]) for event in committed_actions(named)} == {("gate", "north")}
+
+
+def dropping(frames: int, dropped: list[int]) -> SessionRecord:
+    """The session after `frames` analysed ones, and so many dropped at a time."""
+    buffer = EventBuffer(record().model_copy(update={"frames": frames}), WorkerMetrics(CollectorRegistry()))
+    for count in dropped:
+        buffer.count_dropped({"newer_frame": count})
+    return buffer.record
+
+
+def test_a_camera_whose_frames_are_dropped_for_long_warns_once_that_the_machine_is_too_busy() -> None:
+    session = dropping(2000, [100, 100, 100, 100])
+    assert session.dropped_frames == 400
+    assert [warning.partition(",")[0] for warning in session.warnings] == [
+        "More than a tenth of the frames were dropped"
+    ]
+
+
+def test_a_burst_of_dropped_frames_and_a_small_share_of_them_are_no_reason_to_warn() -> None:
+    assert dropping(100, [MANY_DROPPED - 1]).warnings == ()
+    assert dropping(1_000_000, [MANY_DROPPED] * 10).warnings == ()
