@@ -45,6 +45,7 @@ from model.training.run_checks import (
     check_imports,
     check_labels,
     check_lengths,
+    check_subsets,
     check_teacher,
 )
 from model.training.run_records import keep_data, keep_recipe
@@ -133,6 +134,7 @@ def open_run(
     check_imports(recipe, init)
     videos = _read_videos(data, validation_list, class_file, progress.on_warning if skip_invalid else None)
     where = ", ".join(map(str, data))
+    check_subsets(where, videos)
     check_labels(where, videos)
     config = begin_config(config_name, init, (BACKGROUND, *labels_of(videos)))
     if teacher is not None:

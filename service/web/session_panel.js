@@ -20,9 +20,9 @@ const SNAPSHOT_MS = 250;
 const SCORES_MS = 400;
 /** What quiet decoding decodes. */
 const DECODING = {
-  learning: "decodes all frames while it learns their sizes",
+  learning: "decodes every frame until it has seen both stillness and motion",
   on_motion: "decodes when something moves",
-  no_signal: "decodes all frames, as their sizes do not tell motion",
+  no_signal: "decodes every frame, as their sizes do not show motion",
 };
 const MIN_CAPTION_S = 1;
 /** While the live connection brings scores and video. */

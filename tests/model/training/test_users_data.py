@@ -209,12 +209,14 @@ def test_a_feature_run_is_not_continued_with_other_features(tmp_path: Path) -> N
         ({"a": entry("training", (1, 2))}, "no video of the subset 'validation'"),
     ],
 )
-def test_data_without_examples_is_refused_before_training(
+def test_data_without_examples_is_refused_before_anything_is_decoded(
     data: Path, tmp_path: Path, entries: dict[str, object], message: str
 ) -> None:
     annotate(data, entries)
+    stages: list[str] = []
     with pytest.raises(DataError, match=message):
-        open_run([data], tmp_path / "run", "cake-xs", TINY, ALONE, SILENT)
+        open_run([data], tmp_path / "run", "cake-xs", TINY, ALONE, replace(SILENT, on_stage=stages.append))
+    assert stages == []
 
 
 def test_videos_that_are_too_short_are_named_and_labels_that_only_they_show_refused(data: Path, tmp_path: Path) -> None:
