@@ -78,11 +78,11 @@ def test_the_page_shows_snapshots_of_a_camera_whose_codec_browsers_do_not_play_a
     with rtsp_server() as camera:
         camera.stop()
         camera.start("jpeg")
-        with watching(browser, url, camera) as (page, requested, connections):
+        with watching(browser, url, camera) as (page, _, connections):
             expect(page.locator("#unplayable")).to_contain_text("H.264 only", timeout=PATIENCE_MS)
-            del requested[:]
-            page.wait_for_function(f"(before) => {PIXELS} !== before", arg=page.evaluate(PIXELS), timeout=PATIENCE_MS)
-            assert [url_ for url_ in requested if WATCHED_SNAPSHOT in url_] != []
+            with page.expect_request(lambda request: WATCHED_SNAPSHOT in request.url, timeout=PATIENCE_MS):
+                before = page.evaluate(PIXELS)
+            page.wait_for_function(f"(before) => {PIXELS} !== before", arg=before, timeout=PATIENCE_MS)
             # The connection goes on with the scores alone.
             page.wait_for_function("() => !document.getElementById('live-video').hasAttribute('src')")
             assert len(connections) == 2
