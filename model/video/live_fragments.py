@@ -11,7 +11,7 @@ from model.video.clip_writer import ClipWriter, require_playable
 from model.video.errors import VideoError
 from model.video.packet_buffer import BufferedPacket, reordered
 
-# Every fragment costs each viewer a message; the picture is late by the length of one.
+# Every fragment costs each viewer a message; the video is late by the length of one.
 FRAGMENT_S = 0.2
 # Timestamps that jump by more than this, ahead or back, begin another MP4. Frames are sent out of order by less.
 MAX_JUMP_S, MAX_JUMP_BACK_S = 10.0, 1.0

@@ -47,7 +47,7 @@ from service.api.expired_keys import ExpiredKeys
 from service.api.limits import ConnectionLimit, OpenStreams
 from service.api.middleware import BrowserHeaders, Observe
 from service.api.openapi import DESCRIPTION, complete_openapi
-from service.api.pictures import EventPictures
+from service.api.stills_and_clips import EventStillsAndClips
 from service.api.supervisor import Supervisor, WorkerConfigurationError, lock_folder
 from service.api.unserved import UnservedSessions
 from service.background import background_task, repeat
@@ -127,7 +127,7 @@ def create_app(settings: Settings, own_key: ApiKey, open_connections: Callable[[
                 store.sessions,
                 blobs,
                 Notifier(settings.address_policy, settings.authorities),
-                EventPictures(store.sessions, blobs, cuts),
+                EventStillsAndClips(store.sessions, blobs, cuts),
             )
             app.state.context = Context(
                 settings,

@@ -17,7 +17,7 @@ MAX_ATTACHMENT_BYTES = 8 * 1024**2
 _log = structlog.get_logger(__name__)
 
 
-class Pictures(Protocol):
+class StillsAndClips(Protocol):
     """Where stills and clips of events come from."""
 
     async def still(self, event: ActionStartEvent) -> bytes | None:
@@ -30,10 +30,10 @@ class Pictures(Protocol):
 class AppriseTarget:
     """Implements `service.subscriptions.target.Target`."""
 
-    def __init__(self, stored: StoredAppriseTarget, notifier: Notifier, pictures: Pictures) -> None:
+    def __init__(self, stored: StoredAppriseTarget, notifier: Notifier, stills_and_clips: StillsAndClips) -> None:
         self._stored = stored
         self._notifier = notifier
-        self._pictures = pictures
+        self._pictures = stills_and_clips
 
     async def deliver(self, event: Event) -> None:
         attachment = await self._attachment(event) if self._stored.attach else None

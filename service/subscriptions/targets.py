@@ -16,7 +16,7 @@ from service.store.subscription_records import (
     StoredWebhookTarget,
     SubscriptionRecord,
 )
-from service.subscriptions.apprise_target import AppriseTarget, Pictures
+from service.subscriptions.apprise_target import AppriseTarget, StillsAndClips
 from service.subscriptions.home_assistant import HomeAssistant, IsOpen
 from service.subscriptions.mqtt import MqttTarget
 from service.subscriptions.mqtt_connection import MqttConnection, Will, connected
@@ -36,7 +36,7 @@ class TargetOpener:
     sessions: Sessions
     blobs: Blobs
     notifier: Notifier
-    pictures: Pictures
+    stills_and_clips: StillsAndClips
 
     @asynccontextmanager
     async def open(self, record: SubscriptionRecord, is_open: IsOpen) -> AsyncIterator[Target]:
@@ -46,7 +46,7 @@ class TargetOpener:
             yield WebhookTarget(target, self.pool)
             return
         if isinstance(target, StoredAppriseTarget):
-            yield AppriseTarget(target, self.notifier, self.pictures)
+            yield AppriseTarget(target, self.notifier, self.stills_and_clips)
             return
         will = Will(server_status(target.topic), OFFLINE)
         async with self._connected(target, f"cake-{record.id}", will) as connection:
@@ -61,7 +61,7 @@ class TargetOpener:
             await WebhookTarget(target, self.pool).test(trial)
             return
         if isinstance(target, StoredAppriseTarget):
-            await AppriseTarget(target, self.notifier, self.pictures).test(trial)
+            await AppriseTarget(target, self.notifier, self.stills_and_clips).test(trial)
             return
         async with self._connected(target, f"cake-{record.id}-test", None) as connection:
             await MqttTarget(target, connection).test(trial)

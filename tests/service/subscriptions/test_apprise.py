@@ -13,7 +13,7 @@ import structlog
 from pydantic import SecretStr
 
 from service.api.cuts import Cuts
-from service.api.pictures import EventPictures
+from service.api.stills_and_clips import EventStillsAndClips
 from service.event_schemas import EventMediaEvent
 from service.sources.address_policy import AddressPolicy
 from service.sources.authorities import PUBLIC_AUTHORITIES
@@ -191,8 +191,8 @@ async def test_the_clip_goes_with_the_event_that_announces_it(tmp_path: Path) ->
     )
     with receiving() as (url, receiver):
         notifier = Notifier(AddressPolicy((ip_network("127.0.0.0/8"),)), PUBLIC_AUTHORITIES)
-        pictures = EventPictures(store.sessions, blobs, Cuts(blobs))
-        await AppriseTarget(StoredAppriseTarget(url=SecretStr(address(url))), notifier, pictures).deliver(event)
+        stills_and_clips = EventStillsAndClips(store.sessions, blobs, Cuts(blobs))
+        await AppriseTarget(StoredAppriseTarget(url=SecretStr(address(url))), notifier, stills_and_clips).deliver(event)
     await store.close()
     [message] = receiver.taken
     assert message["title"] == "Clip: kick: gate"

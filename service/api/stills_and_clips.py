@@ -13,8 +13,8 @@ RECENT_S = 30.0
 """The snapshot of a live source shows an action that was decided this long ago; later, only its clip does."""
 
 
-class EventPictures:
-    """Implements `service.subscriptions.apprise_target.Pictures`. `clock` gives seconds since 1970."""
+class EventStillsAndClips:
+    """Implements `service.subscriptions.apprise_target.StillsAndClips`. `clock` gives seconds since 1970."""
 
     def __init__(self, sessions: Sessions, blobs: Blobs, cuts: Cuts, *, clock: Callable[[], float] = time.time) -> None:
         self._sessions = sessions
