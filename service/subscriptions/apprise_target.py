@@ -33,7 +33,7 @@ class AppriseTarget:
     def __init__(self, stored: StoredAppriseTarget, notifier: Notifier, stills_and_clips: StillsAndClips) -> None:
         self._stored = stored
         self._notifier = notifier
-        self._pictures = stills_and_clips
+        self._stills_and_clips = stills_and_clips
 
     async def deliver(self, event: Event) -> None:
         attachment = await self._attachment(event) if self._stored.attach else None
@@ -48,10 +48,10 @@ class AppriseTarget:
 
     async def _attachment(self, event: Event) -> Attachment | None:
         try:
-            if event.type == "action.start" and (jpeg := await self._pictures.still(event)) is not None:
+            if event.type == "action.start" and (jpeg := await self._stills_and_clips.still(event)) is not None:
                 return Attachment("still.jpg", "image/jpeg", jpeg)
             if event.type == "event.media" and event.size_bytes <= MAX_ATTACHMENT_BYTES:
-                mp4 = await self._pictures.clip(event)
+                mp4 = await self._stills_and_clips.clip(event)
                 return None if mp4 is None else Attachment("clip.mp4", "video/mp4", mp4)
         except ServiceError as error:
             # The event matters more than its image.
