@@ -73,6 +73,14 @@ class ModelOnWorker(Schema):
     detail: str | None = Field(description="Why it failed, as a sentence; null unless it did.")
 
 
+class ModelShadow(Schema):
+    """A version that follows the live sessions of a model until it is promoted; what it finds is not published."""
+
+    version: str = Field(description="Fingerprint of its weights and of its rules.")
+    uploaded_at: datetime = Field(description="When it was uploaded, UTC.")
+    workers: list[ModelOnWorker] = Field(description="Whether each live worker has loaded it.")
+
+
 class ModelDetail(ModelInfo):
     """A model, its card, and the workers that have it."""
 
@@ -84,6 +92,7 @@ class ModelDetail(ModelInfo):
         default=None, description="When this version was last uploaded, UTC; null unless it was uploaded."
     )
     workers: list[ModelOnWorker] = Field(description="The live workers.")
+    shadow: ModelShadow | None = Field(default=None, description="Its shadow version; null if it has none.")
 
 
 class ModelList(Schema):

@@ -30,7 +30,7 @@ async def loaded_models(store: Store) -> dict[str, ModelInfo]:
     """
     live, uploaded = await ready_workers(store.workers), await store.models.all()
     loaded = loaded_keys(live)
-    newest = {model.info.name: model.info for model in uploaded if model.key in loaded}
+    newest = {model.info.name: model.info for model in uploaded if model.key in loaded and not model.is_shadow}
     return {**newest, **configured_models(live)}
 
 
@@ -70,5 +70,16 @@ def configured_names(workers: Iterable[WorkerInfo], settings: Settings) -> set[s
 
 
 def versions_of(uploaded: Iterable[UploadedModel], name: str) -> Sequence[UploadedModel]:
-    """The versions of an uploaded model, the newest last."""
-    return [model for model in uploaded if model.info.name == name]
+    """The versions of an uploaded model that serve, or served, sessions; the newest last."""
+    return [model for model in uploaded if model.info.name == name and not model.is_shadow]
+
+
+def shadow_of(uploaded: Iterable[UploadedModel], name: str) -> UploadedModel | None:
+    """The shadow version of a model: the one that was uploaded last. The sweep deletes those before it."""
+    shadows = [model for model in uploaded if model.info.name == name and model.is_shadow]
+    return shadows[-1] if shadows else None
+
+
+def frames_of(model: ModelInfo) -> tuple[float, int, str]:
+    """What a decoder delivers for the model, which cannot change while it runs."""
+    return model.sample_hz, model.image_size, model.framing

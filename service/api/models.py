@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
 
 from model.checkpoints.folders import CheckpointNotFoundError, find_checkpoint
@@ -19,12 +19,14 @@ from service.api.model_catalogue import (
     configured_models,
     configured_names,
     default_model,
+    frames_of,
     loaded_models,
+    shadow_of,
     versions_of,
 )
 from service.api.request_body import body_of
-from service.errors import ModelConfiguredError, ModelLimitError, NotFoundError, StorageFullError
-from service.server_schemas import ModelDetail, ModelInfo, ModelList, ModelOnWorker
+from service.errors import InvalidRequestError, ModelConfiguredError, ModelLimitError, NotFoundError, StorageFullError
+from service.server_schemas import ModelDetail, ModelInfo, ModelList, ModelOnWorker, ModelShadow
 from service.storage.model_archive import MAX_SMALL_BYTES, read_model
 from service.storage.model_files import CARD_FILE
 from service.store.model_records import UploadedModel
@@ -57,7 +59,7 @@ async def list_models(context: SharedContext, _caller: SessionsReader) -> ModelL
 )
 async def get_model(context: SharedContext, _caller: SessionsReader, name: AnyName) -> ModelDetail:
     """An uploaded model is described by its newest version, even before a worker has loaded it."""
-    return await _described(context, name)
+    return await described_model(context, name)
 
 
 @router.put(
@@ -66,7 +68,8 @@ async def get_model(context: SharedContext, _caller: SessionsReader, name: AnyNa
     description="The body is a tar, tar.gz or zip archive of a checkpoint folder: `model.json`, `model.safetensors` "
     "and, optionally, `README.md`. Nothing in it is executed. Workers load it within seconds; then new sessions use "
     "it; sessions that run keep their version. The version is a fingerprint of the content: the same content again "
-    "becomes the newest version again.",
+    "becomes the newest version again. With `shadow` new sessions do not use it: it follows live sessions of the "
+    "model, and what it finds is not published, see `GET /v1/models/{name}/shadow`.",
     response_model=ModelDetail,
     responses={
         201: {"model": ModelDetail, "description": "The version is new."},
@@ -75,7 +78,15 @@ async def get_model(context: SharedContext, _caller: SessionsReader, name: AnyNa
     openapi_extra=_ARCHIVE,
 )
 async def put_model(
-    request: Request, context: SharedContext, caller: Administrator, response: Response, name: ModelName
+    request: Request,
+    context: SharedContext,
+    caller: Administrator,
+    response: Response,
+    name: ModelName,
+    shadow: Annotated[
+        bool,
+        Query(description="Upload it as the shadow of the model, in place of an earlier shadow."),
+    ] = False,
 ) -> ModelDetail:
     if name in configured_names(await context.store.workers.live(), context.settings):
         raise ModelConfiguredError(f"{name!r} is a model of the settings (CAKE_MODELS). Upload under another name.")
@@ -91,11 +102,14 @@ async def put_model(
         size_bytes=sum(map(len, files.values())),
         uploaded_at=datetime.now(UTC),
         uploaded_by=None if caller.key is None else caller.key.id,
+        is_shadow=shadow,
     )
+    if shadow:
+        _require_shadow_of(versions_of(await context.store.models.all(), name), info)
     is_new = await _keep(context, uploaded, files)
-    context.audit.record("model.put", caller.actor, model=name, version=info.version)
+    context.audit.record("model.shadow" if shadow else "model.put", caller.actor, model=name, version=info.version)
     response.status_code = 201 if is_new else 200
-    return await _described(context, name)
+    return await described_model(context, name)
 
 
 @router.delete(
@@ -106,18 +120,34 @@ async def put_model(
     responses=problem_responses(404, 409, 422, 503),
 )
 async def delete_model(context: SharedContext, caller: Administrator, name: AnyName) -> None:
-    versions = versions_of(await context.store.models.all(), name)
+    uploaded = await context.store.models.all()
+    versions = [*versions_of(uploaded, name), *filter(None, [shadow_of(uploaded, name)])]
     if not versions:
         if name in configured_names(await context.store.workers.live(), context.settings):
             raise ModelConfiguredError(
                 f"{name!r} is a model of the settings. Take it out of CAKE_MODELS and restart the workers."
             )
-        raise _unknown(name)
+        raise unknown_model(name)
     # The record first: what it alone leads to, the sweep finds.
     await context.store.models.delete([model.key for model in versions])
     for model in versions:
         await context.blobs.models.delete(model.key)
     context.audit.record("model.delete", caller.actor, model=name)
+
+
+def _require_shadow_of(versions: Sequence[UploadedModel], info: ModelInfo) -> None:
+    """Check that the version can follow what the others serve. Raises NotFoundError, InvalidRequestError."""
+    if not versions:
+        raise NotFoundError(
+            f"There is no uploaded model {info.name!r} that it could follow. Upload a version that serves first."
+        )
+    if versions[-1].info.version == info.version:
+        raise InvalidRequestError("This is the version that serves already. Upload another one as its shadow.")
+    if frames_of(versions[-1].info) != frames_of(info):
+        raise InvalidRequestError(
+            "It takes other frames (sample_hz, image_size or framing) than the version that serves, so it cannot see"
+            " what that sees."
+        )
 
 
 async def _receive(request: Request, context: Context, path: Path) -> None:
@@ -154,23 +184,31 @@ async def _keep(context: Context, uploaded: UploadedModel, files: dict[str, byte
     return is_new
 
 
-async def _described(context: Context, name: str) -> ModelDetail:
-    """Raises NotFoundError."""
+async def described_model(context: Context, name: str) -> ModelDetail:
+    """A model as clients see it. Raises NotFoundError."""
     workers = await context.store.workers.live()
     configured = configured_models(workers).get(name)
     if configured is not None:
         card = await asyncio.to_thread(_card_of_folder, configured, context.settings.models)
         return ModelDetail(**configured.model_dump(), card=card, workers=_on_workers(workers, name))
-    versions = versions_of(await context.store.models.all(), name)
+    uploaded = await context.store.models.all()
+    versions = versions_of(uploaded, name)
     if not versions:
-        raise _unknown(name)
-    newest = versions[-1]
+        raise unknown_model(name)
+    newest, shadow = versions[-1], shadow_of(uploaded, name)
     return ModelDetail(
         **newest.info.model_dump(),
         card=await context.blobs.models.card(newest.key),
         size_bytes=newest.size_bytes,
         uploaded_at=newest.uploaded_at,
         workers=_on_workers(workers, newest.key),
+        shadow=None if shadow is None else _described_shadow(shadow, workers),
+    )
+
+
+def _described_shadow(shadow: UploadedModel, workers: Sequence[WorkerInfo]) -> ModelShadow:
+    return ModelShadow(
+        version=shadow.info.version, uploaded_at=shadow.uploaded_at, workers=_on_workers(workers, shadow.key)
     )
 
 
@@ -197,5 +235,6 @@ def _card_of_folder(model: ModelInfo, configured: Sequence[str]) -> str | None:
         return None
 
 
-def _unknown(name: str) -> NotFoundError:
+def unknown_model(name: str) -> NotFoundError:
+    """There is neither a configured nor an uploaded model with this name."""
     return NotFoundError(f"There is no model {name[:100]!r}. `GET /v1/models` lists those that can be used.")

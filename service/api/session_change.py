@@ -1,7 +1,7 @@
 """Checks what a client wants to change of a session."""
 
 from service.api.context import Context
-from service.api.model_catalogue import loaded_keys, loaded_models, model_of
+from service.api.model_catalogue import frames_of, loaded_keys, loaded_models, model_of
 from service.api.new_session import check_labels, check_rules
 from service.errors import InvalidRequestError, NotReadyError
 from service.requests import SessionChange
@@ -52,14 +52,9 @@ async def _latest(context: Context, record: SessionRecord) -> ModelInfo:
             f" `GET /v1/models/{record.model}` says if it cannot load it.",
             retry_after_s=5,
         )
-    if _frames(latest) != _frames(before):
+    if frames_of(latest) != frames_of(before):
         raise InvalidRequestError(
             "The newest version takes other frames (sample_hz, image_size or framing) than the version that the"
             " session runs on. Submit the source again."
         )
     return latest
-
-
-def _frames(model: ModelInfo) -> tuple[float, int, str]:
-    """What a decoder delivers for the model, which cannot change while it runs."""
-    return model.sample_hz, model.image_size, model.framing

@@ -36,6 +36,8 @@ Action = Literal[
     "subscription.rotate_secret",
     "subscription.delete",
     "model.put",
+    "model.shadow",
+    "model.promote",
     "model.delete",
     "key.create",
     "key.revoke",

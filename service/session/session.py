@@ -31,6 +31,7 @@ from service.session.outcome import (
 )
 from service.session.quarantine import is_suspect, note_claim
 from service.session.regions import describe_video, missed_of_video, region_names
+from service.session.shadow import SessionShadow
 from service.session.snapshots import SnapshotWriter
 from service.session.source import SessionSource
 from service.sources.sources import SourceForbiddenError
@@ -58,6 +59,7 @@ class RunningSession:
         self._snapshots = SnapshotWriter(context.blobs, record.id)
         self._clips = SessionClips(record, context.blobs, context.settings, self._events)
         self._viewers = Viewers(region_names(record))
+        self._shadow = SessionShadow(context)
         self._detection: Detection | None = None
         self._wanted = record
         """The session with the newest settings that are known."""
@@ -104,6 +106,10 @@ class RunningSession:
         if record.revision > self._wanted.revision:
             self._wanted = self._as_run(record)
 
+    def follow_shadow(self, key: str | None) -> None:
+        """Have the shadow version with this key see its frames too; None: none."""
+        self._shadow.follow(key)
+
     def _as_run(self, record: SessionRecord) -> SessionRecord:
         """With the version that runs: of a configured model the one that is loaded, whichever it began with."""
         if record.is_version_pinned:
@@ -146,6 +152,7 @@ class RunningSession:
             await self._snapshots.close()
             await self._clips.close()
             await self._viewers.close()
+            await self._shadow.close()
             await delete_files_of_deleted(self._context.store.sessions, self._context.blobs, record.id)
             self._context.blobs.forget_upload(record.id, record.token)
             if self._detection is not None:
@@ -211,7 +218,9 @@ class RunningSession:
                         await self._follow_settings(detection)
                         self._source.frame_arrived(message)
                         if (result := await detection.push(message)) is not None:
-                            self._clips.order(self._events.add_frame(message, result))
+                            starts = self._events.add_frame(message, result)
+                            self._clips.order(starts)
+                            self._shadow.push(self.record, message, starts)
                             self._viewers.add_scores(message.pts_s, result.scores)
                         await self._commits.commit_if_due(detection)
                     case VideoInfo():
@@ -291,6 +300,7 @@ class RunningSession:
         self._events.count_reconnect()
         if not self._source.can_rewind:
             detection.interrupt()
+            self._shadow.restart()
         if self.record.state != "reconnecting":
             self._events.enter_state("reconnecting")
         # At every attempt: it was counted, clips are stored in the meantime, and no frame causes the next commit.

@@ -49,12 +49,16 @@ class ModelSweep:
 
 
 def _replaced(models: Iterable[UploadedModel], loaded: set[str]) -> list[UploadedModel]:
-    """Versions of which a newer one is loaded by a worker, and so used by new sessions."""
+    """Versions of which a newer one is loaded by a worker, and so used by new sessions; and all but the newest shadow.
+
+    A shadow and the versions that serve do not replace each other.
+    """
     found: list[UploadedModel] = []
-    taken: set[str] = set()
+    taken: set[tuple[str, bool]] = set()
     for model in sorted(models, key=lambda each: each.uploaded_at, reverse=True):
-        if model.info.name in taken:
+        place = (model.info.name, model.is_shadow)
+        if place in taken:
             found.append(model)
-        elif model.key in loaded:
-            taken.add(model.info.name)
+        elif model.is_shadow or model.key in loaded:
+            taken.add(place)
     return found

@@ -14,6 +14,8 @@ class UploadedModel(StoredModel):
     size_bytes: int
     uploaded_at: datetime
     """When this content was last uploaded: of several versions, the newest is meant for new sessions."""
+    is_shadow: bool = False
+    """Whether it only follows live sessions of the model, until it is promoted; new sessions do not use it."""
     uploaded_by: str | None = None
     """Id of the API key; None when authentication was off."""
 

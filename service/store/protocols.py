@@ -17,6 +17,7 @@ from service.schemas import Pace, SessionState
 from service.store.delivery_protocols import Outbox, Subscriptions
 from service.store.model_records import UploadedModel
 from service.store.records import KeyUsage, LogPage, ResumePoint, ScoreRow, SessionRecord, SessionUpdate, SettingsChange
+from service.store.shadow_records import Shadows
 from service.store.worker_records import LeaseRenewal, ServiceLoad, WorkerInfo
 
 
@@ -285,4 +286,5 @@ class Store:
     subscriptions: Subscriptions
     feedback: FeedbackOfSessions
     models: Models
+    shadows: Shadows
     close: Callable[[], Awaitable[None]]

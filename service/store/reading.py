@@ -20,6 +20,7 @@ from service.schemas import FailureCode
 from service.store.model_records import UploadedModel
 from service.store.previous_release import EVENT_FIELDS_SINCE_0_2, join_models, split_models, split_video
 from service.store.records import SessionRecord, SessionUpdate
+from service.store.shadow_records import FollowedSpan, ShadowEntry, ShadowStart
 from service.store.subscription_records import (
     DeliveryProgress,
     StoredSubscription,
@@ -37,6 +38,7 @@ LAST_UNIX_S = datetime.max.replace(tzinfo=UTC).timestamp()
 _WORKER = TypeAdapter(WorkerInfo)
 _ATTEMPT = TypeAdapter(DeliveryAttempt)
 _STATE: TypeAdapter[SubscriptionState] = TypeAdapter(SubscriptionState)
+_SHADOW_ENTRY: TypeAdapter[FollowedSpan | ShadowStart] = TypeAdapter(ShadowEntry)
 _CODES = frozenset(get_args(FailureCode))
 _log = structlog.get_logger(__name__)
 
@@ -79,6 +81,11 @@ def parse_feedback(json_text: str | bytes) -> Feedback:
 def parse_model(json_text: str | bytes) -> UploadedModel:
     """An uploaded model from its JSON. Raises ValueError."""
     return UploadedModel.model_validate_json(json_text, extra="ignore")
+
+
+def parse_shadow_entry(json_text: str | bytes) -> FollowedSpan | ShadowStart:
+    """What a shadow version left about a session, from its JSON. Raises ValueError."""
+    return _SHADOW_ENTRY.validate_json(json_text, extra="ignore")
 
 
 def parse_session(json_text: str | bytes) -> SessionRecord:

@@ -34,13 +34,15 @@ class WorkerInfo:
 @dataclass(frozen=True)
 class LeaseRenewal:
     """What a worker learns when it renews its leases: ids of sessions to stop, of sessions with watchers, and of those
-    with a change that it has not published; and the keys of the uploaded models, which it is to load.
+    with a change that it has not published; and the keys of the uploaded models, which it is to load, and of the
+    shadows among them.
     """
 
     stop_requested: set[str]
     watched: set[str]
     changed: set[str] = field(default_factory=set)
     models: set[str] = field(default_factory=set)
+    shadows: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)

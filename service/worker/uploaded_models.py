@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 import numpy as np
@@ -41,23 +42,27 @@ class UploadedModels:
         self._configured = configured
         self._clock = clock
         self._wanted: set[str] = set()
+        self._shadows: AbstractSet[str] = frozenset()
         self._loaded: dict[str, ModelInfo] = {}
-        self._speeds: dict[str, float] = {}
+        self.speeds: dict[str, float] = {}
         """Of each loaded model that is slower than the configured ones: its share of their speed."""
         self._failures: dict[str, str] = {}
         self._retry_at_s: dict[str, float] = {}
         """When to try a model again that could not be fetched."""
         self._changed = asyncio.Event()
 
-    def follow(self, keys: set[str]) -> None:
-        """Load and unload until the models are those with these keys. Call it again and again."""
-        self._wanted = keys
+    def follow(self, keys: set[str], shadows: AbstractSet[str] = frozenset()) -> None:
+        """Load and unload until the models are those with these keys. Call it again and again.
+
+        `shadows` are those that only follow sessions: they use what these leave, so they take no capacity from them.
+        """
+        self._wanted, self._shadows = keys, shadows
         if self._due() or self._loaded.keys() - keys or self._failures.keys() - keys:
             self._changed.set()
 
     def offered_by(self, worker: WorkerInfo) -> WorkerInfo:
         """What the worker, as it was without them, offers with the models that are loaded now."""
-        slowest = min(self._speeds.values(), default=1.0)
+        slowest = min((speed for key, speed in self.speeds.items() if key not in self._shadows), default=1.0)
         return replace(
             worker,
             models=(*worker.models, *self._loaded.values()),
@@ -84,7 +89,7 @@ class UploadedModels:
         for key in self._loaded.keys() - self._wanted:
             if self._context.engine.remove(key):
                 del self._loaded[key]
-                self._speeds.pop(key, None)
+                self.speeds.pop(key, None)
                 self._context.metrics.scores.forget(key)
                 _log.info("model unloaded", model=key)
         for key in self._failures.keys() - self._wanted:
@@ -99,7 +104,7 @@ class UploadedModels:
             detector = await asyncio.to_thread(self._prepared, key, files)
             info = describe(key, detector, "uploaded")
             if (speed := await asyncio.to_thread(self._speed, detector)) is not None:
-                self._speeds[key] = speed
+                self.speeds[key] = speed
         except (ServiceError, FileNotFoundError) as error:
             self._retry_at_s[key] = self._clock() + RETRY_S
             self._fail(key, error.detail if isinstance(error, ServiceError) else "Its files are not in the storage.")

@@ -18,6 +18,7 @@ from service.session.outcome import INTERNAL_FAILURE
 from service.session.session import RunningSession
 from service.store.records import SessionRecord, SessionUpdate, state_event
 from service.store.worker_records import LeaseLostError, WorkerInfo
+from service.worker.shadows import follow_shadows
 from service.worker.uploaded_models import UploadedModels
 
 CLAIM_EVERY_S = 0.1
@@ -196,7 +197,14 @@ class Worker:
                     session.stop()
             for session_id in renewal.changed:
                 await self._change(session_id)
-            self._uploaded.follow(renewal.models)
+            self._uploaded.follow(renewal.models, renewal.shadows)
+            follow_shadows(
+                self._sessions.values(),
+                renewal.shadows,
+                self._context.engine,
+                self._uploaded.speeds,
+                capacity_steps_per_s=self._info.capacity_steps_per_s,
+            )
             await self._announce()
         except LeaseLostError:
             # The store considered this worker dead: its sessions belong to others now.

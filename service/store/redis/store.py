@@ -19,6 +19,7 @@ from service.store.redis.records import Retained
 from service.store.redis.replication import Replication
 from service.store.redis.scripts import Scripts
 from service.store.redis.sessions import RedisSessions
+from service.store.redis.shadows import RedisShadows
 from service.store.redis.subscriptions import RedisSubscriptions
 from service.store.redis.workers import RedisWorkers
 
@@ -64,6 +65,7 @@ def open_redis_store(
         outbox=outbox,
         feedback=RedisFeedback(scripts),
         models=RedisModels(scripts),
+        shadows=RedisShadows(scripts),
         subscriptions=RedisSubscriptions(scripts, deliverer_id),
         close=close,
     )

@@ -107,8 +107,8 @@ class RedisWorkers:
             raise
         if status == b"lost":
             raise worker_released(worker_id)
-        stop_requested, watched, changed, models = ({id_of(each) for each in group} for group in ids)
-        return LeaseRenewal(stop_requested, watched, changed, models)
+        stop_requested, watched, changed, models, shadows = ({id_of(each) for each in group} for group in ids)
+        return LeaseRenewal(stop_requested, watched, changed, models, shadows)
 
     async def release(self, worker_id: str) -> None:
         await self._scripts.run("release", worker_id)

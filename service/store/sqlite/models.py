@@ -50,3 +50,4 @@ def _delete(db: sqlite3.Connection, keys: Sequence[str]) -> None:
     if sessions:
         raise model_in_use(sessions)
     db.execute("DELETE FROM models WHERE key IN (SELECT value FROM json_each(?))", chosen)
+    db.execute("DELETE FROM shadows WHERE key IN (SELECT value FROM json_each(?))", chosen)

@@ -139,6 +139,15 @@ _UPLOADED_MODELS = (
     "CREATE TABLE models (key TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID",
     "ALTER TABLE workers ADD COLUMN model_failures TEXT",
 )
+_SHADOWS = (
+    """CREATE TABLE shadows (
+        session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
+        key TEXT NOT NULL,
+        id TEXT NOT NULL,
+        record TEXT NOT NULL,
+        PRIMARY KEY (session_id, id)) WITHOUT ROWID""",
+    "CREATE INDEX shadows_by_key ON shadows (key)",
+)
 _STEPS = (_FIRST, _KEYS, _WEBHOOKS, _PUSH, _LIGHT_CHECKPOINTS, _WATCHED)
 """The statements that lead from each format to the next. Older versions refuse a newer format, so add no more of them
 unless older versions cannot work with the change; never changed once released."""
@@ -152,6 +161,7 @@ _ADDITIONS = (
     _SUBSCRIPTIONS,
     _FEEDBACK,
     _UPLOADED_MODELS,
+    _SHADOWS,
 )
 """Tables, columns and indexes that older versions do not notice, so that a data folder can be downgraded."""
 

@@ -13,6 +13,7 @@ from service.store.sqlite.log import SqliteLog
 from service.store.sqlite.models import SqliteModels
 from service.store.sqlite.outbox import SqliteOutbox
 from service.store.sqlite.sessions import SqliteSessions
+from service.store.sqlite.shadows import SqliteShadows
 from service.store.sqlite.subscriptions import SqliteSubscriptions
 from service.store.sqlite.workers import SqliteWorkers
 
@@ -56,6 +57,7 @@ def open_sqlite_store(
         outbox=SqliteOutbox(database),
         feedback=SqliteFeedback(database),
         models=SqliteModels(database),
+        shadows=SqliteShadows(database),
         subscriptions=SqliteSubscriptions(database),
         close=database.close,
     )

@@ -153,11 +153,16 @@ def _renew(db: sqlite3.Connection, worker_id: str, now_s: float) -> LeaseRenewal
            FROM sessions WHERE worker_id = :worker AND NOT ended AND (stop_requested OR watched OR changed)""",
         {"worker": worker_id, "now": now_s, "watched_s": WATCHED_S},
     ).fetchall()
+    models = db.execute(
+        """SELECT key, json_valid(record) AND json_extract(record, '$.is_shadow') IS TRUE AS is_shadow
+           FROM models WHERE typeof(key) = 'text'"""
+    ).fetchall()
     return LeaseRenewal(
         stop_requested={row["id"] for row in rows if row["stop_requested"]},
         watched={row["id"] for row in rows if row["watched"]},
         changed={row["id"] for row in rows if row["changed"]},
-        models={row["key"] for row in db.execute("SELECT key FROM models WHERE typeof(key) = 'text'")},
+        models={row["key"] for row in models},
+        shadows={row["key"] for row in models if row["is_shadow"]},
     )
 
 

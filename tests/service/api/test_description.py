@@ -67,6 +67,8 @@ async def test_the_openapi_description_is_complete(server: Running) -> None:
         "/v1/capabilities",
         "/v1/models",
         "/v1/models/{name}",
+        "/v1/models/{name}/shadow",
+        "/v1/models/{name}/promote",
         "/livez",
         "/readyz",
         "/readyz/store",

@@ -136,6 +136,71 @@ async def test_a_model_is_replaced_and_deleted_while_sessions_run(
     await until(is_unloaded)
 
 
+@pytest.mark.parametrize("served", ["redis"], indirect=True)
+async def test_a_shadow_follows_live_sessions_without_publishing_until_it_is_promoted(
+    served: Running, model: Path, long_video: bytes
+) -> None:
+    http, shadow_path = served.http, "/v1/models/gate/shadow"
+    first, slower = await put(served, version_of(model)), version_of(model, refractory_s=1.5)
+    await until(lambda: is_loaded(served, first["version"]))
+    session = await start(served, long_video)
+    answer = await http.put("/v1/models/gate?shadow=true", content=tar_of(slower))
+    second = answer.json()["shadow"]
+    assert (answer.status_code, answer.json()["version"]) == (201, first["version"])
+    assert second["version"] == network_of(slower).version
+
+    async def differs() -> bool:
+        found = (await got(served, shadow_path))["labels"]
+        return any(of_label["both"] for of_label in found.values()) and any(
+            of_label["only_serving"] for of_label in found.values()
+        )
+
+    await until(differs)
+    found = await got(served, shadow_path)
+    [followed] = found["sessions"]
+    assert session.endswith(followed["session_id"])
+    assert (found["serving_version"], found["version"]) == (first["version"], second["version"])
+    assert sum(each["serving_per_hour"] for each in found["labels"].values()) > sum(
+        each["shadow_per_hour"] for each in found["labels"].values()
+    )
+    # What the serving version found was published, and nothing else was.
+    published = {event["id"]: event for event in (await got(served, f"{session}/events?limit=1000"))["events"]}
+    assert {event["model_version"] for event in published.values()} == {first["version"]}
+    kept = await served.worker.store.shadows.of_version(f"gate@{second['version']}")
+    assert {start.event_id for start in kept[0].starts if start.found_by == "serving"} <= published.keys()
+    assert all(start.event_id is None for start in kept[0].starts if start.found_by == "shadow")
+    assert (await start(served, long_video)) != session
+    assert (await got(served, "/v1/sessions"))["sessions"][0]["model_version"] == first["version"]
+
+    promoted = (await http.post("/v1/models/gate/promote")).json()
+    assert (promoted["version"], promoted["shadow"]) == (second["version"], None)
+    problem(await http.get(shadow_path), 404, "not_found")
+    assert (await got(served, session))["model_version"] == first["version"]
+    new = await start(served, long_video)
+    assert (await got(served, new))["model_version"] == second["version"]
+    moved = await http.patch(session, json={"model_version": "latest"})
+    assert moved.json()["model_version"] == second["version"]
+
+
+async def test_a_shadow_is_refused_where_it_could_not_follow(server: Running, model: Path) -> None:
+    serving = version_of(model)
+
+    async def refused(files: dict[str, bytes], status: int, code: str) -> None:
+        problem(await server.http.put("/v1/models/gate?shadow=true", content=tar_of(files)), status, code)
+
+    await refused(serving, 404, "not_found")
+    await put(server, serving)
+    await refused(serving, 422, "invalid_request")
+    await refused(version_of(model, image_size=64), 422, "invalid_request")
+    problem(await server.http.get("/v1/models/gate/shadow"), 404, "not_found")
+    problem(await server.http.post("/v1/models/gate/promote"), 404, "not_found")
+    shadow = tar_of(version_of(model, refractory_s=0.4))
+    assert (await server.http.put("/v1/models/gate?shadow=true", content=shadow)).status_code == 201
+    assert (await got(server, "/v1/models/gate/shadow"))["sessions"] == []
+    assert (await server.http.delete("/v1/models/gate/shadow")).status_code == 204
+    assert (await got(server, "/v1/models/gate"))["shadow"] is None
+
+
 async def test_the_same_content_again_is_the_same_version_and_becomes_the_newest(server: Running, model: Path) -> None:
     first, second = version_of(model), version_of(model, refractory_s=0.4)
     await put(server, first)

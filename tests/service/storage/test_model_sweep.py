@@ -14,9 +14,11 @@ from tests.support.store_kit import MODEL, queue, record
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-async def put(store: Store, blobs: Blobs, number: int) -> None:
+async def put(store: Store, blobs: Blobs, number: int, *, is_shadow: bool = False) -> None:
     info = MODEL.model_copy(update={"name": "gate", "version": f"v{number}", "origin": "uploaded"})
-    uploaded = UploadedModel(info=info, size_bytes=1, uploaded_at=BEGAN + timedelta(minutes=number))
+    uploaded = UploadedModel(
+        info=info, size_bytes=1, uploaded_at=BEGAN + timedelta(minutes=number), is_shadow=is_shadow
+    )
     await store.models.put(uploaded, max_kept=9)
     await blobs.models.put(uploaded.key, {"model.json": b"{}"})
 
@@ -51,6 +53,17 @@ async def test_a_replaced_version_goes_when_nothing_needs_it(store: Store, tmp_p
     assert await kept(store) == ["v3"]
     assert set(await blobs.models.written_at()) == {"gate@v3"}
     assert [path.name for path in (tmp_path / "data" / "models").iterdir()] == ["gate@v3"]
+
+
+async def test_a_shadow_stays_beside_the_version_that_serves_until_another_shadow_comes(
+    store: Store, tmp_path: Path
+) -> None:
+    blobs = Blobs(None, tmp_path / "data")
+    for number in (1, 2, 3, 4):
+        await put(store, blobs, number, is_shadow=number > 1)
+    await load(store, 1, 2, 3, 4)
+    await ModelSweep(store, blobs.models).check()
+    assert await kept(store) == ["v1", "v4"]
 
 
 async def test_files_without_a_record_go_after_an_hour(store: Store, tmp_path: Path) -> None:

@@ -28,5 +28,5 @@ end
 redis.call('HDEL', P .. 'idempotency', field(id, '_idempotency') or '')
 redis.call('ZREM', P .. 'webhooks', id)
 redis.call('DEL', session_key(id), P .. 'events:' .. id, P .. 'scores:' .. id, P .. 'webhook:' .. id,
-  P .. 'deliveries:' .. id, P .. 'feedback:' .. id)
+  P .. 'deliveries:' .. id, P .. 'feedback:' .. id, P .. 'shadow:' .. id)
 return 'done'

@@ -16,6 +16,12 @@ if used > 0 then
 end
 for key in pairs(keys) do
   redis.call('HDEL', P .. 'models', key)
+  for _, id in ipairs(redis.call('SMEMBERS', P .. 'shadowed:' .. key)) do
+    if redis.call('HGET', P .. 'shadow:' .. id, 'version') == key then
+      redis.call('DEL', P .. 'shadow:' .. id)
+    end
+  end
+  redis.call('DEL', P .. 'shadowed:' .. key)
   for _, pace in ipairs({ 'realtime', 'fast' }) do
     if redis.call('SREM', P .. 'queues', pace .. ':' .. key) == 1 then
       redis.call('DEL', queue_key(pace, key))
