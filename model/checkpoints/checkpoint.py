@@ -81,7 +81,7 @@ def load_feature_network(name_or_path: str | Path) -> Cake:
 
 
 def load_parts(name_or_path: str | Path, trunk: TrunkConfig, modules: Mapping[str, nn.Module]) -> tuple[str, ...]:
-    """Begin `modules`, each under the name of the part it stands for, with what a checkpoint holds of these parts.
+    """Begin `modules`, each under the name of its part, with what a checkpoint holds of these parts.
 
     `trunk` is the configuration that the modules were built with; the checkpoint's must equal it. A part that the
     checkpoint holds is loaded strictly: every tensor in its shape and nothing else. Returns the names of the parts

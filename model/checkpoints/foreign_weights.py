@@ -52,7 +52,7 @@ def _unpickled(path: Path) -> object:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path.name} is no PyTorch weight file, or holds more than tensors. Code in a weight file is never run: "
-            "save the network's state_dict() by itself, with torch.save"
+            "save only the network's state_dict(), with torch.save"
         ) from error
     except _DAMAGED as error:
         raise CheckpointError(f"{path.name} is damaged, or not a PyTorch weight file") from error

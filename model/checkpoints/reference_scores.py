@@ -1,4 +1,4 @@
-"""`scores.json`: histograms of a model's scores at calibration, beside its weights. They are no part of its version.
+"""`scores.json`: histograms of a model's scores at calibration, stored with its weights, but not part of its version.
 
 For each label, only frames on which the action does not happen are counted. In calibration videos actions are frequent
 and in most cameras rare: with all frames, every camera would seem to have drifted.

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 class CausalDepthwise(nn.Module):
     """Depthwise convolution over time and space, as one 2-D convolution for each temporal tap (fast on a CPU).
 
-    `weight` is that of the `Conv3d` it stands for: (C, 1, K, h, w). `clip` pads both ends of time, as the paper does;
+    `weight` is that of the `Conv3d` it replaces: (C, 1, K, h, w). `clip` pads both ends of time, as the paper does;
     `sequence` and `step` pad the past only.
     """
 

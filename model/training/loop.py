@@ -276,7 +276,7 @@ class _Trainer:
             torch.save(state, partial_path)
 
     def resume(self) -> int:
-        """The step to go on from; 0 without an earlier run."""
+        """The step to continue from; 0 without an earlier run."""
         state = _read_state(self.stage)
         if state is None:
             return 0

@@ -1,4 +1,4 @@
-"""Runs a function on many items in processes of their own."""
+"""Runs a function on many items in separate processes."""
 
 from __future__ import annotations
 

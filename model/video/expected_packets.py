@@ -55,7 +55,7 @@ class ExpectedPackets:
         return Deviation(differs[0], 0.0 if packet.quantiser is None else differs[1])
 
     def learn(self, packet: CodedPacket, *, is_kept: bool) -> None:
-        """Take in a packet of stillness. One that is kept may have shown motion that nobody saw."""
+        """Take in a packet of stillness. One that is kept may have shown motion that was not noticed."""
         if not self._level:
             self._level = list(_features(packet))
         differs = self.deviation(packet)

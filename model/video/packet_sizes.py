@@ -1,7 +1,7 @@
 """Learn whether the packets of a camera tell motion before they are decoded, and from which deviation on.
 
 Pure. A frame that resembles the one before takes few bytes, except for sensor noise, and where an encoder fills a
-constant bit rate, in which it quantises motion more coarsely. So neither size nor quantiser means anything by itself:
+constant bit rate, in which it quantises motion more coarsely. So neither size nor quantiser means anything alone:
 what counts is how both deviated while the frames themselves showed whether something moved. The weights of the two
 are those of Fisher's linear discriminant, and scores are counted in standard deviations of stillness.
 """

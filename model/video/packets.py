@@ -95,7 +95,7 @@ class PacketReader:
                 # After a read that timed out, FFmpeg continues with what it has, in the middle of a packet.
                 raise VideoError("source_timeout", NO_ANSWER) from None
             # Some cameras send their boundaries after each image, others none, or parts of another type than
-            # `image/jpeg`. The parser of Motion JPEG finds images by themselves.
+            # `image/jpeg`. The parser of Motion JPEG finds images without boundaries.
             try:
                 self._open("mjpeg")
             except VideoError:

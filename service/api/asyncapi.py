@@ -133,7 +133,7 @@ def _live_channel(session: str) -> dict[str, Any]:
         "address": f"{session}/live",
         "description": "Video and scores of a live session as they arrive, for viewers; what was before is elsewhere."
         " The binary messages after a `video.began` are one fragmented MP4, for Media Source Extensions; they begin"
-        " with the last keyframe. A viewer who is too slow misses messages, and the video goes on with a keyframe."
+        " with the last keyframe. A viewer that is too slow misses messages, and its video continues with a keyframe."
         " Close codes: 1000 the session has ended; 1008 the API key was revoked; 1012 the server is stopping; 1013 the"
         " client is too slow, or the session moves to another worker. Connect again after 1012 and 1013. Needs the"
         " scope `sessions:read`.",

@@ -25,7 +25,7 @@ async def settings_change(context: Context, record: SessionRecord, asked: Sessio
         before, model = await model_of(context.store, record), await _latest(context, record)
         changes["model_version"], changes["is_version_pinned"] = model.version, model.origin == "uploaded"
         if "labels" not in asked.model_fields_set and set(record.labels) == set(before.labels):
-            # It reported all actions, and goes on to do so.
+            # It reported all actions, and continues to.
             changes["labels"] = tuple(model.labels)
     if "labels" in asked.model_fields_set:
         model = model or await model_of(context.store, record)

@@ -165,7 +165,7 @@ async def _idle_shares(servers: Mapping[Quiet, RunningServer], window_s: float) 
 
 
 async def _start(server: RunningServer, url: str, static_percent: int) -> _Camera:
-    """Start a camera, and wait for its decoder, by which its cost is told from that of others."""
+    """Start a camera, and wait for its decoder, whose cost is that of the camera."""
     known = {process.pid for process in _processes(server.pid, DECODER)}
     source = {"source": {"url": url, "transport": "tcp"}}
     response = await server.client.post("/v1/sessions", json=source)

@@ -120,7 +120,7 @@ async def _found(
     except OSError as error:
         fail(f"the network cannot be asked: {error.strerror or error}", FAILED)
     places = asyncio.Semaphore(MAX_ASKED)
-    # Cameras have certificates of their own; what is sent is a digest of the password.
+    # Cameras have self-signed certificates; only a digest of the password is sent.
     async with httpx.AsyncClient(verify=False, trust_env=False) as client:
 
         async def cameras_of(device: FoundDevice) -> list[FoundCamera] | str:
@@ -151,7 +151,7 @@ async def _cameras_of(
 
 
 def _named(cameras: Sequence[FoundCamera]) -> list[FoundCamera]:
-    """Each with a name of its own, as lists of cameras need it: most cameras are named after their model."""
+    """Return them with unique names, which lists of cameras need: most cameras are named after their model."""
     from dataclasses import replace
     from urllib.parse import urlsplit
 

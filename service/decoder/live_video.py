@@ -25,7 +25,7 @@ class LiveVideo:
     def __init__(self, packets: PacketReader, output: Output) -> None:
         self._packets, self._output = packets, output
         self._buffer: PacketBuffer | None = None
-        """That of clips, or else one for as long as someone watches; None while nobody does."""
+        """The buffer of clips, or else one that exists while someone watches; otherwise None."""
         self._mp4: LiveFragments | None = None
         self._has_begun = self._waits_for_keyframe = False
         self._failures = 0

@@ -42,7 +42,7 @@ class Viewers:
         self._scores_due_s = 0.0
 
     def want_video(self) -> bool:
-        """Whether a viewer wants video. The decoder is told what this returns: without, it ends the video."""
+        """Whether a viewer wants video. The decoder gets this value, and ends the video when no viewer wants it."""
         wanted = any(viewer.wants_video for viewer in self._sending)
         if not wanted:
             self._forget_video()

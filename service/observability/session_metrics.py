@@ -29,7 +29,7 @@ class SessionMetrics(Collector):
     def collect(self) -> Iterable[Metric]:
         """The families, also when no session is live."""
         left_out = GaugeMetricFamily(
-            "cake_sessions_left_out", "Live sessions beyond CAKE_SESSION_METRICS, which have no metrics of their own."
+            "cake_sessions_left_out", "Live sessions beyond CAKE_SESSION_METRICS, which are not shown individually."
         )
         left_out.add_metric([], self._left_out)
         state = GaugeMetricFamily("cake_session_state", "1, with the session's state.", labels=(*LABELS, "state"))

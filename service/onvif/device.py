@@ -1,4 +1,4 @@
-"""What an ONVIF device tells of itself: its name, its streams and their addresses (Profile S)."""
+"""What an ONVIF device reports: its name, its streams and their addresses (Profile S)."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

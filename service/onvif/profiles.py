@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Profile:
-    """A stream of one video source of a device. `rate_hz` is the limit of its frame rate, if the device tells it."""
+    """A stream of one video source of a device. `rate_hz` is the limit of its frame rate, if the device reports one."""
 
     token: str
     name: str

@@ -246,7 +246,7 @@ class RunningSession:
     async def _follow_settings(self, detection: Detection) -> None:
         """Apply and publish changed settings of the session; without a change, only note the rules of a newer model."""
         wanted = self._wanted
-        # A version that this worker has not loaded is awaited: until then the one before goes on.
+        # Until this worker has loaded a version, the session keeps the one before.
         if self._followed is wanted or not self._context.engine.has(wanted.model_key):
             return
         self._followed = wanted

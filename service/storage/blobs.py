@@ -199,7 +199,7 @@ class Blobs:
             raise NotFoundError(CLIP_GONE) from None
 
     async def put_still(self, name: str, jpeg: bytes) -> None:
-        """Keep a still beside the clips of its session. Raises StoreUnavailableError, StorageFullError."""
+        """Store a still with the clips of its session. Raises StoreUnavailableError, StorageFullError."""
         await self._objects.put(name, jpeg)
 
     async def still(self, name: str) -> bytes | None:

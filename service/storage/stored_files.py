@@ -8,7 +8,7 @@ from typing import Self
 
 UPLOADS, SNAPSHOTS, CLIPS = "uploads", "snapshots", "clips"
 STILL = ".jpg"
-"""End of the names of stills, which are kept beside clips."""
+"""End of the names of stills, which are stored with the clips."""
 
 
 @dataclass(frozen=True)

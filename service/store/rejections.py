@@ -83,7 +83,7 @@ def model_limit(max_kept: int) -> ModelLimitError:
     """As many versions of models are stored as may be."""
     return ModelLimitError(
         f"{max_kept} versions of uploaded models are stored, as many as CAKE_MAX_UPLOADED_MODELS allows. Delete a model"
-        " first; a replaced version goes by itself once no session uses it."
+        " first; a replaced version is deleted automatically once no session uses it."
     )
 
 

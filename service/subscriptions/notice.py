@@ -8,7 +8,7 @@ from service.subscriptions.target import Trial
 
 
 def notice_of(event: Event) -> Notice:
-    """The text of an event. Its last line is the same for each attempt, and tells repetitions apart from new events."""
+    """The text of an event. Its last line is the same at each attempt, and so shows repetitions."""
     camera = event.name or f"session {event.session_id[:8]}"
     id_line = f"Session {event.session_id}, event {event.id}"
     match event.type:

@@ -1,4 +1,4 @@
-"""Sends notifications with Apprise: each in a confined child process of its own, a few at a time."""
+"""Sends notifications with Apprise: each in a separate confined child process, a few at a time."""
 
 import asyncio
 import importlib.util

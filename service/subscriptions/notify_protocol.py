@@ -1,4 +1,4 @@
-"""What a process that sends one notification is told, and what it answers.
+"""What a process that sends one notification receives, and what it answers.
 
 The parent writes one line of JSON, a `NotifyRequest`, and the bytes of the attachment. The child answers with one line
 of JSON, a `NotifyAnswer`.

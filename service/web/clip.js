@@ -54,7 +54,7 @@ export class ClipView {
     download.hidden = false;
     const what = `${action.label} at ${clock(action.start_s)}. The clip begins at ${clock(clip.from_s)}.`;
     this.#say(action.media?.problem ? `${what} ${action.media.problem}` : what);
-    // A browser may refuse to start by itself; the controls are there.
+    // A browser may block autoplay; the user then starts the clip with the controls.
     await this.#video.play().catch(() => undefined);
   }
 

@@ -61,7 +61,7 @@ export class InboxFilter {
   }
 }
 
-/** Sets the options `[value, text]` behind one for all; what was chosen stays, or `chosen` is. */
+/** Sets the options `[value, text]` after one for all. `chosen` is selected, by default what was selected before. */
 function offer(select, options, all, chosen = select.value) {
   select.replaceChildren(new Option(all, ""), ...options.map(([value, text]) => new Option(text, value)));
   if (chosen && !options.some(([value]) => value === chosen)) select.add(new Option(chosen, chosen));

@@ -101,7 +101,7 @@ export class LiveVideo {
     if (this.#growing && !hasPlayed && now_ms - this.#began_ms > STALLED_MS) this.#giveUp(UNPLAYABLE);
   }
 
-  /** Scores go on without the video. */
+  /** Scores continue without video. */
   #giveUp(why) {
     this.#end();
     this.#on.onProblem(why);

@@ -64,7 +64,7 @@ export class Player {
     if (this.#expires_ms === null) return;
     this.#say("");
     this.#video.currentTime = at_s;
-    // A browser may refuse to start by itself; the controls are there.
+    // A browser may block autoplay; the user then starts the video with the controls.
     if (plays) await this.#video.play().catch(() => undefined);
   }
 

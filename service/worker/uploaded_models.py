@@ -1,4 +1,4 @@
-"""Loads and unloads uploaded models while the worker runs, one at a time, beside its sessions."""
+"""Loads and unloads uploaded models while the worker runs its sessions, one at a time."""
 
 import asyncio
 import time

@@ -128,7 +128,7 @@ def with_average(network: Cake) -> nn.ModuleDict:
     network.train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
-            module.eval()  # clips are too few, or too far from what comes later, for statistics of their own
+            module.eval()  # clips are too few for new statistics, or too different from what is analysed later
     average = deepcopy(network).requires_grad_(False).eval()
     return nn.ModuleDict({"trained": network, "average": average})
 

@@ -1,4 +1,4 @@
-"""What motion alone tells of a clip: statistics of frame differences and of optical flow, and logistic regression.
+"""What motion alone reveals about a clip: statistics of frame differences and of optical flow, and logistic regression.
 
 The yardstick of a clip classifier: a network that is no better has learnt how much moves, not what happens. It sees the
 same frames as the network, sampled by media time, so it cannot lean on a file's frame rate, size or length.

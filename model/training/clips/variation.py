@@ -27,7 +27,7 @@ class Variation:
 
     zoom: float = 1.0
     stretch: float = 1.0
-    """How much wider the clip is shown than its own aspect tells."""
+    """How much wider the clip is shown than its aspect ratio says."""
     place_2: tuple[float, float] = (0.5, 0.5)
     """Where the spare room or the crop lies, 0 to 1 in x and y."""
     mirrored: bool = False

@@ -37,7 +37,7 @@ def write_people_streams(
     """Writes `minutes` of streams of `stream_s` seconds each, at least one, in `workers` processes.
 
     A stream depends on its number and the parameters, not on `workers`. Streams of an earlier run with the same
-    parameters are kept. `fps` is drawn for each stream when it is None. `everyday`: nobody falls or fights. `subset`
+    parameters are kept. `fps` is drawn for each stream when it is None. `everyday`: no one falls or fights. `subset`
     puts all streams in one subset; without it about 12 % are "validation" and the others "training". `targets` adds
     what the renderer knows of each frame. `scale` enlarges the frames, and changes nothing else in them. `look_alikes`:
     more of what is easily taken for a fall or a fight. `on_progress` gets the numbers of complete streams and of all.

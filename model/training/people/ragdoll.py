@@ -1,4 +1,4 @@
-"""Falls by physics: pybullet's humanoid loses its balance out of a motion, and comes to rest where it lands.
+"""Falls by physics: pybullet's humanoid loses its balance during a motion, falls, and lies still where it lands.
 
 Lengths are metres of the unscaled figure; y is up.
 """

@@ -65,7 +65,7 @@ class Expected:
 def estimate(scores: Sequence[Floats], positive_N: Bools, sample_hz: float) -> tuple[Expected, StartRule]:
     """What to expect, and the start rule that separates both kinds best.
 
-    Each clip is judged by the rule that the other clips choose, or the estimate would be that of its own choice.
+    Each clip is judged by the rule that the other clips choose; its own choice would make the estimate too good.
 
     Args:
         scores: of each clip's frames (T,), by a classifier that has not learned from it.

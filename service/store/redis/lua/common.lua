@@ -141,8 +141,8 @@ local function leave_queue(id)
   end
 end
 
--- An earlier run has written the result, perhaps without the confirmation of replicas: with a write of its own, this
--- run waits for them.
+-- An earlier run has written the result, perhaps without the confirmation of replicas. This run also writes, so that
+-- it waits for them.
 local function confirm_earlier_run()
   redis.call('SET', P .. 'confirmed', '')
 end
