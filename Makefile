@@ -31,7 +31,7 @@ INSTALL_LOCKED := $(PIP_INSTALL) --require-hashes --no-deps -r
 INSTALL_PROJECT := $(PIP_INSTALL) --no-build-isolation -e
 SMOKE := $(BIN)/python -m tests.smoke.run $(if $(CAKE_TORCH_INDEX),--torch-index $(CAKE_TORCH_INDEX))
 
-.PHONY: help run test lint format train-tools bench fuzz soak chaos previous-release generated-clients clean helm lock smoke smoke-of-locks sbom pin-images release-check \
+.PHONY: help run test test-all run-tests lint format train-tools bench fuzz soak chaos previous-release generated-clients clean helm lock smoke smoke-of-locks sbom pin-images release-check \
 	check-machine check-port system-packages
 .DEFAULT_GOAL := help
 
@@ -41,11 +41,17 @@ help: ## List the targets
 run: check-port $(VENV)/installed ## Serve on PORT (8000) and play the sample video as a camera would
 	$(BIN)/cake serve --port $(PORT) --sample $(SAMPLE)
 
-test: $(VENV)/installed-dev system-packages ## Linters, types, layers, smoke test and all tests
+test: SELECTED := -m "not slow"
+test: run-tests ## Linters, types, layers, smoke test, and the tests that take little time
+
+test-all: SELECTED := --durations 20
+test-all: run-tests ## The same with all tests, as CI does
+
+run-tests: $(VENV)/installed-dev system-packages
 	$(MAKE) --jobs=2 --output-sync=target lint smoke-of-locks
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder || { [ $$? = 1 ] && \
+	$(BIN)/python -m pytest $(SELECTED) -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder || { [ $$? = 1 ] && \
 	  echo "Tests failed beside others. The same tests once more, by themselves:" && \
-	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none; }
+	  $(BIN)/python -m pytest $(SELECTED) --last-failed --last-failed-no-failures none; }
 
 smoke-of-locks: $(VENV)/installed-dev
 	$(SMOKE)

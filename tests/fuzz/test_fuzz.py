@@ -133,6 +133,8 @@ def test_a_damaged_video_can_be_made_again_from_its_number_by_another_process() 
     program = f"""
 import hashlib
 from tests.support.mutated_videos import BASES, mutant, whole_video
+
+pytestmark = pytest.mark.slow
 print(*(hashlib.sha256(whole_video(*base)).hexdigest() for base in BASES))
 print(*(hashlib.sha256(mutant(number).content).hexdigest() for number in range({SEEN_AGAIN})))
 """

@@ -10,6 +10,8 @@ from model.training.evaluation.measure import measure_videos
 from model.training.mocap.dataset import write_mocap_streams
 from tests.support.training_kit import SILENT
 
+pytestmark = pytest.mark.slow
+
 STREAM_FRAMES = 300
 
 

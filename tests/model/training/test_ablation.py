@@ -37,12 +37,14 @@ def results(run: Run, streams: Path) -> tuple[list[VariantResult], list[VariantR
     return first, ablate(run, streams, [0], SILENT)
 
 
+@pytest.mark.slow
 def test_every_variant_has_an_outcome(results: tuple[list[VariantResult], list[VariantResult]]) -> None:
     first, _ = results
     assert [result.variant for result in first] == [variant.name for variant in VARIANTS]
     assert all(result.frame_map is not None and 0 < result.frame_map <= 1 for result in first)
 
 
+@pytest.mark.slow
 def test_an_ablation_that_was_cut_off_comes_to_the_same_numbers(
     results: tuple[list[VariantResult], list[VariantResult]],
 ) -> None:

@@ -66,6 +66,7 @@ def logged_steps(run: Path, stage: str) -> list[int]:
     return [json.loads(line)["step"] for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", TRAINED_STAGES)
 def test_every_stage_ends_at_its_last_step_and_logs_no_step_twice(trained: Path, stage: str) -> None:
     steps = logged_steps(trained, stage)
@@ -73,6 +74,7 @@ def test_every_stage_ends_at_its_last_step_and_logs_no_step_twice(trained: Path,
     assert sorted(set(steps)) == steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", TRAINED_STAGES)
 def test_tensorboard_shows_the_losses_of_every_stage(trained: Path, stage: str) -> None:
     board = EventAccumulator(str(trained / "tensorboard" / stage))
@@ -80,6 +82,7 @@ def test_tensorboard_shows_the_losses_of_every_stage(trained: Path, stage: str) 
     assert {"loss", "learning_rate"} <= set(board.Tags()["scalars"])
 
 
+@pytest.mark.slow
 def test_a_trained_checkpoint_knows_its_labels_and_has_a_rule_for_each(trained: Path, streams: Path) -> None:
     config = read_config(trained)
     expected = {label for video in read_annotations(streams) for _, _, label in video.segments}
@@ -87,11 +90,13 @@ def test_a_trained_checkpoint_knows_its_labels_and_has_a_rule_for_each(trained: 
     assert set(config.start_rules) == expected
 
 
+@pytest.mark.slow
 def test_the_report_names_every_label(trained: Path) -> None:
     report = (trained / "report.html").read_text()
     assert all(label in report for label in read_config(trained).labels[1:])
 
 
+@pytest.mark.slow
 def test_a_trained_checkpoint_is_served_as_it_is(trained: Path) -> None:
     detector = Detector.load(trained)
     assert detector.reference_scores.keys() <= set(detector.config.labels[1:])
@@ -101,6 +106,7 @@ def test_a_trained_checkpoint_is_served_as_it_is(trained: Path) -> None:
     assert scores.sum() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_seed_agree_and_another_seed_differs(streams: Path, tmp_path: Path) -> None:
     def weights(name: str, seed: int) -> dict[str, Tensor]:
         run = open_tiny_run(streams, tmp_path / name, replace(TINY, seed=seed))
@@ -112,6 +118,7 @@ def test_two_runs_with_one_seed_agree_and_another_seed_differs(streams: Path, tm
     assert not torch.equal(first["head.classify.weight"], other["head.classify.weight"])
 
 
+@pytest.mark.slow
 def test_loader_processes_prepare_the_same_batches_as_the_training_process(streams: Path, tmp_path: Path) -> None:
     def weights(loaders: int) -> dict[str, Tensor]:
         run = open_tiny_run(streams, tmp_path / f"{loaders}", placement=replace(ALONE, loaders=loaders))
@@ -122,6 +129,7 @@ def test_loader_processes_prepare_the_same_batches_as_the_training_process(strea
     assert all(torch.equal(alone[name], loaded[name]) for name in alone)
 
 
+@pytest.mark.slow
 def test_mixed_precision_learns_about_the_same(streams: Path, tmp_path: Path) -> None:
     def losses(mixed_precision: bool) -> list[float]:
         out = tmp_path / f"{mixed_precision}"
@@ -198,6 +206,7 @@ def with_teacher(streams: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"loss": "mse"}, {"loss": "mgd"}, {"loss": "cosine"}, {"freeze_trunk": False}])
 def test_distillation_brings_the_adapter_nearer_to_the_teacher(
     streams: Path, with_teacher: Path, changes: dict[str, object], tmp_path: Path
@@ -216,12 +225,14 @@ def test_distillation_brings_the_adapter_nearer_to_the_teacher(
     assert temperatures == {1.0}, "what serves has no temperature"
 
 
+@pytest.mark.slow
 def test_the_teacher_sees_two_channels_and_the_trunk_three(streams: Path, with_teacher: Path) -> None:
     run = open_tiny_run(streams, with_teacher)
     assert load_teacher(run).trunk.config.input_channels == 2
     assert load_trunk(run).trunk.config.input_channels == 3
 
 
+@pytest.mark.slow
 def test_a_finished_stage_is_not_trained_again(streams: Path, with_teacher: Path) -> None:
     run = open_tiny_run(streams, with_teacher)
     before = (with_teacher / "stages" / "teacher" / "state.pt").stat().st_mtime_ns
@@ -246,6 +257,7 @@ def test_flow_is_clamped_scaled_and_shrinks_with_the_image() -> None:
     assert see_images(10 * flow, View((0, 0))).max() == 1
 
 
+@pytest.mark.slow
 def test_maps_made_in_chunks_equal_those_of_the_whole_video() -> None:
     torch.manual_seed(0)
     trunk = SingleStream(cake_xs(("background", "kick"))).trunk.eval()
@@ -275,6 +287,7 @@ def test_the_learning_rate_warms_up_and_falls_to_nothing() -> None:
     assert rates[-1] == pytest.approx(0)
 
 
+@pytest.mark.slow
 def test_training_can_begin_with_the_trunk_of_a_checkpoint(streams: Path, trained: Path, tmp_path: Path) -> None:
     known, _ = load_checkpoint(trained)
     run = replace(open_tiny_run(streams, tmp_path / "run"), init=trained)

@@ -39,6 +39,7 @@ async def new_token(data_dir: Path) -> str:
     return token
 
 
+@pytest.mark.slow
 async def test_responses_to_random_requests_match_the_description(
     model: Path, video: Path, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:

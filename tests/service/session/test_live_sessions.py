@@ -18,7 +18,7 @@ from tests.support.session_kit import decoders_of, states, write_lively_video
 from tests.support.tiny_model import checkpoint_for
 
 # A busy machine opens a camera in this time.
-SILENT_S = 5.0
+SILENT_S = 10.0
 SLOW_S = 0.35
 
 

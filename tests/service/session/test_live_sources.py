@@ -64,9 +64,10 @@ async def test_two_cameras_of_different_rates_are_sampled_alike(camera: RtspServ
     assert fast_step_s == pytest.approx(1 / SAMPLE_HZ, rel=0.15)
 
 
+@pytest.mark.slow
 async def test_a_camera_that_falls_silent_times_out() -> None:
     with rtsp_server() as camera:
-        async with start_decoder(request(camera.url("slow"), timeout_s=5.0), LOOPBACK) as decoder:
+        async with start_decoder(request(camera.url("slow"), timeout_s=10.0), LOOPBACK) as decoder:
             messages = decoder.messages()
             await take(messages, 3)
             camera.silence()
@@ -187,7 +188,7 @@ async def test_a_decoder_that_was_held_up_says_how_late_its_frames_are_and_catch
         _, frames = await take(messages, 20)
     ages_s = sorted(frame.arrived_unix_s - frame.pts_s for frame in frames)
     # The clock of a process that a busy machine interrupts may be read late.
-    assert ages_s[-4] - ages_s[3] < 0.2
+    assert ages_s[-4] - ages_s[3] < 0.5
     assert all(after.pts_s > before.pts_s for before, after in pairwise(frames))
 
 

@@ -58,6 +58,7 @@ async def stores(redis: ReplicatedRedis) -> AsyncIterator[tuple[Store, Store]]:
     await follower.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["planned", "unplanned"])
 async def test_a_failover_loses_no_event(how: str, redis: ReplicatedRedis, stores: tuple[Store, Store]) -> None:
     store, follower = stores
@@ -89,6 +90,7 @@ async def test_a_failover_loses_no_event(how: str, redis: ReplicatedRedis, store
     assert set(committed) <= set(seen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["planned", "unplanned"])
 async def test_a_failover_loses_no_rotated_secret(
     how: str, redis: ReplicatedRedis, stores: tuple[Store, Store]

@@ -22,6 +22,8 @@ from tests.support.redis_server import ReplicatedRedis, replicated_redis
 from tests.support.running_server import running_server
 from tests.support.store_kit import MODEL, claimed, record, start
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[ReplicatedRedis]:

@@ -12,6 +12,8 @@ from service.store.redis.connect import connect
 from tests.support.redis_server import replicated_redis
 from tests.support.store_kit import record
 
+pytestmark = pytest.mark.slow
+
 
 async def test_the_newest_configuration_that_a_sentinel_knows_counts(tmp_path: Path) -> None:
     for name in ("stale", "current"):

@@ -21,6 +21,8 @@ from tests.support.session_kit import expected_actions, make_settings, store_of,
 from tests.support.tiny_model import load
 from tests.support.worker_kit import in_state, until, worker_here, worker_process
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:

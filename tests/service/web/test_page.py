@@ -109,6 +109,7 @@ def test_the_latest_action_shows_its_label_start_score_and_delay(browser: Browse
         expect(card).to_contain_text(f":{newest['start_s'] % 60:04.1f}")
 
 
+@pytest.mark.slow
 def test_a_running_session_shows_snapshots_and_its_scores_move(page: Page) -> None:
     page.get_by_label("Real time").check()
     page.get_by_label("Choose a video").set_input_files(SAMPLE)
@@ -269,6 +270,7 @@ def test_no_requests_are_sent_while_the_page_is_hidden(page: Page, view: str) ->
         page.evaluate("() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')); }")
 
 
+@pytest.mark.slow
 def test_the_page_reconnects_after_a_server_restart(browser: Browser, tmp_path: Path) -> None:
     port = free_port()
     data_dir = tmp_path / "data"

@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.support.commands import require_chromium
 from tests.support.page_driver import CHROMIUM_FLAGS, PATIENCE_MS, chromium, free_port, opened, served
 
+pytestmark = pytest.mark.slow
+
 SOME_SECONDS = re.compile(r"\d:(?!00|01)\d\d")
 FAKE_CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 

@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.page_driver import PATIENCE_MS, SAMPLE, chromium, free_port, opened, served
 
+pytestmark = pytest.mark.slow
+
 PLAYS = "() => { const v = document.getElementById('clip-video'); return v.readyState >= 2 && v.videoWidth > 0; }"
 
 

@@ -9,6 +9,8 @@ from service.feedback import Feedback, SessionFeedback
 from service.schemas import Session
 from tests.support.page_driver import PATIENCE_MS, opened
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def session(url: str, analysed: Session) -> Session:

@@ -13,6 +13,8 @@ from service.schemas import Session
 from tests.support.page_driver import PATIENCE_MS, SAMPLE, analyse, opened, stop, submit, write_streamable
 from tests.support.video_server import serve_folder
 
+pytestmark = pytest.mark.slow
+
 IS_LOADED = """(total) => !document.getElementById("inbox-more").hidden
     || document.querySelectorAll("#inbox-list li").length === total"""
 IS_PAINTED = """(canvas) => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data

@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.support.page_driver import PATIENCE_MS, chromium, free_port, opened, served
 from tests.support.paths import ROOT, SAMPLE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -4,11 +4,14 @@ import re
 from pathlib import Path
 
 import httpx
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Route, WebSocketRoute, expect
 
 from service.schemas import Session
 from tests.support.page_driver import PATIENCE_MS, opened, set_hidden, stop, submit
+
+pytestmark = pytest.mark.slow
 
 NOTE_NOTIFICATIONS = """() => {
     window.shown = [];

@@ -6,12 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 
 from service.schemas import Session
 from tests.support.page_driver import PATIENCE_MS, opened, set_hidden, stop
 from tests.support.rtsp_server import RtspServer, rtsp_server
+
+pytestmark = pytest.mark.slow
 
 WATCHED_SNAPSHOT = "/snapshot.jpg?watch=true"
 PLAYED_S = "document.getElementById('live-video').currentTime"

@@ -6,6 +6,8 @@ from playwright.sync_api import Browser, Page, expect
 from service.schemas import Session
 from tests.support.page_driver import PATIENCE_MS, opened
 
+pytestmark = pytest.mark.slow
+
 IS_DRAWN = """() => {
     const canvas = document.getElementById('overview');
     if (canvas.width === 0) return false;

@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from service.schemas import Session
 from tests.support.page_driver import PATIENCE_MS, SAMPLE, opened
 
+pytestmark = pytest.mark.slow
+
 HAS_FRAMES = "() => { const v = document.getElementById('video'); return v.readyState >= 2 && v.videoWidth > 0; }"
 NOTE_SEEKS = """() => {
     window.seeks = [];

@@ -9,6 +9,8 @@ from playwright.sync_api import Browser, expect
 
 from tests.support.page_driver import PATIENCE_MS, opened
 
+pytestmark = pytest.mark.slow
+
 LINES = """(cells) => cells.map((cell) => {
     const text = document.createRange();
     text.selectNodeContents(cell);

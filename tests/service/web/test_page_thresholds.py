@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 from service.schemas import Session
 from tests.support.page_driver import PATIENCE_MS, SAMPLE, opened
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def running_session(browser: Browser, url: str) -> Iterator[tuple[Page, Session]]:

@@ -13,6 +13,8 @@ from service.schemas import Session
 from tests.support.made_videos import numbered_image, write_video
 from tests.support.page_driver import PATIENCE_MS, opened, stop, submit
 
+pytestmark = pytest.mark.slow
+
 FAILED = "broken.mp4"
 QUIET = ("dock 2", "dock 10", "gate", "lobby")
 SNAPSHOTS = re.compile(r"/snapshot\.jpg")

@@ -13,7 +13,7 @@ from tests.support.deployment import Deployment, WorkerProcess, deployment
 from tests.support.session_kit import Reported, actions, expected_actions, states, write_lively_video
 from tests.support.tiny_model import load
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
