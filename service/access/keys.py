@@ -33,8 +33,23 @@ class Limits(BaseModel):
     """Total size of the uploads of all its sessions."""
 
 
+class Person(BaseModel):
+    """Whom a proxy or an identity provider has authenticated."""
+
+    model_config = ConfigDict(frozen=True)
+
+    issuer: Annotated[str, Field(min_length=1, max_length=500)]
+    """URL of the identity provider, or `proxy`."""
+    subject: Annotated[str, Field(min_length=1, max_length=255)]
+    """The person's id, unique at the issuer."""
+
+
 class ApiKey(BaseModel):
-    """A key as stored. `digest` is the SHA-256 of its secret in hexadecimal digits."""
+    """A key as stored. `digest` is the SHA-256 of its secret in hexadecimal digits.
+
+    A person has one, too, as soon as they have signed in: with the scopes and limits of their role, and without a
+    secret, so that no request can send it as a key.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -46,8 +61,15 @@ class ApiKey(BaseModel):
     created_at: datetime
     revoked_at: datetime | None = None
     expires_at: datetime | None = None
+    person: Person | None = None
+    """Who it stands for; None for a key that its holder sends."""
     last_used_at: datetime | None = Field(default=None, exclude=True)
     """Accurate to a minute; stored apart from the other fields."""
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether it gives access to the sessions of every key."""
+        return Scope.ADMIN in self.scopes
 
     def is_active(self, now: datetime) -> bool:
         """Whether requests with this key are accepted: it was not revoked and has not expired."""
@@ -63,7 +85,8 @@ class Credential:
 
     def opens(self, key: ApiKey, now: datetime) -> bool:
         """Whether this is the key and it is active; constant time for any wrong secret."""
-        return self.id == key.id and hmac.compare_digest(digest(self.secret), key.digest) and key.is_active(now)
+        is_it = self.id == key.id and key.person is None
+        return is_it and hmac.compare_digest(digest(self.secret), key.digest) and key.is_active(now)
 
 
 def new_key(
@@ -87,6 +110,21 @@ def new_key(
         expires_at=expires_at,
     )
     return f"cake_{key_id}_{secret}", record
+
+
+def key_of_person(
+    person: Person, name: str, scopes: Iterable[Scope], limits: Limits, *, created_at: datetime
+) -> ApiKey:
+    """The key that stands for a person. Its id follows from who they are: a person has one key in every store."""
+    return ApiKey(
+        id=digest(f"{person.issuer}\n{person.subject}")[:16],
+        name=name,
+        digest="",
+        scopes=frozenset(scopes),
+        limits=limits,
+        created_at=created_at,
+        person=person,
+    )
 
 
 def parse_key(text: str) -> Credential | None:

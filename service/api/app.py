@@ -20,6 +20,7 @@ from service.api import (
     export,
     feedback,
     health,
+    keys,
     live,
     media,
     model_shadows,
@@ -67,6 +68,7 @@ ROUTES = (
     webhook,
     subscriptions,
     storage,
+    keys,
 )
 """In the order of the description."""
 

@@ -65,7 +65,7 @@ class Caller:
     @property
     def owner(self) -> str | None:
         """Id of the key whose sessions the caller sees; None if the caller sees all sessions."""
-        return None if self.key is None or Scope.ADMIN in self.key.scopes else self.key.id
+        return None if self.key is None or self.key.sees_all else self.key.id
 
 
 class _Bearer(SecurityBase):
@@ -274,4 +274,5 @@ async def is_authorized(context: Context, caller: Caller) -> bool:
     if caller.key is None:
         return context.auth == "off" or (context.auth == "auto" and not await context.store.keys.exist())
     key = await context.store.keys.find(caller.key.id)
-    return key is not None and key.is_active(datetime.now(UTC))
+    # A stream that was opened with other scopes may show what the key does not see any more.
+    return key is not None and key.is_active(datetime.now(UTC)) and key.scopes == caller.key.scopes

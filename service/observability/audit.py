@@ -40,6 +40,7 @@ Action = Literal[
     "model.promote",
     "model.delete",
     "key.create",
+    "key.change",
     "key.revoke",
 ]
 

@@ -208,6 +208,16 @@ class Keys(Protocol):
             InvalidRequestError: An active key has the same name.
         """
 
+    async def admit(self, key: ApiKey) -> ApiKey:
+        """Add the key of a person unless it is there; returns the stored one. Names of people need not be unique."""
+
+    async def change(self, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey:
+        """Replace a key by what `change` makes of it, which keeps id and name; atomic, so `change` may be repeated.
+
+        Raises:
+            NotFoundError: No key has this id.
+        """
+
     async def all(self) -> list[ApiKey]:
         """All keys, oldest first, including revoked ones."""
 

@@ -1,5 +1,6 @@
 """API keys and tickets in Redis."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 from service.access.keys import ApiKey
@@ -21,6 +22,24 @@ class RedisKeys:
         status = await self._scripts.run("add_key", key.id, key.name, key.model_dump_json())
         if status == b"taken":
             raise key_name_taken(key.name)
+
+    async def admit(self, key: ApiKey) -> ApiKey:
+        await self._scripts.run("admit_key", key.id, key.model_dump_json())
+        admitted = await self.find(key.id)
+        if admitted is None:
+            # It is there and cannot be read: it may have been revoked.
+            raise unknown_key(key.id)
+        return admitted
+
+    async def change(self, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey:
+        while True:
+            record = await translated(self._client.hget(name_of("keys"), key_id))
+            key = self._parse(key_id, record)
+            if record is None or key is None:
+                raise unknown_key(key_id)
+            changed = change(key)
+            if await self._scripts.run("change_key", key_id, record, changed.model_dump_json()) == b"done":
+                return changed
 
     async def all(self) -> list[ApiKey]:
         ids = await translated(self._client.lrange(name_of("keys", "order"), 0, -1))

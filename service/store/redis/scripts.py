@@ -29,6 +29,8 @@ CONFIRMED = frozenset(
         "change",
         "delete",
         "add_key",
+        "admit_key",
+        "change_key",
         "revoke_key",
         "add_subscription",
         "change_subscription",

@@ -1,6 +1,7 @@
 """API keys and tickets in SQLite."""
 
 import sqlite3
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
@@ -19,6 +20,12 @@ class SqliteKeys:
 
     async def create(self, key: ApiKey) -> None:
         await self._database.write(lambda db: _create(db, self._database.reader, key))
+
+    async def admit(self, key: ApiKey) -> ApiKey:
+        return await self._database.write(lambda db: _admit(db, self._database.reader, key))
+
+    async def change(self, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey:
+        return await self._database.write(lambda db: _change(db, self._database.reader, key_id, change))
 
     async def all(self) -> list[ApiKey]:
         return await self._database.read(lambda db: _all(db, self._database.reader))
@@ -64,6 +71,18 @@ def _create(db: sqlite3.Connection, reader: Reader, key: ApiKey) -> None:
     db.execute("INSERT INTO keys (id, record) VALUES (?, ?)", (key.id, key.model_dump_json()))
 
 
+def _admit(db: sqlite3.Connection, reader: Reader, key: ApiKey) -> ApiKey:
+    db.execute("INSERT INTO keys (id, record) VALUES (?, ?) ON CONFLICT DO NOTHING", (key.id, key.model_dump_json()))
+    return _known(db, reader, key.id)
+
+
+def _change(db: sqlite3.Connection, reader: Reader, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey:
+    key = _known(db, reader, key_id)
+    changed = change(key)
+    db.execute("UPDATE keys SET record = ? WHERE id = ?", (changed.model_dump_json(), key.id))
+    return changed
+
+
 def _all(db: sqlite3.Connection, reader: Reader) -> list[ApiKey]:
     rows = db.execute("SELECT id, record, last_used_at FROM keys ORDER BY n")
     keys = (reader.read("key", row["id"], partial(read_stored_key, row["record"], row["last_used_at"])) for row in rows)
@@ -77,8 +96,17 @@ def _find(db: sqlite3.Connection, reader: Reader, key_id: str) -> ApiKey | None:
     )
 
 
+def _known(db: sqlite3.Connection, reader: Reader, key_id: str) -> ApiKey:
+    """Raises NotFoundError, also for a key that cannot be read: it may have been revoked."""
+    key = _find(db, reader, key_id)
+    if key is None:
+        raise unknown_key(key_id)
+    return key
+
+
 def _active_by_name(db: sqlite3.Connection, reader: Reader, name: str) -> ApiKey | None:
-    return next((key for key in _all(db, reader) if key.name == name and key.revoked_at is None), None)
+    keys = (key for key in _all(db, reader) if key.person is None and key.revoked_at is None)
+    return next((key for key in keys if key.name == name), None)
 
 
 def _revoke(db: sqlite3.Connection, reader: Reader, id_or_name: str, now: datetime) -> ApiKey:

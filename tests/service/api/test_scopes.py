@@ -62,6 +62,10 @@ ROUTES = {
     ("POST", "/v1/subscriptions/y/resume"): "events:read sessions:write",
     ("POST", "/v1/subscriptions/y/test"): "events:read sessions:write",
     ("POST", "/v1/subscriptions/y/rotate-secret"): "events:read sessions:write",
+    ("GET", "/v1/keys"): "admin",
+    ("POST", "/v1/keys"): "admin",
+    ("PATCH", "/v1/keys/0123456789abcdef"): "admin",
+    ("DELETE", "/v1/keys/0123456789abcdef"): "admin",
     ("GET", "/metrics"): "metrics:read",
     ("GET", "/metrics/sessions"): "metrics:sessions",
 }
@@ -71,13 +75,14 @@ PARAMETERS = {
     "/y": "/{subscription_id}",
     "/z": "/{feedback_id}",
     "/n": "/{name}",
+    "/0123456789abcdef": "/{key_id}",
 }
 SCOPES = ("sessions:read", "sessions:write", "events:read", "metrics:read", "metrics:sessions", "admin")
 
 
 def with_parameters(path: str) -> str:
     """The path as the description has it."""
-    return re.sub(r"/(x|0-0|y|z|n)(?=/|$)", lambda found: PARAMETERS[found[0]], path)
+    return re.sub(r"/(x|0-0|y|z|n|0123456789abcdef)(?=/|$)", lambda found: PARAMETERS[found[0]], path)
 
 
 async def test_each_route_requires_its_scope_and_admin_includes_all(server: Running) -> None:

@@ -1,12 +1,13 @@
 """The contract of a store: keys, their sessions, their limits, and tickets."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import SecretStr
 
-from service.access.keys import ApiKey, Limits, new_key
+from service.access.keys import ApiKey, Limits, Person, key_of_person, new_key
 from service.access.scopes import Scope
 from service.errors import (
     IdempotencyConflictError,
@@ -48,6 +49,43 @@ async def test_a_name_is_taken_until_its_key_is_revoked(store: Store) -> None:
     second = await made(store, "yard")
     assert (await store.keys.revoke("yard", now=NOW)).id == second.id
     assert first.id != second.id
+
+
+async def test_a_changed_key_keeps_its_id_and_its_place(store: Store) -> None:
+    first, second = await made(store, "first"), await made(store, "second")
+    changed = await store.keys.change(first.id, lambda key: key.model_copy(update={"expires_at": NOW}))
+    assert changed.expires_at == NOW
+    assert await store.keys.all() == [changed, second]
+    with pytest.raises(NotFoundError):
+        await store.keys.change("0" * 16, lambda key: key)
+
+
+async def test_two_changes_of_a_key_at_once_both_happen(store: Store) -> None:
+    key = await made(store, "yard")
+
+    def limit(name: str, value: int) -> Callable[[ApiKey], ApiKey]:
+        return lambda key: key.model_copy(update={"limits": key.limits.model_copy(update={name: value})})
+
+    await asyncio.gather(
+        store.keys.change(key.id, limit("max_sessions", 5)), store.keys.change(key.id, limit("max_stored_bytes", 7))
+    )
+    changed = await store.keys.find(key.id)
+    assert changed is not None
+    assert (changed.limits.max_sessions, changed.limits.max_stored_bytes) == (5, 7)
+
+
+async def test_a_person_has_one_key_whose_name_is_not_taken(store: Store) -> None:
+    person = Person(issuer="https://login.example.org", subject="42")
+    named = await made(store, "ann")
+    ann = key_of_person(person, "ann", [Scope.EVENTS_READ], LIMITS, created_at=NOW)
+    assert await store.keys.admit(ann) == ann
+    assert await store.keys.admit(ann.model_copy(update={"name": "Ann"})) == ann
+    assert await store.keys.all() == [named, ann]
+    assert await store.keys.revoke("ann", now=NOW) == named.model_copy(update={"revoked_at": NOW})
+    with pytest.raises(NotFoundError):
+        await store.keys.revoke("ann", now=NOW)
+    assert (await store.keys.revoke(ann.id, now=NOW)).person == person
+    assert (await store.keys.admit(ann)).revoked_at == NOW
 
 
 async def test_a_revoked_key_stays_known_as_revoked(store: Store) -> None:

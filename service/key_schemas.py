@@ -1,0 +1,86 @@
+"""The HTTP API's data types of API keys, and of who sends a request."""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, Field, model_validator
+
+from service.access.scopes import Scope
+from service.schemas import Schema
+
+_SCOPES, _MAX_SESSIONS = "What it allows.", "Sessions that have not ended at the same time."
+_REQUESTS_PER_S, _MAX_STORED_BYTES = (
+    "Average rate at each server process.",
+    "Total size of the uploads of its sessions.",
+)
+_EXPIRES_AT = "When it stops working; null: never."
+Scopes = Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
+MaxSessions = Annotated[int, Field(ge=0, le=2**53)]
+RequestsPerS = Annotated[float, Field(gt=0, le=1e9)]
+MaxStoredBytes = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class KeyRequest(Schema):
+    """A key to create. What is left out has the default of the server's settings."""
+
+    name: str = Field(
+        min_length=1, max_length=100, description="Who or what uses the key; no other active key has the name."
+    )
+    scopes: Scopes = Field(description=_SCOPES)
+    max_sessions: MaxSessions | None = Field(default=None, description=_MAX_SESSIONS)
+    requests_per_s: RequestsPerS | None = Field(default=None, description=_REQUESTS_PER_S)
+    max_stored_bytes: MaxStoredBytes | None = Field(default=None, description=_MAX_STORED_BYTES)
+    expires_at: AwareDatetime | None = Field(default=None, description=_EXPIRES_AT)
+
+
+class KeyChange(Schema):
+    """What to change of a key; what is left out stays."""
+
+    scopes: Scopes | None = Field(default=None, description=_SCOPES)
+    max_sessions: MaxSessions | None = Field(default=None, description=_MAX_SESSIONS)
+    requests_per_s: RequestsPerS | None = Field(default=None, description=_REQUESTS_PER_S)
+    max_stored_bytes: MaxStoredBytes | None = Field(default=None, description=_MAX_STORED_BYTES)
+    expires_at: AwareDatetime | None = Field(default=None, description=_EXPIRES_AT)
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("names nothing to change")
+        return self
+
+
+class KeyInfo(Schema):
+    """A key, without its secret."""
+
+    id: str = Field(description="Public id.")
+    name: str = Field(description="Who or what uses it.")
+    kind: Literal["key", "person"] = Field(
+        description="`person`: it stands for someone who signs in, and scopes and limits are those of their role."
+    )
+    issuer: str | None = Field(description="Who authenticates the person: URL of the identity provider, or `proxy`.")
+    scopes: list[Scope] = Field(description=_SCOPES)
+    max_sessions: int = Field(description=_MAX_SESSIONS)
+    requests_per_s: float = Field(description=_REQUESTS_PER_S)
+    max_stored_bytes: int = Field(description=_MAX_STORED_BYTES)
+    created_at: datetime = Field(description="When it was created, or the person signed in first.")
+    expires_at: datetime | None = Field(description="When it stops working.")
+    revoked_at: datetime | None = Field(description="When it was revoked; the person cannot sign in since then.")
+    last_used_at: datetime | None = Field(description="When it was last used, to the minute.")
+
+
+class KeyList(Schema):
+    """The keys of a server."""
+
+    keys: list[KeyInfo] = Field(description="Oldest first, with those that were revoked.")
+
+
+class CreatedKey(KeyInfo):
+    """A new key with its secret."""
+
+    key: str = Field(description="The key as requests send it. It is shown only now.")
+
+
+class RevokedKey(KeyInfo):
+    """A key that was revoked."""
+
+    sessions_stopped: int = Field(description="Sessions of the key that were asked to stop.")
