@@ -16,7 +16,7 @@ from service.cli.clip import clip
 from service.cli.data import data_app
 from service.cli.detect import detect
 from service.cli.keys import keys_app
-from service.cli.models import list_models, push_model, remove_model
+from service.cli.models import list_models, promote_model, push_model, remove_model, shadow_model
 from service.cli.serve import serve, worker
 from service.cli.settings import settings
 from service.cli.store import store_app
@@ -66,6 +66,8 @@ model_cli.mount(app)
 models_app.command("list")(list_models)
 models_app.command("push")(push_model)
 models_app.command("remove")(remove_model)
+models_app.command("shadow")(shadow_model)
+models_app.command("promote")(promote_model)
 app.add_typer(models_app, name="models", rich_help_panel=model_cli.HERE)
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from cake_client import calls, subscriptions
 from cake_client.calls import MAX_EVENT_BYTES, MESSAGE_BYTES, Call, Repetition, Resumption, Server
 from cake_client.client import OnInterruption
 from cake_client.errors import CakeError, UnreachableError, error_of
+from cake_client.model_methods import AsyncModels
 from cake_client.models import (
     Clip,
     Event,
@@ -69,6 +70,8 @@ class AsyncClient:
             timeout=timeout_s,
             verify=True if ssl_context is None else ssl_context,
         )
+        self.models = AsyncModels(self._send)
+        """Models of the server."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -289,7 +292,8 @@ class AsyncClient:
                 params=dict(call.params),
                 headers=dict(call.headers),
                 json=call.json,
-                content=None if call.upload is None else aiter(call.upload),
+                content=call.content if call.upload is None else aiter(call.upload),
+                timeout=calls.timeout_of(call, self._timeout_s),
             )
         except httpx.HTTPError as error:
             raise calls.failure_of(self._server, error) from error

@@ -60,7 +60,10 @@ class Server:
 
 @dataclass(frozen=True)
 class Call:
-    """One request. `is_repeatable`: sending it twice has the same effect as sending it once."""
+    """One request. `is_repeatable`: sending it twice has the same effect as sending it once.
+
+    `timeout_s`: how long its answer may take, if that is longer than the client's timeout.
+    """
 
     method: str
     path: str
@@ -68,7 +71,14 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
     upload: Upload | None = None
+    content: bytes | None = None
+    timeout_s: float | None = None
     is_repeatable: bool = True
+
+
+def timeout_of(call: Call, default_s: float) -> httpx.Timeout:
+    """How long a request may take, by what is waited for."""
+    return httpx.Timeout(default_s, read=max(default_s, call.timeout_s or 0.0))
 
 
 def session_path(session_id: str, rest: str = "") -> str:

@@ -14,6 +14,7 @@ from websockets.sync.client import ClientConnection, connect
 from cake_client import calls, subscriptions
 from cake_client.calls import MAX_EVENT_BYTES, MESSAGE_BYTES, Call, Repetition, Resumption, Server
 from cake_client.errors import CakeError, UnreachableError, error_of
+from cake_client.model_methods import Models
 from cake_client.models import (
     Clip,
     Event,
@@ -69,6 +70,8 @@ class Client:
             timeout=timeout_s,
             verify=True if ssl_context is None else ssl_context,
         )
+        self.models = Models(self._send)
+        """Models of the server."""
 
     def __enter__(self) -> Self:
         return self
@@ -284,7 +287,8 @@ class Client:
                 params=dict(call.params),
                 headers=dict(call.headers),
                 json=call.json,
-                content=None if call.upload is None else iter(call.upload),
+                content=call.content if call.upload is None else iter(call.upload),
+                timeout=calls.timeout_of(call, self._timeout_s),
             )
         except httpx.HTTPError as error:
             raise calls.failure_of(self._server, error) from error

@@ -23,6 +23,7 @@ SUBCOMMANDS = (
     "models list",
     "models import",
     "models export",
+    *(f"models {one}" for one in ("push", "remove", "shadow", "promote")),
     *(f"train {stage}" for stage in StageName),
     "train ablate",
     "train clips",

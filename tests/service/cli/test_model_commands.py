@@ -1,9 +1,10 @@
-"""`cake models push`, `list` and `remove` against a real server."""
+"""`cake models push`, `list`, `remove`, `shadow` and `promote` against a real server."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest_asyncio
 import structlog
 
 from service.background import background_task
+from service.model_description import describe
+from service.store.shadow_records import FollowedSpan, ShadowStart
 from service.store.worker_records import WorkerInfo
 from tests.support.cake_command import run
 from tests.support.model_kit import network_of, tar_of, version_of
@@ -96,3 +99,35 @@ async def test_a_folder_without_a_checkpoint_is_refused_with_the_file_that_it_la
     folder.mkdir()
     status, _, err = await cake(server, "push", "gate", folder)
     assert (status, err) == (2, f"cake: {folder / 'model.json'}: No such file or directory\n")
+
+
+async def test_a_shadow_is_uploaded_shown_promoted_and_its_sessions_move(
+    server: Running, model: Path, tmp_path: Path
+) -> None:
+    archives = [tmp_path / "first.tar", tmp_path / "second.tar"]
+    infos = []
+    for number, archive in enumerate(archives):
+        files = version_of(model, refractory_s=0.2 + number)
+        archive.write_bytes(tar_of(files))
+        infos.append(describe(f"gate@{network_of(files).version}", network_of(files), "uploaded"))
+    serving, shadow = (info.version for info in infos)
+    async with living(server, WorkerInfo(server.worker.id, 100.0, (MODEL, *infos))):
+        assert (await cake(server, "push", "gate", archives[0]))[0] == 0
+        session = await server.submit(model="gate")
+        status, out, err = await cake(server, "shadow", "gate", archives[1])
+        assert (status, out) == (0, f"gate {shadow}, shadow of {serving}: loaded by 1 of 1 workers\n"), err
+        found = FollowedSpan(from_s=0.0, to_s=1800.0)
+        start = ShadowStart(found_by="shadow", label="kick", start_s=9.0, score=0.9, time=datetime.now(UTC))
+        await server.worker.store.shadows.add(f"gate@{shadow}", session.id, found, [start], max_kept=9)
+        status, out, _ = await cake(server, "shadow", "gate")
+        assert (status, out.splitlines()[0]) == (
+            0,
+            f"gate {shadow}, shadow of {serving}: sessions followed 1, hours of video 0.50",
+        )
+        [kick] = [line.split() for line in out.splitlines() if "kick" in line]
+        assert [cell for cell in kick if cell != "│"] == ["kick", "0", "0", "1", "0", "2"]
+        status, out, err = await cake(server, "promote", "gate", "--move-sessions")
+        assert (status, out) == (0, f"gate {shadow}: new sessions use it\nmoved 1 of 1 sessions\n"), err
+        assert (await server.worker.store.sessions.get(session.id)).model_version == shadow
+        status, _, err = await cake(server, "remove", "gate", "--shadow")
+        assert (status, err.startswith("cake: not_found: The model 'gate' has no shadow.")) == (1, True)
