@@ -1,78 +1,12 @@
-"""Request errors: one exception, one stable code and one HTTP status each, and their wire format (RFC 9457).
+"""Request errors: one exception, one stable code and one HTTP status each. `service.problems` is their wire format.
 
 Raise them where the failure happens; `service.api.error_responses` turns them into HTTP answers. A failed *session* is
 described by a `FailureCode` of `service.schemas` instead.
 """
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import ConfigDict, Field
-
-from service.schemas import Schema
-
-ProblemCode = Literal[
-    "invalid_request",
-    "unauthorized",
-    "missing_scope",
-    "origin_forbidden",
-    "host_forbidden",
-    "not_found",
-    "method_not_allowed",
-    "unknown_model",
-    "unknown_label",
-    "source_forbidden",
-    "webhook_forbidden",
-    "request_timeout",
-    "too_large",
-    "unsupported_media_type",
-    "range_not_satisfiable",
-    "upgrade_required",
-    "idempotency_conflict",
-    "not_a_push",
-    "push_conflict",
-    "push_ended",
-    "session_ended",
-    "not_playable",
-    "invalid_model",
-    "model_in_use",
-    "model_configured",
-    "rate_limited",
-    "session_limit",
-    "storage_limit",
-    "stream_limit",
-    "subscription_limit",
-    "model_limit",
-    "over_capacity",
-    "not_ready",
-    "store_unavailable",
-    "storage_full",
-    "internal",
-]
-
-
-class FieldError(Schema):
-    """One invalid field of a request."""
-
-    field: str = Field(description="Path of the field in the request.", examples=["source.url"])
-    message: str = Field(description="What is wrong with it.")
-
-
-class ProblemBody(Schema):
-    """Problem details of RFC 9457. `code` is stable; `detail` says what is wrong and what to do."""
-
-    # Null fields are omitted.
-    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
-
-    type: str = Field(description="Always `about:blank`; `code` identifies the problem.", examples=["about:blank"])
-    title: str = Field(description="Short summary of the problem; the same for every occurrence of `code`.")
-    status: int = Field(description="HTTP status code.")
-    detail: str = Field(description="What is wrong with this request and what to do about it.")
-    code: ProblemCode = Field(description="Stable identifier of the problem.")
-    instance: str = Field(description="Path of the request.")
-    errors: list[FieldError] | None = Field(default=None, description="With `invalid_request`: the invalid fields.")
-    known: list[str] | None = Field(
-        default=None, description="With `unknown_model` and `unknown_label`: the names that exist."
-    )
+from service.problems import FieldError, ProblemCode
 
 
 class ServiceError(Exception):

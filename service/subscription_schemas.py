@@ -7,7 +7,8 @@ from urllib.parse import parse_qsl
 from pydantic import AfterValidator, AnyUrl, Field, SecretStr, StringConstraints, UrlConstraints, field_validator
 
 from service.event_schemas import Cursor, EventId, EventType
-from service.requests import MetadataKey, Name, WebhookUrl, with_possible_host, with_possible_port
+from service.request_urls import WebhookUrl, with_possible_host, with_possible_port
+from service.requests import MetadataKey, Name
 from service.schemas import CameraIdentity, Schema, WebhookFormat
 from service.webhooks.signature import SECRET_PATTERN, secret_key
 

@@ -17,7 +17,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from service.errors import (
-    FieldError,
     HostForbiddenError,
     InternalError,
     InvalidRequestError,
@@ -26,7 +25,6 @@ from service.errors import (
     NotFoundError,
     OriginForbiddenError,
     OverCapacityError,
-    ProblemBody,
     RangeNotSatisfiableError,
     RequestTimeoutError,
     ServiceError,
@@ -36,6 +34,7 @@ from service.errors import (
     TooLargeError,
     UnauthorizedError,
 )
+from service.problems import FieldError, ProblemBody
 from service.validation_messages import explain
 
 MEDIA_TYPE = "application/problem+json"

@@ -7,9 +7,10 @@ from fastapi import Depends, Query
 from pydantic import AwareDatetime, BeforeValidator, StringConstraints
 from starlette.requests import HTTPConnection
 
-from service.errors import FieldError, InvalidRequestError
+from service.errors import InvalidRequestError
 from service.event_filter import EventFilter
 from service.event_schemas import EventType
+from service.problems import FieldError
 
 METADATA, METADATA_KEY = "metadata.", "metadata.KEY"
 MAX_LENGTH = 200

@@ -15,8 +15,9 @@ from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.json_body import JsonRoute
 from service.api.score_bins import read_highest_scores
 from service.api.session_change import settings_change
-from service.errors import FieldError, InvalidRequestError, NotFoundError
+from service.errors import InvalidRequestError, NotFoundError
 from service.event_schemas import Cursor
+from service.problems import FieldError
 from service.requests import SessionChange
 from service.schemas import (
     ENDED_STATES,

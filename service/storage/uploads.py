@@ -13,7 +13,8 @@ from urllib.parse import unquote
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from service.errors import FieldError, InvalidRequestError, StorageFullError, TooLargeError
+from service.errors import InvalidRequestError, StorageFullError, TooLargeError
+from service.problems import FieldError
 from service.storage.disk import Disk
 
 MAX_OPTIONS_BYTES = 64 * 1024

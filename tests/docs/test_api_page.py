@@ -6,8 +6,9 @@ from typing import get_args
 
 import pytest
 
-from service.errors import ProblemCode, ServiceError
+from service.errors import ServiceError
 from service.event_schemas import EVENT, EventType
+from service.problems import ProblemCode
 from service.schemas import FailureCode
 from tests.support.paths import ROOT
 

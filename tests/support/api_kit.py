@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from service.errors import ProblemBody
+from service.problems import ProblemBody
 from service.store import open_store
 from tests.support.running_server import Running, Worker
 

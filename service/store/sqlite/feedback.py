@@ -6,7 +6,7 @@ from functools import partial
 from service.feedback import Feedback
 from service.store.reading import parse_feedback
 from service.store.sqlite.database import Database
-from service.store.sqlite.sessions import row_of
+from service.store.sqlite.session_rows import row_of
 
 
 class SqliteFeedback:

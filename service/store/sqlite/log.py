@@ -27,7 +27,7 @@ from service.store.records import (
 )
 from service.store.rejections import lease_lost, require_end_event
 from service.store.sqlite.database import Database
-from service.store.sqlite.sessions import BATCH, append_events, delete_resume_point, row_of
+from service.store.sqlite.session_rows import BATCH, append_events, delete_resume_point, row_of
 
 READ_EVERY_S = 0.005
 """The log is read at most this often for those who wait; events that arrive close together are read together."""

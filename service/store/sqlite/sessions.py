@@ -9,21 +9,22 @@ from datetime import UTC, datetime
 from functools import partial
 
 from service.access.keys import Limits
-from service.event_schemas import Event, event_key
 from service.schemas import ENDED_STATES, SessionState
 from service.store import admission
-from service.store.reading import Reader, dump_event, parse_session, unreadable_session
+from service.store.reading import Reader, parse_session, unreadable_session
 from service.store.records import WATCHED_S, SessionRecord, SettingsChange, state_event, with_change
-from service.store.rejections import not_ended, require_changeable, unknown_session
+from service.store.rejections import not_ended, require_changeable
 from service.store.sqlite.database import Database
 from service.store.sqlite.keys import usage_of
 from service.store.sqlite.models import require_model
-from service.store.worker_records import LEASE_S
-
-BATCH = 2000
-"""Rows that one transaction deletes: it holds up other writers for some milliseconds only."""
-LIVE_LEASE = f"(lease_until > :now AND lease_until <= :now + {LEASE_S})"
-"""SQL: the lease has not expired. A lease beyond LEASE_S was written before the clock restarted."""
+from service.store.sqlite.session_rows import (
+    BATCH,
+    LIVE_LEASE,
+    append,
+    capacity_and_reserved,
+    delete_resume_point,
+    row_of,
+)
 
 
 class SqliteSessions:
@@ -108,56 +109,6 @@ class SqliteSessions:
                 began_s = time.monotonic()
         await self._database.write(lambda db: _delete(db, session_id), essential=True)
         await self._database.wipe_deleted()
-
-
-def row_of(db: sqlite3.Connection, session_id: str, owner: str | None = None) -> sqlite3.Row:
-    """The row of a session that `owner` may see, in the caller's transaction. Raises NotFoundError."""
-    row: sqlite3.Row | None = db.execute("SELECT * FROM sessions WHERE id = ?", (session_id,)).fetchone()
-    if row is None or owner not in (None, row["owner"]):
-        raise unknown_session()
-    return row
-
-
-def append_events(
-    db: sqlite3.Connection, session_id: str, owner: str | None, newest: str | None, events: Sequence[Event]
-) -> str | None:
-    """Add the events that are newer than `newest`, an event id, and return the id of the newest event then."""
-    for event in events:
-        media_ms, seq = event_key(event.id)
-        if newest is None or event_key(newest) < (media_ms, seq):
-            newest = event.id
-            db.execute(
-                "INSERT INTO events (session_id, media_ms, seq, event, since_0_2, event_owner)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                (session_id, media_ms, seq, *dump_event(event), owner or ""),
-            )
-    return newest
-
-
-def append(db: sqlite3.Connection, record: SessionRecord, events: list[Event]) -> SessionRecord:
-    """Save the record and its new events; events that are not newer than its newest are replays and are skipped."""
-    newest = append_events(db, record.id, record.owner, record.last_event_id, events)
-    record = record.model_copy(update={"last_event_id": newest})
-    db.execute(
-        "UPDATE sessions SET state = ?, ended = ?, token = ?, record = ? WHERE id = ?",
-        (record.state, record.state in ENDED_STATES, record.token, record.model_dump_json(), record.id),
-    )
-    return record
-
-
-def delete_resume_point(db: sqlite3.Connection, session_id: str) -> None:
-    """Drop the session's resume point and its detector snapshot."""
-    for table in ("checkpoints", "detectors"):
-        db.execute(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))
-
-
-def capacity_and_reserved(db: sqlite3.Connection, now_s: float) -> tuple[float, float]:
-    """Steps per second of the live workers, and those reserved for sessions that have not ended."""
-    (capacity,) = db.execute(
-        f"SELECT coalesce(sum(capacity), 0.0) FROM workers WHERE {LIVE_LEASE}", {"now": now_s}
-    ).fetchone()
-    (reserved,) = db.execute("SELECT coalesce(sum(cost), 0.0) FROM sessions WHERE NOT ended").fetchone()
-    return capacity, reserved
 
 
 def _earlier(db: sqlite3.Connection, reader: Reader, idempotency_key: str | None, digest: str) -> SessionRecord | None:

@@ -7,7 +7,7 @@ from functools import partial
 from service.store.reading import parse_shadow_entry
 from service.store.shadow_records import FollowedSpan, ShadowOfSession, ShadowStart, by_session
 from service.store.sqlite.database import Database
-from service.store.sqlite.sessions import row_of
+from service.store.sqlite.session_rows import row_of
 
 
 class SqliteShadows:

@@ -14,7 +14,7 @@ from service.store.reading import Reader, parse_session
 from service.store.records import WATCHED_S, SessionRecord
 from service.store.rejections import worker_released
 from service.store.sqlite.database import Database
-from service.store.sqlite.sessions import LIVE_LEASE, append, capacity_and_reserved
+from service.store.sqlite.session_rows import LIVE_LEASE, append, capacity_and_reserved
 from service.store.worker_records import LEASE_S, LeaseRenewal, ServiceLoad, WorkerInfo
 
 _MODELS = TypeAdapter(tuple[ModelInfo, ...])
