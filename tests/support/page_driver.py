@@ -35,14 +35,15 @@ SIZES = {"phone": (360, 740), "tablet": (768, 1024), "wide": (1440, 900)}
 
 
 @contextmanager
-def served(data_dir: Path, port: int, default_model: str = "mocap") -> Iterator[str]:
+def served(data_dir: Path, port: int, models: str = "mocap") -> Iterator[str]:
     """`cake serve` in a child process, ready; it and its workers are gone afterwards.
 
     `mocap` sees an action every few seconds of `SAMPLE`.
     """
     settings = {
         "CAKE_SOURCE_ALLOW": "127.0.0.0/8",
-        "CAKE_DEFAULT_MODEL": default_model,
+        # Each model takes half a second of processor time to compile.
+        "CAKE_MODELS": models,
         "CAKE_LOG_LEVEL": "WARNING",
         # Not measured: a busy machine must not make the server refuse sessions.
         "CAKE_WORKER_CAPACITY_STEPS_PER_S": "100",

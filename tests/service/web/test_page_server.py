@@ -1,13 +1,14 @@
 """The view of the server shows its version, workers, capacity, disk and models."""
 
 import re
+from collections.abc import Iterator
 from importlib.metadata import version
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
-from tests.support.page_driver import PATIENCE_MS, opened
+from tests.support.page_driver import PATIENCE_MS, free_port, opened, served
 
 pytestmark = pytest.mark.slow
 
@@ -16,6 +17,13 @@ LINES = """(cells) => cells.map((cell) => {
     text.selectNodeContents(cell);
     return text.getClientRects().length;
 })"""
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with several models."""
+    with served(tmp_path_factory.mktemp("served"), free_port(), "mocap,people,fight") as address:
+        yield address
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("phone", "dark"), ("wide", "light")])
