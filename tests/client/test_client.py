@@ -97,6 +97,7 @@ async def test_subscriptions_are_managed_by_both_clients_in_the_same_way(tmp_pat
         assert await client.subscriptions() == ()
 
 
+@pytest.mark.slow
 async def test_each_event_arrives_once_while_the_server_starts_stops_and_starts_again(tmp_path: Path) -> None:
     """The submission waits for the first start; the server then stops with 1012, as in an update."""
     data_dir, port = tmp_path / "data", free_port()

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.page_driver import free_port, served
 from tests.support.paths import ROOT
 
@@ -18,6 +20,7 @@ def block_with(text: str) -> str:
     return block
 
 
+@pytest.mark.slow
 def test_a_video_submitted_as_the_readme_says_gives_events(tmp_path: Path) -> None:
     commands = block_with("examples/follow.py")
     assert commands.startswith(". .venv/bin/activate")

@@ -52,6 +52,7 @@ def follower(language: str) -> tuple[object, ...]:
     return require_command("node"), EXAMPLES / "follow.mjs"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", ["Python", "JavaScript"])
 async def test_a_client_gets_every_event_once_across_a_killed_server(language: str, tmp_path: Path) -> None:
     data_dir, port = tmp_path / "data", free_port()

@@ -55,12 +55,14 @@ class Graph:
         return found
 
 
+@pytest.mark.slow
 def test_the_command_says_how_far_the_graphs_are_from_torch(exported: Exported) -> None:
     assert [line.split(":")[0].rsplit("/")[-1] for line in exported.reported.splitlines()] == ["step.onnx", "clip.onnx"]
     assert exported.reported.count("differs from PyTorch by") == 2
     assert sorted(path.name for path in exported.folder.iterdir()) == ["clip.onnx", "step.onnx"]
 
 
+@pytest.mark.slow
 def test_the_step_graph_scores_streams_as_the_detector_does(exported: Exported) -> None:
     frames_THWC = frames_of(exported.video)
     two_BTHWC = np.stack([frames_THWC, frames_THWC[::-1]])
@@ -72,6 +74,7 @@ def test_the_step_graph_scores_streams_as_the_detector_does(exported: Exported) 
     np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_clip_graph_gives_the_features_of_clip_mode_and_carries_the_head(exported: Exported) -> None:
     model, _ = load_checkpoint(exported.checkpoint)
     graph = Graph(exported.folder / "clip.onnx", streams=1)
@@ -87,6 +90,7 @@ def test_the_clip_graph_gives_the_features_of_clip_mode_and_carries_the_head(exp
             np.testing.assert_allclose(found[name], expected.numpy(), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_graphs_say_what_a_runtime_must_know(exported: Exported) -> None:
     for name in ("step", "clip"):
         stored = onnx.load(exported.folder / f"{name}.onnx").metadata_props
@@ -99,6 +103,7 @@ def test_the_graphs_say_what_a_runtime_must_know(exported: Exported) -> None:
         np.testing.assert_allclose(normalise(pixels), by_rule, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_graph_of_other_weights_is_found_out(exported: Exported) -> None:
     graph = graphs_of(tiny_model())["step"]
     with pytest.raises(GraphMismatchError, match="differs from torch"):

@@ -74,6 +74,7 @@ def test_an_imported_student_equals_the_reference(tmp_path: Path) -> None:
         assert relative_error(ours, theirs) < EXACT
 
 
+@pytest.mark.slow
 def test_features_in_clip_mode_equal_the_reference_on_the_frames_around(tmp_path: Path) -> None:
     weights = other_weights(303)
     torch.save(weights, tmp_path / "student.pth")
@@ -88,6 +89,7 @@ def test_features_in_clip_mode_equal_the_reference_on_the_frames_around(tmp_path
     assert relative_error(motion[1], expected.motion[0]) < ROUNDED
 
 
+@pytest.mark.slow
 def test_a_model_served_in_clip_mode_scores_each_frame_as_the_reference_does(tmp_path: Path) -> None:
     weights, head = other_weights(505), rule_weights("head_keys.json")
     torch.save(weights, tmp_path / "student.pth")
@@ -132,6 +134,7 @@ def teacher_weights() -> Weights:
     return weights
 
 
+@pytest.mark.slow
 def test_an_imported_flow_teacher_equals_the_reference(teacher_weights: Weights, tmp_path: Path) -> None:
     torch.save({f"module.{name}": tensor for name, tensor in teacher_weights.items()}, tmp_path / "flow.pth")
     status, _, err = run("models", "import", "--flow-teacher", tmp_path / "flow.pth", "--out", tmp_path / "teacher")

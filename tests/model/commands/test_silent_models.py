@@ -53,6 +53,7 @@ def test_detect_warns_of_a_model_without_rules_and_of_default_rules(tmp_path: Pa
     )
 
 
+@pytest.mark.slow
 def test_calibrate_works_for_any_checkpoint_at_its_own_size_and_rate(tmp_path: Path, data: Path) -> None:
     torch.manual_seed(0)
     config = replace(tiny_model().config, image_size=48, sample_hz=4.0)
@@ -66,6 +67,7 @@ def test_calibrate_works_for_any_checkpoint_at_its_own_size_and_rate(tmp_path: P
     assert (tmp_path / "model" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_calibrate_takes_several_folders_and_keeps_the_limit_on_all_of_them(tmp_path: Path, data: Path) -> None:
     save_checkpoint(tmp_path / "model", tiny_model())
     shutil.copytree(data, tmp_path / "everyday")

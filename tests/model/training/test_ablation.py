@@ -59,6 +59,7 @@ def test_the_table_gives_mean_and_spread_over_the_seeds() -> None:
     assert len(table(two).splitlines()) == 2 + len(VARIANTS)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("results")
 def test_the_cost_of_a_frame_is_that_of_the_detector_that_serves(run: Run) -> None:
     threads = torch.get_num_threads()

@@ -75,6 +75,7 @@ def train_clips(clip_list: Path, init: Path, out: Path, *more: str) -> Done:
     return run("train", "clips", "--json", *(part for pair in (options | small).items() for part in pair), *more)
 
 
+@pytest.mark.slow
 def test_one_command_writes_a_checkpoint_of_the_wanted_size_and_its_cross_validation(
     clip_list: Path, init: Path, tmp_path: Path
 ) -> None:
@@ -95,6 +96,7 @@ def test_one_command_writes_a_checkpoint_of_the_wanted_size_and_its_cross_valida
     assert len(list(tmp_path.glob("stages/*/state.pt"))) == 2 * 2 + 1, "each fold of each grouping, and what ships"
 
 
+@pytest.mark.slow
 def test_a_network_does_not_depend_on_the_clips_that_are_held_out(prepared: tuple[Material, Workshop]) -> None:
     material, workshop = prepared
     garbled = {
@@ -108,6 +110,7 @@ def test_a_network_does_not_depend_on_the_clips_that_are_held_out(prepared: tupl
     assert any(not torch.equal(honest[name], other[name]) for name in honest)
 
 
+@pytest.mark.slow
 def test_stem_first_stages_and_norm_statistics_stay_as_they_were(
     prepared: tuple[Material, Workshop], init: Path
 ) -> None:
@@ -119,6 +122,7 @@ def test_stem_first_stages_and_norm_statistics_stay_as_they_were(
     assert not torch.equal(before["trunk.stages.1.0.expand.weight"], after["trunk.stages.1.0.expand.weight"])
 
 
+@pytest.mark.slow
 def test_a_finished_fold_is_not_trained_again(prepared: tuple[Material, Workshop]) -> None:
     material, workshop = prepared
     first = train_without({0}, "twice", material, workshop, SILENT).state_dict()
@@ -176,6 +180,7 @@ def end_to_end(clip_list: Path, init: Path, out: Path, steps: int = 2) -> Cake:
     return load_checkpoint(out)[0]
 
 
+@pytest.mark.slow
 def test_every_layer_learns_end_to_end_and_the_same_call_again_changes_nothing(
     clip_list: Path, init: Path, tmp_path: Path
 ) -> None:
@@ -189,6 +194,7 @@ def test_every_layer_learns_end_to_end_and_the_same_call_again_changes_nothing(
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(taught.parameters(), again.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_same_labels_keeps_its_classifier(clip_list: Path, init: Path, tmp_path: Path) -> None:
     taught = end_to_end(clip_list, init, tmp_path)
     same = new_labels(taught, ("background", "fight"), "same", 0.5)

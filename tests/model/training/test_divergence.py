@@ -42,6 +42,7 @@ def stage_in(folder: Path, steps: int = 20, learning_rate: float = 1e-3) -> Stag
     return Stage("trunk", folder, schedule, 0, {}, checkpoint_every_s=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("value", "processes"), [(float("nan"), 1), (float("inf"), 1), (float("nan"), 2)])
 def test_a_stage_stops_at_the_first_loss_that_is_not_finite(
     tmp_path: Path, value: float, processes: int, capfd: pytest.CaptureFixture[str]

@@ -25,6 +25,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.mark.slow
 def test_embed_plots_the_labelled_frames_and_writes_them_beside(
     checkpoint: Path, streams: Path, cache: Path, tmp_path: Path
 ) -> None:
@@ -46,6 +47,7 @@ def test_embed_plots_the_labelled_frames_and_writes_them_beside(
     assert max(counts.values()) == 12
 
 
+@pytest.mark.slow
 def test_embed_twice_gives_the_same_points_and_two_models_two_panels(
     checkpoint: Path, streams: Path, cache: Path, tmp_path: Path
 ) -> None:

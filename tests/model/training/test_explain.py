@@ -58,6 +58,7 @@ def patch_finder() -> Cake:
     return model.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patch", [0, 1])
 def test_what_depends_on_one_half_of_the_image_is_explained_there(patch_finder: Cake, patch: int) -> None:
     x_TCSS = noise_with_patch(torch.tensor([patch]), seed=1000)[0]
@@ -172,6 +173,7 @@ def taught(streams: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return tiny_run
 
 
+@pytest.mark.slow
 def test_the_teacher_has_a_column_only_when_it_is_asked_for(streams: Path, taught: Run, tmp_path: Path) -> None:
     command = ["explain", streams / "videos" / "stream_00000.mp4", "--model", taught.out_dir, "--at", "2"]
     assert run(*command, "--out", tmp_path / "without")[0] == 0
@@ -207,6 +209,7 @@ def test_explain_says_in_one_line_what_is_wrong(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_teacher_without_the_label_is_refused(checkpoint: Path, clip: Path, taught: Run, tmp_path: Path) -> None:
     command = ["explain", clip, "--model", checkpoint, "--out", tmp_path / "out", "--at", "1"]
     for chosen, missing in (([], "kick"), (["--label", "punch"], "punch")):
@@ -215,6 +218,7 @@ def test_a_teacher_without_the_label_is_refused(checkpoint: Path, clip: Path, ta
         assert f"the teacher has no label '{missing}'" in err
 
 
+@pytest.mark.slow
 def test_a_damaged_teacher_is_reported_in_one_line(checkpoint: Path, clip: Path, taught: Run, tmp_path: Path) -> None:
     state = tmp_path / "stages" / "teacher" / "state.pt"
     state.parent.mkdir(parents=True)

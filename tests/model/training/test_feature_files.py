@@ -44,6 +44,7 @@ def test_clip_features_are_those_of_the_clip_around_each_frame() -> None:
         np.testing.assert_allclose(motion_TD[centre], expected.motion_BD[0], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["causal", "clip"])
 def test_a_head_trained_on_a_model_s_features_completes_it(tmp_path: Path, mode: str) -> None:
     config = replace(tiny_model().config, sample_hz=4.0)

@@ -74,6 +74,7 @@ def write_student(folder: Path, video: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 async def test_a_head_on_a_student_s_features_of_the_published_widths_is_served_and_its_start_arrives(
     data: Path, recipe: Path, tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ async def test_a_head_on_a_student_s_features_of_the_published_widths_is_served_
     assert start_s == pytest.approx(2.0, abs=0.5)
 
 
+@pytest.mark.slow
 def test_a_head_on_features_of_others_says_that_it_sees_no_video(data: Path, recipe: Path, tmp_path: Path) -> None:
     published, out = write_thumos(tmp_path, *WIDTHS), tmp_path / "head"
     done = run("train", "--data", published, "--recipe", recipe, "--out", out, "--processes", 1, "--effort", 0.01)

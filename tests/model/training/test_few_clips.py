@@ -135,6 +135,7 @@ def test_a_list_of_clips_serves_as_well_as_folders(folders: Path, model: Path, t
     assert json.loads(done.out)["clips"] == 5
 
 
+@pytest.mark.slow
 def test_clips_that_are_short_damaged_or_alike_are_named(folders: Path, model: Path, tmp_path: Path) -> None:
     for name in ("kick", "other"):
         (tmp_path / name).mkdir()

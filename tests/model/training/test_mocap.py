@@ -131,6 +131,7 @@ def test_targets_show_the_figure_where_its_joints_are(streams: Path) -> None:
     assert np.abs(centre_T2 - joints_TJ2.mean(axis=1)).mean() < 0.1
 
 
+@pytest.mark.slow
 def test_in_wide_frames_the_figure_has_many_sizes_and_any_place(tmp_path: Path) -> None:
     write_mocap_streams(
         tmp_path, minutes=0.8, seed=9, size=48, aspect=16 / 9, fps=10, stream_s=4.0, workers=1, targets=True

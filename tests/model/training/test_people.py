@@ -116,6 +116,7 @@ def test_no_figure_jumps_and_every_label_lies_inside_the_stream(recordings: Reco
         assert 0 <= note.start_s <= note.end_s <= STREAM_S
 
 
+@pytest.mark.slow
 def test_who_falls_is_upright_or_seated_at_the_onset_and_low_at_the_end(recordings: Recordings) -> None:
     falls = 0
     for seed in range(8):
@@ -154,6 +155,7 @@ def test_everyday_streams_carry_no_label_but_many_look_alikes(recordings: Record
     assert len(kinds) > 8
 
 
+@pytest.mark.slow
 def test_look_alikes_are_more_frequent_on_request(recordings: Recordings) -> None:
     def pets_and_dances(*, look_alikes: bool) -> int:
         count = 0
@@ -180,6 +182,7 @@ def test_figures_are_anywhere_in_the_frame_and_of_many_sizes(scenes: list[Scene]
     assert np.quantile(heights, 0.9) > 2 * np.quantile(heights, 0.1)
 
 
+@pytest.mark.slow
 def test_streams_match_their_annotations_and_targets(tmp_path: Path) -> None:
     reports = write(tmp_path, streams=2, workers=2)
     assert reports[-1] == (2, 2)
@@ -199,6 +202,7 @@ def test_streams_match_their_annotations_and_targets(tmp_path: Path) -> None:
             np.testing.assert_allclose(targets["pts_s_T"], np.arange(60) / 10)
 
 
+@pytest.mark.slow
 def test_a_stream_has_the_same_bytes_for_the_same_seed_and_is_kept(tmp_path: Path) -> None:
     write(tmp_path / "first")
     write(tmp_path / "second")
@@ -227,6 +231,7 @@ def test_targets_are_read_at_the_times_of_the_sampled_frames(tmp_path: Path) -> 
     assert targets.mask_TGG[:, 0, 0].tolist() == [0, 3, 6]
 
 
+@pytest.mark.slow
 def test_the_command_prints_lines_without_a_terminal(tmp_path: Path) -> None:
     options = ("--minutes", 0.1, "--seed", 1, "--stream-s", 6, "--fps", 5, "--everyday", "--workers", 1)
     status, _, err = run("synth", "people", "--out", tmp_path, *options)

@@ -36,6 +36,7 @@ IMPORTED = replace(
 )
 
 
+@pytest.mark.slow
 def test_an_imported_student_is_kept_to_the_bit_and_only_the_classifier_follows_contrast(
     streams: Path, tmp_path: Path
 ) -> None:
@@ -115,6 +116,7 @@ def save_teacher(folder: Path, config: ModelConfig) -> Cake:
     return network
 
 
+@pytest.mark.slow
 def test_the_motion_adapter_learns_from_an_imported_teacher(streams: Path, tmp_path: Path) -> None:
     teacher = tmp_path / "teacher"
     network = save_teacher(teacher, architecture("cake-xs", ("background",)))

@@ -42,6 +42,7 @@ def test_a_head_trains_on_feature_folders_and_is_measured_on_their_test_sessions
         load_checkpoint(out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "widths"), [((), (2048, 1024)), (("--flow", "none"), (2048, 0)), (("--rgb", "none"), (0, 1024))]
 )
@@ -101,6 +102,7 @@ def test_other_widths_than_the_model_s_are_reported_before_any_work(tmp_path: Pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_head_for_a_checkpoint_s_own_features_gives_a_whole_model_of_its_size_and_rate(tmp_path: Path) -> None:
     begun = tiny_model()
     config = replace(
@@ -144,6 +146,7 @@ def test_what_would_be_ignored_is_rejected(tmp_path: Path, arguments: tuple[str,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_whole_network_trains_on_lists_of_clips(tmp_path: Path) -> None:
     for index in range(4):
         write_video(tmp_path / f"{index}.mp4", count=90)

@@ -90,6 +90,7 @@ SUBMIT_AND_FOLLOW = """async ([api, key]) => {
 }"""
 
 
+@pytest.mark.slow
 async def test_a_page_elsewhere_submits_a_video_and_follows_it(tmp_path: Path) -> None:
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

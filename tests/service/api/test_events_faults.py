@@ -94,6 +94,7 @@ async def test_many_clients_get_every_event(server: Running) -> None:
     assert all(ids == expected for ids in await asyncio.gather(*listening))
 
 
+@pytest.mark.slow
 async def test_clients_that_vanish_do_not_disturb_others(server: Running) -> None:
     session = await server.running_session()
     url = server.ws_url + session.links.events
@@ -114,6 +115,7 @@ async def test_clients_that_vanish_do_not_disturb_others(server: Running) -> Non
     await asyncio.gather(*(socket.close() for number, socket in enumerate(sockets) if number % 3))
 
 
+@pytest.mark.slow
 async def test_sigterm_stops_the_server_in_time_while_clients_are_connected(tmp_path: Path) -> None:
     async with child_server(tmp_path / "data") as child:
         store = open_store(f"sqlite://{tmp_path}/data/cake.db")
@@ -133,6 +135,7 @@ async def test_sigterm_stops_the_server_in_time_while_clients_are_connected(tmp_
         assert "Traceback" not in child.log.read_text()
 
 
+@pytest.mark.slow
 async def test_a_client_resumes_after_the_server_was_killed(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with child_server(data) as child:

@@ -142,6 +142,7 @@ async def test_a_worker_that_cannot_be_started_is_retried(settings: Settings, st
         await until(lambda: next(iter(restarts.collect())).samples[0].value >= 3)
 
 
+@pytest.mark.slow
 async def test_workers_notice_when_their_server_is_killed(tmp_path: Path) -> None:
     async with child_server(tmp_path / "data", worker=OBEDIENT) as child:
         ((worker,),) = (await reports(tmp_path / "data", 1)).values()

@@ -80,6 +80,7 @@ async def start(server: Running, video: bytes) -> str:
     return path
 
 
+@pytest.mark.slow
 async def test_a_model_is_replaced_and_deleted_while_sessions_run(
     served: Running, model: Path, long_video: bytes
 ) -> None:
@@ -136,6 +137,7 @@ async def test_a_model_is_replaced_and_deleted_while_sessions_run(
     await until(is_unloaded)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("served", ["redis"], indirect=True)
 async def test_a_shadow_follows_live_sessions_without_publishing_until_it_is_promoted(
     served: Running, model: Path, long_video: bytes

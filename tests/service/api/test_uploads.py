@@ -194,6 +194,7 @@ async def test_a_full_disk_is_reported_and_leaves_no_partial_file(tmp_path: Path
             assert (await client.post("/v1/sessions", files={"file": bytes(1_000_000)})).status_code == 202
 
 
+@pytest.mark.slow
 async def test_uploads_are_not_held_in_memory_and_no_secret_reaches_the_log(tmp_path: Path) -> None:
     async with child_server(tmp_path / "data") as child:
         await registered(tmp_path / "data")

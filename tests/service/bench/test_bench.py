@@ -58,6 +58,7 @@ def report(*options: str) -> Report:
     return found
 
 
+@pytest.mark.slow
 def test_the_models_part_is_one_json_object_with_cake_s_and_all_that_ship() -> None:
     found = report("--only", "models")
     assert set(found) == {"machine", "models"}
@@ -76,6 +77,7 @@ def test_the_ratio_compares_the_best_batch_with_clips_and_the_paper_counts_13_fr
     assert speed.paper_fps == pytest.approx(13 * speed.clip_decisions_per_core_second, rel=0.01)
 
 
+@pytest.mark.slow
 def test_the_decode_part_names_three_sizes_and_the_memory_of_a_real_decoder() -> None:
     status, out, err = bench("--only", "decode", "--json")
     assert status == 0
@@ -93,6 +95,7 @@ def test_the_decode_part_names_three_sizes_and_the_memory_of_a_real_decoder() ->
         assert text in shown
 
 
+@pytest.mark.slow
 def test_the_service_part_measures_events_and_livez_of_a_real_server(tmp_path: Path) -> None:
     sample = write_video(tmp_path / "v.mp4", width=64, height=48, count=60)
     save_checkpoint(tmp_path / "tiny", tiny_model())
@@ -108,6 +111,7 @@ def test_the_service_part_measures_events_and_livez_of_a_real_server(tmp_path: P
     assert 0 < livez["p50"] <= livez["p99"]
 
 
+@pytest.mark.slow
 def test_the_load_part_runs_sessions_on_one_core_and_reports_their_cost(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "tiny", tiny_model())
     found = report("--only", "load", "--model", str(tmp_path / "tiny"))
@@ -123,6 +127,7 @@ def test_the_load_part_runs_sessions_on_one_core_and_reports_their_cost(tmp_path
         assert 100 < load["memory_mb"] < 1000
 
 
+@pytest.mark.slow
 def test_the_cameras_part_compares_both_settings_side_by_side(tmp_path: Path) -> None:
     require_gstreamer()
     save_checkpoint(tmp_path / "tiny", tiny_model())
@@ -159,6 +164,7 @@ def test_a_recording_of_a_camera_shows_motion_when_it_says_so(tmp_path: Path) ->
         assert np.median(inside) > 3 * np.median(changes[60:110])
 
 
+@pytest.mark.slow
 def test_the_fan_out_part_measures_each_number_of_clients(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "tiny", tiny_model())
     found = report("--only", "fan-out", "--model", str(tmp_path / "tiny"))["fan_out"]
@@ -251,6 +257,7 @@ STORE_NAMES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", ["sqlite", "redis"])
 def test_the_store_is_measured_and_left_as_it_was(
     store: str, redis_url: str, shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
@@ -274,6 +281,7 @@ def size_of(path: Path) -> tuple[int, int]:
         return image.size
 
 
+@pytest.mark.slow
 def test_results_are_printed_and_plotted(tmp_path: Path) -> None:
     path = tmp_path / "new" / "bench.png"
     status, out, _ = bench("--only", "store", "--plot", str(path))

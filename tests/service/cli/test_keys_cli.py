@@ -135,6 +135,7 @@ def test_other_machines_are_served_once_there_is_a_key(tmp_path: Path) -> None:
         assert answer.status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("auth", "status"), [("off", 200), ("required", 401)])
 def test_other_machines_are_served_without_a_key_if_configured(tmp_path: Path, auth: str, status: int) -> None:
     with serving(tmp_path / "data", "--host", "0.0.0.0", "--workers", "0", CAKE_AUTH=auth) as served:

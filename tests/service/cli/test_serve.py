@@ -33,6 +33,7 @@ def test_a_second_server_on_the_same_folder_fails_with_one_line(tmp_path: Path) 
     assert str(tmp_path / "data") in err
 
 
+@pytest.mark.slow
 def test_the_sample_produces_events_and_repeats_and_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
     """Its actions are log lines for programs, too."""
     video = write_video(tmp_path / "v.mp4", count=90)
@@ -79,6 +80,7 @@ with ended_by_interrupt():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.2, 0.3, 0.4])
 def test_ctrl_c_during_the_imports_ends_a_command_without_a_traceback(delay_s: float) -> None:
     command = (sys.executable, "-c", STARTING)

@@ -71,6 +71,7 @@ class Ears:
         return "\n".join([*self.observed, self._child.log.read_text()])
 
 
+@pytest.mark.slow
 async def test_no_secret_is_seen_anywhere(child: Child, camera: RtspServer, video: Path) -> None:
     server = psutil.Process(child.process.pid)
     [worker] = server.children()

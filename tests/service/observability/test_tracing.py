@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import httpx
+import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.support.deployment import deployment
@@ -22,6 +23,7 @@ async def collected(collector: Collector, name: str, count: int) -> list[tuple[s
     return found
 
 
+@pytest.mark.slow
 async def test_an_event_is_followed_from_its_frame_to_the_clients(tmp_path: Path, model: Path, video: Path) -> None:
     with trace_collector() as collector:
         traced = {"TRACES": "true"}

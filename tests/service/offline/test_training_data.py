@@ -14,6 +14,8 @@ from tests.support.cake_command import run
 from tests.support.made_videos import write_video
 from tests.support.page_driver import SAMPLE, free_port, served
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

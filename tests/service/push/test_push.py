@@ -38,6 +38,7 @@ async def test_a_pushed_video_yields_the_events_of_the_same_file(pushed: Pushing
     assert actions(events) == expected_actions(file, load(pushed.model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -116,6 +117,7 @@ async def test_an_interrupted_stream_continues_with_the_next_push(pushed: Pushin
     await assert_rising(pushed, session)
 
 
+@pytest.mark.slow
 async def test_a_live_stream_may_change_its_codec(pushed: Pushing, stream: bytes, tmp_path: Path) -> None:
     options = {"preset": "ultrafast", "x265-params": "log-level=none"}
     other = write_video(tmp_path / "v.ts", codec="libx265", codec_options=options, count=300).read_bytes()
@@ -155,6 +157,7 @@ async def test_a_session_continues_with_the_next_push_when_its_decoder_died(push
     await assert_rising(pushed, session)
 
 
+@pytest.mark.slow
 async def test_a_pushed_session_continues_with_another_worker(model: Path, tmp_path: Path, stream: bytes) -> None:
     async with pushing(tmp_path, model) as pushed:
         gone = asyncio.Event()

@@ -184,6 +184,7 @@ async def test_a_camera_has_a_clip_of_every_frame_around_the_start(
     assert times[-1] >= 1.4
 
 
+@pytest.mark.slow
 async def test_a_camera_that_is_lost_leaves_a_clip_that_says_so_and_one_that_begins_late(
     eager: Path, tmp_path: Path, camera: RtspServer
 ) -> None:
@@ -207,6 +208,7 @@ async def test_a_camera_that_is_lost_leaves_a_clip_that_says_so_and_one_that_beg
     assert lost.position_s < second.from_s <= second.start_s
 
 
+@pytest.mark.slow
 async def test_what_a_killed_decoder_had_sent_of_a_clip_is_kept(
     eager: Path, tmp_path: Path, camera: RtspServer
 ) -> None:

@@ -71,6 +71,7 @@ async def test_a_camera_that_comes_back_is_reconnected_with_a_gap(place: Place, 
     assert (await running.record()).last_action_at == (decided[-1] if decided else None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 async def test_a_camera_that_falls_silent_is_opened_again(
     model: Path, tmp_path: Path, camera: RtspServer, transport: str
@@ -89,6 +90,7 @@ async def test_a_camera_that_falls_silent_is_opened_again(
     assert gap.gap_s >= SILENT_S
 
 
+@pytest.mark.slow
 async def test_a_decoder_that_dies_is_a_gap_and_not_the_end(place: Place, camera: RtspServer) -> None:
     async with place.session(camera.url("fast")) as running:
         await running.runs(beyond_s=0.2)
@@ -111,6 +113,7 @@ async def test_a_camera_that_is_away_for_longer_than_the_caller_waits_fails_the_
     assert states(events) == ["queued", "starting", "running", "reconnecting", "failed"]
 
 
+@pytest.mark.slow
 async def test_a_broadcast_that_ends_is_opened_again_and_a_film_that_ends_is_complete(place: Place) -> None:
     with http_camera() as host:
         async with place.session(f"{host}/once") as running:
@@ -134,6 +137,7 @@ async def test_a_first_connection_that_fails_ends_the_session(place: Place, came
         assert states(await running.events()) == ["queued", "starting", "failed"]
 
 
+@pytest.mark.slow
 async def test_a_stop_does_not_wait_for_the_source_in_any_state(
     model: Path, tmp_path: Path, camera: RtspServer
 ) -> None:
@@ -192,6 +196,7 @@ async def test_a_change_of_the_frame_size_shows_in_the_session(place: Place, cam
         assert states(await running.events()) == ["queued", "starting", "running"]
 
 
+@pytest.mark.slow
 async def test_a_camera_that_comes_back_with_another_codec_is_reconnected(place: Place, camera: RtspServer) -> None:
     async with place.session(camera.url("slow")) as running:
         before = await running.runs(beyond_s=0.1)
@@ -221,6 +226,7 @@ async def test_a_detector_that_is_too_slow_sees_the_newest_frames(place: Place, 
     assert record.frames < record.position_s / SLOW_S + 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ENDLESS)
 async def test_a_broadcast_over_http_that_breaks_off_is_followed_on_in_the_same_media_time(
     place: Place, suffix: str
@@ -240,6 +246,7 @@ async def test_a_broadcast_over_http_that_breaks_off_is_followed_on_in_the_same_
     assert gap.gap_s == pytest.approx(gap.decided_s - lost_at_s, abs=0.01)
 
 
+@pytest.mark.slow
 async def test_a_playlist_that_gets_an_end_completes_its_session_there(place: Place) -> None:
     with http_camera() as host:
         async with place.session(f"{host}/event.m3u8") as running:

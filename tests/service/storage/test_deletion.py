@@ -150,6 +150,7 @@ async def _end(process: Process) -> None:
     await process.wait()
 
 
+@pytest.mark.slow
 async def test_a_deletion_that_is_killed_at_any_step_loses_nothing(
     blobs: Blobs, bucket: Bucket | None, tmp_path: Path
 ) -> None:
@@ -169,6 +170,7 @@ async def test_a_deletion_that_is_killed_at_any_step_loses_nothing(
     await store.close()
 
 
+@pytest.mark.slow
 async def test_a_submission_that_is_killed_at_any_step_leaves_a_session_with_its_file_or_nothing(
     blobs: Blobs, bucket: Bucket | None, tmp_path: Path
 ) -> None:

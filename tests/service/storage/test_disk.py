@@ -74,6 +74,7 @@ def test_the_reserve_holds_its_space_and_gives_it_back(tmp_path: Path) -> None:
         assert (tmp_path / "reserve").stat().st_size == 0
 
 
+@pytest.mark.slow
 async def test_sessions_can_be_stopped_and_deleted_on_a_full_disk(tmp_path: Path) -> None:
     if not has_small_disks(tmp_path / "probe"):
         pytest.skip("mounting a small disk needs user namespaces")

@@ -180,6 +180,7 @@ async def test_a_rotated_secret_signs_together_with_the_old_one(tmp_path: Path) 
         problem(refused, 422, "invalid_request")
 
 
+@pytest.mark.slow
 async def test_a_killed_server_continues_where_it_stopped(tmp_path: Path) -> None:
     data_dir, environ = tmp_path / "data", {"CAKE_SOURCE_ALLOW": "127.0.0.0/8"}
     store = None

@@ -182,6 +182,7 @@ async def test_a_name_is_judged_again_at_each_delivery(tmp_path: Path) -> None:
             assert receiver.has_ended()
 
 
+@pytest.mark.slow
 async def test_a_killed_server_continues_where_it_stopped(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     allowed = {"CAKE_SOURCE_ALLOW": "127.0.0.0/8"}

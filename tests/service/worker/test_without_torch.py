@@ -21,6 +21,7 @@ def without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "blocked"), os.environ.get("PYTHONPATH", "")]))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_torch")
 async def test_server_worker_and_decoder_find_the_actions(tmp_path: Path, model: Path, video: Path) -> None:
     (tmp_path / "data").mkdir()

@@ -62,6 +62,7 @@ async def assert_reported_once(store: Store, session_id: str, expected: list[Rep
     assert states(events) == ["queued", "starting", "running", "completed"]
 
 
+@pytest.mark.slow
 async def test_killed_workers_lose_nothing_and_repeat_nothing(
     settings: Settings, store: Store, video: Path, model: Path, expected: list[Reported]
 ) -> None:
@@ -100,6 +101,7 @@ async def test_a_locked_database_delays_a_session_and_costs_it_nothing(
     await assert_reported_once(store, queued.id, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["SIGTERM", "end of input"])
 async def test_a_worker_that_is_stopped_hands_its_sessions_over_and_exits_cleanly(
     settings: Settings, store: Store, video: Path, model: Path, expected: list[Reported], how: str
