@@ -13,6 +13,13 @@ NO_KEYFRAME = (
 UNDECODABLE = "The stream can no longer be decoded, for example because its codec changed. Open it again."
 
 
+class StreamsChangedError(VideoError):
+    """A pushed live source sends bytes, but no more packets of the streams that it had when it was opened."""
+
+    def __init__(self) -> None:
+        super().__init__("source_unreachable", UNDECODABLE)
+
+
 class PacketFlow:
     """When packets and frames of an open source came, on the monotonic clock in seconds.
 
@@ -26,10 +33,14 @@ class PacketFlow:
 
     def __init__(self, timeout_s: float, keyframe_timeout_s: float) -> None:
         self._timeout_s, self._keyframe_timeout_s = timeout_s, keyframe_timeout_s
-        self.arrived_at_s = self.decoded_at_s = time.monotonic()
+        self.note_video()
         self.awaited_s = 0.0
         self.guard: ConnectionGuard | None = None
         """Watches the connection of a live transport stream."""
+
+    def note_video(self) -> None:
+        """Count the time without video from now on."""
+        self.arrived_at_s = self.decoded_at_s = time.monotonic()
 
     def note_packet(self, now_s: float) -> None:
         """Note a packet of any stream of a live source. Raises VideoError when there was no video for too long."""
@@ -42,9 +53,9 @@ class PacketFlow:
             raise VideoError("source_timeout", NO_KEYFRAME.format(self._keyframe_timeout_s))
 
     def note_bytes(self) -> None:
-        """Note bytes of a live source. Raises VideoError when long no packet came: the stream has another number."""
+        """Note bytes of a live source. Raises StreamsChangedError when they have given no packet for too long."""
         if time.monotonic() - self.arrived_at_s > self._timeout_s:
-            raise VideoError("source_unreachable", UNDECODABLE)
+            raise StreamsChangedError
 
     def check_guard(self) -> None:
         """Raise VideoError if the guard ended the connection."""

@@ -22,7 +22,7 @@ from model.video.container import LIVE_OPTIONS, STILL_OR_MOVING, is_fragmented, 
 from model.video.errors import NO_ANSWER, STILL_IMAGE, VideoError
 from model.video.extent import Extent
 from model.video.packet_buffer import PacketBuffer
-from model.video.packet_flow import UNDECODABLE, PacketFlow, WatchedBytes
+from model.video.packet_flow import UNDECODABLE, PacketFlow, StreamsChangedError, WatchedBytes
 from model.video.rtp_marks import RtpMarks
 from model.video.source import ByteStream, is_url, scheme_of
 from model.video.stream import best_stream, count_packets, discard_other_variants, prepare_decoder, probe, video_streams
@@ -30,6 +30,7 @@ from model.video.unread import unread_part
 
 ENDED_AT_ONCE = "The source ended its stream before the first frame. Check that the camera is running and sends video."
 LEFT_OUT = "A video or audio stream that began in the middle of the source was not analysed."
+INTERRUPTED = "The pushed stream continued under other stream numbers; it was not analysed until it was opened again."
 TS_PACKET_BYTES = 188
 NOTHING_DECODED = (
     "No frame could be decoded: the video is damaged, cut short, or larger than 8192 x 4352. Send the whole file."
@@ -107,7 +108,7 @@ class PacketReader:
         opened_before = open_sockets()
         self.container = self._open_container(file_format)
         self._format_name = self.container.format.name
-        self.flow.arrived_at_s = self.flow.decoded_at_s = time.monotonic()
+        self.flow.note_video()
         self._flushed: list[VideoFrame] = []
         self.damaged = 0
         self.cut_short: str | None = None
@@ -294,6 +295,11 @@ class PacketReader:
                     yield packet
         except FFmpegError as caught:
             error = caught
+        except StreamsChangedError:
+            if not self._continue_push():
+                raise
+            yield from self._demux()
+            return
         except IndexError:
             # PyAV meets streams that were not there when the source was opened, and yields none of their packets.
             if extent.position and self._continue_after(extent.position):
@@ -327,7 +333,6 @@ class PacketReader:
         """Open a transport stream again behind the last packet at `position`; False where that is not possible."""
         if not isinstance(self.source, str) or is_url(self.source) or self.container.format.name != "mpegts":
             return False
-        self._flushed = self.stream.decode(None)
         options = {**self._options, "skip_initial_bytes": str(position + TS_PACKET_BYTES)}
         try:
             container = open_container(self.source, options, self._timeout_s)
@@ -335,11 +340,28 @@ class PacketReader:
         except VideoError:
             # Only sound follows.
             return False
+        self._continue_with(container, streams)
+        return True
+
+    def _continue_push(self) -> bool:
+        """Open a pushed transport stream again where it is; False where that is not possible."""
+        if self.container.format.name != "mpegts":
+            return False
+        self.flow.note_video()
+        container = self._open_container(None)
+        self._continue_with(container, video_streams(container))
+        self.left_out = INTERRUPTED
+        if self.buffer is not None:
+            self.buffer.clear()
+        return True
+
+    def _continue_with(self, container: InputContainer, streams: list[VideoStream]) -> None:
+        """Decode another stream, after the frames that the decoder of the present one still holds."""
+        self._flushed = self.stream.decode(None)
         self.container.close()
         self.container, self.stream = container, streams[best_stream(streams)]
         prepare_decoder(self.stream)
         self._open_decoder()
-        return True
 
     def _bytes_or_address(self) -> str | ByteStream:
         """The source; its bytes are watched if it is live and pushed."""
