@@ -60,7 +60,7 @@ def model(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def expected(video: Path, model: Path) -> list[Reported]:
-    """What an undisturbed run tells of `video`."""
+    """What an undisturbed run reports in `video`."""
     reported = expected_actions(video, load(model))
     assert len(reported) >= 6
     return reported

@@ -1,4 +1,4 @@
-"""The previous release runs beside this one, and before and after it in one data folder."""
+"""The previous release runs at the same time as this one, and before and after it in one data folder."""
 
 import asyncio
 import json

@@ -34,7 +34,7 @@ SESSIONS = 8
 LIFE_S = (20.0, 180.0)
 SAMPLE_EVERY_S = 10.0
 CAMERAS_GO_EVERY_S, CAMERAS_AWAY_S = 120.0, 5.0
-# Of the median of the last third over that of the second, beside the spread of sessions that come and go.
+# Of the median of the last third over that of the second, apart from the spread of sessions that come and go.
 MEMORY_GROWTH, MEMORY_SLACK_BYTES, COUNT_SLACK = 0.05, 4 * 1024**2, 3
 
 

@@ -16,7 +16,7 @@ class Done(NamedTuple):
 
 
 def run(*arguments: object, **environ: str) -> Done:
-    """Run it to its end. It starts in a hundredth of the time that a process of its own, which imports torch, needs."""
+    """Run it to its end. It starts in a hundredth of the time of a separate process, which imports torch."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], env=environ)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return Done(result.exit_code, result.stdout, result.stderr)

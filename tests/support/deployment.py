@@ -1,4 +1,4 @@
-"""A whole deployment in processes of their own: Redis, a bucket, servers and workers, each with a folder to itself."""
+"""A whole deployment in separate processes: Redis, a bucket, servers and workers, each with a folder to itself."""
 
 import asyncio
 import json

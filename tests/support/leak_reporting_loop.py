@@ -8,7 +8,7 @@ import uvloop
 class LeakReportingLoop(uvloop.Loop):
     """uvloop warns of each open connection while it closes.
 
-    Where a warning is an error, it neither closes that connection nor tells its caller: the loop waits for it forever,
+    Where a warning is an error, it neither closes that connection nor informs its caller: the loop then waits forever,
     or the next test fails.
     """
 

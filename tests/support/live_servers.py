@@ -37,7 +37,7 @@ WIDTH, HEIGHT = 64, 48
 
 
 def segment(number: int) -> bytes:
-    """A second of MPEG-TS; the timestamps go on from one segment to the next."""
+    """A second of MPEG-TS; the timestamps continue from one segment to the next."""
     content = io.BytesIO()
     with av.open(content, "w", format="mpegts", options={"mpegts_copyts": "1"}) as container:
         stream = container.add_stream("libx264", rate=RATE_HZ, options={"preset": "ultrafast", "tune": "zerolatency"})

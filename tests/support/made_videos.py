@@ -1,4 +1,4 @@
-"""Videos made on the spot for the tests: every image tells its own number, so what was decoded can be checked."""
+"""Videos made for the tests: every image shows its number, so that what was decoded can be checked."""
 
 import os
 import struct
@@ -15,7 +15,7 @@ Pixels = NDArray[np.uint8]
 
 
 def numbered_image(number: int, width: int, height: int) -> Pixels:
-    """An image whose grey level tells its number (0..49, then again), with a red block in the upper left corner."""
+    """An image whose grey level is its number (0..49, then again), with a red block in the upper left corner."""
     image = np.full((height, width, 3), 5 * (number % 50) + 5, np.uint8)
     image[: height // 3, : width // 3] = (255, 0, 0)
     return image
@@ -31,7 +31,7 @@ def changing_image(number: int, width: int, height: int) -> Pixels:
 
 
 def number_of(image: Pixels) -> int:
-    """The number that a decoded image tells, from its lower right part."""
+    """The number of a decoded image, from its lower right part."""
     height, width = image.shape[:2]
     return round((float(image[height // 2 :, width // 2 :].mean()) - 4) / 5)
 

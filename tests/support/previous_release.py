@@ -1,4 +1,4 @@
-"""The previous release, run at the same time as this one: its server and its worker, in processes of their own.
+"""The previous release, run at the same time as this one: its server and its worker, in separate processes.
 
 `golden/release-0.1.tar.xz` holds what they import: `service` and `model` of the release's commit (2d9e933), without
 the training code, weights, page and command line. A clone without history has no other copy of it.

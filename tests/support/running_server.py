@@ -195,7 +195,7 @@ async def child_server(
 ) -> AsyncIterator[Child]:
     """A server that a test may kill, with one worker that runs the program `worker`, or none.
 
-    `max_file_bytes` stands for a full disk: no file of the server can grow beyond. With `disk_bytes`, the data folder
+    `max_file_bytes` imitates a full disk: no file of the server can grow beyond. With `disk_bytes`, the data folder
     is a disk of that size, which only the server sees.
     """
     port = port or free_port()

@@ -1,4 +1,4 @@
-"""`cake serve` in a process of its own."""
+"""`cake serve` in a separate process."""
 
 import os
 import re

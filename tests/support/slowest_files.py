@@ -1,6 +1,7 @@
 """The test files that take longest, in the order in which they begin; see `pytest_collection_modifyitems`."""
 
 SLOWEST_FILES = (
+    "tests/service/web/test_page_wall.py",
     "tests/service/api/test_openapi.py",
     "tests/fuzz/test_fuzz.py",
     "tests/model/training/test_training.py",
@@ -11,6 +12,7 @@ SLOWEST_FILES = (
     "tests/service/store/test_replication.py",
     "tests/service/worker/test_scaled.py",
     "tests/service/store/test_failover.py",
+    "tests/service/web/test_page_inbox.py",
     "tests/service/web/test_page_playback.py",
     "tests/service/worker/test_worker.py",
     "tests/service/web/test_page_live.py",
@@ -18,6 +20,7 @@ SLOWEST_FILES = (
     "tests/service/store/test_store_away.py",
     "tests/service/storage/test_deletion.py",
     "tests/service/push/test_push.py",
+    "tests/docs/test_readme.py",
     "tests/service/session/test_clips.py",
     "tests/model/training/test_people.py",
     "tests/service/web/test_page_camera.py",

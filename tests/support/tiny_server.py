@@ -1,4 +1,4 @@
-"""A real server and a real worker of the tiny model, in processes of their own."""
+"""A real server and a real worker of the tiny model, in separate processes."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Workers in this process and in processes of their own, and how tests wait for what becomes of their sessions."""
+"""Workers in this process and in separate ones, and how tests wait for what happens to their sessions."""
 
 import asyncio
 import os

@@ -1,6 +1,6 @@
 """Run and report. Exit status 1: a check failed, or a process was left.
 
-Redis with two replicas and three Sentinels, a bucket, two servers and three workers, each in a process of its own. Six
+Redis with two replicas and three Sentinels, a bucket, two servers and three workers, each in a separate process. Six
 files at the pace of cameras and three cameras last the whole run, and a new clip comes every few seconds. WebSocket
 clients leave and resume at either server; webhooks go to a steady receiver, one that hangs at times, and one that never
 answers. Meanwhile Redis and the processes are disturbed, independently of each other; see `redis_disturbances.py` and

@@ -16,7 +16,7 @@ def adopt_orphans() -> None:
 
 
 def left_processes() -> list[str]:
-    """The command lines of descendants that do not end by themselves; they are killed. All others are reaped."""
+    """The command lines of descendants that do not end unasked; they are killed. All others are reaped."""
     _, left = psutil.wait_procs(psutil.Process().children(recursive=True), timeout=GONE_WITHIN_S)
     found = []
     for process in left:

@@ -1,4 +1,4 @@
-"""A child process that is killed, stopped and started again, perhaps with a small disk of its own."""
+"""A child process that is killed, stopped and started again, perhaps with its own small disk."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ READY_WITHIN_S = 180.0
 
 
 class FailedRunError(Exception):
-    """What is so wrong that the run cannot go on."""
+    """What is so wrong that the run cannot continue."""
 
 
 class Program:
@@ -58,7 +58,9 @@ class Program:
             async with asyncio.timeout(READY_WITHIN_S), httpx.AsyncClient(timeout=10) as http:
                 while not await self._answers(http, path):
                     if not self.is_running:
-                        raise FailedRunError(f"{self.name} ended by itself; the end of its log:\n{self._end_of_log()}")
+                        raise FailedRunError(
+                            f"{self.name} ended unexpectedly; the end of its log:\n{self._end_of_log()}"
+                        )
                     await asyncio.sleep(0.1)
         except TimeoutError as error:
             raise FailedRunError(f"{self.name} was not ready within {READY_WITHIN_S:.0f} s") from error

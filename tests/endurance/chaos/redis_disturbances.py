@@ -35,7 +35,7 @@ async def killed_primary(scene: Scene) -> None:
 
 
 async def hanging_primary(scene: Scene) -> None:
-    """It is replaced while it hangs, then goes on and believes for a while that it is the primary."""
+    """It is replaced while it hangs, then continues, and believes for a while that it is the primary."""
     primary = await _primary(scene.redis)
     primary.pause()
     try:

@@ -23,7 +23,7 @@ AGAIN_AFTER_S = 1.0
 class Submitted:
     session_id: str
     expected: list[Reported] | None
-    """What an undisturbed run tells; None: that depends on what arrives, as of a camera."""
+    """What an undisturbed run reports; None where that depends on what arrives, as for a camera."""
     receiver: str | None
     """Path of its webhook."""
 

@@ -1,4 +1,4 @@
-"""Streams share batches in any combination and order, and each gets the scores it would get in a batch of its own."""
+"""Streams share batches in any combination and order, and each gets the scores it would get alone."""
 
 import gc
 import tracemalloc

@@ -24,7 +24,7 @@ def first_video_tag(flv: bytes) -> int:
 
 @contextmanager
 def stalling(content: bytes) -> Iterator[str]:
-    """Address of an FLV that goes on without anything to come."""
+    """Address of an FLV that sends nothing more, and stays open."""
     has_enough = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):

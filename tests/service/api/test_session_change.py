@@ -1,4 +1,4 @@
-"""A session is submitted with rules of its own, and changed while it runs."""
+"""A session is submitted with its own rules, and changed while it runs."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

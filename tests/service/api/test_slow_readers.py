@@ -18,7 +18,7 @@ from tests.support.events_kit import all_ids, followers_become, received
 from tests.support.running_server import running_server
 
 SPEED = 10
-"""How much faster than in life all is here, so that a byte each tenth of a second stands for one a second."""
+"""How much faster everything is than in production: a byte each tenth of a second represents one a second."""
 UPGRADE = {
     "Upgrade": "websocket",
     "Connection": "Upgrade",

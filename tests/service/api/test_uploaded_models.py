@@ -30,7 +30,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Running]:
 
 @pytest_asyncio.fixture(params=["sqlite", "redis"])
 async def served(tmp_path: Path, model: Path, request: pytest.FixtureRequest) -> AsyncIterator[Running]:
-    """A server whose worker, a process of its own, has the tiny model from its settings."""
+    """A server whose worker, a separate process, has the tiny model from its settings."""
     store = {"store_url": request.getfixturevalue("redis_url")} if request.param == "redis" else {}
     chosen = {"models": str(model), "worker_capacity_steps_per_s": 100.0, "precision": "float32", **store}
     async with (

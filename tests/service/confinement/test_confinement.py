@@ -16,7 +16,7 @@ from service.sources.address_policy import PUBLIC_ONLY, AddressPolicy
 from tests.support.made_videos import write_video
 
 CAMERAS = AddressPolicy((ip_network("127.0.0.1/32"),))
-"""127.0.0.1 is where the source is; 127.0.0.2 stands for what is inside."""
+"""127.0.0.1 is where the source is; 127.0.0.2 represents the internal network."""
 
 
 async def test_a_decoder_that_exceeds_its_memory_limit_fails_only_itself(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ async def test_the_next_viewer_after_the_last_has_left_waits_for_a_new_video() -
         viewers.take(part(0))
         await first.read(4)
         first.close()
-        # The decoder is told at its next message.
+        # The decoder learns it at its next message.
         async with asyncio.timeout(60):
             while viewers.want_video():
                 viewers.take(part(4))

@@ -15,7 +15,7 @@ from tests.support.made_videos import write_video
 from tests.support.video_server import serve_answer, serve_folder
 
 CAMERAS = AddressPolicy((ip_network("127.0.0.1/32"),), read_nameservers())
-"""Servers under test listen on 127.0.0.1; 127.0.0.2 stands for what is inside."""
+"""Servers under test listen on 127.0.0.1; 127.0.0.2 represents the internal network."""
 PROTOCOLS = {"protocol_whitelist": "http,https,tls,tcp,crypto"}
 
 

@@ -172,7 +172,7 @@ print([PUBLIC_ONLY.permits(ip_address(one), 443) for one in ("198.41.0.4", "2606
 
 
 def test_the_kernel_knows_the_addresses_of_this_machine() -> None:
-    """In a network namespace of its own, whose loopback interface gets public addresses."""
+    """In a separate network namespace, whose loopback interface gets public addresses."""
     command = ["unshare", "--map-root-user", "--net", "sh", "-c", OWN_ADDRESS, sys.executable]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0 and "permitted" in done.stderr:

@@ -1,4 +1,4 @@
-"""Clips on a disk that is full: the request or the session is told so, as 507 or as a warning."""
+"""Clips on a disk that is full: the request gets 507, the session a warning."""
 
 import asyncio
 import os

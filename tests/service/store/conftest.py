@@ -1,4 +1,4 @@
-"""A Redis of its own for a test."""
+"""A Redis for one test."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Several servers share a Redis: one of them delivers, and another goes on where it was killed."""
+"""Several servers share a Redis: one of them delivers, and another continues where it was killed."""
 
 import asyncio
 import signal

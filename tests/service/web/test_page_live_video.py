@@ -86,7 +86,7 @@ def test_the_page_shows_snapshots_of_a_camera_whose_codec_browsers_do_not_play_a
             with page.expect_request(lambda request: WATCHED_SNAPSHOT in request.url, timeout=PATIENCE_MS):
                 before = page.evaluate(PIXELS)
             page.wait_for_function(f"(before) => {PIXELS} !== before", arg=before, timeout=PATIENCE_MS)
-            # The connection goes on with the scores alone.
+            # The connection continues with the scores only.
             page.wait_for_function("() => !document.getElementById('live-video').hasAttribute('src')")
             assert len(connections) == 2
             assert "video=false" in connections[1].url

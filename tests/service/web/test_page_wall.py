@@ -27,7 +27,7 @@ ALL_ARE_PAINTED = """() => [...document.querySelectorAll("#tiles li:not(.failed)
 def quiet_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten minutes in which nothing moves."""
     path = tmp_path_factory.mktemp("quiet") / "quiet.mp4"
-    return write_video(path, count=3000, rate_hz=5, draw=lambda _, width, height: numbered_image(9, width, height))
+    return write_video(path, count=1200, rate_hz=2, draw=lambda _, width, height: numbered_image(9, width, height))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Each webhook has a lane of its own: a receiver that hangs, fails or is gone never delays another."""
+"""Each webhook has its own lane: a receiver that hangs, fails or is gone never delays another."""
 
 import asyncio
 import socket
@@ -88,7 +88,7 @@ async def test_a_receiver_that_hangs_never_delays_another(
 
 
 class Hanging:
-    """Receivers, each at an address of its own, that accept connections and answer nothing."""
+    """Receivers at different addresses that accept connections and answer nothing."""
 
     def __init__(self) -> None:
         self.held = 0

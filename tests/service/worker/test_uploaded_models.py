@@ -1,4 +1,4 @@
-"""A worker loads and unloads uploaded models beside its sessions, and reports those that it cannot load."""
+"""A worker loads and unloads uploaded models while it runs sessions, and reports those that it cannot load."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
