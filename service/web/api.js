@@ -68,6 +68,9 @@ function requestJson(method, path, body, signal) {
 
 const sessionPath = (id) => `sessions/${encodeURIComponent(id)}`;
 
+export const getModel = (name, signal) => sendJson(`models/${encodeURIComponent(name)}`, { signal });
+/** What the shadow version of a model finds, compared with what is published. */
+export const getShadow = (name, signal) => sendJson(`models/${encodeURIComponent(name)}/shadow`, { signal });
 export const listModels = (signal) => sendJson("models", { signal });
 export const listSessions = (query, signal) => sendJson("sessions", { query, signal });
 /** Events of all sessions, the newest first, as entries of the log. */

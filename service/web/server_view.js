@@ -4,6 +4,7 @@ import { getMetrics, getReadiness, getStorage, listModels } from "./api.js";
 import { percent, size } from "./format.js";
 import { setTitle } from "./news.js";
 import { poll } from "./poll.js";
+import { shadowSections } from "./shadows.js";
 import { storageSentence } from "./storage.js";
 
 const REFRESH_MS = 5000;
@@ -39,6 +40,8 @@ async function refresh(signal) {
   if (readiness.value?.confinement) facts.push(["Decoders confined", confinementText(readiness.value.confinement)]);
   element("server-facts").replaceChildren(...facts.flatMap(([name, text]) => [made("dt", name), made("dd", text)]));
   element("server-models").replaceChildren(...(models.value?.models ?? []).map(modelRow));
+  const sections = await shadowSections(models.value?.models ?? [], signal);
+  if (!signal.aborted) element("server-shadows").replaceChildren(...sections);
 }
 
 /** Each fact is `[name, text]`. `metrics` are values by name with labels. */

@@ -12,8 +12,14 @@ from tests.support.page_driver import SAMPLE, analyse, chromium, free_port, serv
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(tmp_path_factory.mktemp("served"), free_port()) as address:
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the server."""
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="module")
+def url(data_dir: Path) -> Iterator[str]:
+    with served(data_dir, free_port()) as address:
         yield address
 
 
