@@ -29,6 +29,9 @@ class Capabilities(Schema):
         description="Video codecs that can be decoded, as FFmpeg names them.", examples=[["h264", "hevc"]]
     )
     limits: SourceLimits
+    camera_discovery: bool = Field(
+        description="Whether `POST /v1/cameras:discover` finds cameras, which CAKE_SOURCE_ALLOW has to allow."
+    )
 
 
 ModelOrigin = Literal["configured", "uploaded"]

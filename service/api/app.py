@@ -14,6 +14,7 @@ from starlette.responses import FileResponse, JSONResponse
 
 from service.access.keys import ApiKey
 from service.api import (
+    cameras,
     capabilities,
     event_log,
     events,
@@ -61,6 +62,7 @@ ROUTES = (
     live,
     feedback,
     tickets,
+    cameras,
     capabilities,
     models,
     model_shadows,

@@ -35,7 +35,13 @@ async def get_capabilities(context: SharedContext, _caller: SessionsReader) -> C
         max_pixels=MAX_PIXELS,
         source_timeout_s=settings.source_timeout_s,
     )
-    return Capabilities(schemes=list(schemes), file_formats=list(formats), video_codecs=list(codecs), limits=limits)
+    return Capabilities(
+        schemes=list(schemes),
+        file_formats=list(formats),
+        video_codecs=list(codecs),
+        limits=limits,
+        camera_discovery=bool(settings.source_allow),
+    )
 
 
 @cache

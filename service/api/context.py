@@ -69,6 +69,8 @@ class Context:
     watchers: Watchers = field(default_factory=Watchers)
     trials: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """Held while rules are tried."""
+    discovery: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    """Held while the network is searched for cameras."""
     model_reads: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """Held while an uploaded model is read, which takes several times its size in memory."""
     metrics_readers: deque[str] = field(default_factory=lambda: deque(maxlen=16))

@@ -35,6 +35,7 @@ Action = Literal[
     "subscription.test",
     "subscription.rotate_secret",
     "subscription.delete",
+    "cameras.discover",
     "model.put",
     "model.shadow",
     "model.promote",

@@ -68,6 +68,8 @@ function requestJson(method, path, body, signal) {
 
 const sessionPath = (id) => `sessions/${encodeURIComponent(id)}`;
 
+export const getCapabilities = (signal) => sendJson("capabilities", { signal });
+export const discoverCameras = (search) => requestJson("POST", "cameras:discover", search);
 export const getModel = (name, signal) => sendJson(`models/${encodeURIComponent(name)}`, { signal });
 /** What the shadow version of a model finds, compared with what is published. */
 export const getShadow = (name, signal) => sendJson(`models/${encodeURIComponent(name)}/shadow`, { signal });

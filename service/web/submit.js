@@ -2,6 +2,7 @@
 
 import { createFromFile, createFromUrl, listModels } from "./api.js";
 import { CameraPush } from "./camera.js";
+import { offerCameraSearch } from "./find_cameras.js";
 import { percent } from "./format.js";
 import { poll } from "./poll.js";
 
@@ -84,6 +85,7 @@ export function startForm(regions, onCreated) {
   element("upload-cancel").addEventListener("click", () => upload.abort());
   acceptDrops(submitFiles);
   listModelOptions();
+  offerCameraSearch();
 }
 
 function readOptions() {

@@ -67,6 +67,7 @@ async def test_the_openapi_description_is_complete(server: Running) -> None:
         "/v1/keys",
         "/v1/keys/{key_id}",
         "/v1/capabilities",
+        "/v1/cameras:discover",
         "/v1/models",
         "/v1/models/{name}",
         "/v1/models/{name}/shadow",

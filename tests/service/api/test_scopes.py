@@ -26,6 +26,7 @@ ROUTES = {
     ("POST", "/v1/sessions/x/video/tickets"): "sessions:read",
     ("GET", "/v1/capabilities"): "sessions:read",
     ("GET", "/v1/storage"): "sessions:read",
+    ("POST", "/v1/cameras:discover"): "admin",
     ("GET", "/v1/models"): "sessions:read",
     ("GET", "/v1/models/n"): "sessions:read",
     ("PUT", "/v1/models/n"): "admin",
