@@ -59,15 +59,14 @@ class RedisLog:
         ends_as = state if state in ENDED_STATES else None
         oldest_s = events[-1].decided_s - self._retained.events_keep_s if events else 0.0
         status = await self._scripts.run(
-            "commit",
-            *(session_id, token, ends_as or ""),
+            *(("commit",) if ends_as is None else ("end", ends_as)),
+            *(session_id, token),
             *(self._retained.events_max, f"{round(oldest_s * 1000)}-0" if oldest_s > 0 else "", LOG_MAX),
             *event_arguments(events),
             *update_arguments(update),
             _oldest_score(scores, self._retained.scores_keep_s),
             *score_arguments(scores),
             *resume_point_arguments(resume_point),
-            essential=ends_as is not None,
         )
         if status == b"unknown":
             raise unknown_session()

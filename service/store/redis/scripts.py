@@ -1,5 +1,6 @@
 """Runs the Lua scripts in `lua/`. Each is one atomic step of the store."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.resources import files
@@ -24,6 +25,7 @@ CONFIRMED = frozenset(
         "confirm",
         "create",
         "commit",
+        "end",
         "claim",
         "stop",
         "change",
@@ -56,6 +58,7 @@ ESSENTIAL = frozenset(
         "delete_feedback",
         "delete_models",
         "disable_webhooks",
+        "end",
         "register",
         "release",
         "renew",
@@ -66,6 +69,8 @@ ESSENTIAL = frozenset(
 )
 """Scripts that run although Redis is out of memory: small writes that free memory or keep sessions where they are."""
 ALLOW_OOM = "#!lua flags=allow-oom\n"
+USES = re.compile(r"-- uses ([\w ]+)\n")
+"""The first line of a script: the parts, of `lua/parts/`, whose functions it uses."""
 
 
 def name_of(*parts: str) -> str:
@@ -74,10 +79,14 @@ def name_of(*parts: str) -> str:
 
 
 @cache
-def _text(name: str, *, essential: bool) -> str:
+def _text(name: str) -> str:
     folder = files("service.store.redis") / "lua"
-    text = (folder / "common.lua").read_text() + (folder / f"{name}.lua").read_text()
-    return ALLOW_OOM + text if essential else text
+    script = (folder / f"{name}.lua").read_text()
+    # Each function that a script defines costs Redis time at each run, so scripts name what they use.
+    used = USES.match(script)
+    parts = [] if used is None else [(folder / "parts" / f"{part}.lua").read_text() for part in used[1].split()]
+    text = "\n".join([(folder / "common.lua").read_text(), *parts, script])
+    return ALLOW_OOM + text if name in ESSENTIAL else text
 
 
 class Scripts:
@@ -100,24 +109,20 @@ class Scripts:
         self._primary: tuple[str, int] | None = None
         self._confirmed = 0
         self._clock = clock
-        self._scripts: dict[tuple[str, bool], Any] = {}
+        self._scripts: dict[str, Any] = {}
 
     @property
     def now(self) -> Argument:
         """The argument `now` of scripts; "" means Redis's own clock."""
         return "" if self._clock is None else self._clock()
 
-    async def run(self, name: str, *arguments: Argument, essential: bool = False) -> Any:
-        """The result of the script `name`. One that is `essential`, as some always are, runs without memory too.
-
-        Raises StoreUnavailableError, StorageFullError.
-        """
+    async def run(self, name: str, *arguments: Argument) -> Any:
+        """The result of the script `name`. Raises StoreUnavailableError, StorageFullError."""
         if not self._has_checked_format:
             await self._check_format()
-        essential = essential or name in ESSENTIAL
-        script = self._scripts.get((name, essential))
+        script = self._scripts.get(name)
         if script is None:
-            script = self._scripts[name, essential] = self.client.register_script(_text(name, essential=essential))
+            script = self._scripts[name] = self.client.register_script(_text(name))
         if self._replication is None:
             return await translated(script(keys=[PREFIX], args=arguments))
         required = await self._required(self._replication)

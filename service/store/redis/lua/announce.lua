@@ -1,3 +1,4 @@
+-- uses queues
 -- Replace what a registered worker offers. Returns 'lost' if it was released, else 'done'.
 local worker, capacity, names, info = take(), take(), take(), take()
 if not redis.call('ZSCORE', P .. 'leases', worker) then

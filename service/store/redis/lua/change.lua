@@ -1,3 +1,4 @@
+-- uses queues
 -- Change fields of a session. Returns 'unknown', 'done', 'no_model', or 'moved' when another change came first.
 local id, revision, model, is_pinned = take(), take_number(), take(), take()
 if redis.call('EXISTS', session_key(id)) == 0 then

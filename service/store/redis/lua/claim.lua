@@ -1,3 +1,4 @@
+-- uses leases queues orphans
 -- Claim the next session that is queued or whose worker has died. Returns its id or nil.
 local now, lease_s = take_now(), take_number()
 local worker, nonce, room, only_pace, may_reap = take(), take(), take_number(), take(), take()

@@ -1,3 +1,4 @@
+-- uses leases events queues states
 -- Queue a session. Returns {'made'}, {'earlier', id}, or the reason for the rejection.
 local now, lease_s = take_now(), take_number()
 local id, cost, pace, model, is_pinned = take(), take_number(), take(), take(), take()
@@ -58,5 +59,8 @@ if webhook_url ~= '' then
   redis.call('HSET', P .. 'webhook:' .. id, 'url', webhook_url, 'secret', webhook_secret, 'try_at', 0, 'attempts', 0)
 end
 set_state(id, 'queued')
-append_event(id, owner, '0-1', '0-0', event, events_max, log_max)
+append_event(id, owner, '0-1', event, events_max, log_max)
+if webhook_url ~= '' then
+  wake_webhook(id)
+end
 return { 'made' }

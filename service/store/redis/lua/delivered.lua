@@ -1,3 +1,4 @@
+-- uses deliveries
 -- The receiver has accepted an event. Returns 'moved' if delivery was set back in the meantime.
 keep_delivering(take(), take_number())
 local id, event_id, after, is_last = take(), take(), take(), take()

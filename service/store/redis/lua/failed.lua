@@ -1,3 +1,4 @@
+-- uses deliveries
 -- Try a webhook again later, or never. A session without a webhook was deleted.
 keep_delivering(take(), take_number())
 local id, now, retry_at, attempt, kept = take(), take(), take(), take(), take_number()

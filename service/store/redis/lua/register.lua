@@ -1,3 +1,4 @@
+-- uses leases queues orphans
 -- Announce a worker. Sessions of an earlier worker with the same name may be claimed.
 local now, lease_s = take_now(), take_number()
 local worker, capacity, names, info = take(), take(), take(), take()

@@ -1,3 +1,4 @@
+-- uses leases
 -- Renew a worker's leases. Returns {'lost'}, or {'kept', ids of sessions to stop, of sessions with watchers, and of
 -- sessions with a change that the worker has not published, keys of the uploaded models, of the shadows among them}.
 local now, lease_s, watched_s, worker = take_now(), take_number(), take_number(), take()

@@ -1,3 +1,4 @@
+-- uses deliveries
 -- Note how far deliveries have come. Returns the ids of subscriptions that were changed; of all, if another server delivers.
 local deliverer, patience_s = take(), take_number()
 local delivers = redis.call('GET', P .. 'deliverer') == deliverer

@@ -1,3 +1,4 @@
+-- uses leases events states queues
 -- Ask the live worker to stop the session, or end it here. Returns 'unknown', 'ended', 'asked', 'stopped', or 'moved'
 -- when a newer event was committed since the caller read the session.
 local now, lease_s = take_now(), take_number()
@@ -21,6 +22,9 @@ end
 redis.call('HINCRBY', session_key(id), 'token', 1)
 redis.call('HSET', session_key(id), unpack(ARGV, at + 1))
 set_state(id, 'stopped')
-append_event(id, field(id, '_owner'), stream_id, event_id, event, events_max, log_max)
+if append_event(id, field(id, '_owner'), stream_id, event, events_max, log_max) then
+  redis.call('HSET', session_key(id), 'last_event_id', '"' .. event_id .. '"')
+  wake_webhook(id)
+end
 finish(id)
 return 'stopped'

@@ -1,3 +1,4 @@
+-- uses leases
 -- Note a watcher of a session's snapshots; no effect on ended or unknown sessions.
 local now, watched_s, id = take_now(), take_number(), take()
 redis.call('ZREMRANGEBYSCORE', P .. 'watched', '-inf', now)

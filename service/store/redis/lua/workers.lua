@@ -1,3 +1,4 @@
+-- uses leases
 -- The live workers as they registered, or only the worker of the given session.
 local now, lease_s, session = take_now(), take_number(), take()
 local found = {}
