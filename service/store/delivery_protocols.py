@@ -42,13 +42,14 @@ class Outbox(Protocol):
     ) -> bool:
         """The receiver has accepted the event that follows `after`; `last`: the session publishes no more.
 
-        Returns False, and notes nothing, if delivery was set back or the session was deleted in the meantime.
+        Returns False, and notes nothing, if delivery was set back or disabled, or the session was deleted, in the
+        meantime.
         """
 
     async def note_failed(
         self, session_id: str, event_id: str, *, reason: str, now_unix_s: float, retry_unix_s: float | None
     ) -> None:
-        """The event was not accepted: try again at `retry_unix_s`, or never."""
+        """The event was not accepted: try again at `retry_unix_s`, or never; never if delivery was disabled."""
 
     async def backlog(self, *, now_unix_s: float) -> WebhookBacklog:
         """What is still to be delivered to receivers that are not disabled, over all sessions."""

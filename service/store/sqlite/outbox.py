@@ -150,7 +150,7 @@ def _note_delivered(
     media_ms, seq = event_key(event_id)
     noted = db.execute(
         """UPDATE webhooks SET delivered = ?, media_ms = ?, seq = ?, attempts = 0, failing_since = NULL, done = ?
-           WHERE session_id = ? AND delivered IS ?""",
+           WHERE session_id = ? AND delivered IS ? AND NOT done""",
         (event_id, media_ms, seq, last, session_id, after),
     )
     if noted.rowcount:
@@ -161,7 +161,7 @@ def _note_delivered(
 def _note_failed(db: sqlite3.Connection, session_id: str, attempt: DeliveryAttempt, retry_unix_s: float | None) -> None:
     noted = db.execute(
         """UPDATE webhooks SET attempts = attempts + 1, failing_since = coalesce(failing_since, ?),
-             try_at = coalesce(?, try_at), done = ?
+             try_at = coalesce(?, try_at), done = done OR ?
            WHERE session_id = ?""",
         (attempt.at_unix_s, retry_unix_s, retry_unix_s is None, session_id),
     )

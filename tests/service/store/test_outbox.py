@@ -166,6 +166,21 @@ async def test_a_receiver_can_be_left_out_of_what_is_due(store: Store, url: str,
     assert list(await store.outbox.due(now_unix_s=1e9, limit=9, skip_receivers=[receiver])) == []
 
 
+@pytest.mark.parametrize("is_accepted", [True, False])
+async def test_an_attempt_under_way_does_not_enable_a_disabled_webhook(store: Store, is_accepted: bool) -> None:
+    session = await session_with_events(store, "100-0", "200-0")
+    await store.outbox.disable_all_of("k1")
+    if is_accepted:
+        assert not await store.outbox.note_delivered(session.id, "100-0", after=None, now_unix_s=1.0, last=False)
+    else:
+        await store.outbox.note_failed(session.id, "100-0", reason="503", now_unix_s=1.0, retry_unix_s=2.0)
+    await store.log.commit(session.id, session.token, events=[start(session.id, "300-0")])
+    assert await due_after(store) == []
+    progress = await store.outbox.progress(session.id)
+    assert progress is not None
+    assert progress.state == "disabled"
+
+
 async def test_the_webhooks_of_a_revoked_key_are_disabled_and_not_finished(store: Store) -> None:
     session = await session_with_events(store, "100-0")
     await store.outbox.disable_all_of("k1")

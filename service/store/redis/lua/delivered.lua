@@ -1,5 +1,5 @@
 -- uses deliveries
--- The receiver has accepted an event. Returns 'moved' if delivery was set back in the meantime.
+-- The receiver has accepted an event. Returns 'moved' if delivery was set back or disabled in the meantime.
 keep_delivering(take(), take_number())
 local id, event_id, after, is_last = take(), take(), take(), take()
 local attempt, kept = take(), take_number()
@@ -7,7 +7,7 @@ local key = P .. 'webhook:' .. id
 if redis.call('EXISTS', key) == 0 then
   return 'unknown'
 end
-if (redis.call('HGET', key, 'delivered') or '') ~= after then
+if (redis.call('HGET', key, 'delivered') or '') ~= after or redis.call('HEXISTS', key, 'try_at') == 0 then
   return 'moved'
 end
 redis.call('HSET', key, 'delivered', event_id, 'attempts', 0, 'try_at', 0)
