@@ -127,11 +127,15 @@ def _operation(action: str, channel: str, summary: str, **bindings: dict[str, st
 
 
 def _live_channel(session: str) -> dict[str, Any]:
-    video = {"type": "boolean", "default": True, "description": "Whether to send video; without, only scores."}
+    video = {
+        "type": "boolean",
+        "default": True,
+        "description": "Whether to send video. If false, only scores are sent.",
+    }
     names = [live.__name__ for live in _LIVE_TYPES] + ["VideoFragment"]
     return {
         "address": f"{session}/live",
-        "description": "Video and scores of a live session as they arrive, for viewers; what was before is elsewhere."
+        "description": "Video and scores of a live session as they arrive, for viewers. Earlier ones are not sent."
         " The binary messages after a `video.began` are one fragmented MP4, for Media Source Extensions; they begin"
         " with the last keyframe. A viewer that is too slow misses messages, and its video continues with a keyframe."
         " Close codes: 1000 the session has ended; 1008 the API key was revoked; 1012 the server is stopping; 1013 the"

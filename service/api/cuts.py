@@ -23,7 +23,7 @@ NO_CLIP = (
     " action in CAKE_CLIPS before it starts. Clips are deleted by age and total size."
 )
 _log = structlog.get_logger(__name__)
-DAMAGED = "No clip can be cut here: the video is damaged."
+DAMAGED = "No clip can be cut here: the video is damaged at this time."
 
 
 class Cuts:

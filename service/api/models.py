@@ -139,10 +139,10 @@ def _require_shadow_of(versions: Sequence[UploadedModel], info: ModelInfo) -> No
     """Check that the version can follow what the others serve. Raises NotFoundError, InvalidRequestError."""
     if not versions:
         raise NotFoundError(
-            f"There is no uploaded model {info.name!r} that it could follow. Upload a version that serves first."
+            f"There is no uploaded model {info.name!r} that it could follow. First upload a version that serves."
         )
     if versions[-1].info.version == info.version:
-        raise InvalidRequestError("This is the version that serves already. Upload another one as its shadow.")
+        raise InvalidRequestError("This version already serves. Upload another one as its shadow.")
     if frames_of(versions[-1].info) != frames_of(info):
         raise InvalidRequestError(
             "It takes other frames (sample_hz, image_size or framing) than the version that serves, so it cannot see"

@@ -169,8 +169,8 @@ async def test_subscription(
 @router.post(
     "/v1/subscriptions/{subscription_id}/rotate-secret",
     summary="Replace the secret of a subscription's webhook",
-    description="Returns the new secret, once. For a time deliveries carry two signatures, so that the receiver can "
-    "change its secret at leisure.",
+    description="Returns the new secret, once. For a time deliveries carry two signatures, so that the receiver has "
+    "time to change its secret.",
     responses=problem_responses(404, 422, 503),
 )
 async def rotate_subscription_secret(

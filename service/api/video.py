@@ -52,7 +52,7 @@ async def get_video(
     caller: VideoViewer,
     session_id: SessionId,
     wanted: Annotated[str | None, Header(alias="Range", description="Bytes to return, as `bytes=FIRST-LAST`.")] = None,
-    if_range: Annotated[str | None, Header(description="An `ETag`: if it is another one, `Range` is ignored.")] = None,
+    if_range: Annotated[str | None, Header(description="An `ETag`. If it does not match, `Range` is ignored.")] = None,
 ) -> Response:
     source = await _uploaded(context, caller.owner, session_id)
     context.audit.record_view(caller.actor, session=session_id, what="video")

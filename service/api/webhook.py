@@ -65,8 +65,8 @@ async def get_webhook(context: SharedContext, caller: SessionsReader, session_id
 @router.post(
     "/v1/sessions/{session_id}/webhook/redeliver",
     summary="Deliver events to a session's webhook again",
-    description="Delivery starts over behind the event `after`, in order, also to a receiver that was disabled. "
-    "Receivers recognize what they have seen by the header `webhook-id`.",
+    description="Delivery starts again after the event `after`, in order, also to a receiver that was disabled. "
+    "Receivers recognize repeated events by the header `webhook-id`.",
     status_code=202,
     responses=problem_responses(404, 422, 503),
 )
@@ -82,8 +82,8 @@ async def redeliver_webhook(
 @router.post(
     "/v1/sessions/{session_id}/webhook/rotate-secret",
     summary="Replace the secret of a session's webhook",
-    description="Returns the new secret, once. For a time deliveries carry two signatures, so that the receiver can "
-    "change its secret at leisure.",
+    description="Returns the new secret, once. For a time deliveries carry two signatures, so that the receiver has "
+    "time to change its secret.",
     responses=problem_responses(404, 422, 503),
 )
 async def rotate_webhook_secret(

@@ -31,14 +31,18 @@ def discover(
     ] = None,
     interface: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Own IPv4 address in the network of the cameras.", show_default=False),
+        typer.Option(
+            metavar="ADDRESS", help="IPv4 address of this machine in the cameras' network.", show_default=False
+        ),
     ] = None,
     probe: Annotated[
         list[str] | None,
         typer.Option(metavar="HOST[:PORT]", help="Ask this host instead of the network; may be repeated."),
     ] = None,
-    least_side: Annotated[int, typer.Option(min=1, help="Pixels that width and height should have.")] = LEAST_SIDE,
-    sample_hz: Annotated[float, typer.Option(min=0, help="Frames a second that a stream should have.")] = SAMPLE_HZ,
+    least_side: Annotated[int, typer.Option(min=1, help="Least width and height of a stream, in pixels.")] = LEAST_SIDE,
+    sample_hz: Annotated[
+        float, typer.Option(min=0, help="Least frame rate of a stream, in frames per second.")
+    ] = SAMPLE_HZ,
     within_s: Annotated[float, typer.Option(min=0.1, max=60, help="How long to wait for answers.")] = 3.0,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print a list for `cake cameras start`; it contains the password.")
