@@ -1,6 +1,7 @@
 """Models: list, describe, upload and delete them while the workers run."""
 
 import asyncio
+import re
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
+from pydantic import AfterValidator
 
 from model.checkpoints.folders import CheckpointNotFoundError, find_checkpoint
 from model.checkpoints.stored import checkpoint_version
@@ -33,12 +35,23 @@ from service.store.model_records import UploadedModel
 from service.store.worker_records import WorkerInfo
 
 router = APIRouter(tags=["models"], responses=problem_responses(*AUTH_STATUSES))
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+
+
+def _with_possible_name(name: str) -> str:
+    """Raises ValueError."""
+    if not re.fullmatch(_NAME, name):
+        raise ValueError("must have 1 to 64 letters, digits, `_`, `.` and `-`, and begin with a letter or digit")
+    return name
+
+
 ModelName = Annotated[
     str,
     PathParameter(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$",
+        json_schema_extra={"pattern": f"^{_NAME}$"},
         description="Name of the model: letters, digits, `_`, `.` and `-`, beginning with a letter or digit.",
     ),
+    AfterValidator(_with_possible_name),
 ]
 AnyName = Annotated[str, PathParameter(description="Name of the model.")]
 _WRITE_BYTES = 1024**2
@@ -155,7 +168,8 @@ async def _receive(request: Request, context: Context, path: Path) -> None:
     buffer = bytearray()
     context.disk.require_room()
     # tar adds headers and padding.
-    async for chunk in body_of(request, max_bytes=context.settings.max_model_bytes + 2 * MAX_SMALL_BYTES):
+    limit_bytes = context.settings.max_model_bytes + 2 * MAX_SMALL_BYTES
+    async for chunk in body_of(request, max_bytes=limit_bytes, setting="CAKE_MAX_MODEL_BYTES"):
         buffer += chunk
         if len(buffer) >= _WRITE_BYTES:
             await asyncio.to_thread(_append, path, bytes(buffer))

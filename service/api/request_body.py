@@ -38,11 +38,12 @@ class RateFloor:
         return is_met
 
 
-async def body_of(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
+async def body_of(request: Request, *, max_bytes: int, setting: str | None = None) -> AsyncIterator[bytes]:
     """Yield the chunks of the body; a body with `Content-Encoding: gzip` is decompressed.
 
-    Raises TooLargeError beyond `max_bytes`, on the wire or decompressed, RequestTimeoutError,
-    UnsupportedMediaTypeError, InvalidRequestError for damaged gzip data, and ClientDisconnect.
+    `setting` is what an operator raises to allow more. Raises TooLargeError beyond `max_bytes`, on the wire or
+    decompressed, RequestTimeoutError, UnsupportedMediaTypeError, InvalidRequestError for damaged gzip data, and
+    ClientDisconnect.
     """
     gunzip = _decoder(request.headers.get("content-encoding", ""))
     wire_bytes, decoded_bytes = 0, 0
@@ -51,7 +52,8 @@ async def body_of(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
         for piece in [chunk] if gunzip is None else gunzip.pieces(chunk):
             decoded_bytes += len(piece)
             if max(wire_bytes, decoded_bytes) > max_bytes:
-                raise TooLargeError(f"The request body is larger than {max_bytes} bytes. Send a smaller one.")
+                ask = "" if setting is None else f", or ask the operator to raise {setting}"
+                raise TooLargeError(f"The request body is larger than {max_bytes} bytes. Send a smaller one{ask}.")
             yield piece
     if gunzip is not None:
         gunzip.require_complete()

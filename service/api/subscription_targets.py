@@ -1,5 +1,8 @@
 """The targets of subscriptions: checked when they are created, and shown without their secrets."""
 
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
 from pydantic import SecretStr
 
 from service.errors import InvalidRequestError, WebhookRejectedError
@@ -22,21 +25,40 @@ from service.webhooks.signature import new_webhook_secret
 async def stored_target(asked: TargetRequest, policy: AddressPolicy, notifier: Notifier) -> StoredTarget:
     """What is stored of a target. Raises WebhookRejectedError, InvalidRequestError."""
     if asked.kind == "apprise":
-        # Where it leads to is known only when it connects.
+        _check_written_address(asked.url.get_secret_value(), policy)
         await _check_service(asked.url, notifier)
         return StoredAppriseTarget(url=asked.url, attach=asked.attach)
-    try:
-        check_host(asked.url.host or "", policy)
-    except SourceForbiddenError as error:
-        raise WebhookRejectedError(
-            "The target's address is not public. If it is in a private network, the operator can allow that network"
-            " with CAKE_SOURCE_ALLOW."
-        ) from error
+    _check_host(asked.url.host or "", policy)
     url = SecretStr(str(asked.url))
     if asked.kind == "mqtt":
         prefix = None if asked.home_assistant is None else asked.home_assistant.discovery_prefix
         return StoredMqttTarget(url=url, topic=asked.topic, identify=asked.identify, discovery_prefix=prefix)
     return StoredWebhookTarget(url=url, secret=SecretStr(asked.secret or new_webhook_secret()), format=asked.format)
+
+
+def _check_host(host: str, policy: AddressPolicy) -> None:
+    """Raises WebhookRejectedError."""
+    try:
+        check_host(host, policy)
+    except SourceForbiddenError as error:
+        raise WebhookRejectedError(
+            "The target's address is not public. If it is in a private network, the operator can allow that network"
+            " with CAKE_SOURCE_ALLOW."
+        ) from error
+
+
+def _check_written_address(url: str, policy: AddressPolicy) -> None:
+    """Refuse a service that is written as an address; where other hosts and names lead is known when it connects.
+
+    Many services have a token in place of a host, which may be a number. Raises WebhookRejectedError.
+    """
+    try:
+        host = urlsplit(url).hostname or ""
+        is_address = host == "localhost" or bool(ip_address(host))
+    except ValueError:
+        return
+    if is_address:
+        _check_host(host, policy)
 
 
 async def _check_service(url: SecretStr, notifier: Notifier) -> None:

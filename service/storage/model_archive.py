@@ -124,7 +124,8 @@ def _wanted(path: str) -> str | None:
 def _check_size(name: str, size_bytes: int, max_bytes: int) -> None:
     limit = max_bytes if name == WEIGHTS_FILE else MAX_SMALL_BYTES
     if size_bytes > limit:
-        raise TooLargeError(f"{name} has {size_bytes} bytes, more than {limit}.")
+        ask = " Ask the operator to raise CAKE_MAX_MODEL_BYTES." if name == WEIGHTS_FILE else ""
+        raise TooLargeError(f"{name} has {size_bytes} bytes, more than {limit}.{ask}")
 
 
 def _check_directory(file: BinaryIO) -> None:
@@ -151,5 +152,8 @@ class _Bounded(io.RawIOBase):
         data = self._file.read(size)
         self._left_bytes -= len(data)
         if self._left_bytes < 0:
-            raise TooLargeError(f"The archive holds more than {self._max_bytes} bytes. Send only a checkpoint folder.")
+            raise TooLargeError(
+                f"The archive holds more than {self._max_bytes} bytes. Send only a checkpoint folder, or ask the"
+                " operator to raise CAKE_MAX_MODEL_BYTES."
+            )
         return data

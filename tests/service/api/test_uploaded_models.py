@@ -224,7 +224,12 @@ async def test_the_same_content_again_is_the_same_version_and_becomes_the_newest
 async def test_what_is_no_model_is_refused_and_leaves_nothing(server: Running, model: Path) -> None:
     http = server.http
     problem(await http.put("/v1/models/gate", content=b"no archive"), 422, "invalid_model")
-    problem(await http.put("/v1/models/gate", content=bytes(5 * 1024**2)), 413, "too_large")
+    refused = problem(await http.put("/v1/models/gate", content=bytes(5 * 1024**2)), 413, "too_large")
+    assert "CAKE_MAX_MODEL_BYTES" in refused.detail
+    refused = problem(await http.put("/v1/models/a@b", content=b"no archive"), 422, "invalid_request")
+    assert refused.detail == (
+        "name: must have 1 to 64 letters, digits, `_`, `.` and `-`, and begin with a letter or digit."
+    )
     for name in ("a@b", "..", ".hidden", "a%2Fb", "x" * 65):
         assert (await http.put(f"/v1/models/{name}", content=tar_of(version_of(model)))).status_code in (404, 405, 422)
     assert await server.worker.store.models.all() == []

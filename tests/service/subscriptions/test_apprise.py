@@ -138,6 +138,9 @@ async def test_a_private_address_is_not_connected_to_and_a_refusal_names_its_sta
             result = (await server.http.post(f"/v1/subscriptions/{created.id}/test")).json()
             assert (result["delivered"], result["failure"]) == (False, "401 Unauthorized")
         async with running_server(tmp_path / "data", source_allow="10.0.0.0/8") as server:
+            for private in (address(url), "ntfy://[::1]/topic", "mailto://user:hunter2@192.168.1.2"):
+                body = {"target": {"kind": "apprise", "url": private}}
+                problem(await server.http.post("/v1/subscriptions", json=body), 403, "webhook_forbidden")
             result = (await server.http.post(f"/v1/subscriptions/{created.id}/test")).json()
             assert (result["delivered"], result["failure"]) == (False, "source_forbidden")
     assert len(receiver.messages) == 1
