@@ -14,7 +14,7 @@ TEST_PROCESSES ?= $(shell echo $$(( $$(nproc) * 2 )))
 # Tests and new environments start hundreds of processes, each of which would compile its modules again.
 unexport PYTHONDONTWRITEBYTECODE
 # Programs that tests use, each with its Debian package; GStreamer is used from the system's Python.
-PROGRAMS := chromium:chromium redis-server:redis-server mosquitto:mosquitto ffmpeg:ffmpeg promtool:prometheus nginx:nginx-light caddy:caddy node:nodejs
+PROGRAMS := chromium:chromium redis-server:redis-server mosquitto:mosquitto ffmpeg:ffmpeg promtool:prometheus nginx:nginx-light caddy:caddy node:nodejs npm:npm
 GSTREAMER := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	gstreamer1.0-plugins-ugly
 
@@ -47,7 +47,7 @@ test: run-tests ## Linters, types, layers, smoke test, and the tests that take l
 test-all: SELECTED := --durations 20
 test-all: run-tests ## The same with all tests, as CI does
 
-run-tests: $(VENV)/installed-dev system-packages
+run-tests: $(VENV)/installed-dev system-packages .identity-provider/installed
 	$(MAKE) --jobs=2 --output-sync=target lint smoke-of-locks
 	$(BIN)/python -m pytest $(SELECTED) -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder || { [ $$? = 1 ] && \
 	  echo "Tests failed beside others. The same tests once more, by themselves:" && \
@@ -83,6 +83,10 @@ train-tools: $(VENV)/installed-train ## Install PyTorch and what else `cake trai
 bench: $(VENV)/installed-train ## Measure this machine; takes half an hour
 	$(BIN)/cake bench
 
+.identity-provider/installed: tests/identity/packages.txt ## The provider with which the tests of signing in run
+	npm install --silent --prefix .identity-provider $$(cat $<)
+	touch $@
+
 generated-clients: $(VENV)/installed-dev ## Generate clients of the API with three generators and use them; needs Java, Node and npm
 	$(PYTHON) -m venv .generators && .generators/bin/pip install -q -r tests/generated_clients/requirements.txt
 	npm install --silent --prefix .generators $$(cat tests/generated_clients/packages.txt)
@@ -107,7 +111,7 @@ smoke: $(VENV)/installed-dev ## Install from the locks and use it on every suppo
 lock: $(VENV)/installed-dev ## Pin all dependencies, with hashes, per Python version; UPGRADE=1 takes new releases
 	@for version in $(PYTHON_VERSIONS); do \
 	  lock=requirements/py$$version; \
-	  compile="$(BIN)/uv pip compile -q $(if $(UPGRADE),--upgrade) --python-version $$version pyproject.toml --extra build --extra apprise --extra otel"; \
+	  compile="$(BIN)/uv pip compile -q $(if $(UPGRADE),--upgrade) --python-version $$version pyproject.toml --extra build --extra apprise --extra oidc --extra otel"; \
 	  $$compile --extra train --extra dev -o $$lock-dev.lock && \
 	  $$compile --extra train -c $$lock-dev.lock -o $$lock-train.lock && \
 	  $$compile -c $$lock-dev.lock -o $$lock.lock || exit 1; \

@@ -49,6 +49,12 @@ class MissingScopeError(ServiceError):
     code, status, title = "missing_scope", 403, "Insufficient scope"
 
 
+class NoRoleError(ServiceError):
+    """The person is known, and no role of the settings is for one of their groups."""
+
+    code, status, title = "no_role", 403, "No role"
+
+
 class OriginForbiddenError(ServiceError):
     """A browser sent the request from a page of an origin that is not allowed."""
 
@@ -237,6 +243,12 @@ class NotReadyError(ServiceError):
     """No worker is ready, or none has loaded the model."""
 
     code, status, title = "not_ready", 503, "Service not ready"
+
+
+class IdentityUnavailableError(ServiceError):
+    """The identity provider does not answer, so that its tokens cannot be checked."""
+
+    code, status, title = "identity_unavailable", 503, "Identity provider unavailable"
 
 
 class StoreUnavailableError(ServiceError):

@@ -84,3 +84,19 @@ class RevokedKey(KeyInfo):
     """A key that was revoked."""
 
     sessions_stopped: int = Field(description="Sessions of the key that were asked to stop.")
+
+
+class Identity(Schema):
+    """Who sends a request, and how people sign in."""
+
+    kind: Literal["key", "person", "anyone"] | None = Field(
+        description="`key` or `person`: what authenticates the request; `anyone`: nothing is required; null: nothing"
+        " valid was sent."
+    )
+    id: str | None = Field(description="Id of the key, which a person has, too: owner of the sessions that it submits.")
+    name: str | None = Field(description="Name of the key or person.")
+    scopes: list[Scope] = Field(description="What the caller may do; empty for `anyone`, who may do everything.")
+    sign_in: str | None = Field(
+        description="Where a browser signs in, relative to the page; null without an identity provider."
+    )
+    sign_out: str | None = Field(description="Where the page signs out (POST); null unless a sign-in was sent.")

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, IPvAnyNetwork, PlainSerializer, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model.config import Precision
 from service.access.keys import Limits
+from service.identity.roles import read_roles
 from service.sources.address_policy import AddressPolicy, read_nameservers
 from service.sources.authorities import PUBLIC_AUTHORITIES, read_authorities
 
@@ -33,6 +35,8 @@ _COMMA_SEPARATED = (NoDecode, BeforeValidator(_split), PlainSerializer(_join))
 """Metadata of every list setting: the variable holds the items separated by commas."""
 
 
+_HEADER = r"^[A-Za-z0-9-]+$"
+_LOOPBACK_URL = re.compile(r"http://(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?(/.*)?")
 MAX_KEEP_S = 100 * 365 * 24 * 3600.0
 """Ages beyond it leave the range of dates."""
 
@@ -226,6 +230,76 @@ class Settings(BaseSettings):
         description="Default storage quota of a new key, over all its uploads.",
     )
 
+    # People
+    roles: Path | None = Field(
+        default=None,
+        examples=["/etc/cake/roles.json"],
+        description="JSON file with the roles of people: which groups have which scopes and limits. Required with"
+        " CAKE_IDENTITY_PROXIES and CAKE_OIDC_ISSUER.",
+    )
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/?#@\s]+(/[\w.~-]+)*$",
+        examples=["https://cake.example.org"],
+        description="Address under which browsers reach this server, with the path of CAKE_ROOT_PATH. Required with"
+        " CAKE_OIDC_ISSUER.",
+    )
+    identity_proxies: Annotated[tuple[IPvAnyNetwork, ...], *_COMMA_SEPARATED] = Field(
+        default=(),
+        examples=["10.0.0.7"],
+        description="Proxies that authenticate people and say who they are in the headers below. The headers of others"
+        " are ignored. By default nobody's are believed.",
+    )
+    identity_user_header: str = Field(
+        default="X-Forwarded-User",
+        pattern=_HEADER,
+        examples=["Remote-User"],
+        description="Header in which a proxy names the person.",
+    )
+    identity_groups_header: str = Field(
+        default="X-Forwarded-Groups",
+        pattern=_HEADER,
+        examples=["Remote-Groups"],
+        description="Header in which a proxy lists the person's groups, separated by commas.",
+    )
+    oidc_issuer: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^?#@\s]+$",
+        examples=["https://login.example.org/realms/site"],
+        description="Identity provider (OpenID Connect) with which people sign in on the page. Requires the extra"
+        " `oidc`.",
+    )
+    oidc_client_id: str | None = Field(
+        default=None, examples=["cake"], description="Id of this server's client at the identity provider."
+    )
+    oidc_client_secret_file: Path | None = Field(
+        default=None,
+        examples=["/run/secrets/oidc"],
+        description="File with the client's secret. The default is a public client, which PKCE protects.",
+    )
+    oidc_scopes: Annotated[tuple[str, ...], *_COMMA_SEPARATED] = Field(
+        default=("openid", "profile", "email"),
+        examples=["openid,profile,groups"],
+        description="Scopes that are requested of the identity provider.",
+    )
+    oidc_groups_claim: str = Field(
+        default="groups", examples=["roles"], description="Claim that lists a person's groups."
+    )
+    oidc_audience: str | None = Field(
+        default=None,
+        examples=["cake-api"],
+        description="Audience of the provider's access tokens (JWT) that programs may send in place of an API key. By"
+        " default none are accepted.",
+    )
+    sign_in_s: float = Field(
+        default=8 * 3600.0,
+        gt=0,
+        le=30 * 24 * 3600.0,
+        examples=["28800"],
+        description="How long a person stays signed in. Changes of their groups at the provider take effect with the"
+        " next sign-in.",
+    )
+
     # Sources
     source_allow: Annotated[tuple[IPvAnyNetwork, ...], *_COMMA_SEPARATED] = Field(
         default=(),
@@ -416,6 +490,45 @@ class Settings(BaseSettings):
             models = f"{variable('models')}={_join(self.models)}"
             raise ValueError(f"{variable('default_model')}={self.default_model} is not one of {models}")
         return self
+
+    @field_validator("oidc_issuer", "public_url")
+    @classmethod
+    def _has_tls(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith("https://") and not _LOOPBACK_URL.fullmatch(url):
+            raise ValueError(f"{url!r} must begin with https://, except on this machine: tokens and cookies are secret")
+        return url
+
+    @field_validator("roles")
+    @classmethod
+    def _lists_roles(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            read_roles(path)
+        return path
+
+    @model_validator(mode="after")
+    def _can_identify_people(self) -> Self:
+        by = "identity_proxies" if self.identity_proxies else "oidc_issuer" if self.oidc_issuer else None
+        if by is None:
+            return self
+        if self.auth == "off":
+            raise ValueError(f"{variable(by)} has no effect with {variable('auth')}=off, which lets everyone in")
+        needed = ("roles", "oidc_client_id", "public_url") if self.oidc_issuer else ("roles",)
+        missing = [variable(name) for name in needed if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"{variable(by)} also needs {' and '.join(missing)}")
+        if self.public_url is not None and urlsplit(self.public_url).path != self.root_path:
+            raise ValueError(f"the path of {variable('public_url')} must be that of {variable('root_path')}")
+        if self.oidc_issuer and self.oidc_audience == self.oidc_client_id:
+            raise ValueError(
+                f"{variable('oidc_audience')} must differ from {variable('oidc_client_id')}: ID tokens have the latter"
+                " as audience, and are not meant for APIs"
+            )
+        return self
+
+    @property
+    def identifies_people(self) -> bool:
+        """Whether people are authenticated by a proxy or an identity provider."""
+        return bool(self.identity_proxies or self.oidc_issuer)
 
     @field_validator("source_ca")
     @classmethod

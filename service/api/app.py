@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -21,6 +21,7 @@ from service.api import (
     export,
     feedback,
     health,
+    identity,
     keys,
     live,
     media,
@@ -71,8 +72,13 @@ ROUTES = (
     subscriptions,
     storage,
     keys,
+    identity,
 )
 """In the order of the description."""
+
+
+class SignInUnavailableError(Exception):
+    """CAKE_OIDC_ISSUER is set, but the library for its tokens is not installed. The message says what to do."""
 
 
 def create_app(settings: Settings, own_key: ApiKey, open_connections: Callable[[], int]) -> FastAPI:
@@ -111,6 +117,8 @@ def create_app(settings: Settings, own_key: ApiKey, open_connections: Callable[[
     )
     for module in ROUTES:
         app.include_router(module.router)
+    if settings.oidc_issuer:
+        app.include_router(_sign_in_routes())
     _add_pages(app, settings)
     app.state.auth = settings.auth
     app.state.failed = False
@@ -118,6 +126,17 @@ def create_app(settings: Settings, own_key: ApiKey, open_connections: Callable[[
     complete_openapi(app)
     _add_middleware(app, settings, metrics, open_connections)
     return app
+
+
+def _sign_in_routes() -> APIRouter:
+    """Imported only where people sign in. Raises SignInUnavailableError."""
+    try:
+        from service.api import sign_in
+    except ImportError as error:
+        raise SignInUnavailableError(
+            "CAKE_OIDC_ISSUER needs the extra `oidc`. Install it in CAKE's source folder: pip install '.[oidc]'"
+        ) from error
+    return sign_in.router
 
 
 def _add_pages(app: FastAPI, settings: Settings) -> None:

@@ -39,6 +39,10 @@ class Caller:
     key: ApiKey | None
     by_ticket: bool = False
     """Whether a ticket authorizes a stream other than a WebSocket: it must not open what is no stream."""
+    sign_in: str | None = None
+    """Digest of the sign-in that authorizes it."""
+    valid_until: datetime | None = None
+    """When what authorizes it expires, apart from the key itself."""
     address: str = ""
     """Address of the client, or of the last untrusted proxy."""
 
@@ -52,6 +56,9 @@ class Caller:
         """The caller in the audit log."""
         if self.key is None:
             return AuditActor(address=self.address)
+        if self.key.person is not None:
+            issuer = self.key.person.issuer
+            return AuditActor(key=self.key.id, person=self.key.name, issuer=issuer, address=self.address)
         return AuditActor(key=self.key.id, key_name=self.key.name, address=self.address)
 
     def may(self, scope: str) -> bool:
@@ -107,6 +114,11 @@ async def get_viewer(
     """Like `get_caller`, for the video of the session in the path: also accepts a ticket for this video."""
     session_id = connection.path_params["session_id"]
     return await _admit(connection, context, needed, token, ticket and video_digest(session_id, ticket))
+
+
+async def caller_if_known(connection: HTTPConnection, context: Context) -> Caller:
+    """Who sends a request that needs no scope. Raises UnauthorizedError, and what else `get_caller` raises."""
+    return await _admit(connection, context, SecurityScopes(), await _Bearer()(connection))
 
 
 async def _admit(
@@ -171,6 +183,12 @@ async def _identify(
         key = await _active_key(context, await context.store.keys.redeem_ticket(digest(ticket), now=datetime.now(UTC)))
         if key is not None:
             return Caller(key, by_ticket=connection.scope["type"] != "websocket")
+    # A key or ticket that is not valid does not become the authority of the person whose browser sends it.
+    sent_other = video_ticket is not None or _ticket_of(connection) is not None or parse_key(token or "") is not None
+    if context.people is not None and not sent_other:
+        known = await context.people.identify(connection, token)
+        if known is not None:
+            return Caller(known.key, sign_in=known.sign_in, valid_until=known.valid_until)
     if context.auth == "auto" and not await context.store.keys.exist():
         check_local(connection)
         return Caller(None)
@@ -273,6 +291,13 @@ async def is_authorized(context: Context, caller: Caller) -> bool:
         return True
     if caller.key is None:
         return context.auth == "off" or (context.auth == "auto" and not await context.store.keys.exist())
+    now = datetime.now(UTC)
+    if caller.valid_until is not None and caller.valid_until <= now:
+        return False
+    if caller.sign_in is not None and not (
+        context.people is not None and await context.people.is_signed_in(caller.sign_in, caller.key.id)
+    ):
+        return False
     key = await context.store.keys.find(caller.key.id)
     # A stream that was opened with other scopes may show what the key does not see any more.
-    return key is not None and key.is_active(datetime.now(UTC)) and key.scopes == caller.key.scopes
+    return key is not None and key.is_active(now) and key.scopes == caller.key.scopes

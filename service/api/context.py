@@ -14,6 +14,7 @@ from service.access.keys import ApiKey
 from service.access.rate import KeyUses, RateLimiter
 from service.api.cuts import Cuts
 from service.api.limits import OpenStreams, UploadReservations
+from service.api.people import People
 from service.feed import Feed
 from service.observability.audit import AuditLog
 from service.observability.telemetry import ApiMetrics
@@ -63,6 +64,8 @@ class Context:
     """As in the settings, but never `auto` if other machines can connect."""
     targets: TargetOpener
     cuts: Cuts
+    people: People | None = None
+    """None unless people are authenticated by a proxy or an identity provider."""
     uploads: UploadReservations = field(default_factory=UploadReservations)
     limiter: RateLimiter = field(default_factory=RateLimiter)
     key_uses: KeyUses = field(default_factory=KeyUses)

@@ -45,7 +45,8 @@ AUTH_STATUSES: tuple[ProblemStatus, ...] = (401, 403, 429)
 """Possible responses of every route that requires an API key."""
 _DESCRIPTIONS: Mapping[ProblemStatus, str] = {
     401: "`unauthorized`: no API key, or an unknown one",
-    403: "`missing_scope`: the key lacks a scope; `origin_forbidden` or `host_forbidden`: the web page's origin or "
+    403: "`missing_scope`: the key lacks a scope; `no_role`: the person's groups have no role; "
+    "`origin_forbidden` or `host_forbidden`: the web page's origin or "
     "the host name is not allowed; "
     "`source_forbidden` or `webhook_forbidden`: the server does not open this scheme or address",
     404: "`not_found`",
@@ -58,7 +59,7 @@ _DESCRIPTIONS: Mapping[ProblemStatus, str] = {
     416: "`range_not_satisfiable`: `Content-Range` has the size",
     422: "`invalid_request`, `unknown_model` or `unknown_label`",
     429: "`rate_limited`, `session_limit`, `storage_limit` or `stream_limit`: a limit of the key, see `Retry-After`",
-    503: "`over_capacity`, `not_ready` or `store_unavailable`, see `Retry-After`",
+    503: "`over_capacity`, `not_ready`, `identity_unavailable` or `store_unavailable`, see `Retry-After`",
     507: "`storage_full`",
 }
 _EARLY = (

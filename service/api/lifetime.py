@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 
 import httpcore
@@ -17,6 +18,7 @@ from service.api.context import Context
 from service.api.cuts import Cuts
 from service.api.expired_keys import ExpiredKeys
 from service.api.limits import OpenStreams
+from service.api.people import People
 from service.api.stills_and_clips import EventStillsAndClips
 from service.api.supervisor import Supervisor, WorkerConfigurationError, lock_folder
 from service.api.unserved import UnservedSessions
@@ -62,6 +64,8 @@ async def serving(
             open_pool(settings.address_policy, max_connections=MAX_CONNECTIONS, authorities=settings.source_ca)
         )
         context = _open_context(stack, app, settings, metrics, registry, own_key, pool)
+        if settings.identifies_people:
+            context = replace(context, people=_people(stack, context))
         app.state.context = context
         await stack.enter_async_context(_running(app, context.feed.run))
         for work in (*_deliveries(context, pool), *_regular_work(context)):
@@ -124,6 +128,25 @@ def _open_context(
         targets,
         cuts,
     )
+
+
+def _people(stack: AsyncExitStack, context: Context) -> People:
+    """What identifies people. The stack closes its connections to the identity provider."""
+    settings = context.settings
+    if settings.oidc_issuer is None or settings.oidc_client_id is None:
+        return People(settings, context.store, context.key_uses, None)
+    from service.identity.provider import IdentityProvider
+
+    secret = settings.oidc_client_secret_file
+    provider = IdentityProvider(
+        settings.oidc_issuer,
+        settings.oidc_client_id,
+        None if secret is None else secret.read_text().strip(),
+        groups_claim=settings.oidc_groups_claim,
+        authorities=settings.authorities,
+    )
+    stack.push_async_callback(provider.close)
+    return People(settings, context.store, context.key_uses, provider)
 
 
 def _deliveries(context: Context, pool: httpcore.AsyncConnectionPool) -> Iterator[Work]:

@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Collection
+from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
@@ -25,6 +26,38 @@ def check_origin(connection: HTTPConnection, allowed: Collection[str]) -> None:
         raise OriginForbiddenError(
             f"Requests from pages of {origin} are not allowed. Operators allow origins with CAKE_ALLOWED_ORIGINS."
         )
+
+
+def check_own_page(connection: HTTPConnection, public_url: str | None, *, must_name_origin: bool) -> None:
+    """Accept what a browser adds an identity to by itself only from this server's own pages.
+
+    Unlike an API key, a cookie is sent with the requests of any page that the browser lets send it. Own is the origin
+    of `public_url`, or else of the Host header; origins that may use the API with a key are not. With
+    `must_name_origin`, WebSockets and unsafe methods without an Origin are refused, too: every browser sends one.
+
+    Raises OriginForbiddenError.
+    """
+    origin = connection.headers.get("origin")
+    is_safe = connection.scope.get("method", "") in _SAFE_METHODS
+    site, mode = connection.headers.get("sec-fetch-site"), connection.headers.get("sec-fetch-mode")
+    if origin is None:
+        is_own = not must_name_origin if not is_safe else site in (None, "same-origin", "none") or mode == "navigate"
+    elif public_url is not None:
+        url = urlsplit(public_url)
+        is_own = origin.lower() == f"{url.scheme}://{url.netloc}".lower()
+    else:
+        host = connection.headers.get("host", "").lower()
+        is_own = origin.lower() in (f"http://{host}", f"https://{host}")
+    if not is_own:
+        raise OriginForbiddenError(
+            "People who are signed in use this server on its own pages only. Other pages and programs send an API key."
+        )
+
+
+def is_in(address: str | None, networks: Collection[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    """Whether an address is in one of the networks; anything that is no address is not."""
+    found = _address(address or "")
+    return found is not None and any(found in network for network in networks)
 
 
 def check_host(connection: HTTPConnection, allowed: Collection[str]) -> None:

@@ -16,6 +16,7 @@ from service.api.app import create_app
 from service.api.context import Context
 from service.api.http_protocol import GuardedProtocol
 from service.api.model_catalogue import loaded_models
+from service.api.peer import BehindProxies
 from service.errors import ServiceError
 from service.listening import is_loopback, raise_open_file_limit
 from service.observability.tracing import configure_tracing
@@ -47,15 +48,16 @@ class Server(uvicorn.Server):
             created_at=datetime.now(UTC),
             key_id=OWN_KEY_ID,
         )
+        self._settings = settings
         self._app: FastAPI = create_app(settings, known, lambda: len(self.server_state.connections))
         super().__init__(
             uvicorn.Config(
-                self._app,
+                BehindProxies(self._app, [str(network) for network in settings.trusted_proxies]),
                 http=GuardedProtocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                forwarded_allow_ips=[str(network) for network in settings.trusted_proxies],
+                proxy_headers=False,
                 ws_max_size=64 * 1024,
                 ws_per_message_deflate=False,
                 # Uvicorn only passes it on to the event loop, which accepts fractions.
@@ -66,7 +68,8 @@ class Server(uvicorn.Server):
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve on `sockets` until stopped. If other machines can connect, CAKE_AUTH=auto means `required`."""
-        if self._app.state.auth == "auto" and not all(map(is_loopback, sockets or [])):
+        is_exposed = not all(map(is_loopback, sockets or []))
+        if self._app.state.auth == "auto" and (is_exposed or self._settings.identifies_people):
             # Otherwise the loss of all keys, with the data of a Redis for example, would open the server to everyone.
             self._app.state.auth = "required"
         await super().serve(sockets)

@@ -57,6 +57,7 @@ def _serve(sample: Path | None, **chosen: object) -> None:
         import uvloop
 
         import service.cli.setting_errors
+        from service.api.app import SignInUnavailableError
         from service.api.server import Server
         from service.api.supervisor import FolderInUseError, lock_folder
         from service.cli.exposure import ExposedError, refuse_if_exposed
@@ -95,7 +96,13 @@ def _serve(sample: Path | None, **chosen: object) -> None:
             # The server takes the lock itself, but would end with a traceback.
             with lock_folder(settings.data_dir):
                 asyncio.run(refuse_if_exposed(settings, listener))
-        except (FolderInUseError, ExposedError, ServiceError, TracingUnavailableError) as error:
+        except (
+            FolderInUseError,
+            ExposedError,
+            ServiceError,
+            SignInUnavailableError,
+            TracingUnavailableError,
+        ) as error:
             fail(str(error), FAILED)
         except OSError as error:
             fail(

@@ -40,6 +40,8 @@ Action = Literal[
     "model.shadow",
     "model.promote",
     "model.delete",
+    "person.sign_in",
+    "person.sign_out",
     "key.create",
     "key.change",
     "key.revoke",
@@ -52,6 +54,9 @@ class AuditActor:
 
     key: str | None = None
     key_name: str | None = None
+    person: str | None = None
+    """Name of the person for whom the key stands, and who has authenticated them."""
+    issuer: str | None = None
     address: str | None = None
     user: str | None = None
     """Name of the system user, for commands."""

@@ -129,7 +129,7 @@ class Running:
 async def running_server(data_dir: Path, **options: object) -> AsyncIterator[Running]:
     settings = Settings.model_validate({"data_dir": data_dir, "workers": 0, "source_allow": "127.0.0.0/8", **options})
     server = Server(settings)
-    listener = listen(settings.host, 0)
+    listener = listen(settings.host, settings.port if "port" in options else 0)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:

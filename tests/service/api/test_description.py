@@ -64,6 +64,7 @@ async def test_the_openapi_description_is_complete(server: Running) -> None:
         "/v1/subscriptions/{subscription_id}/rotate-secret",
         "/v1/tickets",
         "/v1/storage",
+        "/v1/identity",
         "/v1/keys",
         "/v1/keys/{key_id}",
         "/v1/capabilities",

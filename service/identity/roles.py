@@ -1,0 +1,61 @@
+"""Roles: what people of a group may do. A JSON file lists them, the most powerful first."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from service.access.keys import Limits
+from service.access.scopes import Scope
+
+ANYONE = "*"
+"""In place of a group: everyone who is authenticated."""
+
+
+class RolesUnusableError(ValueError):
+    """The file cannot be read, or is no list of roles. The message says what is wrong."""
+
+
+class Role(BaseModel):
+    """What people of any of `groups` may do. Limits that are None are those of new keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    groups: Annotated[frozenset[str], Field(min_length=1)]
+    scopes: Annotated[frozenset[Scope], Field(min_length=1)]
+    max_sessions: Annotated[int, Field(ge=0)] | None = None
+    requests_per_s: Annotated[float, Field(gt=0)] | None = None
+    max_stored_bytes: Annotated[int, Field(ge=0)] | None = None
+
+    def limits(self, default: Limits) -> Limits:
+        """The limits of each person with this role."""
+        own = self.model_dump(include=set(Limits.model_fields), exclude_none=True)
+        return default.model_copy(update=own)
+
+
+_ROLES = TypeAdapter(tuple[Role, ...])
+
+
+def read_roles(path: Path) -> tuple[Role, ...]:
+    """The roles in a file. Raises RolesUnusableError."""
+    try:
+        roles = _ROLES.validate_json(path.read_bytes())
+    except OSError as error:
+        raise RolesUnusableError(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RolesUnusableError(f"{path} is no list of roles: {where or 'the file'}: {first['msg']}") from error
+    if not roles:
+        raise RolesUnusableError(f"{path} lists no role, so nobody could sign in")
+    return roles
+
+
+def role_of(groups: Collection[str], roles: Sequence[Role]) -> Role | None:
+    """The first role that one of the groups has.
+
+    Roles are not added up: someone who may change the sessions of one place and watch those of another would
+    otherwise change both.
+    """
+    return next((role for role in roles if ANYONE in role.groups or not role.groups.isdisjoint(groups)), None)
