@@ -44,7 +44,10 @@ def streamed_scores(detector: Detector, frames_BTHWC: NDArray[np.uint8]) -> NDAr
     return np.stack([detector.push(streams, frames_BTHWC[:, t]) for t in range(frames_BTHWC.shape[1])], axis=1)
 
 
-@pytest.mark.parametrize(("name", "size"), [("cake-s", 64), ("cake-s", 192), ("cake-xs", 64), ("cake-xs", 112)])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("cake-s", 64), pytest.param("cake-s", 192, marks=pytest.mark.slow), ("cake-xs", 64), ("cake-xs", 112)],
+)
 def test_forty_steps_equal_the_causal_sequence(name: str, size: int) -> None:
     model, frames = random_network(name, size), random_frames(1, 40, size)
     expected = sequence_scores(model, frames)

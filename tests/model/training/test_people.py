@@ -136,6 +136,7 @@ def test_who_falls_is_upright_or_seated_at_the_onset_and_low_at_the_end(recordin
     pytest.fail(f"only {falls} falls")
 
 
+@pytest.mark.slow
 def test_people_who_fight_are_close_to_each_other(scenes: list[Scene]) -> None:
     fights = [(scene, note) for scene in scenes for _, note in scene.script.notes if note.kind == "fight"]
     assert fights
@@ -146,6 +147,7 @@ def test_people_who_fight_are_close_to_each_other(scenes: list[Scene]) -> None:
         assert apart_AA.min() < 1.5
 
 
+@pytest.mark.slow
 def test_everyday_streams_carry_no_label_but_many_look_alikes(recordings: Recordings) -> None:
     kinds: set[str] = set()
     for seed in range(6):
@@ -169,6 +171,7 @@ def test_look_alikes_are_more_frequent_on_request(recordings: Recordings) -> Non
     assert pets_and_dances(look_alikes=True) > 2 * pets_and_dances(look_alikes=False)
 
 
+@pytest.mark.slow
 def test_figures_are_anywhere_in_the_frame_and_of_many_sizes(scenes: list[Scene]) -> None:
     middles, heights = [], []
     for scene in scenes:

@@ -210,6 +210,7 @@ async def test_a_stream_that_ends_before_its_first_frame_fails_the_session(pushe
         assert (record.state, record.code) in (("failed", "source_unsupported"), ("failed", "no_video_stream"))
 
 
+@pytest.mark.slow
 async def test_a_live_stream_that_arrives_all_at_once_is_warned_of(pushed: Pushing, tmp_path: Path) -> None:
     """As through a proxy that collects the body before it passes it on."""
     session = await pushed.submit(pace="realtime")

@@ -64,6 +64,7 @@ async def push_all(engine: Engine, stream: EngineStream, frames: NDArray[np.uint
     return [await engine.push(stream, frame) for frame in frames]
 
 
+@pytest.mark.slow
 async def test_scores_are_the_same_before_while_and_after_all_batch_sizes_are_compiled(
     engine: Engine, detector: WatchedDetector
 ) -> None:

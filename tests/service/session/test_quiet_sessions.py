@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from model.checkpoints.stored import read_config, write_config
@@ -38,6 +39,7 @@ def decoding(record: SessionRecord) -> str | None:
     return None if record.video is None else record.video.decoding
 
 
+@pytest.mark.slow
 async def test_motion_that_only_a_keyframe_shows_is_counted_and_lowers_the_threshold(tmp_path: Path) -> None:
     require_gstreamer()
     recordings = tmp_path / "recordings"

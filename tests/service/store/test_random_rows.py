@@ -26,6 +26,7 @@ value = st.one_of(json_like, st.text(max_size=8), st.integers(-5, 2**40), st.bin
 rows = st.lists(st.tuples(st.integers(0, 10**6), st.lists(value, min_size=40, max_size=40)), min_size=5, max_size=25)
 
 
+@pytest.mark.slow
 @given(content=rows)
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_valid_session_works_next_to_random_rows_in_sqlite(content: list[tuple[int, Values]]) -> None:

@@ -23,6 +23,8 @@ from tests.support.page_driver import (
 )
 from tests.support.video_server import serve_folder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -81,14 +83,12 @@ def test_the_sample_s_events_are_shown_and_shown_again_after_a_reload(page: Page
     assert event_rows(page) == seen
 
 
-@pytest.mark.slow
 def test_the_page_shows_how_much_space_the_videos_take(page: Page, analysed: str) -> None:
     size = r"\d+(\.\d)? [kMGT]?B"
     sentence = rf"Videos take {size}; {size} are free\. Ended sessions are deleted after 30 days\."
     expect(page.locator("#storage")).to_have_text(re.compile(sentence), timeout=PATIENCE_MS)
 
 
-@pytest.mark.slow
 def test_a_page_without_a_selection_shows_the_first_session_that_runs(browser: Browser, server: str) -> None:
     with opened(browser, f"{server}/") as page:
         expect(page.locator("#no-session")).to_be_visible(timeout=PATIENCE_MS)
@@ -100,7 +100,6 @@ def test_a_page_without_a_selection_shows_the_first_session_that_runs(browser: B
         expect(state(page)).to_have_text("stopped", timeout=PATIENCE_MS)
 
 
-@pytest.mark.slow
 def test_the_latest_action_shows_its_label_start_score_and_delay(browser: Browser, server: str, analysed: str) -> None:
     events = httpx.get(f"{server}/v1/sessions/{analysed}/events", params={"limit": 1000}, timeout=120).json()["events"]
     newest = [event for event in events if event["type"] == "action.start"][-1]
@@ -112,7 +111,6 @@ def test_the_latest_action_shows_its_label_start_score_and_delay(browser: Browse
         expect(card).to_contain_text(f":{newest['start_s'] % 60:04.1f}")
 
 
-@pytest.mark.slow
 def test_a_running_session_shows_snapshots_and_its_scores_move(page: Page) -> None:
     page.get_by_label("Real time").check()
     page.get_by_label("Choose a video").set_input_files(SAMPLE)
@@ -176,7 +174,6 @@ def test_a_dropped_video_is_submitted(page: Page) -> None:
     expect(page.get_by_role("heading", name="dropped.mp4")).to_be_visible(timeout=PATIENCE_MS)
 
 
-@pytest.mark.slow
 def test_a_url_is_submitted_with_the_keyboard(page: Page, tmp_path: Path) -> None:
     write_streamable(SAMPLE, tmp_path / SAMPLE.name)
     with serve_folder(tmp_path) as address:
@@ -201,7 +198,6 @@ def focus_by_tab(page: Page, element_id: str) -> None:
     raise AssertionError(f"Tab never reached #{element_id}")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_no_width_needs_horizontal_scrolling(browser: Browser, server: str, analysed: str, size: str) -> None:
     for view in ("sessions", f"session={analysed}"):
@@ -212,7 +208,6 @@ def test_no_width_needs_horizontal_scrolling(browser: Browser, server: str, anal
             assert overflow_px <= 0, view
 
 
-@pytest.mark.slow
 def test_a_phone_goes_from_the_list_to_a_session_and_back(browser: Browser, server: str, analysed: str) -> None:
     with opened(browser, f"{server}/#sessions", size="phone") as page:
         page.locator(f"a[href$='{analysed}']").click()
@@ -222,7 +217,6 @@ def test_a_phone_goes_from_the_list_to_a_session_and_back(browser: Browser, serv
         expect(page.get_by_role("heading", name="New session")).to_be_visible()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("size", "scheme"), [("phone", "dark"), ("wide", "light"), ("wide", "dark")])
 def test_axe_finds_no_barrier(browser: Browser, server: str, analysed: str, size: str, scheme: str) -> None:
     for view in ("sessions", f"session={analysed}"):
@@ -233,7 +227,6 @@ def test_axe_finds_no_barrier(browser: Browser, server: str, analysed: str, size
             assert results.violations_count == 0, results.generate_report()
 
 
-@pytest.mark.slow
 def test_the_skip_link_leads_to_the_session_and_leaves_it_open(browser: Browser, server: str, analysed: str) -> None:
     with opened(browser, f"{server}/#session={analysed}") as page:
         expect(actions(page).first).to_be_visible(timeout=PATIENCE_MS)
@@ -257,7 +250,6 @@ def test_names_are_text_and_never_markup(browser: Browser, server: str) -> None:
         expect(page.locator("img")).to_have_count(0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("view", ["sessions", "wall"])
 def test_no_requests_are_sent_while_the_page_is_hidden(page: Page, view: str) -> None:
     page.clock.install()
@@ -279,7 +271,6 @@ def test_no_requests_are_sent_while_the_page_is_hidden(page: Page, view: str) ->
         page.evaluate("() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')); }")
 
 
-@pytest.mark.slow
 def test_the_page_reconnects_after_a_server_restart(browser: Browser, tmp_path: Path) -> None:
     port = free_port()
     data_dir = tmp_path / "data"

@@ -134,6 +134,7 @@ async def test_a_stop_request_takes_effect(settings: Settings, store: Store, vid
         await until(store, lambda: in_state(store, queued.id, "stopped"))
 
 
+@pytest.mark.slow
 async def test_a_worker_takes_no_more_live_sessions_than_its_capacity_holds(
     settings: Settings, store: Store, video: Path, model: Path
 ) -> None:
@@ -151,6 +152,7 @@ async def test_a_worker_takes_no_more_live_sessions_than_its_capacity_holds(
     assert {(session.id, "completed") for session in queued[:2]} & set(order[:third_starts])
 
 
+@pytest.mark.slow
 async def test_a_camera_behind_a_web_address_takes_no_place_of_a_file(
     settings: Settings, store: Store, model: Path
 ) -> None:
