@@ -1,6 +1,5 @@
 """Measures how fast one core runs each model: in steps, as served, and in clips, as in the paper."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,23 +8,17 @@ import torch
 
 from model.checkpoints.checkpoint import load_checkpoint
 from model.checkpoints.folders import available_models
-from model.config import BACKGROUND, cake_s
+from model.config import BACKGROUND, ModelConfig, cake_s
 from model.cpus import use_one_thread
 from model.detector import Detector
 from model.network.cake import Cake
 from model.video.preprocess import normalise
+from service.bench.core_time import Effort, core_seconds
 
 BATCHES = (1, 8)
 CLIP_FRAMES = 13
-CLASSES = 20
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How long to measure: the median of `rounds` measurements that take at least `round_s` each."""
-
-    rounds: int
-    round_s: float
+LABELS = (BACKGROUND, *(f"action {i}" for i in range(20)))
+"""Of a network with random weights."""
 
 
 @dataclass(frozen=True)
@@ -48,24 +41,23 @@ class ModelSpeed:
 def measure_models(effort: Effort) -> dict[str, ModelSpeed]:
     """Measure `cake-s` with random weights, and every shipped checkpoint."""
     use_one_thread()
-    torch.manual_seed(0)
-    labels = (BACKGROUND, *(f"action {i}" for i in range(CLASSES)))
-    models = {"cake-s": Cake(cake_s(labels)).eval()}
+    models = {"cake-s": random_network(cake_s(LABELS))}
     models |= {name: load_checkpoint(name)[0] for name in available_models()}
     return {name: measure_model(model, effort) for name, model in models.items()}
+
+
+def random_network(config: ModelConfig) -> Cake:
+    """A network with random weights, the same each time."""
+    torch.manual_seed(0)
+    return Cake(config).eval()
 
 
 def measure_model(model: Cake, effort: Effort) -> ModelSpeed:
     """Measure the served graph and the paper's clips in alternation, on one thread."""
     detector = Detector(model, precision="auto")
-    steps = {str(batch): (_stepper(detector, batch), batch) for batch in BATCHES}
-    clips = _clipper(model)
-    seconds: dict[str, list[float]] = {name: [] for name in (*steps, "clip")}
-    # In turns, so that a temporary disturbance of the machine affects all of them.
-    for _ in range(effort.rounds):
-        for name, (step, _batch) in steps.items():
-            seconds[name].append(_core_seconds(step, effort.round_s))
-        seconds["clip"].append(_core_seconds(clips, effort.round_s))
+    steps = {str(batch): (stepper(detector, batch), batch) for batch in BATCHES}
+    calls = {name: step for name, (step, _) in steps.items()} | {"clip": clipper(model)}
+    seconds = core_seconds(calls, effort)
     per_second = {name: batch / float(np.median(seconds[name])) for name, (_, batch) in steps.items()}
     decisions = 1 / float(np.median(seconds["clip"]))
     return ModelSpeed(
@@ -78,25 +70,16 @@ def measure_model(model: Cake, effort: Effort) -> ModelSpeed:
     )
 
 
-def _core_seconds(function: Callable[[], object], at_least_s: float) -> float:
-    """Processor time of one call in seconds, over all threads; other programs hardly change it."""
-    function()
-    calls, began_s, took_s = 0, time.process_time(), 0.0
-    while took_s < at_least_s or calls == 0:
-        function()
-        calls += 1
-        took_s = time.process_time() - began_s
-    return took_s / calls
-
-
-def _stepper(detector: Detector, batch: int) -> Callable[[], object]:
+def stepper(detector: Detector, batch: int) -> Callable[[], object]:
+    """One step of `batch` streams."""
     streams = [detector.open_stream() for _ in range(batch)]
-    images_BHWC = _noise(batch, detector.config.image_size)
+    images_BHWC = noise(batch, detector.config.image_size)
     return lambda: detector.push(streams, images_BHWC)
 
 
-def _clipper(model: Cake) -> Callable[[], object]:
-    images_THWC = _noise(CLIP_FRAMES, model.config.image_size)
+def clipper(model: Cake) -> Callable[[], object]:
+    """One decision by the paper's method, as PyTorch computes it by itself."""
+    images_THWC = noise(CLIP_FRAMES, model.config.image_size)
     hidden_BH = model.head.fresh(1)
 
     @torch.inference_mode()
@@ -108,5 +91,6 @@ def _clipper(model: Cake) -> Callable[[], object]:
     return decide
 
 
-def _noise(count: int, size: int) -> "np.typing.NDArray[np.uint8]":
+def noise(count: int, size: int) -> "np.typing.NDArray[np.uint8]":
+    """As many random images, (B, H, W, C)."""
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)

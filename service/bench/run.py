@@ -10,11 +10,13 @@ from typing import Any
 from rich.table import Table
 
 from service.bench.cameras import LEAD_S, SCHEDULES, CamerasEffort, measure_cameras
+from service.bench.core_time import Effort
 from service.bench.decode import decode_fps, decoder_rss_mb, make_clips
 from service.bench.fan_out import measure_fan_out
 from service.bench.live import LiveEffort, measure_live
 from service.bench.load import MOST_SESSIONS, LoadEffort, find_max_sessions
 from service.bench.machine import machine
+from service.bench.peers.process import run_peers
 from service.bench.store import measure_store
 from service.worker.worker import MAX_FAST_STREAMS
 
@@ -37,21 +39,24 @@ def run_bench(
     store_url: str | None,
     on_stage: Callable[[str], None],
 ) -> Report:
-    """Measure these parts (models, decode, service, load, cameras, fan-out, store). `quick`: show that it works.
+    """Measure these parts (models, peers, decode, service, load, cameras, fan-out, store). `quick`: show that it works.
 
     `model` is the one that the service runs, `store_url` the store that is measured, by default a new file, `sample`
-    the live session's video in the part `service`, by default that of the repository. Raises as `measure_live` and
-    `measure_store` do.
+    the live session's video in the part `service`, by default that of the repository. Raises as `measure_live`,
+    `measure_store` and `run_peers` do.
     """
     report: Report = {"machine": asdict(machine())}
     if "models" in parts:
-        from service.bench.models import Effort, measure_models  # which needs PyTorch, unlike the other parts
+        from service.bench.models import measure_models  # which needs PyTorch, unlike the other parts
 
         on_stage("models")
         speeds = measure_models(Effort(1, 0.0) if quick else Effort(7, 0.7))
         report["models"] = {name: asdict(speed) for name, speed in speeds.items()}
     with tempfile.TemporaryDirectory(prefix="cake-bench-") as name:
         folder = Path(name)
+        if "peers" in parts:
+            on_stage("peers")
+            report["peers"] = run_peers(folder, quick=quick)
         if "decode" in parts:
             on_stage("decoding")
             clips = make_clips(folder, 2.0 if quick else 10.0)
@@ -102,6 +107,8 @@ def tables(report: Report) -> list[Table | str]:
             values = (speed["image_size"], speed["precision"], steps["1"], steps["8"], decisions, speed["ratio"], paper)
             table.add_row(name, *map(str, values))
         shown.append(table)
+    if "peers" in report:
+        shown += _peer_tables(report["peers"])
     if "decode_fps" in report:
         table = _table("Decoding, on one core", *report["decode_fps"], "decoder's memory at 1080p")
         rates = [f"{fps:.0f} fps" for fps in report["decode_fps"].values()]
@@ -169,6 +176,22 @@ def _camera_tables(size: str, cameras: Report) -> list[Table | str]:
     idle, misses = cameras["idle_share"], cameras["misses"]
     said = ", ".join(f"{quiet}: idle {100 * idle[quiet]:.2f} % of a core, {misses[quiet]} misses" for quiet in idle)
     return [table, reading_table, said]
+
+
+def _peer_tables(peers: Report) -> list[Table | str]:
+    compared = {
+        "Peers: decisions of cake-s per second on one core": peers["decisions"],
+        "Peers: frames of a 720p30 file per second on one core": peers["decoding"]["file"],
+        "Peers: frames of a 720p30 camera per second on one core": peers["decoding"]["camera"],
+    }
+    shown: list[Table | str] = []
+    for title, speeds in compared.items():
+        table = _table(title, "", "median", "lowest to highest", "ours is")
+        for speed in speeds:
+            spread, times = f"{speed['lowest']} to {speed['highest']}", f"{speed['ours_is_times']} x"
+            table.add_row(speed["name"], str(speed["per_core_second"]), spread, "" if speed["is_ours"] else times)
+        shown.append(table)
+    return shown + [f"Without {name}. To compare with it: {command}" for name, command in peers["missing"].items()]
 
 
 def _table(title: str, *columns: str) -> Table:

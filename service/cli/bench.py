@@ -20,6 +20,7 @@ class Part(StrEnum):
     """What `cake bench` measures."""
 
     MODELS = "models"
+    PEERS = "peers"
     DECODE = "decode"
     SERVICE = "service"
     LOAD = "load"
@@ -45,25 +46,34 @@ def bench(
             help="Also plot load, cameras, fan-out and store to this file (.png, .svg). Needs the extra `train`."
         ),
     ] = None,
+    peers: Annotated[
+        bool,
+        typer.Option(
+            "--peers", help="Compare with how others do the same, on one core; alone, or with what --only names."
+        ),
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="Check that the benchmark works; its figures are meaningless.")
     ] = False,
 ) -> None:
     """Measure models, decoding and the service on this machine, each on one thread. The machine must be otherwise idle.
 
-    Rates are per second of processor time, the median of several rounds. All parts take about half an hour. The
-    part `store` measures the store that CAKE_STORE_URL names, or else a new SQLite file.
+    Rates are per second of processor time, the median of several rounds. All parts but `peers` take about half an hour.
+    `peers` only runs if it is named. The part `store` measures the store that CAKE_STORE_URL names, or else a new
+    SQLite file.
     """
     from model.checkpoints.folders import CheckpointNotFoundError
     from model.checkpoints.stored import CheckpointError
     from model.video.errors import VideoError
+    from service.bench.peers.process import PeersFailedError
     from service.bench.run import run_bench, tables
     from service.bench.server import ServerFailedError
     from service.errors import ServiceError
 
-    parts = only or list(Part)
-    if Part.MODELS in parts:
-        require("cake bench --only models", "torch", "PyTorch")
+    parts = _parts(only or [], peers)
+    for part in (Part.MODELS, Part.PEERS):
+        if part in parts:
+            require(f"cake bench --only {part}", "torch", "PyTorch")
     if plot is not None:
         require("cake bench --plot", "matplotlib", "matplotlib")
     # Unlike the default action, an exception lets the measured server be stopped first.
@@ -79,7 +89,7 @@ def bench(
         fail(str(error), MISUSED)
     except VideoError as error:
         fail(error.detail, FAILED)
-    except ServerFailedError as error:
+    except (ServerFailedError, PeersFailedError) as error:
         fail(str(error), FAILED)
     except ServiceError as error:
         fail(error.detail, FAILED)
@@ -93,3 +103,9 @@ def bench(
     console = Console()
     for table in tables(report):
         console.print(table)
+
+
+def _parts(only: list[Part], peers: bool) -> list[Part]:
+    """What to measure. Peers are measured on request only: the comparison needs packages that CAKE does without."""
+    named = [*only, *([Part.PEERS] if peers else [])]
+    return named or [part for part in Part if part != Part.PEERS]

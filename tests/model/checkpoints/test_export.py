@@ -15,6 +15,7 @@ from model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from model.checkpoints.export import GraphMismatchError, compare, graphs_of
 from model.detector import Detector
 from model.video.preprocess import normalise
+from service.bench.peers.steps import onnx_stepper
 from tests.support.cake_command import run
 from tests.support.made_videos import write_video
 from tests.support.tiny_model import LABELS, SAMPLE_HZ, SIZE, checkpoint_for, frames_of, tiny_model
@@ -116,3 +117,12 @@ def test_what_is_no_whole_model_is_refused_in_one_line(tmp_path: Path) -> None:
         status, out, err = run("models", "export", name, "--out", tmp_path / "graphs")
         assert (status, out, err.count("\n"), reported in err) == (2, "", 1, True), err
         assert not (tmp_path / "graphs").exists()
+
+
+def test_the_bench_steps_as_many_streams_as_it_has_images_and_keeps_their_states(exported: Exported) -> None:
+    model = load_checkpoint(exported.checkpoint)[0]
+    images_BHWC = frames_of(exported.video)[:2]
+    step = onnx_stepper(model, exported.folder / "step.onnx", images_BHWC)
+    graph = Graph(exported.folder / "step.onnx", 2)
+    for _ in range(3):
+        np.testing.assert_allclose(np.asarray(step()), graph(normalise(images_BHWC))["scores"], atol=1e-6)

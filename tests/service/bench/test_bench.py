@@ -22,9 +22,10 @@ from model.checkpoints.folders import available_models
 from model.video.file_reader import open_video
 from service.bench.camera_file import Groups
 from service.bench.clips import GREY, write_moving, write_scaled
+from service.bench.core_time import Effort
 from service.bench.footprint import footprint
 from service.bench.load import Load, search
-from service.bench.models import Effort, measure_model
+from service.bench.models import measure_model
 from service.bench.plot import write_plot
 from service.bench.run import Report, tables
 from service.cli.main import app
