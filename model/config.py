@@ -225,7 +225,7 @@ class ModelConfig:
         return ()
 
     def with_default_rules(self) -> ModelConfig:
-        """The same with `DEFAULT_START_RULE` for every action. Ambiguous stretches are no action (as in the authors'
+        """The same with `DEFAULT_START_RULE` for every action. Ambiguous stretches are not actions (as in the authors'
         THUMOS'14 head, which has a class of that name).
         """
         actions = [label for label in self.labels[1:] if label.lower() != "ambiguous"]

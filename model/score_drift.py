@@ -15,7 +15,7 @@ SCORE_EDGES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
 """Upper bounds of the bins, which include them. Narrow near 0, where nearly all scores are."""
 BINS = len(SCORE_EDGES)
 WINDOW_FRAMES = 36_000
-"""What is compared: the newest so many frames, or as few as half of them. At 10 Hz they last an hour."""
+"""How many of the newest frames are compared, or as few as half of them. At 10 Hz they last an hour."""
 COMPARE_EVERY_FRAMES = 500
 _PSEUDO_COUNT = 0.5
 """Added to every bin, since the index of an empty one is infinite."""

@@ -159,13 +159,11 @@ class StartDecoder:
         return [event for event in decided if event is not None]
 
     def finish(self, pts_s: float) -> list[ActionEnd]:
-        """The stream is over at `pts_s`: ends what is open there."""
+        """End the actions that are open, at `pts_s`, the end of the stream."""
         return self._close(self._tracks, end_s=pts_s, decided_s=pts_s)
 
     def gap(self, pts_s: float) -> list[ActionEnd]:
-        """Nothing is known between the last frame and `pts_s`: ends what is open with the last frame, forgets what
-        rises.
-        """
+        """Note a gap from the last frame to `pts_s`: open actions end with the last frame, rising ones are dropped."""
         end_s = pts_s if self._last_pts_s is None else self._last_pts_s
         return self._close(self._tracks, end_s=end_s, decided_s=pts_s)
 

@@ -15,7 +15,7 @@ from openvino import Core
 
 from model.compiled.graph import Memory
 
-# What decides which graph a network becomes. A change of any of them must not find an older graph.
+# Everything that determines the compiled graph. After a change of any of them, an older graph must not be found.
 _BUILDERS = ("graph.py", "layers.py", "ops.py", "precision.py")
 
 

@@ -88,6 +88,6 @@ def temporal_shape(motion_kernels: int) -> DynamicShape:
 
 
 def check_takes_video(config: ModelConfig) -> None:
-    """Raise ConfigError for a head that was trained on features of one branch: it is no whole network."""
+    """Raise ConfigError for a head that was trained on features of one branch: it is not a whole network."""
     if not all(config.head.feature_widths):
         raise ConfigError(f"{config.name} has a head for one branch of features only, so it cannot take video")

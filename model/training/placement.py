@@ -31,5 +31,5 @@ class Placement:
         return cls("cpu", processes or cores, 0, mixed_precision=False)
 
     def alone(self) -> Placement:
-        """The same with one process, for what is too small to share."""
+        """The same with one process, for work that is too small to share."""
         return Placement(self.device, 1, self.loaders, self.mixed_precision)

@@ -1,4 +1,4 @@
-"""What long work calls while it runs, so that its caller can show how far it is."""
+"""Callbacks with which long work reports its progress to its caller."""
 
 from __future__ import annotations
 

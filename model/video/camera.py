@@ -1,4 +1,4 @@
-"""Open a camera (RTSP over TCP) so that its frames can be had as soon as their last packet has arrived."""
+"""Open a camera (RTSP over TCP) so that each frame is available once its last packet has arrived."""
 
 from collections.abc import Mapping
 

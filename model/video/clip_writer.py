@@ -121,7 +121,7 @@ class ClipWriter:
         return self._first_pts is not None and packet.pts is not None and packet.pts > self._last_pts
 
     def write(self, packet: "Packet[Any]") -> None:
-        """Append a copy of a packet. One that is shown before the first refers to what is not in the clip: left out."""
+        """Append a copy of a packet, unless it is shown before the first: then it refers to frames outside the clip."""
         if packet.pts is None:
             raise VideoError("source_unsupported", NO_TIMESTAMPS)
         if self._first_pts is None:
@@ -140,7 +140,7 @@ class ClipWriter:
             self._container.mux(copy)
 
     def close(self) -> None:
-        """Write what is left. Idempotent."""
+        """Write the remaining packets. Idempotent."""
         with _translated_errors():
             self._container.close()
 

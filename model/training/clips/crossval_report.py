@@ -1,8 +1,8 @@
 """What a cross-validation of clips found, with confidence intervals.
 
 Intervals are those of a bootstrap over blocks (percentiles 2.5 and 97.5): clips of one block may come from one camera,
-so a clip is no independent draw. Each draw takes the same blocks in every grouping and for network and baseline, and so
-measures the gain in pairs.
+so clips are not independent draws. Each draw takes the same blocks in every grouping and for network and baseline,
+and so measures the gain in pairs.
 
 Shapes: N clips, D draws.
 """

@@ -55,7 +55,7 @@ def clip_scores(scores_TK: Floats, warmup_frames: int) -> Floats:
 
 
 def evaluate_clips(scores_NK: Floats, truth: Sequence[str], labels: Sequence[str]) -> ClipReport:
-    """Compares every clip's scores to its label in `truth`. A label counts behind those of equal score.
+    """Compares every clip's scores to its label in `truth`. Among equal scores, the label in `truth` ranks last.
 
     A clip shows some action, so the background is no answer, unless clips of the list are labelled so.
     ValueError when there is no clip, or a label that is not in `labels`.

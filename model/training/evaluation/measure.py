@@ -53,7 +53,7 @@ class Layout(Enum):
 
 
 def layout_of(data: Path) -> Layout:
-    """What `data` is, by what is there; `DataError` says what was expected."""
+    """The layout of `data`, judged by its files; `DataError` says what was expected."""
     if data.is_file():
         return Layout.CLIPS
     if is_video_folder(data):

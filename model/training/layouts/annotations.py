@@ -103,7 +103,7 @@ def find_videos(
     Args:
         annotations: where the labels were read, for errors.
         labels: by the video's name.
-        files: of which the videos are some. Subtitles and notes next to a video are no videos.
+        files: of which the videos are some. Subtitles and notes next to a video are not videos.
         on_skip: as in `read_annotations`.
 
     Raises:
@@ -237,9 +237,7 @@ def _segment(where: str, annotation: object) -> Segment:
 
 
 def is_label(value: object) -> TypeGuard[str]:
-    """Whether it is text that is not blank. Halves of characters, which JSON can hold, are no text: nothing can write
-    them.
-    """
+    """Whether it is text and not blank. Lone surrogates, which JSON can hold, are not text: they cannot be written."""
     return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= each <= "\udfff" for each in value)
 
 
@@ -250,7 +248,7 @@ def clean_label(label: str) -> str:
 
 
 def _number(value: object) -> float:
-    """NaN for what is no number. ActivityNet's files write some numbers as strings."""
+    """NaN for anything that is not a number. ActivityNet's files write some numbers as strings."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return math.nan
     try:

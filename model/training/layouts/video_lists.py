@@ -74,7 +74,7 @@ def read_clips(list_file: Path, root: Path | None = None, class_file: Path | Non
 
 
 def read_class_names(class_file: Path) -> tuple[str, ...]:
-    """Names by their number. `DataError` when the file is no such list or a name occurs twice."""
+    """Names by their number. `DataError` when the file is not such a list or a name occurs twice."""
     names = tuple(_names_of_json(class_file) if class_file.suffix == ".json" else _names_of_lines(class_file))
     if len(set(names)) != len(names):
         raise DataError(f"{class_file}: expected every class once")

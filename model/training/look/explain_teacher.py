@@ -29,7 +29,7 @@ _PREFIX = "stream."
 
 
 class TeacherNotFoundError(ValueError):
-    """The folder is no training run, or the run has no teacher, or one that is damaged."""
+    """The folder is not a training run, or the run has no teacher, or one that is damaged."""
 
 
 @dataclass(frozen=True)

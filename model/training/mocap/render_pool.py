@@ -44,7 +44,7 @@ def write_in_processes(
             _check(future.exception(), futures[future])
             on_left(len(specs) - done)
     except BaseException:
-        # Also when interrupted: the executor would wait for what is under way.
+        # Also when interrupted: the executor would wait for running work.
         for child in set(multiprocessing.active_children()) - others:
             child.kill()
         raise

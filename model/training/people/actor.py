@@ -262,7 +262,7 @@ def _scaled(block: RagdollBlock, factor: float) -> RagdollBlock:
 def _is_down(joints_TJ3: Array) -> bool:
     """The head has come down far, and the body lies: on the floor, or flat on furniture.
 
-    Bodies that begin inside furniture are thrown out of it: what moves too fast or goes up is no fall.
+    Bodies that begin inside furniture are thrown out of it: what moves too fast or goes up is not a fall.
     """
     fastest_m_s = np.linalg.norm(np.diff(joints_TJ3, axis=0), axis=2).max() * MOTION_HZ
     if fastest_m_s > _FASTEST_M_S or joints_TJ3[:, 0, 1].max() > joints_TJ3[0, 0, 1] + 0.15:

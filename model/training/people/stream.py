@@ -123,7 +123,7 @@ def film(rng: np.random.Generator, scene: Scene, seen: Seen) -> Iterator[Frames]
     camera, sensor = scene.camera, scene.camera.sensor
     frames = scene.joints_ATJ3.shape[1]
     backdrop, turn_T33 = camera.backdrop(scene.place)
-    gamma = float(rng.uniform(0.6, 1.0))  # cameras lift what is dark
+    gamma = float(rng.uniform(0.6, 1.0))  # cameras brighten dark areas
     exposure = np.float32(rng.uniform(0.4, 0.6) ** (1 / gamma) / max(backdrop.image_HW3.mean(), 0.02))
     lights_out = None
     if rng.random() < 0.07:
