@@ -19,6 +19,7 @@ from service.cli.main import app
 from tests.support.tiny_model import tiny_model
 
 
+@pytest.mark.slow
 def test_the_comparison_runs_with_what_is_installed() -> None:
     result = CliRunner().invoke(app, ["bench", "--peers", "--quick", "--json"])
     assert result.exit_code == 0, result.output
