@@ -13,7 +13,6 @@ export class MissedActions {
   #panel = element("missed");
   #from = element("missed-from");
   #to = element("missed-to");
-  #canvas = element("plot");
   #dragFrom_s = null;
   #closed = new AbortController();
 
@@ -23,10 +22,11 @@ export class MissedActions {
     const options = { signal: this.#closed.signal };
     element("missed-label").replaceChildren(...session.labels.map((label) => new Option(label, label)));
     element("missed-form").addEventListener("submit", (event) => this.#onSubmit(event), options);
-    this.#canvas.addEventListener("pointerdown", (event) => this.#onDown(event), options);
-    this.#canvas.addEventListener("pointermove", (event) => this.#onMove(event), options);
-    this.#canvas.addEventListener("pointerup", (event) => this.#onUp(event), options);
-    this.#canvas.addEventListener("pointercancel", () => this.#endDrag(), options);
+    const { over } = timeline;
+    over.addEventListener("pointerdown", (event) => this.#onDown(event), options);
+    over.addEventListener("pointermove", (event) => this.#onMove(event), options);
+    over.addEventListener("pointerup", (event) => this.#onUp(event), options);
+    over.addEventListener("pointercancel", () => this.#endDrag(), options);
     this.#say("");
     this.#refresh();
   }
@@ -40,7 +40,7 @@ export class MissedActions {
   #onDown(event) {
     if (event.button !== 0) return;
     this.#dragFrom_s = this.#timeline.timeAt(event.offsetX);
-    this.#canvas.setPointerCapture(event.pointerId);
+    this.#timeline.over.setPointerCapture(event.pointerId);
   }
 
   #onMove(event) {

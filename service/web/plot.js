@@ -1,234 +1,169 @@
-/** Draws scores over time on a canvas. The drawing only depends on the arguments. */
+/** The scores of a session over time, as a chart. */
 
-import { fitted } from "./canvas.js";
-import { hueOf } from "./colours.js";
+import { Chart, canvasOf } from "./chart.js";
+import { hueOf, readTheme } from "./colours.js";
 import { clock, percent } from "./format.js";
+import {
+  LANE_PX, drawActions, drawNamesNow, drawNearMiss, drawPeakName, drawThreshold, endOf, topPeaks,
+} from "./plot_marks.js";
 
-const TOP = 3;
-/** Scores that peak below this get no name. */
-const MIN_NAMED_SCORE = 0.4;
-/** A name at the right edge is removed when its score falls below this. */
-const MIN_CURRENT_SCORE = 0.1;
-/** The names at the right edge are those of scores that peaked within this time. */
-const RECENT_S = 1.5;
-const LANE_PX = 22;
-const LINE_PX = 16;
 /** Room that a time below the plot needs. */
 const TICK_PX = 56;
-const TICKS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600];
-const MARGIN = { left: 40, right: 112, bottom: 24 };
+const TICKS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400];
+const MARGIN_PX = { left: 40, right: 112, rightIfNarrow: 84, bottom: 24, top: LANE_PX + 10 };
 const NARROW_PX = 480;
+/** Labels that acted or peaked stand out from the others. */
+const STANDING_OUT = { width: 2, alpha: 1 };
+const BACKGROUND = { width: 0.8, alpha: 0.35 };
+/** Scores below this are not named at the pointer. */
+const MIN_READ_SCORE = 0.05;
+const MAX_READ = 4;
 
-/** Indices of the labels that peak highest in [from_s, to_s], highest first, with their peaks; none in `except`. */
-export function topPeaks({ labels, rows, pts }, from_s, to_s, except = new Set()) {
-  const peaks = labels.map((_, index) => ({ index, score: 0, pts_s: from_s }));
-  rows.forEach((row, frame) => {
-    if (pts[frame] < from_s || pts[frame] > to_s) return;
-    row.forEach((score, index) => {
-      if (score > peaks[index].score) peaks[index] = { index, score, pts_s: pts[frame] };
+export class ScorePlot {
+  #box;
+  #labels;
+  #onRead;
+  #chart;
+  #theme;
+  #state = null;
+  #drawn = {};
+
+  /** `onRead(sentence)` is called with the highest scores at the pointer, and with "" when it has left. */
+  constructor(box, labels, onRead) {
+    this.#box = box;
+    this.#labels = labels;
+    this.#onRead = onRead;
+    this.#theme = readTheme(box);
+    this.#chart = new Chart(box, this.#options(), [[], ...labels.map(() => [])]);
+  }
+
+  close() {
+    this.#chart.close();
+    this.#onRead("");
+  }
+
+  get over() {
+    return this.#chart.over;
+  }
+
+  timeAt(x_px) {
+    return this.#chart.timeAt(x_px);
+  }
+
+  showHead(at_s) {
+    this.#chart.showHead(at_s);
+  }
+
+  /**
+   * `run` is a ScoreRun, `actions` those of an ActionLog, `nearMisses` those of a rules trial, and `threshold` a score to
+   * mark for one label, or null, `selection` a part [from_s, to_s] to highlight, or null, `current` the id of the
+   * action to highlight; the window is [from_s, to_s] in media time.
+   */
+  draw(state) {
+    const { run, actions, from_s, to_s } = state;
+    const shown = actions.filter((action) => endOf(action, run) >= from_s && action.start_s <= to_s);
+    const acted = new Set(shown.map((action) => run.labels.indexOf(action.label)));
+    const peaks = topPeaks(run, from_s, to_s, acted);
+    const coloured = new Set([...acted, ...peaks.map(({ index }) => index)]);
+    this.#state = { ...state, shown, peaks, coloured };
+    this.#theme = readTheme(this.#box);
+    this.#labels.forEach((_, index) => this.#chart.style(index, coloured.has(index) ? STANDING_OUT : BACKGROUND));
+    const drawn = { run, last_s: run.last_s, first_s: run.pts[0] };
+    if (Object.keys(drawn).some((key) => drawn[key] !== this.#drawn[key])) this.#chart.setData(columnsOf(run));
+    this.#drawn = drawn;
+    this.#chart.draw(from_s, to_s, state.selection);
+  }
+
+  #options() {
+    const font = `12px ${this.#theme.font}`;
+    const stroke = () => this.#theme.muted;
+    const line = () => this.#theme.line;
+    const x = {
+      stroke, font, size: MARGIN_PX.bottom, gap: 4, space: TICK_PX, incrs: TICKS_S, grid: { show: false },
+      ticks: { stroke: line, width: 1, size: 4 }, values: (_, times) => times.map((pts_s) => clock(pts_s).slice(0, -2)),
+    };
+    const y = {
+      stroke, font, size: MARGIN_PX.left, gap: 6, splits: () => [0, 0.5, 1], grid: { stroke: line, width: 1 },
+      ticks: { show: false }, values: (_, scores) => scores.map(percent),
+    };
+    const right = ({ width }) => (width < NARROW_PX ? MARGIN_PX.rightIfNarrow : MARGIN_PX.right);
+    return {
+      padding: [MARGIN_PX.top, right, 0, 0],
+      scales: { x: { time: false, auto: false }, y: { auto: false, range: [0, 1] } },
+      axes: [x, y],
+      series: [{}, ...this.#labels.map((label, index) => this.#series(label, index))],
+      hooks: {
+        drawAxes: [(uplot) => this.#drawBelow(uplot)],
+        draw: [(uplot) => this.#drawAbove(uplot)],
+        setCursor: [(uplot) => this.#onRead(this.#read(uplot))],
+      },
+    };
+  }
+
+  #series(label, index) {
+    const stroke = () => (this.#state?.coloured.has(index) ? this.#colour(index) : this.#theme.muted);
+    return { label, stroke, auto: false, points: { show: false } };
+  }
+
+  #colour(index) {
+    return this.#theme.label(hueOf(this.#labels[index], this.#labels));
+  }
+
+  #colourOf(label) {
+    return this.#colour(this.#labels.indexOf(label));
+  }
+
+  #drawBelow(uplot) {
+    if (this.#state === null) return;
+    const { shown, run, current } = this.#state;
+    const { view, draw } = canvasOf(uplot);
+    draw((context) => {
+      clipToPlot(context, view);
+      drawActions(context, view, shown, run, current, this.#theme);
     });
-  });
-  peaks.sort((left, right) => right.score - left.score);
-  return peaks.filter(({ index, score }) => score >= MIN_NAMED_SCORE && !except.has(index)).slice(0, TOP);
+  }
+
+  #drawAbove(uplot) {
+    if (this.#state === null) return;
+    const { run, threshold, nearMisses, peaks } = this.#state;
+    const { view, draw } = canvasOf(uplot);
+    draw((context) => {
+      clipToPlot(context, view);
+      if (threshold !== null) drawThreshold(context, view, threshold.score, this.#colourOf(threshold.label));
+      for (const miss of nearMisses) drawNearMiss(context, view, miss, this.#colourOf(miss.label), this.#theme);
+      for (const peak of peaks) drawPeakName(context, view, peak, run.labels[peak.index], this.#colour(peak.index));
+    });
+    draw((context) => drawNamesNow(context, view, run, (index) => this.#colour(index)));
+  }
+
+  /** The highest scores at the pointer. */
+  #read({ data, cursor: { idx } }) {
+    if (idx === null || idx === undefined) return "";
+    const scores = this.#labels.map((label, index) => ({ label, score: data[index + 1][idx] ?? 0 }));
+    const highest = scores.filter(({ score }) => score >= MIN_READ_SCORE).sort((one, other) => other.score - one.score);
+    const texts = highest.slice(0, MAX_READ).map(({ label, score }) => `${label} ${percent(score)}`);
+    return `${clock(data[0][idx])}: ${texts.join(", ") || "no action"}`;
+  }
 }
 
-/**
- * `run` is a ScoreRun, `actions` those of an ActionLog, `nearMisses` those of a rules trial, and `threshold` a score to
- * mark for one label, or null, `selection` a part [from_s, to_s] to highlight, or null, `current` the id of the
- * action to highlight, `head_s` the media time that the video shows, or null; the window is
- * [from_s, to_s] in media time.
- */
-export function drawPlot(canvas, { run, actions, nearMisses, threshold, selection, current, head_s, from_s, to_s, theme }) {
-  const context = fitted(canvas, theme);
-  if (context === null) return;
-  const view = viewOf(canvas.getBoundingClientRect(), from_s, to_s);
-  const shown = actions.filter((action) => endOf(action, run) >= view.from_s && action.start_s <= to_s);
-  const acted = new Set(shown.map((action) => run.labels.indexOf(action.label)));
-  const peaks = topPeaks(run, view.from_s, to_s, acted);
-  const coloured = new Set([...acted, ...peaks.map(({ index }) => index)]);
-  const colour = (index) => theme.label(hueOf(run.labels[index], run.labels));
-
-  drawGrid(context, view, theme);
-  context.save();
+function clipToPlot(context, view) {
   context.beginPath();
   context.rect(view.left, 0, view.right - view.left, view.bottom + 1);
   context.clip();
-  if (selection !== null) drawSelection(context, view, selection, theme);
-  drawActions(context, view, shown, run, current, theme);
-  run.labels.forEach((_, index) => {
-    if (!coloured.has(index)) drawLine(context, view, run, index, theme.muted, 0.8, 0.35);
+}
+
+/** Times, then the scores of each label, as uPlot takes them; no line crosses a gap. */
+function columnsOf(run) {
+  const pts_s = [];
+  const columns = run.labels.map(() => []);
+  const append = (at_s, row) => {
+    pts_s.push(at_s);
+    columns.forEach((column, index) => column.push(row?.[index] ?? null));
+  };
+  run.pts.forEach((at_s, frame) => {
+    const before_s = run.pts[frame - 1];
+    if (frame > 0 && at_s - before_s >= run.gap_s) append((before_s + at_s) / 2, null);
+    append(at_s, run.rows[frame]);
   });
-  for (const index of coloured) drawLine(context, view, run, index, colour(index), 2, 1);
-  if (threshold !== null) drawThreshold(context, view, threshold.score, colour(run.labels.indexOf(threshold.label)));
-  for (const miss of nearMisses) drawNearMiss(context, view, miss, colour(run.labels.indexOf(miss.label)), theme);
-  for (const peak of peaks) drawPeakName(context, view, peak, run.labels[peak.index], colour(peak.index));
-  if (head_s !== null) drawHead(context, view, head_s, theme);
-  context.restore();
-  drawNamesNow(context, view, run, colour);
-}
-
-/** Media time at `x_px` of a canvas that shows the window [from_s, to_s], not outside it. */
-export function timeAt(canvas, x_px, from_s, to_s) {
-  const { left, right } = viewOf(canvas.getBoundingClientRect(), from_s, to_s);
-  const share = (x_px - left) / (right - left);
-  return from_s + Math.min(1, Math.max(0, share)) * (to_s - from_s);
-}
-
-function drawSelection(context, view, [from_s, to_s], theme) {
-  context.fillStyle = theme.line;
-  context.fillRect(view.x(from_s), view.top, view.x(to_s) - view.x(from_s), view.bottom - view.top);
-}
-
-function endOf(action, run) {
-  return action.end_s ?? Math.max(run.last_s ?? 0, action.decided_s);
-}
-
-function viewOf({ width, height }, from_s, to_s) {
-  const [left, top] = [MARGIN.left, LANE_PX + 10];
-  const right = width - (width < NARROW_PX ? MARGIN.right - 28 : MARGIN.right);
-  const bottom = height - MARGIN.bottom;
-  const x = (pts_s) => left + ((pts_s - from_s) / (to_s - from_s)) * (right - left);
-  const y = (score) => bottom - score * (bottom - top);
-  return { from_s, to_s, left, right, top, bottom, width, x, y };
-}
-
-function drawGrid(context, view, theme) {
-  context.strokeStyle = theme.line;
-  context.fillStyle = theme.muted;
-  context.lineWidth = 1;
-  context.textAlign = "right";
-  for (const score of [0, 0.5, 1]) {
-    const y = Math.round(view.y(score)) + 0.5;
-    strokeFrom(context, view.left, y, view.right, y);
-    context.fillText(percent(score), view.left - 6, y);
-  }
-  context.textAlign = "center";
-  const step_s = tickStep(view);
-  for (let pts_s = Math.max(0, Math.ceil(view.from_s / step_s) * step_s); pts_s <= view.to_s; pts_s += step_s) {
-    const x = Math.round(view.x(pts_s)) + 0.5;
-    strokeFrom(context, x, view.bottom, x, view.bottom + 4);
-    context.fillText(clock(pts_s).slice(0, -2), x, view.bottom + 14);
-  }
-}
-
-/** Seconds between the times below the plot, so that they do not touch. */
-function tickStep({ left, right, from_s, to_s }) {
-  const least_s = ((to_s - from_s) * TICK_PX) / (right - left);
-  return TICKS_S.find((step_s) => step_s >= least_s) ?? Math.ceil(least_s / 3600) * 3600;
-}
-
-/** A bar per action from its start to its end in the lane above, and a line at its start with its name. */
-function drawActions(context, view, actions, run, current, theme) {
-  actions.forEach((action, place) => {
-    const hue = hueOf(action.label, run.labels);
-    const x = Math.round(view.x(action.start_s));
-    const width = Math.max(3, view.x(endOf(action, run)) - x);
-    const strength = action.id === current ? 2.5 : 1;
-    context.fillStyle = theme.label(hue, 0.22 * strength);
-    context.fillRect(x, 2, width, LANE_PX - 4);
-    context.fillStyle = theme.label(hue, 0.07 * strength);
-    context.fillRect(x, LANE_PX, width, view.bottom - LANE_PX);
-    context.fillStyle = theme.label(hue);
-    context.fillRect(x, 2, 2, view.bottom - 2);
-    const nextX = place + 1 < actions.length ? view.x(actions[place + 1].start_s) : view.right;
-    drawActionName(context, view, action.label, x, nextX - x, theme.text);
-  });
-}
-
-/** In the lane if there is room, else vertically along the line, else not at all. */
-function drawActionName(context, view, label, x, room_px, colour) {
-  context.textAlign = "left";
-  context.fillStyle = colour;
-  const textX = Math.max(x, view.left) + 6;
-  if (context.measureText(label).width < x + room_px - textX - 4) {
-    context.fillText(label, textX, LANE_PX / 2 + 0.5);
-  } else if (x >= view.left && room_px >= LINE_PX) {
-    context.save();
-    context.translate(x + 10, LANE_PX + 4);
-    context.rotate(Math.PI / 2);
-    context.fillText(label, 0, 0);
-    context.restore();
-  }
-}
-
-function drawLine(context, view, run, index, colour, width, alpha) {
-  context.strokeStyle = colour;
-  context.lineWidth = width;
-  context.globalAlpha = alpha;
-  context.beginPath();
-  run.pts.forEach((pts_s, frame) => {
-    const joined = frame > 0 && pts_s - run.pts[frame - 1] < run.gap_s;
-    context[joined ? "lineTo" : "moveTo"](view.x(pts_s), view.y(run.rows[frame][index]));
-  });
-  context.stroke();
-  context.globalAlpha = 1;
-}
-
-function drawThreshold(context, view, score, colour) {
-  context.strokeStyle = colour;
-  context.lineWidth = 1.5;
-  context.setLineDash([6, 4]);
-  strokeFrom(context, view.left, view.y(score), view.right, view.y(score));
-  context.setLineDash([]);
-}
-
-/** A hollow mark: this peak was no start. */
-function drawNearMiss(context, view, { peak, peak_s }, colour, theme) {
-  context.beginPath();
-  context.arc(view.x(peak_s), view.y(peak), 4.5, 0, 2 * Math.PI);
-  context.fillStyle = theme.surface;
-  context.fill();
-  context.strokeStyle = colour;
-  context.lineWidth = 2;
-  context.stroke();
-}
-
-/** The name of a score that peaked without starting an action, above its peak. */
-function drawPeakName(context, view, { score, pts_s }, label, colour) {
-  const half_px = context.measureText(label).width / 2;
-  const x = Math.max(view.left + half_px, Math.min(view.x(pts_s), view.right - half_px));
-  context.textAlign = "center";
-  context.fillStyle = colour;
-  context.fillText(label, x, view.y(score) - 10);
-}
-
-/** The highest current scores with their names, at the end of their lines and without overlap. */
-function drawNamesNow(context, view, run, colour) {
-  const frame = run.pts.findLastIndex((pts_s) => pts_s <= view.to_s);
-  if (frame < 0) return;
-  const now_s = run.pts[frame];
-  const names = topPeaks(run, now_s - RECENT_S, now_s)
-    .map(({ index }) => ({ index, score: run.rows[frame][index] }))
-    .filter(({ score }) => score >= MIN_CURRENT_SCORE);
-  names.sort((left, right) => right.score - left.score);
-  let lowest = view.top - LINE_PX;
-  const heights = names.map(({ score }) => (lowest = Math.max(view.y(score), lowest + LINE_PX)));
-  const excess = Math.max(0, lowest - view.bottom);
-  const x = Math.min(view.right, Math.max(view.left, view.x(now_s))) + 8;
-  context.textAlign = "left";
-  names.forEach(({ index, score }, place) => {
-    context.fillStyle = colour(index);
-    context.fillText(`${percent(score)} ${run.labels[index]}`, x, heights[place] - excess, view.width - x);
-  });
-}
-
-/** The line of the play-head, with a handle above. */
-function drawHead(context, view, head_s, theme) {
-  const x = Math.round(view.x(head_s)) + 0.5;
-  context.strokeStyle = theme.text;
-  context.fillStyle = theme.text;
-  context.lineWidth = 1.5;
-  strokeFrom(context, x, 0, x, view.bottom);
-  context.beginPath();
-  context.moveTo(x - 6, 0);
-  context.lineTo(x + 6, 0);
-  context.lineTo(x, 8);
-  context.fill();
-}
-
-function strokeFrom(context, x0, y0, x1, y1) {
-  context.beginPath();
-  context.moveTo(x0, y0);
-  context.lineTo(x1, y1);
-  context.stroke();
+  return [pts_s, ...columns];
 }

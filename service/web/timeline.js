@@ -1,10 +1,10 @@
 /** The plot of one session: follows the newest scores, or shows the part that the user selected. */
 
-import { readTheme } from "./colours.js";
 import { percent, clock } from "./format.js";
 import { LiveScores } from "./live_scores.js";
 import { Overview } from "./overview.js";
-import { drawPlot, timeAt, topPeaks } from "./plot.js";
+import { ScorePlot } from "./plot.js";
+import { topPeaks } from "./plot_marks.js";
 import { ScoreRun } from "./scores.js";
 
 /** What the plot shows until the user zooms. */
@@ -29,7 +29,7 @@ export class Timeline {
   #log;
   #onError;
   #onSeek;
-  #canvas = element("plot");
+  #plot;
   #range = element("scrub-range");
   #follow = element("follow");
   #following = true;
@@ -49,7 +49,6 @@ export class Timeline {
   #live = new LiveScores();
   #isFed = false;
   #closed = new AbortController();
-  #resize = new ResizeObserver(() => this.draw());
 
   /**
    * `onError(problem)` is called when scores could not be fetched, `onSeek(at_s)` when the user clicks on the plot.
@@ -61,6 +60,8 @@ export class Timeline {
     this.#onError = onError;
     this.#onSeek = onSeek;
     const { signal } = this.#closed;
+    const onRead = (sentence) => (element("plot-reading").textContent = sentence);
+    this.#plot = new ScorePlot(element("plot"), session.labels, onRead);
     this.#range.addEventListener("input", () => this.show(Number(this.#range.value)), { signal });
     this.#overview = new Overview(session, {
       onError,
@@ -70,7 +71,6 @@ export class Timeline {
     element("zoom-out").addEventListener("click", () => this.#zoomBy(2), { signal });
     this.#follow.addEventListener("click", () => this.#setFollowing(!this.#following), { signal });
     dark.addEventListener("change", () => this.draw(), { signal });
-    this.#resize.observe(this.#canvas);
     this.#offerRegions(session.regions, signal);
     this.#select(session.regions[0]?.name ?? null);
     this.#setFollowing(true);
@@ -80,7 +80,7 @@ export class Timeline {
     this.#closed.abort();
     this.#seeking?.abort();
     this.#overview.close();
-    this.#resize.disconnect();
+    this.#plot.close();
     cancelAnimationFrame(this.#frame);
   }
 
@@ -157,17 +157,22 @@ export class Timeline {
    * newest scores and the user did not choose to play.
    */
   showHead(at_s, isChosen) {
-    this.#head_s = at_s;
+    this.#markHead(at_s);
     if (at_s !== null && isChosen) this.#setFollowing(false);
     const isShown = at_s === null || this.#following || (at_s >= this.#from_s && at_s <= this.#to_s);
-    if (isShown) this.draw();
-    else this.show(at_s + this.#length_s * (1 - LEFT_OF_HEAD));
+    if (!isShown) this.show(at_s + this.#length_s * (1 - LEFT_OF_HEAD));
   }
 
   /** Marks the media time that live video shows; null for none. */
   showLiveHead(at_s) {
-    this.#head_s = at_s;
+    this.#markHead(at_s);
     if (this.#following) this.#animate();
+  }
+
+  #markHead(at_s) {
+    this.#head_s = at_s;
+    this.#plot.showHead(at_s);
+    this.#overview.showHead(at_s);
   }
 
   /** The user clicked on the plot at this media time. */
@@ -179,9 +184,14 @@ export class Timeline {
     return this.#region;
   }
 
-  /** Media time at a horizontal place in the plot, in pixels from its left edge. */
+  /** The element over the plot that receives the pointer. */
+  get over() {
+    return this.#plot.over;
+  }
+
+  /** Media time at a horizontal place in the plot, in pixels from the left edge of `over`. */
   timeAt(x_px) {
-    return Math.min(timeAt(this.#canvas, x_px, this.#from_s, this.#to_s), Math.max(0, this.#position_s));
+    return Math.min(this.#plot.timeAt(x_px), Math.max(0, this.#position_s));
   }
 
   /** Highlights a part of the media time; null for none. The plot stands still meanwhile. */
@@ -194,19 +204,17 @@ export class Timeline {
   draw() {
     this.#drawnAt = performance.now();
     const actions = this.#log.actions.filter((action) => (action.region ?? null) === this.#region);
-    drawPlot(this.#canvas, {
+    this.#plot.draw({
       run: this.#run,
       actions,
       nearMisses: this.#nearMisses.filter(({ region }) => region === this.#region),
       threshold: this.#threshold,
       selection: this.#selection,
       current: this.#current,
-      head_s: this.#head_s,
       from_s: this.#from_s,
       to_s: this.#to_s,
-      theme: readTheme(this.#canvas),
     });
-    this.#overview.mark({ actions, head_s: this.#head_s, from_s: this.#from_s, to_s: this.#to_s });
+    this.#overview.mark({ actions, from_s: this.#from_s, to_s: this.#to_s });
     this.#summarise();
   }
 

@@ -116,15 +116,15 @@ def test_a_running_session_shows_snapshots_and_its_scores_move(page: Page) -> No
     page.get_by_label("Choose a video").set_input_files(SAMPLE)
     expect(state(page)).to_have_text("running", timeout=PATIENCE_MS)
     expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE_MS)
-    page.wait_for_function("() => isPainted('snapshot') && isPainted('plot')".replace("isPainted", IS_PAINTED))
-    before = page.evaluate(f"({IS_PAINTED})('plot', true)")
-    page.wait_for_function(f"(before) => ({IS_PAINTED})('plot', true) !== before", arg=before)
+    page.wait_for_function("() => isPainted('#snapshot') && isPainted('#plot canvas')".replace("isPainted", IS_PAINTED))
+    before = page.evaluate(f"({IS_PAINTED})('#plot canvas', true)")
+    page.wait_for_function(f"(before) => ({IS_PAINTED})('#plot canvas', true) !== before", arg=before)
     page.get_by_role("button", name="Stop").click()
     expect(state(page)).to_have_text("stopped", timeout=PATIENCE_MS)
 
 
-IS_PAINTED = """((id, whole) => {
-    const canvas = document.getElementById(id);
+IS_PAINTED = """((selector, whole) => {
+    const canvas = document.querySelector(selector);
     if (whole) return canvas.toDataURL();
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     return data.some((value) => value > 0);

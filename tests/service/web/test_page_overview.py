@@ -9,8 +9,8 @@ from tests.support.page_driver import PATIENCE_MS, opened
 pytestmark = pytest.mark.slow
 
 IS_DRAWN = """() => {
-    const canvas = document.getElementById('overview');
-    if (canvas.width === 0) return false;
+    const canvas = document.querySelector('#overview canvas');
+    if (!canvas || canvas.width === 0) return false;
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     return new Set(data).size > 20;
 }"""

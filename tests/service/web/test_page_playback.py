@@ -18,16 +18,13 @@ NOTE_SEEKS = """() => {
     const video = document.getElementById('video');
     video.addEventListener('seeking', () => window.seeks.push(video.currentTime));
 }"""
-# In the first row of pixels the plot has nothing but the handle of the play-head.
 HEAD_PX = """() => {
-    const canvas = document.getElementById('plot');
-    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, 1);
-    const columns = [...Array(canvas.width).keys()].filter((x) => data[4 * x + 3] > 0);
-    return columns.length ? columns.reduce((sum, x) => sum + x, 0) / columns.length / devicePixelRatio : null;
+    const head = document.querySelector('#plot .head').getBoundingClientRect();
+    return head.width > 0 ? head.left - document.getElementById('plot').getBoundingClientRect().left : null;
 }"""
 # How opaque the bars of the actions are, above their names.
 BARS = """() => {
-    const canvas = document.getElementById('plot');
+    const canvas = document.querySelector('#plot canvas');
     const row = canvas.getContext('2d').getImageData(0, 4 * devicePixelRatio, canvas.width, 1).data;
     return [...new Set(row.filter((_, at) => at % 4 === 3))].filter((alpha) => alpha > 40 && alpha < 200);
 }"""
