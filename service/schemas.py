@@ -236,6 +236,9 @@ class Session(Schema):
     video: VideoProperties | None = Field(description="Properties of the video; null until the source was opened.")
     position_s: float = Field(description="Media time of the last analysed frame, in seconds.")
     frames: int = Field(description="Number of frames analysed.")
+    last_frame_at: datetime | None = Field(
+        default=None, description="When the last analysed frame arrived, UTC; null before the first."
+    )
     links: SessionLinks
 
 

@@ -217,6 +217,7 @@ def session_response(record: SessionRecord, root_path: str, *, with_secret: bool
         video=record.video,
         position_s=record.position_s,
         frames=record.frames,
+        last_frame_at=record.last_frame_at,
         links=SessionLinks(
             self=path,
             events=f"{path}/events",

@@ -1,6 +1,7 @@
 /** The HTTP API: every call returns parsed JSON or throws a Problem whose message can be shown to the user. */
 
 import { askForKey, hasKey, keyHeaders } from "./key.js";
+import { noteDate } from "./server_clock.js";
 
 const UNREACHABLE = "Cannot reach the server. Check that it is running and try again.";
 const KEY_REQUIRED = "An API key is required. Enter it with the button Key.";
@@ -53,6 +54,7 @@ async function send(path, { query, ...options } = {}) {
     if (options.signal?.aborted) throw error;
     throw new Problem(0, "unreachable", UNREACHABLE);
   }
+  noteDate(response.headers.get("Date"));
   if (!response.ok) throw rejection(response.status, await response.json().catch(() => null));
   return response;
 }

@@ -1,5 +1,7 @@
 /** Formats numbers, times and names for people. */
 
+import { serverNow_ms } from "./server_clock.js";
+
 /** Media time in seconds as `0:12.4`, or `1:02:03.4` from an hour on. */
 export function clock(seconds) {
   const tenths = Math.max(0, Math.round(seconds * 10));
@@ -36,7 +38,7 @@ export function moment(iso) {
 
 /** How long ago a timestamp (ISO 8601) was: `12 s ago`, `3 min ago`, `2 h ago`; from a day on the time itself. */
 export function ago(iso) {
-  const passed_s = Math.max(0, (Date.now() - Date.parse(iso)) / 1000);
+  const passed_s = Math.max(0, (serverNow_ms() - Date.parse(iso)) / 1000);
   if (passed_s < 60) return `${Math.floor(passed_s)} s ago`;
   if (passed_s < 3600) return `${Math.floor(passed_s / 60)} min ago`;
   return passed_s < 86_400 ? `${Math.floor(passed_s / 3600)} h ago` : moment(iso);

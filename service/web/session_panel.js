@@ -10,6 +10,7 @@ import { MissedActions } from "./missed.js";
 import { setTitle } from "./news.js";
 import { Playback } from "./playback.js";
 import { poll } from "./poll.js";
+import { Silence } from "./silence.js";
 import { SnapshotView } from "./snapshot.js";
 import { Thresholds } from "./thresholds.js";
 import { Timeline } from "./timeline.js";
@@ -27,9 +28,12 @@ const DECODING = {
 const MIN_CAPTION_S = 1;
 /** While the live connection brings scores and video. */
 const SELDOM_MS = 10_000;
+/** When it has brought no scores for this long, the session is asked how it is. */
+const QUIET_MS = 2000;
+const AGE_MS = 500;
 const CONNECTIONS = {
   connecting: "Connecting…",
-  live: "Live",
+  live: "Connected",
   lost: "Connection lost. Reconnecting…",
   ended: "",
 };
@@ -50,6 +54,8 @@ export class SessionPanel {
   #polls = [];
   #playback = null;
   #live = null;
+  #silence = new Silence();
+  #fed_ms = 0;
   #snapshot = new SnapshotView(element("snapshot"));
   #regions;
   /** The action to show once it is known, or null. */
@@ -130,6 +136,7 @@ export class SessionPanel {
     if (ended) return;
     const often = () => (this.#timeline.isFed ? SELDOM_MS : SCORES_MS);
     this.#polls.push(
+      poll(() => this.#watchSilence(), AGE_MS),
       poll((signal) => this.#drawSnapshot(signal), SNAPSHOT_MS, undefined, () => !this.#live?.isPlaying),
       poll((signal) => this.#timeline.update(this.#session.position_s, signal), often),
     );
@@ -146,7 +153,7 @@ export class SessionPanel {
         element("snapshot").ariaLabel = isPlaying ? "Live video" : "Latest snapshot of the video";
         if (isPlaying) return;
         this.#timeline.showLiveHead(null);
-        this.#polls[1].wake();
+        this.#polls[2].wake();
       },
       onLost: () => this.#takeScores(null),
       onProblem: (sentence) => (element("unplayable").textContent = sentence),
@@ -163,10 +170,23 @@ export class SessionPanel {
     const wasFed = this.#timeline.isFed;
     this.#timeline.takeScores(scores);
     if (scores !== null) {
+      this.#fed_ms = performance.now();
       this.#session.position_s = scores.pts_s.at(-1);
       this.#showPosition();
     }
     if (wasFed && !this.#timeline.isFed) for (const { wake } of this.#polls) wake();
+  }
+
+  /** When live scores stop to come, the session is fetched often again, and says when its last frame was. */
+  #watchSilence() {
+    if (this.#timeline.isFed && performance.now() - this.#fed_ms > QUIET_MS) this.#takeScores(null);
+    this.#showSilence();
+  }
+
+  #showSilence() {
+    const shown = element("session-silence");
+    if (shown.textContent !== this.#silence.text) shown.textContent = this.#silence.text;
+    element("session-state").classList.toggle("silent", this.#silence.text !== "");
   }
 
   async #drawSnapshot(signal) {
@@ -217,6 +237,8 @@ export class SessionPanel {
     element("panels").hidden = ended && frames === 0;
     element("stop").textContent = ended ? "Delete" : "Stop";
     element("follow").hidden = ended;
+    this.#silence.update(this.#session);
+    this.#showSilence();
     this.#showPosition();
     this.#thresholds.update(this.#session);
     this.#showParts();

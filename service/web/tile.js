@@ -2,19 +2,21 @@
 
 import { hueOf } from "./colours.js";
 import { ago, inRegion, sourceName } from "./format.js";
+import { Silence } from "./silence.js";
 import { SnapshotView } from "./snapshot.js";
 
 export class Tile {
   element = document.createElement("li");
   /** The canvas of the snapshot. */
   still = document.createElement("canvas");
-  session;
+  #session;
+  #silence = new Silence();
   #link = document.createElement("a");
   #snapshot = new SnapshotView(this.still);
   #parts = {};
 
   constructor(session) {
-    this.session = session;
+    this.update(session);
     this.#link.href = `#session=${encodeURIComponent(session.id)}`;
     this.still.setAttribute("aria-hidden", "true");
     this.#link.append(this.still);
@@ -25,6 +27,16 @@ export class Tile {
     }
     this.element.className = "tile";
     this.element.append(this.#link);
+  }
+
+  get session() {
+    return this.#session;
+  }
+
+  /** Takes the session as it was just fetched. */
+  update(session) {
+    this.#session = session;
+    this.#silence.update(session);
   }
 
   get name() {
@@ -45,7 +57,9 @@ export class Tile {
     const { state, code, labels } = this.session;
     setText(this.#parts.name, this.name);
     this.#parts.name.title = this.name;
-    setText(this.#parts.state, code ? `${state}: ${code.replaceAll("_", " ")}` : state);
+    const silence = this.#silence.text;
+    setText(this.#parts.state, code ? `${state}: ${code.replaceAll("_", " ")}` : silence || state);
+    this.#parts.state.classList.toggle("silent", silence !== "");
     this.#parts.state.dataset.state = state;
     setText(this.#parts.action, on.length > 0 ? on.map(nameOf).join(", ") : last ? `${nameOf(last)} ${ago(last.time)}` : "");
     this.element.classList.toggle("on", on.length > 0);

@@ -11,7 +11,7 @@ import { STILL_MS, Stills } from "./stills.js";
 import { Tile } from "./tile.js";
 import { fillingGrid } from "./tile_grid.js";
 
-const SESSIONS_MS = 5000;
+const SESSIONS_MS = 3000;
 const AGES_MS = 1000;
 /** While an action is on. */
 const WATCHED_STILL_MS = 1000;
@@ -97,7 +97,7 @@ export class Wall {
       this.#tiles.delete(id);
     }
     for (const session of sessions) {
-      if (this.#tiles.has(session.id)) this.#tiles.get(session.id).session = session;
+      if (this.#tiles.has(session.id)) this.#tiles.get(session.id).update(session);
       else this.#add(session);
     }
     element("wall-none").hidden = sessions.length > 0;

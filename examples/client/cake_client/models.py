@@ -94,6 +94,8 @@ class Session(Model):
     position_s: float = 0.0
     """Media time of the last analysed frame."""
     frames: int = 0
+    last_frame_at: datetime | None = None
+    """When the last analysed frame arrived."""
 
     @property
     def has_ended(self) -> bool:

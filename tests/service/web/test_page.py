@@ -115,7 +115,7 @@ def test_a_running_session_shows_snapshots_and_its_scores_move(page: Page) -> No
     page.get_by_label("Real time").check()
     page.get_by_label("Choose a video").set_input_files(SAMPLE)
     expect(state(page)).to_have_text("running", timeout=PATIENCE_MS)
-    expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE_MS)
+    expect(page.locator("#connection")).to_have_text("Connected", timeout=PATIENCE_MS)
     page.wait_for_function("() => isPainted('#snapshot') && isPainted('#plot canvas')".replace("isPainted", IS_PAINTED))
     before = page.evaluate(f"({IS_PAINTED})('#plot canvas', true)")
     page.wait_for_function(f"(before) => ({IS_PAINTED})('#plot canvas', true) !== before", arg=before)
@@ -285,7 +285,7 @@ def test_the_page_reconnects_after_a_server_restart(browser: Browser, tmp_path: 
         expect(page.locator("#connection")).to_contain_text("Connection lost", timeout=PATIENCE_MS)
         seen = actions(page).count()
         with served(data_dir, port):
-            expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE_MS)
+            expect(page.locator("#connection")).to_have_text("Connected", timeout=PATIENCE_MS)
             expect(actions(page).nth(seen)).to_be_visible(timeout=PATIENCE_MS)
             events = httpx.get(f"{url}/v1/sessions/{session['id']}/events", timeout=120).json()["events"]
             starts = [event for event in events if event["type"] == "action.start"]

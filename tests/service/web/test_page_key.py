@@ -65,7 +65,7 @@ def test_with_a_key_a_video_is_submitted_and_its_events_are_followed(browser: Br
         page.get_by_label("Real time").check()
         page.get_by_label("Choose a video").set_input_files(SAMPLE)
         expect(page.locator("#session-state")).to_have_text("running", timeout=PATIENCE_MS)
-        expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE_MS)
+        expect(page.locator("#connection")).to_have_text("Connected", timeout=PATIENCE_MS)
         table = page.get_by_role("table", name="Events")
         expect(table.get_by_role("rowheader").first).to_be_visible(timeout=PATIENCE_MS)
         page.reload()

@@ -46,7 +46,7 @@ def test_a_hidden_page_counts_actions_and_notifies_once_it_was_allowed_to(
     with opened(browser, "about:blank") as page:
         page.add_init_script(f"({NOTE_NOTIFICATIONS})()")
         page.goto(f"{url}/#session={live.id}")
-        expect(page.locator("#connection")).to_have_text("Live", timeout=PATIENCE_MS)
+        expect(page.locator("#connection")).to_have_text("Connected", timeout=PATIENCE_MS)
         page.get_by_role("button", name="Notify me of actions").click()
         expect(page.get_by_role("button", name="Notify me of actions")).to_be_hidden()
         set_hidden(page, True)
