@@ -167,6 +167,12 @@ class SessionEndedError(ServiceError):
     code, status, title = "session_ended", 409, "Session has ended"
 
 
+class NotRetryableError(ServiceError):
+    """A session was to be retried that still runs, or whose video the server cannot fetch."""
+
+    code, status, title = "not_retryable", 409, "Session cannot be retried"
+
+
 class NotPlayableError(ServiceError):
     """No clip can be made of the video."""
 

@@ -29,6 +29,7 @@ ProblemCode = Literal[
     "push_conflict",
     "push_ended",
     "session_ended",
+    "not_retryable",
     "not_playable",
     "invalid_model",
     "model_in_use",

@@ -47,14 +47,19 @@ def stored_source(asked: SourceRequest, settings: Settings) -> StoredSource:
     """Raises SourceRejectedError."""
     if asked.url is None:
         return StoredPush(stream=asked.stream, max_down_s=asked.max_down_s)
-    try:
-        check_url(str(asked.url), settings.source_policy)
-    except SourceForbiddenError as error:
-        raise SourceRejectedError(error.detail) from error
+    check_source(str(asked.url), settings)
     url = SecretStr(str(asked.url))
     return StoredUrl(
         url=url, stream=asked.stream, transport=asked.transport, max_down_s=asked.max_down_s, live=asked.live
     )
+
+
+def check_source(url: str, settings: Settings) -> None:
+    """Raises SourceRejectedError."""
+    try:
+        check_url(url, settings.source_policy)
+    except SourceForbiddenError as error:
+        raise SourceRejectedError(error.detail) from error
 
 
 def new_record(

@@ -46,6 +46,7 @@ async def test_the_openapi_description_is_complete(server: Running) -> None:
         "/v1/sessions/{session_id}/events/{event_id}/still.jpg",
         "/v1/sessions/{session_id}/export",
         "/v1/sessions/{session_id}/rules:try",
+        "/v1/sessions/{session_id}/retry",
         "/v1/sessions/{session_id}/feedback",
         "/v1/sessions/{session_id}/feedback/{feedback_id}",
         "/v1/sessions/{session_id}/events/{event_id}/feedback",

@@ -41,6 +41,7 @@ ROUTES = {
     ("POST", "/v1/uploads"): "sessions:write",
     ("DELETE", "/v1/sessions/x"): "sessions:write",
     ("POST", "/v1/sessions/x/rules:try"): "sessions:read",
+    ("POST", "/v1/sessions/x/retry"): "sessions:write",
     ("GET", "/v1/sessions/x/events/0-0/clip.mp4"): "sessions:read",
     ("GET", "/v1/sessions/x/events/0-0/still.jpg"): "sessions:read",
     ("PATCH", "/v1/sessions/x"): "sessions:write",
