@@ -104,6 +104,9 @@ export const removeMissed = (id, feedbackId) =>
 /** Stops a session, or deletes an ended one. */
 export const deleteSession = (id) => send(sessionPath(id), { method: "DELETE" });
 
+/** Submits an ended session of a URL again, and returns the new one. */
+export const retrySession = (id) => sendJson(`${sessionPath(id)}/retry`, { method: "POST" });
+
 /** The latest snapshot as a Blob, or null while there is none. To `watch` makes the worker take more of them. */
 export async function getSnapshot(id, watch, signal) {
   try {

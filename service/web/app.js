@@ -43,7 +43,8 @@ function openSelected() {
   setTitle("CAKE");
   if (name) view = new VIEWS[name](feed);
   else if (id !== null) {
-    view = new SessionPanel(id, { eventId: inHash("event"), regions, onChanged: () => list.refresh(), onGone: leave });
+    const onChanged = () => list.refresh();
+    view = new SessionPanel(id, { eventId: inHash("event"), regions, onChanged, onGone: leave, onRetried: show });
   }
   if (view && hadFocus) focusIfLost();
 }
@@ -53,6 +54,12 @@ const isListShown = () => !(document.body.dataset.view in VIEWS);
 function markCurrent(link, isCurrent) {
   if (isCurrent) link.setAttribute("aria-current", "page");
   else link.removeAttribute("aria-current");
+}
+
+/** Shows a session that was just submitted. */
+function show(session) {
+  location.hash = `session=${encodeURIComponent(session.id)}`;
+  list.refresh();
 }
 
 /** Called when the selected session no longer exists. */
@@ -86,10 +93,7 @@ const list = new SessionsList({
   isShown: isListShown,
 });
 
-startForm(regions, (session) => {
-  location.hash = `session=${encodeURIComponent(session.id)}`;
-  list.refresh();
-});
+startForm(regions, show);
 showStorage();
 window.addEventListener("hashchange", openSelected);
 element("skip").addEventListener("click", (event) => {

@@ -44,7 +44,7 @@ export class CameraPush {
     const media = await openCamera();
     try {
       const name = media.getVideoTracks()[0].label || "Camera";
-      const session = await createPush({ ...options, name, pace: "realtime" }, MAX_DOWN_S);
+      const session = await createPush({ name, ...options, pace: "realtime" }, MAX_DOWN_S);
       return new CameraPush(session, media, onEnded);
     } catch (error) {
       for (const track of media.getTracks()) track.stop();

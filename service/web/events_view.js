@@ -2,7 +2,7 @@
 
 import { Announcer } from "./announcer.js";
 import { hueOf } from "./colours.js";
-import { clock, inRegion, percent, span, tenths } from "./format.js";
+import { clock, inRegion, percent, span, tenths, timeOf } from "./format.js";
 import { nextByKey } from "./grid_keys.js";
 import { judgeByKey } from "./verdicts.js";
 
@@ -62,7 +62,7 @@ export class EventsView {
     card.classList.toggle("empty", action === null);
     if (action === null) return;
     card.style.setProperty("--hue", hueOf(action.label, this.#labels));
-    element("latest-when").textContent = clock(action.start_s);
+    element("latest-when").textContent = timeOf(action);
     element("latest-score").textContent = percent(action.score);
     element("latest-delay").textContent = tenths(action.decided_s - action.start_s);
     element("latest-latency").textContent = span(action.latency_s.total);
@@ -108,7 +108,8 @@ export class EventsView {
     const when = document.createElement("button");
     when.type = "button";
     when.className = "link";
-    when.textContent = clock(action.start_s);
+    when.textContent = timeOf(action);
+    when.title = `Play from ${clock(action.start_s)} of the video`;
     when.setAttribute("aria-label", `${when.textContent}, play`);
     when.addEventListener("click", () => this.#show(row, action));
     row.insertCell().append(when);
@@ -174,5 +175,5 @@ function durationText({ start_s, end_s }) {
 }
 
 function sentenceOf(action) {
-  return `${action.label}${inRegion(action)} at ${clock(action.start_s)}, score ${percent(action.score)}`;
+  return `${action.label}${inRegion(action)} at ${timeOf(action)}, score ${percent(action.score)}`;
 }

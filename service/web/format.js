@@ -13,6 +13,19 @@ export function clock(seconds) {
   return `${head}:${pad(whole % 60)}.${tenths % 10}`;
 }
 
+/** A time of day with seconds, local, as `22:45:10`; with the date unless it is today. `ms` is Unix time. */
+export function wallClock(ms) {
+  const date = new Date(ms);
+  const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+  if (date.toDateString() === new Date().toDateString()) return time;
+  return `${date.toLocaleDateString([], { day: "numeric", month: "short" })}, ${time}`;
+}
+
+/** When an action started: of cameras by the clock on the wall, else in the video. */
+export function timeOf({ start_time: time, start_s }) {
+  return time ? wallClock(Date.parse(time)) : clock(start_s);
+}
+
 /** Score in [0, 1] as `91%`. */
 export function percent(score) {
   return `${Math.round(score * 100)}%`;

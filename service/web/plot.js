@@ -2,13 +2,14 @@
 
 import { Chart, canvasOf } from "./chart.js";
 import { hueOf, readTheme } from "./colours.js";
-import { clock, percent } from "./format.js";
+import { clock, percent, wallClock } from "./format.js";
 import {
-  LANE_PX, drawActions, drawNamesNow, drawNearMiss, drawPeakName, drawThreshold, endOf, topPeaks,
+  LANE_PX, drawActions, drawNamesNow, drawNearMiss, drawPeakName, drawThreshold, endOf, summaryOf,
+  topPeaks,
 } from "./plot_marks.js";
 
 /** Room that a time below the plot needs. */
-const TICK_PX = 56;
+const TICK_PX = 64;
 const TICKS_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400];
 const MARGIN_PX = { left: 40, right: 112, rightIfNarrow: 84, bottom: 24, top: LANE_PX + 10 };
 const NARROW_PX = 480;
@@ -18,6 +19,9 @@ const BACKGROUND = { width: 0.8, alpha: 0.35 };
 /** Scores below this are not named at the pointer. */
 const MIN_READ_SCORE = 0.05;
 const MAX_READ = 4;
+const SUMMARY_MS = 5000;
+/** How near the pointer must come to a near miss. */
+const REACH_PX = 8;
 
 export class ScorePlot {
   #box;
@@ -26,7 +30,9 @@ export class ScorePlot {
   #chart;
   #theme;
   #state = null;
+  #zero_ms = null;
   #drawn = {};
+  #summary_ms = -Infinity;
 
   /** `onRead(sentence)` is called with the highest scores at the pointer, and with "" when it has left. */
   constructor(box, labels, onRead) {
@@ -48,6 +54,11 @@ export class ScorePlot {
 
   timeAt(x_px) {
     return this.#chart.timeAt(x_px);
+  }
+
+  /** Sets the Unix time in ms of media time 0, for times by the clock on the wall; null for those in the video. */
+  setZero(zero_ms) {
+    this.#zero_ms = zero_ms;
   }
 
   showHead(at_s) {
@@ -72,6 +83,15 @@ export class ScorePlot {
     if (Object.keys(drawn).some((key) => drawn[key] !== this.#drawn[key])) this.#chart.setData(columnsOf(run));
     this.#drawn = drawn;
     this.#chart.draw(from_s, to_s, state.selection);
+    this.#summarise();
+  }
+
+  /** For screen readers; rarely, because the scores change all the time. */
+  #summarise() {
+    const { run, from_s, to_s } = this.#state;
+    if (run.last_s === null || performance.now() - this.#summary_ms < SUMMARY_MS) return;
+    this.#summary_ms = performance.now();
+    document.getElementById("plot-summary").textContent = summaryOf(run, from_s, to_s);
   }
 
   #options() {
@@ -80,7 +100,8 @@ export class ScorePlot {
     const line = () => this.#theme.line;
     const x = {
       stroke, font, size: MARGIN_PX.bottom, gap: 4, space: TICK_PX, incrs: TICKS_S, grid: { show: false },
-      ticks: { stroke: line, width: 1, size: 4 }, values: (_, times) => times.map((pts_s) => clock(pts_s).slice(0, -2)),
+      ticks: { stroke: line, width: 1, size: 4 }, splits: (_, axis, from_s, to_s, step_s) => this.#ticks(from_s, to_s, step_s),
+      values: (_, times) => times.map((pts_s) => this.#timeText(pts_s)),
     };
     const y = {
       stroke, font, size: MARGIN_PX.left, gap: 6, splits: () => [0, 0.5, 1], grid: { stroke: line, width: 1 },
@@ -136,13 +157,36 @@ export class ScorePlot {
     draw((context) => drawNamesNow(context, view, run, (index) => this.#colour(index)));
   }
 
-  /** The highest scores at the pointer. */
-  #read({ data, cursor: { idx } }) {
+  /** The whole seconds at which times stand below the plot. */
+  #ticks(from_s, to_s, step_s) {
+    const zero_s = this.#zero_ms === null ? 0 : (this.#zero_ms / 1000) % 86_400;
+    const first = Math.ceil((Math.max(0, from_s) + zero_s) / step_s);
+    const last = Math.floor((to_s + zero_s) / step_s);
+    return Array.from({ length: Math.max(0, last - first + 1) }, (_, place) => (first + place) * step_s - zero_s);
+  }
+
+  #timeText(pts_s) {
+    return this.#zero_ms === null ? clock(pts_s).slice(0, -2) : wallClock(Math.round((this.#zero_ms + pts_s * 1000) / 10) * 10).slice(-8);
+  }
+
+  /** The near miss at the pointer, or undefined. */
+  #missAt(uplot) {
+    const { left } = uplot.cursor;
+    const distance = ({ peak_s }) => Math.abs(uplot.valToPos(peak_s, "x") - left);
+    const [nearest] = (this.#state?.nearMisses ?? []).toSorted((one, other) => distance(one) - distance(other));
+    return nearest && distance(nearest) <= REACH_PX ? nearest : undefined;
+  }
+
+  /** The highest scores at the pointer, or why there was no event. */
+  #read(uplot) {
+    const { data, cursor: { idx } } = uplot;
     if (idx === null || idx === undefined) return "";
     const scores = this.#labels.map((label, index) => ({ label, score: data[index + 1][idx] ?? 0 }));
     const highest = scores.filter(({ score }) => score >= MIN_READ_SCORE).sort((one, other) => other.score - one.score);
     const texts = highest.slice(0, MAX_READ).map(({ label, score }) => `${label} ${percent(score)}`);
-    return `${clock(data[0][idx])}: ${texts.join(", ") || "no action"}`;
+    const miss = this.#missAt(uplot);
+    if (miss) return `${miss.label} ${percent(miss.peak)} was no event: ${miss.why}.`;
+    return `${this.#timeText(data[0][idx])}: ${texts.join(", ") || "no action"}`;
   }
 }
 

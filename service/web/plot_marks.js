@@ -1,7 +1,7 @@
 /** What the plot of scores shows of actions, near misses and thresholds, and the names at its lines. */
 
 import { hueOf } from "./colours.js";
-import { percent } from "./format.js";
+import { clock, percent } from "./format.js";
 
 const TOP = 3;
 /** Scores that peak below this get no name. */
@@ -25,6 +25,13 @@ export function topPeaks({ labels, rows, pts }, from_s, to_s, except = new Set()
   });
   peaks.sort((left, right) => right.score - left.score);
   return peaks.filter(({ index, score }) => score >= MIN_NAMED_SCORE && !except.has(index)).slice(0, TOP);
+}
+
+/** What the plot shows from `from_s` to `to_s`, in words that follow "Scores". */
+export function summaryOf(run, from_s, to_s) {
+  const parts = topPeaks(run, from_s, to_s).map(({ index, score }) => `${run.labels[index]} ${percent(score)}`);
+  const highest = parts.length > 0 ? parts.join(", ") : "no action above the background";
+  return `of ${Math.round(to_s - from_s)} seconds up to ${clock(to_s)}. Highest: ${highest}.`;
 }
 
 export function endOf(action, run) {

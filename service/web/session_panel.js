@@ -1,15 +1,17 @@
 /** One session on the page: its state, video or snapshot, scores and events, kept up to date until it is closed. */
 
 import { ActionLog } from "./actions.js";
-import { Problem, deleteSession, getSession } from "./api.js";
+import { Problem, deleteSession, getSession, retrySession } from "./api.js";
 import { ENDED, EventStream } from "./event_stream.js";
 import { EventsView } from "./events_view.js";
-import { clock, moment, sourceName } from "./format.js";
+import { clock, sourceName } from "./format.js";
 import { LiveVideo } from "./live_video.js";
 import { MissedActions } from "./missed.js";
 import { setTitle } from "./news.js";
+import { analysedParts, captionsOf } from "./overlay.js";
 import { Playback } from "./playback.js";
 import { poll } from "./poll.js";
+import { factsOf, zeroOf } from "./session_facts.js";
 import { Silence } from "./silence.js";
 import { SnapshotView } from "./snapshot.js";
 import { Thresholds } from "./thresholds.js";
@@ -19,13 +21,6 @@ import { Verdicts } from "./verdicts.js";
 const SESSION_MS = 1000;
 const SNAPSHOT_MS = 250;
 const SCORES_MS = 400;
-/** What quiet decoding decodes. */
-const DECODING = {
-  learning: "decodes every frame until it has seen both stillness and motion",
-  on_motion: "decodes when something moves",
-  no_signal: "decodes every frame, as their sizes do not show motion",
-};
-const MIN_CAPTION_S = 1;
 /** While the live connection brings scores and video. */
 const SELDOM_MS = 10_000;
 /** When it has brought no scores for this long, the session is asked how it is. */
@@ -37,7 +32,7 @@ const CONNECTIONS = {
   lost: "Connection lost. Reconnecting…",
   ended: "",
 };
-/** Types of events with which what the session says of itself changes. */
+/** Types of events after which the session is fetched. */
 const NEWS = new Set(["session.state", "session.gap", "session.changed"]);
 const element = (id) => document.getElementById(id);
 
@@ -56,26 +51,30 @@ export class SessionPanel {
   #live = null;
   #silence = new Silence();
   #fed_ms = 0;
+  #zero_ms = null;
   #snapshot = new SnapshotView(element("snapshot"));
   #regions;
   /** The action to show once it is known, or null. */
   #eventId;
   #onChanged;
   #onGone;
+  #onRetried;
   #closed = new AbortController();
 
   /**
-   * `regions` is a RegionsEditor; `eventId` is the id of an action to show, or null. `onChanged()` is called when the session's state changes, `onGone(message)` when the
-   * session no longer exists.
+   * `regions` is a RegionsEditor, `eventId` the id of an action to show, or null. `onChanged()` is called when the
+   * session's state changes, `onGone(message)` when it no longer exists, `onRetried(session)` with the one in its place.
    */
-  constructor(id, { eventId, regions, onChanged, onGone }) {
+  constructor(id, { eventId, regions, onChanged, onGone, onRetried }) {
     this.#id = id;
     this.#eventId = eventId;
     this.#regions = regions;
     regions.onChange(() => this.#showRegions(), this.#closed.signal);
     this.#onChanged = onChanged;
     this.#onGone = onGone;
+    this.#onRetried = onRetried;
     element("stop").addEventListener("click", () => this.#stopOrDelete(), { signal: this.#closed.signal });
+    element("retry").addEventListener("click", () => this.#retry(), { signal: this.#closed.signal });
     const often = () => (this.#timeline?.isFed ? SELDOM_MS : SESSION_MS);
     this.#polls.push(poll((signal) => this.#refresh(signal), often, (error) => this.#onPolled(error)));
   }
@@ -161,8 +160,7 @@ export class SessionPanel {
   }
 
   #showFrame(video, media_s) {
-    const on = media_s === null ? [] : this.#log.actions.filter((action) => isOn(action, media_s));
-    this.#snapshot.showFrame(video, captionsOf(on));
+    this.#snapshot.showFrame(video, captionsOf(this.#log.actions, media_s));
     this.#timeline.showLiveHead(media_s);
   }
 
@@ -202,7 +200,7 @@ export class SessionPanel {
   /** While regions are edited the snapshot shows them, otherwise what the session analyses. */
   #showParts() {
     if (this.#regions.isOpen) this.#snapshot.show(this.#regions.shown);
-    else if (this.#session !== null) this.#snapshot.show(analysedParts(this.#session));
+    else if (this.#session) this.#snapshot.show(analysedParts(this.#session));
   }
 
   /** Fetches the last snapshot and the last scores, then stops polling. */
@@ -220,23 +218,19 @@ export class SessionPanel {
   }
 
   #render() {
-    const { state, model, pace, regions, video, created_at, frames, code, detail, warnings } = this.#session;
+    const { state, source, frames, code, detail, warnings } = this.#session;
     const ended = ENDED.has(state);
     element("session-title").textContent = sourceName(this.#session);
     setTitle(`${sourceName(this.#session)} · CAKE`);
-    const facts = [moment(created_at), model, pace === "realtime" ? "real time" : "fast"];
-    if (regions.length > 0) facts.push(`regions: ${regions.map(({ name }) => name).join(", ")}`);
-    if (video) {
-      facts.push(`${video.width}×${video.height}`, video.codec);
-      if (video.rate_hz) facts.push(`${Number(video.rate_hz.toFixed(2))} fps`);
-      if (video.decoding) facts.push(DECODING[video.decoding]);
-    }
-    element("session-facts").textContent = facts.join(" · ");
+    element("session-facts").textContent = factsOf(this.#session).join(" · ");
     element("session-state").textContent = state;
     element("session-state").dataset.state = state;
     element("panels").hidden = ended && frames === 0;
     element("stop").textContent = ended ? "Delete" : "Stop";
+    element("retry").hidden = !ended || source.kind !== "url";
     element("follow").hidden = ended;
+    this.#zero_ms = zeroOf(this.#session, this.#zero_ms);
+    this.#timeline.setZero(this.#zero_ms);
     this.#silence.update(this.#session);
     this.#showSilence();
     this.#showPosition();
@@ -251,16 +245,14 @@ export class SessionPanel {
     const progress = element("position");
     if (duration_s) progress.value = state === "completed" ? 1 : Math.min(1, position_s / duration_s);
     progress.hidden = !duration_s;
-    const whole = duration_s ? ` / ${clock(duration_s)}` : "";
-    element("position-text").textContent = clock(position_s) + whole;
+    element("position-text").textContent = clock(position_s) + (duration_s ? ` / ${clock(duration_s)}` : "");
   }
 
   #showNotice(sentences, isError) {
     const notice = element("notice");
     notice.hidden = sentences.length === 0;
     notice.classList.toggle("bad", isError);
-    const text = sentences.join("\n");
-    if (notice.textContent !== text) notice.textContent = text;
+    if (notice.textContent !== sentences.join("\n")) notice.textContent = sentences.join("\n");
   }
 
   #showConnection(state, why) {
@@ -270,37 +262,32 @@ export class SessionPanel {
   }
 
   async #stopOrDelete() {
-    const button = element("stop");
-    if (button.getAttribute("aria-disabled") === "true" || this.#session === null) return;
+    if (this.#session === null) return;
     if (ENDED.has(this.#session.state) && !(await confirmDelete())) return;
+    await this.#press(element("stop"), async () => {
+      await deleteSession(this.#id);
+      if (ENDED.has(this.#session.state)) this.#onGone("");
+      else this.#polls[0].wake();
+    });
+  }
+
+  /** Submits the same URL again; only the server knows its password. */
+  #retry() {
+    return this.#press(element("retry"), async () => this.#onRetried(await retrySession(this.#id)));
+  }
+
+  /** Runs what a button does, once at a time, and shows why it failed. */
+  async #press(button, action) {
+    if (button.getAttribute("aria-disabled") === "true") return;
     button.setAttribute("aria-disabled", "true");
     try {
-      await deleteSession(this.#id);
+      await action();
     } catch (error) {
       this.#showNotice([error.message], true);
-      return;
     } finally {
       button.removeAttribute("aria-disabled");
     }
-    if (ENDED.has(this.#session.state)) this.#onGone("");
-    else this.#polls[0].wake();
   }
-}
-
-/** What is analysed of each frame: its regions with their names, or a part of it, or nothing that is known. */
-function analysedParts({ regions, video }) {
-  if (regions.length === 0) return video?.analysed ? [video.analysed] : [];
-  return regions.map((region, index) => ({ ...(video?.analysed_regions[index] ?? region), name: region.name }));
-}
-
-/** Whether an action is on at a media time; short ones are shown for long enough to be read. */
-function isOn({ start_s, end_s }, at_s) {
-  return start_s <= at_s && at_s < Math.max(end_s ?? Infinity, start_s + MIN_CAPTION_S);
-}
-
-function captionsOf(actions) {
-  const texts = Map.groupBy(actions, ({ region }) => region ?? null);
-  return [...texts].map(([part, those]) => ({ part, text: those.map(({ label }) => label).join(", ") }));
 }
 
 function confirmDelete() {

@@ -4,11 +4,13 @@ import { createFromFile, createFromUrl, listModels } from "./api.js";
 import { CameraPush } from "./camera.js";
 import { offerCameraSearch } from "./find_cameras.js";
 import { percent } from "./format.js";
+import { MoreOptions } from "./more.js";
 import { poll } from "./poll.js";
 
 const MODELS_RETRY_MS = 2000;
 const element = (id) => document.getElementById(id);
 const form = element("new-session");
+const more = new MoreOptions();
 
 /** `onCreated(session)` is called with the created session. `regions` is a RegionsEditor. */
 export function startForm(regions, onCreated) {
@@ -23,6 +25,7 @@ export function startForm(regions, onCreated) {
       const session = await create({ ...readOptions(), regions: regions.regions });
       element("form-status").textContent = "Session started.";
       element("url").value = "";
+      more.showCreated(session);
       onCreated(session);
     } catch (error) {
       showError(error.message);
@@ -91,7 +94,7 @@ export function startForm(regions, onCreated) {
 function readOptions() {
   const data = new FormData(form);
   const model = data.get("model");
-  return { pace: data.get("pace"), ...(model ? { model } : {}) };
+  return { pace: data.get("pace"), ...(model ? { model } : {}), ...more.read() };
 }
 
 function showError(message) {
@@ -111,7 +114,10 @@ function listModelOptions() {
   const select = element("model");
   const listing = poll(async (signal) => {
     const { models, default: first } = await listModels(signal);
+    const offerLabels = () => more.offer(models.find(({ name }) => name === select.value)?.labels ?? []);
     select.replaceChildren(...models.map(({ name }) => new Option(name, name, name === first, name === first)));
+    select.addEventListener("change", offerLabels);
+    offerLabels();
     listing.stop();
   }, MODELS_RETRY_MS);
 }

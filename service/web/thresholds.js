@@ -6,6 +6,8 @@ import { clock, percent, tenths } from "./format.js";
 
 /** Scores of this time before the last frame are decided again: each move of the slider takes the server a moment. */
 const TRIED_S = 3600;
+/** While the panel of a live session is closed, its newest near misses are marked. */
+const BRIEF_S = 120;
 /** A live session is tried again after this much media time. */
 const AGAIN_S = 5;
 const MAX_LISTED = 8;
@@ -61,7 +63,7 @@ export class Thresholds {
     if (Object.keys(session.start_rules).join() !== Object.keys(before.start_rules).join()) this.#offerLabels();
     element("threshold-actions").hidden = ENDED.has(session.state);
     if (changed) this.#reset();
-    else if (this.#panel.open && session.position_s >= this.#triedUpTo_s + AGAIN_S) this.#try();
+    else if (session.position_s >= this.#triedUpTo_s + AGAIN_S) this.#try();
   }
 
   /** The rules in force are known once a worker has the session. */
@@ -75,8 +77,7 @@ export class Thresholds {
   }
 
   #onToggle() {
-    if (this.#panel.open) this.#try();
-    else this.#onTried([], null);
+    this.#try();
   }
 
   #onTouched(action) {
@@ -116,7 +117,7 @@ export class Thresholds {
   async #try() {
     element("threshold-value").textContent = `${this.#slider.value}%`;
     this.#slider.setAttribute("aria-valuetext", `${this.#slider.value}%`);
-    if (!this.#panel.open) return;
+    if (this.#panel.hidden || this.#session.frames === 0) return;
     if (this.#running) {
       this.#stale = true;
       return;
@@ -137,12 +138,17 @@ export class Thresholds {
 
   async #tryOnce(signal) {
     const label = this.#label.value;
-    const { position_s } = this.#session;
-    const rules = { [label]: this.#rule() };
-    const after_s = position_s > TRIED_S ? position_s - TRIED_S : null;
+    const { position_s, state } = this.#session;
+    const isOpen = this.#panel.open;
+    const rules = isOpen ? { [label]: this.#rule() } : {};
+    const tried_s = isOpen || ENDED.has(state) ? TRIED_S : BRIEF_S;
+    const after_s = position_s > tried_s ? position_s - tried_s : null;
     const tried = await tryRules(this.#session.id, { rules, after_s }, signal);
-    if (signal.aborted || !this.#panel.open) return;
+    if (signal.aborted) return;
     this.#triedUpTo_s = position_s;
+    for (const miss of tried.near_misses) miss.why = REASONS[miss.reason](tried.start_rules[miss.label]);
+    element("near-misses-hint").hidden = tried.near_misses.length === 0;
+    if (!isOpen) return this.#onTried(tried.near_misses, null);
     if (this.#isUntouched && this.#suggest(tried.near_misses)) return;
     this.#show(tried, label);
   }
@@ -157,12 +163,12 @@ export class Thresholds {
     const count = `${label}: ${starts.length} ${starts.length === 1 ? "start" : "starts"}`;
     const sentence = `${count}${changes.length > 0 ? `, ${changes.join(", ")}` : ", as published"}.`;
     if (element("threshold-result").textContent !== sentence) element("threshold-result").textContent = sentence;
-    this.#list(tried.near_misses, tried.start_rules);
+    this.#list(tried.near_misses);
     this.#onTried(tried.near_misses, { label, score: this.#rule().enter });
   }
 
   /** The newest near misses of all actions, each with the reason why it was no start. */
-  #list(misses, rules) {
+  #list(misses) {
     const items = misses.slice(-MAX_LISTED).reverse().map((miss) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -172,7 +178,7 @@ export class Thresholds {
       button.addEventListener("click", () => this.#onSelect(miss));
       const item = document.createElement("li");
       const where = miss.region === null ? "" : ` (${miss.region})`;
-      item.append(button, ` ${miss.label}${where} ${percent(miss.peak)}: ${REASONS[miss.reason](rules[miss.label])}`);
+      item.append(button, ` ${miss.label}${where} ${percent(miss.peak)}: ${miss.why}`);
       return item;
     });
     element("near-misses-title").hidden = items.length === 0;

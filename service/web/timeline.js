@@ -1,10 +1,9 @@
 /** The plot of one session: follows the newest scores, or shows the part that the user selected. */
 
-import { percent, clock } from "./format.js";
+import { clock } from "./format.js";
 import { LiveScores } from "./live_scores.js";
 import { Overview } from "./overview.js";
 import { ScorePlot } from "./plot.js";
-import { topPeaks } from "./plot_marks.js";
 import { ScoreRun } from "./scores.js";
 
 /** What the plot shows until the user zooms. */
@@ -15,7 +14,6 @@ const POINTS = 600;
 const FRAME_MS = 33;
 /** Fraction of the distance to the newest scores that the plot moves per drawn frame. */
 const EASE = 0.15;
-const SUMMARY_MS = 5000;
 /** Share of the plot left of the play-head on a new page. */
 const LEFT_OF_HEAD = 0.1;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -39,7 +37,6 @@ export class Timeline {
   #position_s;
   #frame = null;
   #drawnAt = 0;
-  #summaryAt = 0;
   #seeking = null;
   #nearMisses = [];
   #selection = null;
@@ -134,6 +131,11 @@ export class Timeline {
     this.draw();
   }
 
+  /** Sets the Unix time in ms of media time 0, for times by the clock on the wall; null for those in the video. */
+  setZero(zero_ms) {
+    this.#plot.setZero(zero_ms);
+  }
+
   /** Marks near misses, and the threshold `{ label, score }` of an action; null for none. */
   mark(nearMisses, threshold) {
     this.#nearMisses = nearMisses;
@@ -215,7 +217,6 @@ export class Timeline {
       to_s: this.#to_s,
     });
     this.#overview.mark({ actions, from_s: this.#from_s, to_s: this.#to_s });
-    this.#summarise();
   }
 
   #offerRegions(regions, signal) {
@@ -292,17 +293,5 @@ export class Timeline {
     this.#to_s = jump ? target_s : this.#to_s + left_s * EASE;
     this.draw();
     if (!jump) this.#animate();
-  }
-
-  /** A text summary for screen readers; updated rarely, because the scores change all the time. */
-  #summarise() {
-    if (performance.now() - this.#summaryAt < SUMMARY_MS && this.#summaryAt > 0) return;
-    const last = this.#run.rows.at(-1);
-    if (!last) return;
-    this.#summaryAt = performance.now();
-    const top = topPeaks(this.#run, this.#from_s, this.#to_s);
-    const parts = top.map(({ index, score }) => `${this.#run.labels[index]} ${percent(score)}`);
-    const highest = parts.length > 0 ? parts.join(", ") : "no action above the background";
-    element("plot-summary").textContent = `of ${Math.round(this.#length_s)} seconds up to ${clock(this.#to_s)}. Highest: ${highest}.`;
   }
 }

@@ -24,9 +24,10 @@ DISK_BYTES = 60_000_000
 
 
 async def refusals(disk: Path, bucket: str, video: Path) -> None:
-    """Print how a clip is refused, by storage and over HTTP, while the disk is full, and what is answered afterwards."""
+    """Print how a clip is refused on a full disk, by storage and over HTTP, and what is answered afterwards."""
+    content = await asyncio.to_thread(video.read_bytes)
     async with running_server(disk, blob_url=bucket, min_free_bytes=0) as server:
-        session = Session.model_validate((await upload(server, video=video.read_bytes())).json())
+        session = Session.model_validate((await upload(server, video=content)).json())
         await server.worker.claim()
         await server.worker.enter(session.id, "running")
         await server.worker.starts(session.id, [1.0])

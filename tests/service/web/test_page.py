@@ -153,6 +153,17 @@ def test_an_unreadable_file_shows_why(page: Page, server: str) -> None:
     expect(page.locator("#notice")).to_have_text(detail)
 
 
+def test_a_session_of_a_url_that_failed_is_tried_again(browser: Browser, server: str) -> None:
+    body = {"source": {"url": "http://user:hunter2@127.0.0.1:9/clip.mp4"}, "name": "gate"}
+    session = httpx.post(f"{server}/v1/sessions", json=body, timeout=120).raise_for_status().json()
+    with opened(browser, f"{server}/#session={session['id']}") as page:
+        expect(state(page)).to_have_text("failed", timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Try again").click()
+        page.wait_for_url(lambda address: session["id"] not in address)
+        expect(page.get_by_role("heading", name="gate")).to_be_visible(timeout=PATIENCE_MS)
+        assert page.get_by_role("link", name="gate").count() >= 1
+
+
 def test_a_rejected_submission_shows_the_server_s_detail(page: Page) -> None:
     page.get_by_label("Choose a video").set_input_files({"name": "empty.mp4", "mimeType": "video/mp4", "buffer": b""})
     expect(page.get_by_role("alert")).to_contain_text("empty", timeout=PATIENCE_MS)

@@ -1,7 +1,10 @@
 """Live sessions come first in the list, and a hidden page counts their actions and notifies of them."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -13,6 +16,7 @@ from tests.support.page_driver import PATIENCE_MS, opened, set_hidden, stop, sub
 
 pytestmark = pytest.mark.slow
 
+AGE = re.compile(r"last frame (\d+ s|\d+ min) ago")
 NOTE_NOTIFICATIONS = """() => {
     window.shown = [];
     window.Notification = class {
@@ -100,3 +104,36 @@ def test_a_session_says_what_quiet_decoding_decodes_and_what_a_score_is(
         expect(page.locator("#session-facts")).to_contain_text("decodes when something moves", timeout=PATIENCE_MS)
         score = page.locator("#events td", has_text="%").first
         expect(score).to_have_attribute("title", re.compile("may be below the threshold"))
+
+
+def test_page_and_wall_say_how_old_the_last_frame_of_a_silent_camera_is_and_when_it_was(
+    browser: Browser, url: str, analysed: Session
+) -> None:
+    last_frame_at = datetime.now(UTC) - timedelta(seconds=20)
+
+    def silent(session: dict[str, Any]) -> dict[str, Any]:
+        video = session["video"] | {"live": True}
+        return session | {
+            "state": "running",
+            "video": video,
+            "last_frame_at": last_frame_at.isoformat(),
+            "name": "gate",
+        }
+
+    def answer(route: Route) -> None:
+        if urlsplit(route.request.url).path == analysed.links.self:
+            route.fulfill(json=silent(route.fetch().json()))
+        elif "state=running" in route.request.url:
+            session = httpx.get(f"{url}{analysed.links.self}", timeout=120).json()
+            route.fulfill(json={"sessions": [silent(session)], "next": None})
+        else:
+            route.fallback()
+
+    with opened(browser, "about:blank") as page:
+        page.route("**/v1/sessions*", answer)
+        page.route(f"{url}{analysed.links.self}", answer)
+        page.goto(f"{url}/#session={analysed.id}")
+        expect(page.locator("#session-silence")).to_have_text(AGE, timeout=PATIENCE_MS)
+        page.goto(f"{url}/#wall")
+        expect(page.locator(".tile .state", has_text=AGE)).to_be_visible(timeout=PATIENCE_MS)
+        assert Axe().run(page).violations_count == 0

@@ -87,7 +87,7 @@ class CannedApi:
             case ("GET", "/v1/events"):
                 route.fulfill(json={"entries": [], "next": None, "end": "0"})
             case ("GET", "/v1/models"):
-                route.fulfill(json={"default": "mocap", "models": [{"name": "mocap"}]})
+                route.fulfill(json={"default": "mocap", "models": [{"name": "mocap", "labels": ["kick", "jump"]}]})
             case ("GET", "/v1/sessions/s1/feedback"):
                 route.fulfill(json={"feedback": []})
             case ("GET", "/v1/sessions/s1/video"):
@@ -140,11 +140,17 @@ def test_a_session_of_regions_shows_them_on_the_snapshot_in_the_events_and_in_th
     assert "yard" in api.scores_of
 
 
-def test_regions_of_the_next_session_are_drawn_or_typed(page: Page, api: CannedApi) -> None:
+def test_name_actions_webhook_and_regions_of_the_next_session_are_chosen_drawn_or_typed(
+    page: Page, api: CannedApi
+) -> None:
+    page.get_by_text("More: ").click()
+    page.get_by_label("Name of the session").fill("gate")
+    page.get_by_role("checkbox", name="jump").uncheck()
+    page.get_by_label("Webhook").fill("https://example.org/hook")
     page.get_by_text("Regions: whole frame").click()
     page.wait_for_function(f"async () => await ({BRIGHT_SHARE})() > 0.99")
     draw(page, (0.0, 0.0), (0.5, 1.0))
-    page.get_by_label("Name").fill("left half")
+    page.get_by_label("Name", exact=True).fill("left half")
     page.get_by_role("button", name="Add a region").focus()
     page.keyboard.press("Enter")
     page.keyboard.type("corner")
@@ -156,7 +162,9 @@ def test_regions_of_the_next_session_are_drawn_or_typed(page: Page, api: CannedA
     page.get_by_label("URL of a video or camera").fill("http://example.org/a.mp4")
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#form-error")).to_contain_text("regions.1.width: too wide.")
-    left, corner = api.submitted[0]["regions"]
+    asked = api.submitted[0]
+    assert (asked["name"], asked["labels"], asked["webhook"]["url"]) == ("gate", ["kick"], "https://example.org/hook")
+    left, corner = asked["regions"]
     assert left.pop("name") == "left half"
     assert left == pytest.approx({"x": 0.0, "y": 0.0, "width": 0.5, "height": 1.0}, abs=0.02)
     assert corner == {"name": "corner", "x": 0.5, "y": 0.5, "width": 0.5, "height": 0.4}

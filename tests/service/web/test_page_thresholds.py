@@ -57,6 +57,10 @@ def test_a_near_miss_says_why_it_was_no_start_and_leads_to_its_place_in_the_plot
 ) -> None:
     with opened(browser, f"{url}/#session={analysed.id}") as page:
         expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
+        # Marked in the plot before anyone asks.
+        expect(page.locator("#near-misses-hint")).to_be_visible(timeout=PATIENCE_MS)
+        point_at_a_near_miss(page, url, analysed)
+        expect(page.locator("#plot-reading")).to_have_text(re.compile(r"\w+ \d+% was no event: .*(below|shorter|less)"))
         page.get_by_text("Thresholds", exact=True).click()
         # The action that came nearest to a start.
         expect(page.locator("#threshold-label")).to_have_value("punch", timeout=PATIENCE_MS)
@@ -68,6 +72,18 @@ def test_a_near_miss_says_why_it_was_no_start_and_leads_to_its_place_in_the_plot
         expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false", timeout=PATIENCE_MS)
         expect(page.locator("#scrub-range")).to_have_attribute("aria-valuetext", "up to 0:30.0", timeout=PATIENCE_MS)
         assert page.locator("#plot").screenshot() != before
+
+
+def point_at_a_near_miss(page: Page, url: str, session: Session) -> None:
+    """At the last one, in the last half minute of the video, which the plot shows."""
+    tried = httpx.post(f"{url}{session.links.self}/rules:try", json={}, timeout=120).json()
+    plot = page.locator("#plot .u-over")
+    box = plot.bounding_box()
+    assert box is not None
+    until_s = float(page.locator("#scrub-range").input_value())
+    place = 1 - (until_s - tried["near_misses"][-1]["peak_s"]) / 30
+    assert 0 < place < 1
+    plot.hover(position={"x": place * box["width"], "y": 30})
 
 
 def test_a_threshold_is_kept_for_a_running_session_and_given_up_again(browser: Browser, url: str) -> None:
