@@ -17,6 +17,7 @@ from service.bench.live import LiveEffort, measure_live
 from service.bench.load import MOST_SESSIONS, LoadEffort, find_max_sessions
 from service.bench.machine import machine
 from service.bench.peers.process import run_peers
+from service.bench.review import measure_review
 from service.bench.store import measure_store
 from service.worker.worker import MAX_FAST_STREAMS
 
@@ -39,7 +40,7 @@ def run_bench(
     store_url: str | None,
     on_stage: Callable[[str], None],
 ) -> Report:
-    """Measure these parts (models, peers, decode, service, load, cameras, fan-out, store). `quick`: show that it works.
+    """Measure these parts, as `cake bench --only` names them. `quick`: show that it works.
 
     `model` is the one that the service runs, `store_url` the store that is measured, by default a new file, `sample`
     the live session's video in the part `service`, by default that of the repository. Raises as `measure_live`,
@@ -85,6 +86,10 @@ def run_bench(
             on_stage("many clients of one session")
             clients, window_s = ((1, 3), 3.0) if quick else (FAN_OUTS, 10.0)
             report["fan_out"] = [asdict(c) for c in asyncio.run(measure_fan_out(folder, model, clients, window_s))]
+        if "review" in parts:
+            on_stage("events with clips, feedback and filters")
+            found_review = asyncio.run(measure_review(folder, model, 12.0 if quick else 180.0))
+            report["review"] = asdict(found_review)
         if "store" in parts:
             on_stage("the store")
             committers, duration_s = ((1, 2), 0.5) if quick else (COMMITTERS, 8.0)
@@ -144,6 +149,8 @@ def tables(report: Report) -> list[Table | str]:
             share, memory = f"{100 * fan_out['core_share']:.1f} %", f"{fan_out['memory_mb']:.0f} MB"
             table.add_row(str(fan_out["clients"]), *latencies, share, memory)
         shown.append(table)
+    if "review" in report:
+        shown.append(_review_table(report["review"]))
     if "store" in report:
         columns = ("store", "sessions", "commits/s", "commit, median", "95 %", "99 %", "notified, median", "95 %")
         table = _table("Commits of half a second's scores and an event", *columns, "with state/s")
@@ -192,6 +199,16 @@ def _peer_tables(peers: Report) -> list[Table | str]:
             table.add_row(speed["name"], str(speed["per_core_second"]), spread, "" if speed["is_ours"] else times)
         shown.append(table)
     return shown + [f"Without {name}. To compare with it: {command}" for name, command in peers["missing"].items()]
+
+
+def _review_table(review: Report) -> Table:
+    table = _table("Events of a pushed stream of 360p30", "", "median", "high percentile", "measured")
+    for name, what in (("plain", "alone"), ("full", "with clips, feedback and filtered streams")):
+        p50, p95 = f"{review[f'{name}_p50_ms']} ms", f"95 %: {review[f'{name}_p95_ms']} ms"
+        table.add_row(f"frame to event, {what}", p50, p95, f"{review['events']} events")
+    p50, most = f"{review['clip_p50_ms']} ms", f"100 %: {review['clip_max_ms']} ms"
+    table.add_row("last frame of a clip to its announcement", p50, most, f"{review['clips']} clips")
+    return table
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -26,6 +26,7 @@ class Part(StrEnum):
     LOAD = "load"
     CAMERAS = "cameras"
     FAN_OUT = "fan-out"
+    REVIEW = "review"
     STORE = "store"
 
 

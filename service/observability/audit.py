@@ -19,6 +19,7 @@ VIEW_EVERY_S = 600.0
 """A client that views the same thing again within this time is recorded once: the page polls several times a second."""
 Action = Literal[
     "session.submit",
+    "session.retry",
     "session.view",
     "session.export",
     "session.push",

@@ -177,6 +177,16 @@ def test_the_fan_out_part_measures_each_number_of_clients(tmp_path: Path) -> Non
     assert found[1]["events"] > found[0]["events"]
 
 
+def test_the_review_part_compares_events_without_and_with_clips_and_finds_clips(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "tiny", tiny_model())
+    found = report("--only", "review", "--model", str(tmp_path / "tiny"))["review"]
+    assert found["events"] > 0
+    assert found["clips"] > 0
+    assert 0 < found["clip_p50_ms"] <= found["clip_max_ms"]
+    for name in ("plain", "full"):
+        assert 0 < found[f"{name}_p50_ms"] <= found[f"{name}_p95_ms"]
+
+
 @given(holds_up_to=st.integers(0, 40), first=st.integers(1, 8), most=st.integers(1, 32))
 async def test_the_search_ends_at_the_largest_sustained_load(holds_up_to: int, first: int, most: int) -> None:
     async def measure(sessions: int) -> Load:
