@@ -85,7 +85,9 @@ async def get_session_metrics(context: SharedContext, _caller: SessionMetricsRea
         raise NotFoundError("Metrics of single sessions are off. The operator can set CAKE_SESSION_METRICS to 100.")
     shown, load = await asyncio.gather(context.store.sessions.live(limit=limit), context.store.workers.load())
     live = sum(load.sessions.get(state, 0) for state in LIVE_STATES)
-    metrics = SessionMetrics(shown, max(0, live - len(shown)), datetime.now(UTC))
+    # One after another: a scrape must not occupy the store.
+    feedback = {session.id: await context.store.feedback.of_session(session.id) for session in shown}
+    metrics = SessionMetrics(shown, feedback, max(0, live - len(shown)), datetime.now(UTC))
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 

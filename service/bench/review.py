@@ -25,7 +25,7 @@ from service.schemas import Session
 
 SIZE = "360p"
 BEFORE_S, AFTER_S = "2", "2"
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 FILTERS = ("type=action.start", "min_score=0.5", "session={}&type=action.start&type=event.media", "region=door")
 
 

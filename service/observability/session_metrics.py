@@ -1,12 +1,15 @@
 """Metrics of single sessions, made from the store for each scrape: those of ended sessions leave no series behind."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import get_args
 
 from prometheus_client import Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from service.feedback import Feedback, Verdict
 from service.store.records import SessionRecord
 
 MAX_NAME_LENGTH = 100
@@ -15,10 +18,17 @@ LABELS = ("session", "name")
 
 
 class SessionMetrics(Collector):
-    """The shown sessions as they were at `now`; `left_out` others are live."""
+    """The shown sessions as they were at `now`, with their feedback by session id; `left_out` others are live."""
 
-    def __init__(self, shown: Sequence[SessionRecord], left_out: int, now: datetime) -> None:
+    def __init__(
+        self,
+        shown: Sequence[SessionRecord],
+        feedback: Mapping[str, Sequence[Feedback]],
+        left_out: int,
+        now: datetime,
+    ) -> None:
         self._shown = shown
+        self._feedback = feedback
         self._left_out = left_out
         self._now = now
 
@@ -48,6 +58,10 @@ class SessionMetrics(Collector):
                 "Unix time of the newest start or end of an action; none before the first one.",
                 lambda session: None if session.last_action_at is None else session.last_action_at.timestamp(),
             ),
+            self._gauge(
+                "cake_session_position_seconds", "Media time that was analysed.", lambda session: session.position_s
+            ),
+            self._verdicts(),
             self._counter("cake_session_frames", "Frames analysed.", lambda session: session.frames),
             self._counter(
                 "cake_session_frames_dropped",
@@ -58,6 +72,20 @@ class SessionMetrics(Collector):
                 "cake_session_reconnects", "Attempts to reconnect to the source.", lambda session: session.reconnects
             ),
         ]
+
+    def _verdicts(self) -> Metric:
+        """Not a counter: people change their minds. A label that was judged has all verdicts, so that shares exist."""
+        family = GaugeMetricFamily(
+            "cake_session_feedback",
+            "Verdicts on events, and missed actions, by label and verdict.",
+            labels=(*LABELS, "label", "verdict"),
+        )
+        for session in self._shown:
+            given = Counter((each.label, each.verdict) for each in self._feedback.get(session.id, ()))
+            for label in sorted({label for label, _ in given}):
+                for verdict in get_args(Verdict):
+                    family.add_metric([*_labels(session), label, verdict], given[label, verdict])
+        return family
 
     def _gauge(self, name: str, text: str, value_of: Callable[[SessionRecord], float | None]) -> Metric:
         family = GaugeMetricFamily(name, text, labels=LABELS)

@@ -48,7 +48,7 @@ def metric_names() -> set[str]:
     registry = CollectorRegistry()
     ApiMetrics(registry)
     WorkerMetrics(registry)
-    registry.register(SessionMetrics([], 0, datetime.now(UTC)))
+    registry.register(SessionMetrics([], {}, 0, datetime.now(UTC)))
     names: set[str] = set()
     for family in registry.collect():
         names |= {family.name, f"{family.name}_total"} if family.type == "counter" else {family.name}

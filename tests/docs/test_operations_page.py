@@ -19,7 +19,7 @@ def metric_names() -> set[str]:
     registry = CollectorRegistry()
     ApiMetrics(registry)
     WorkerMetrics(registry)
-    registry.register(SessionMetrics([], 0, datetime.now(UTC)))
+    registry.register(SessionMetrics([], {}, 0, datetime.now(UTC)))
     suffixes = {"counter": "_total", "info": "_info"}
     return {family.name + suffixes.get(family.type, "") for family in registry.collect()}
 

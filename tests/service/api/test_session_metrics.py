@@ -50,6 +50,9 @@ async def test_they_say_how_each_session_is(tmp_path: Path) -> None:
         assert "cake_session_frame_age_seconds" not in waiting
         arrived_at, decided_at = datetime.now(UTC) - timedelta(minutes=5), datetime.now(UTC)
         await server.worker.enter(session.id, "running")
+        start, *_ = await server.worker.starts(session.id, [10.0, 20.0])
+        judged = await server.http.put(f"{session.links.events}/{start.id}/feedback", json={"verdict": "wrong"})
+        assert judged.status_code == 200, judged.text
         update = SessionUpdate(
             frames=70, dropped_frames=3, reconnects=2, last_frame_at=arrived_at, last_action_at=decided_at
         )
@@ -62,6 +65,10 @@ async def test_they_say_how_each_session_is(tmp_path: Path) -> None:
         "cake_session_frames_total": 70,
         "cake_session_frames_dropped_total": 3,
         "cake_session_reconnects_total": 2,
+        "cake_session_position_seconds": 20,
+        "cake_session_feedback/kick/right": 0,
+        "cake_session_feedback/kick/wrong": 1,
+        "cake_session_feedback/kick/missed": 0,
     }
 
 
