@@ -13,7 +13,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model.config import Precision
 from service.access.keys import Limits
-from service.identity.roles import read_roles
 from service.sources.address_policy import AddressPolicy, read_nameservers
 from service.sources.authorities import PUBLIC_AUTHORITIES, read_authorities
 
@@ -502,6 +501,9 @@ class Settings(BaseSettings):
     @classmethod
     def _lists_roles(cls, path: Path | None) -> Path | None:
         if path is not None:
+            # Every command reads settings, and few servers have roles.
+            from service.identity.roles import read_roles
+
             read_roles(path)
         return path
 

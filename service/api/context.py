@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import Depends
 from prometheus_client import CollectorRegistry
@@ -14,7 +14,6 @@ from service.access.keys import ApiKey
 from service.access.rate import KeyUses, RateLimiter
 from service.api.cuts import Cuts
 from service.api.limits import OpenStreams, UploadReservations
-from service.api.people import People
 from service.feed import Feed
 from service.observability.audit import AuditLog
 from service.observability.telemetry import ApiMetrics
@@ -24,6 +23,9 @@ from service.storage.disk import Disk
 from service.storage.stored_size import StoredSize
 from service.store.protocols import Store
 from service.subscriptions.targets import TargetOpener
+
+if TYPE_CHECKING:
+    from service.api.people import People
 
 WATCH_NOTICE_EVERY_S = 2.0
 
@@ -64,7 +66,7 @@ class Context:
     """As in the settings, but never `auto` if other machines can connect."""
     targets: TargetOpener
     cuts: Cuts
-    people: People | None = None
+    people: "People | None" = None
     """None unless people are authenticated by a proxy or an identity provider."""
     uploads: UploadReservations = field(default_factory=UploadReservations)
     limiter: RateLimiter = field(default_factory=RateLimiter)

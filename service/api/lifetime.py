@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import httpcore
 import structlog
@@ -18,7 +19,6 @@ from service.api.context import Context
 from service.api.cuts import Cuts
 from service.api.expired_keys import ExpiredKeys
 from service.api.limits import OpenStreams
-from service.api.people import People
 from service.api.stills_and_clips import EventStillsAndClips
 from service.api.supervisor import Supervisor, WorkerConfigurationError, lock_folder
 from service.api.unserved import UnservedSessions
@@ -43,6 +43,9 @@ from service.subscriptions.targets import TargetOpener
 from service.webhooks.delivery import Deliverer
 from service.webhooks.http_client import open_pool
 from service.webhooks.lanes import MAX_HANGING, MAX_LANES
+
+if TYPE_CHECKING:
+    from service.api.people import People
 
 Work = Callable[[], Coroutine[None, None, None]]
 """What runs for the lifetime of the server."""
@@ -130,8 +133,11 @@ def _open_context(
     )
 
 
-def _people(stack: AsyncExitStack, context: Context) -> People:
+def _people(stack: AsyncExitStack, context: Context) -> "People":
     """What identifies people. The stack closes its connections to the identity provider."""
+    # Imported only where people are identified, so that it costs nothing elsewhere.
+    from service.api.people import People
+
     settings = context.settings
     if settings.oidc_issuer is None or settings.oidc_client_id is None:
         return People(settings, context.store, context.key_uses, None)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from service.api.people import PEER
+PEER = "cake.peer"
+"""Where the ASGI scope has the address at the other end of the connection, whatever proxies say about clients."""
 
 
 class BehindProxies:

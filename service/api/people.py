@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 from service.access.keys import ApiKey, Person, digest, key_of_person, new_key_secret
 from service.access.rate import KeyUses
 from service.api.origin import check_own_page, is_in
+from service.api.peer import PEER
 from service.errors import IdentityUnavailableError, NoRoleError, ServiceError, UnauthorizedError
 from service.identity.roles import Role, read_roles, role_of
 from service.settings import Settings
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 BY_PROXY = "proxy"
 """Issuer of the people that a proxy has authenticated."""
-PEER = "cake.peer"
-"""Where the ASGI scope has the address at the other end of the connection, whatever proxies say about clients."""
 MAX_GROUPS = 1000
 _log = structlog.get_logger(__name__)
 
