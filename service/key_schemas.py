@@ -41,6 +41,9 @@ class KeyChange(Schema):
     requests_per_s: RequestsPerS | None = Field(default=None, description=_REQUESTS_PER_S)
     max_stored_bytes: MaxStoredBytes | None = Field(default=None, description=_MAX_STORED_BYTES)
     expires_at: AwareDatetime | None = Field(default=None, description=_EXPIRES_AT)
+    revoked: Literal[False] | None = Field(
+        default=None, description="Lets a person in again whose key was revoked; other keys stay revoked."
+    )
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:

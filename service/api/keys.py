@@ -102,12 +102,14 @@ async def delete_key(
 
 def _changed(key: ApiKey, asked: KeyChange) -> ApiKey:
     """Raises InvalidRequestError."""
-    if key.revoked_at is not None:
-        raise InvalidRequestError("The key was revoked, which is final. Create another one.")
     if key.person is not None:
-        raise InvalidRequestError(
-            "Scopes and limits of people are those of their role. Change the roles in the file CAKE_ROLES."
-        )
+        if asked.model_fields_set != {"revoked"}:
+            raise InvalidRequestError(
+                "Scopes and limits of people are those of their role. Change the roles in the file CAKE_ROLES."
+            )
+        return key.model_copy(update={"revoked_at": None})
+    if key.revoked_at is not None or asked.revoked is not None:
+        raise InvalidRequestError("Revoking a key is final. Create another one.")
     update: dict[str, Any] = {"limits": key.limits.model_copy(update=_limits_in(asked))}
     if asked.scopes is not None:
         update["scopes"] = frozenset(asked.scopes)

@@ -75,6 +75,17 @@ export const discoverCameras = (search) => requestJson("POST", "cameras:discover
 export const getModel = (name, signal) => sendJson(`models/${encodeURIComponent(name)}`, { signal });
 /** What the shadow version of a model finds, compared with what is published. */
 export const getShadow = (name, signal) => sendJson(`models/${encodeURIComponent(name)}/shadow`, { signal });
+/** Who uses the page: `{ kind, name, scopes, sign_in, sign_out }`. */
+export const getIdentity = () => sendJson("identity");
+/** Ends the sign-in, `{ url }`: where it also ends at the identity provider, or null. */
+export const signOut = () => sendJson("../sign-out", { method: "POST" });
+export const listKeys = (signal) => sendJson("keys", { signal });
+/** The new key, with its secret as `key`. */
+export const createKey = (key) => requestJson("POST", "keys", key);
+const keyPath = (id) => `keys/${encodeURIComponent(id)}`;
+export const changeKey = (id, change) => requestJson("PATCH", keyPath(id), change);
+/** Revokes a key and stops what it started. */
+export const revokeKey = (id) => send(keyPath(id), { method: "DELETE" });
 export const listModels = (signal) => sendJson("models", { signal });
 export const listSessions = (query, signal) => sendJson("sessions", { query, signal });
 /** Events of all sessions, the newest first, as entries of the log. */

@@ -1,11 +1,13 @@
 /**
  * The page. What it shows is in the URL, so that a reload shows it again: `#session=ID`, where `&event=ID` shows an
- * action, `#wall`, `#inbox`, `#server`, or else the list.
+ * action, `#wall`, `#inbox`, `#server`, `#keys`, or else the list.
  */
 
 import { ENDED } from "./event_stream.js";
+import { startIdentity } from "./identity.js";
 import { Inbox } from "./inbox.js";
-import { startKeyForm } from "./key.js";
+import { askToSignIn, startKeyForm } from "./key.js";
+import { KeysView } from "./keys_view.js";
 import { LogFeed } from "./log_feed.js";
 import { setTitle, startNews } from "./news.js";
 import { RegionsEditor } from "./regions.js";
@@ -17,7 +19,7 @@ import { startForm } from "./submit.js";
 import { Wall } from "./wall.js";
 
 /** Views that take the whole window; the others show the list of sessions, or a session. */
-const VIEWS = { wall: Wall, inbox: Inbox, server: ServerView };
+const VIEWS = { wall: Wall, inbox: Inbox, server: ServerView, keys: KeysView };
 const element = (id) => document.getElementById(id);
 /** The open view: a session, or one of VIEWS. */
 let view = null;
@@ -80,6 +82,7 @@ function focusContent() {
 }
 
 startKeyForm();
+startIdentity(askToSignIn);
 const feed = new LogFeed();
 startNews(feed);
 const regions = new RegionsEditor();

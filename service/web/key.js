@@ -20,6 +20,13 @@ export function askForKey(detail) {
   showForm();
 }
 
+/** Opens the form with the reason for which a sign-in failed. */
+export function askToSignIn(reason) {
+  element("key-button").hidden = false;
+  showForm();
+  element("key-error").textContent = reason;
+}
+
 export function startKeyForm() {
   const dialog = element("key-dialog");
   element("key-button").hidden = !hasKey();

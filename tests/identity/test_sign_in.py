@@ -17,6 +17,8 @@ from tests.support.api_kit import problem
 from tests.support.identity_provider import Provider, at_provider, identity_provider
 from tests.support.running_server import SECRET_URL, Running, running_server
 
+pytestmark = pytest.mark.slow
+
 ROLES = [
     {"groups": ["operators"], "scopes": ["admin"]},
     {"groups": ["guards"], "scopes": ["sessions:read", "sessions:write", "events:read"], "requests_per_s": 1000},

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,7 +35,7 @@ SIZES = {"phone": (360, 740), "tablet": (768, 1024), "wide": (1440, 900)}
 
 
 @contextmanager
-def served(data_dir: Path, port: int, models: str = "mocap") -> Iterator[str]:
+def served(data_dir: Path, port: int, models: str = "mocap", environ: Mapping[str, str] | None = None) -> Iterator[str]:
     """`cake serve` in a child process, ready; it and its workers are gone afterwards.
 
     `mocap` sees an action every few seconds of `SAMPLE`.
@@ -51,7 +51,7 @@ def served(data_dir: Path, port: int, models: str = "mocap") -> Iterator[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "service.cli.main", "serve", "--port", str(port), "--data-dir", str(data_dir)],
         cwd=ROOT,
-        env={**os.environ, **settings},
+        env={**os.environ, **settings, **(environ or {})},
     )
     url = f"http://127.0.0.1:{port}"
     try:

@@ -76,11 +76,16 @@ async def test_a_key_in_the_request_is_what_counts(server: Running) -> None:
     problem(await server.http.get("/v1/sessions", headers={**ANN, **wrong}), 401, "unauthorized")
 
 
-async def test_a_persons_access_can_be_revoked(server: Running) -> None:
+async def test_a_persons_access_can_be_revoked_and_given_back(server: Running) -> None:
     known = (await server.http.get("/v1/identity", headers=ANN)).json()
     admin = {"X-Forwarded-User": "olga", "X-Forwarded-Groups": "ops"}
     assert (await server.http.delete(f"/v1/keys/{known['id']}", headers=admin)).is_success
     assert "revoked" in problem(await server.http.get("/v1/sessions", headers=ANN), 401, "unauthorized").detail
+    path = f"/v1/keys/{known['id']}"
+    problem(await server.http.patch(path, json={"scopes": ["admin"]}, headers=admin), 422, "invalid_request")
+    given_back = await server.http.patch(path, json={"revoked": False}, headers=admin)
+    assert given_back.json()["revoked_at"] is None
+    assert (await server.http.get("/v1/sessions", headers=ANN)).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """The page and the documentation in a real browser, on a server that requires API keys."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
@@ -137,3 +139,60 @@ def test_the_documentation_authorizes_and_sends_requests(browser: Browser, serve
         with page.expect_response("**/v1/sessions?**") as answer:
             page.get_by_role("button", name="Execute").click()
         assert answer.value.status == 200
+
+
+def test_keys_are_created_limited_and_revoked_with_the_keyboard(browser: Browser, server: str, data_dir: Path) -> None:
+    admin = made_key(data_dir, "operator", "admin")
+    with opened(browser, f"{server}/#keys", size="phone", scheme="dark") as page:
+        enter(page, admin)
+        keys = page.locator("#keys-list")
+        expect(keys.get_by_role("listitem").filter(has_text="operator")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_role("link", name="Keys")).to_have_attribute("aria-current", "page")
+
+        page.get_by_role("button", name="New key").focus()
+        page.keyboard.press("Enter")
+        form = page.get_by_role("dialog", name="New API key")
+        form.get_by_label("Name").focus()
+        page.keyboard.type("yard")
+        form.get_by_label("Sessions at a time").fill("3")
+        form.get_by_label("Expires").fill("2099-01-01T12:00")
+        page.keyboard.press("Enter")
+        shown = page.get_by_role("dialog", name="The new key").get_by_label("API key")
+        expect(shown).to_have_value(re.compile("cake_[0-9a-f]{16}_"), timeout=PATIENCE_MS)
+        made = shown.input_value()
+        sessions = httpx.get(f"{server}/v1/sessions", headers={"Authorization": f"Bearer {made}"}, timeout=120)
+        assert sessions.status_code == 200
+        page.get_by_role("button", name="Done").press("Enter")
+        expect(page.locator("#key-made-text")).to_have_value("")
+
+        card = keys.get_by_role("listitem").filter(has_text="yard")
+        expect(card).to_contain_text("3 sessions")
+        expect(card).to_contain_text("events:read, sessions:read, sessions:write")
+        page.get_by_role("button", name="Change yard").press("Enter")
+        form = page.get_by_role("dialog", name="Change yard")
+        form.get_by_label("sessions:write").uncheck()
+        form.get_by_label("Sessions at a time").fill("1")
+        form.get_by_label("Sessions at a time").press("Enter")
+        expect(card).to_contain_text("1 sessions")
+        expect(card).not_to_contain_text("sessions:write")
+        expect(card).to_contain_text(re.compile("Expires.*2099|Expires.*Jan"))
+        results = Axe().run(page)
+        assert results.violations_count == 0, results.generate_report()
+        for width in (360, 768, 2560):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.get_by_role("button", name="Revoke yard").press("Enter")
+        expect(card).to_have_count(0, timeout=PATIENCE_MS)
+        page.get_by_label("Show revoked keys").check()
+        expect(card).to_contain_text("Revoked")
+
+
+def test_the_keys_are_not_offered_to_keys_without_admin(browser: Browser, server: str, key: str) -> None:
+    with opened(browser, f"{server}/#sessions") as page:
+        enter(page, key)
+        with page.expect_response(lambda response: response.url.endswith("/v1/identity")):
+            page.reload()
+        expect(page.get_by_role("link", name="Server")).to_be_visible()
+        expect(page.get_by_role("link", name="Keys")).to_have_count(0)
