@@ -119,8 +119,12 @@ async def deployment(
     workers: int = 3,
     settings: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
+    prelude: str = "",
 ) -> AsyncIterator[Deployment]:
-    """Ready; `settings` are environment variables without their prefix, `environ` further ones."""
+    """Ready; `settings` are environment variables without their prefix, `environ` further ones.
+
+    Servers run the program `prelude` first.
+    """
     (folder / "redis").mkdir(parents=True)
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(redis_server(folder / "redis"))
@@ -139,7 +143,7 @@ async def deployment(
         deployed = Deployment(redis, environ, folder)
         try:
             for number in range(servers):
-                server = child_server(folder / f"server-{number}", environ=environ)
+                server = child_server(folder / f"server-{number}", environ=environ, prelude=prelude)
                 deployed.servers.append(await stack.enter_async_context(server))
             for _ in range(workers):
                 await deployed.start_worker()

@@ -108,9 +108,9 @@ def serve_answer(
 
 
 @contextmanager
-def serve_handler(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """A server of a test's own on a free port of the loopback; gives `127.0.0.1:PORT`."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def serve_handler(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[str]:
+    """A server of a test's own on a port of the loopback, by default a free one; gives `127.0.0.1:PORT`."""
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     with _running(server):
         yield f"127.0.0.1:{server.server_address[1]}"
 
