@@ -19,9 +19,11 @@ from service.bench.machine import machine
 from service.bench.peers.process import run_peers
 from service.bench.review import measure_review
 from service.bench.store import measure_store
+from service.bench.subscriptions import measure_subscriptions
 from service.worker.worker import MAX_FAST_STREAMS
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "mocap.mp4"
+SUBSCRIPTIONS, EVENTS_PER_S = (0, 100, 1000), 200.0
 FAN_OUTS = (1, 10, 100, 300, 1000)
 COMMITTERS = (1, 16, 48)
 LOAD_SIZES = ("720p", "360p")
@@ -90,6 +92,11 @@ def run_bench(
             on_stage("events with clips, feedback and filters")
             found_review = asyncio.run(measure_review(folder, model, 12.0 if quick else 180.0))
             report["review"] = asdict(found_review)
+        if "subscriptions" in parts:
+            on_stage("subscriptions")
+            counts, rate_hz, window_s = ((0, 10), 20.0, 2.0) if quick else (SUBSCRIPTIONS, EVENTS_PER_S, 20.0)
+            costs = asyncio.run(measure_subscriptions(folder, model, counts, rate_hz, window_s))
+            report["subscriptions"] = [asdict(cost) for cost in costs]
         if "store" in parts:
             on_stage("the store")
             committers, duration_s = ((1, 2), 0.5) if quick else (COMMITTERS, 8.0)
@@ -151,6 +158,14 @@ def tables(report: Report) -> list[Table | str]:
         shown.append(table)
     if "review" in report:
         shown.append(_review_table(report["review"]))
+    if "subscriptions" in report:
+        titles = ("events/s", "webhook, median", "95 %", "WebSocket, median", "95 %", "core used", "memory")
+        table = _table("Events that one of the subscriptions selects", "subscriptions", *titles)
+        for cost in report["subscriptions"]:
+            times = [f"{cost[name] or 0:.1f} ms" for name in cost if name.endswith("_ms")]
+            share, memory = f"{100 * cost['core_share']:.1f} %", f"{cost['memory_mb']:.0f} MB"
+            table.add_row(str(cost["subscriptions"]), str(cost["events_per_s"]), *times, share, memory)
+        shown.append(table)
     if "store" in report:
         columns = ("store", "sessions", "commits/s", "commit, median", "95 %", "99 %", "notified, median", "95 %")
         table = _table("Commits of half a second's scores and an event", *columns, "with state/s")

@@ -27,6 +27,7 @@ class Part(StrEnum):
     CAMERAS = "cameras"
     FAN_OUT = "fan-out"
     REVIEW = "review"
+    SUBSCRIPTIONS = "subscriptions"
     STORE = "store"
 
 
