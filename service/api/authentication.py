@@ -161,7 +161,9 @@ async def get_metrics_reader(
         if known_as not in context.metrics_readers:
             raise
         return Caller(None)
-    context.metrics_readers.append(known_as)
+    if token is not None or caller.key is None:
+        # What a browser or a proxy adds is not in `known_as`, which would let in everyone without a key.
+        context.metrics_readers.append(known_as)
     return caller
 
 

@@ -12,6 +12,7 @@ import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from service.errors import StoreUnavailableError
 from tests.support.access_kit import bearer, make_key
 from tests.support.api_kit import problem
 from tests.support.identity_provider import Provider, at_provider, identity_provider
@@ -202,3 +203,17 @@ async def test_a_program_sends_an_access_token_of_the_provider(server: Running, 
     head, _, signature = token.rpartition(".")
     for forged in (f"{head}.{signature[:-4]}AAAA", f"{head}.", "a.b.c", token * 30):
         problem(await server.http.get("/v1/events", headers=bearer(forged)), 401, "unauthorized")
+
+
+async def test_what_an_operator_may_read_without_the_store_nobody_else_may(
+    server: Running, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await came_back(browser, server, OPERATOR)
+    assert (await browser.get(f"{server.url}/metrics")).status_code == 200
+
+    async def unavailable(*_: object, **__: object) -> None:
+        raise StoreUnavailableError("The store does not answer.")
+
+    monkeypatch.setattr("service.store.sqlite.keys.SqliteKeys.find_ticket", unavailable)
+    answer = await server.http.get("/metrics", headers={"Cookie": "cake=anything"})
+    problem(answer, 503, "store_unavailable")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 import pytest_asyncio
 from pydantic import ValidationError
 
+from service.access.keys import Person, key_of_person
+from service.access.scopes import Scope
 from service.settings import Settings
-from tests.support.access_kit import bearer, make_key
+from tests.support.access_kit import LIMITS, bearer, make_key
 from tests.support.api_kit import problem
 from tests.support.running_server import SECRET_URL, Running, running_server
 
@@ -53,6 +56,15 @@ async def test_the_client_of_the_proxy_and_the_person_are_in_the_audit_log(serve
     entry = json.loads(server.settings.audit_path.read_text())
     assert (entry["person"], entry["issuer"], entry["address"]) == ("ann", "proxy", "192.0.2.7")
     assert "key_name" not in entry
+
+
+async def test_the_key_of_someone_else_is_never_a_persons(server: Running) -> None:
+    ann = Person(issuer="proxy", subject="ann")
+    clash = key_of_person(ann, "mallory", [Scope.ADMIN], LIMITS, created_at=datetime.now(UTC))
+    other = clash.model_copy(update={"person": Person(issuer="proxy", subject="mallory")})
+    await server.worker.store.keys.admit(other)
+    problem(await server.http.get("/v1/sessions", headers=ANN), 401, "unauthorized")
+    assert await server.worker.store.keys.find(other.id) == other
 
 
 async def test_headers_that_are_sent_twice_or_empty_are_refused(server: Running) -> None:
