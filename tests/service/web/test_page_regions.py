@@ -96,6 +96,8 @@ class CannedApi:
                 route.fulfill(status=404, json={"code": "not_found", "detail": "There is no clip of this event."})
             case ("GET", "/v1/storage"):
                 route.fulfill(status=403, json={"code": "missing_scope", "detail": "This needs the scope admin."})
+            case ("GET", path) if path.startswith("/v1/"):
+                route.fulfill(status=403, json={"code": "missing_scope", "detail": "This needs another scope."})
             case ("GET", path):
                 route.fulfill(path=WEB / Path(path.removeprefix("/static/").strip("/") or "index.html"))
 
