@@ -9,7 +9,7 @@ from service.access.keys import ApiKey
 from service.errors import ServiceError
 from service.observability.audit import AuditActor, AuditLog
 from service.store.protocols import Store
-from service.store.revocation import revoke_key
+from service.store.revocation import end_all_of
 
 CHECK_EVERY_S = 60.0
 _log = structlog.get_logger(__name__)
@@ -35,7 +35,9 @@ class ExpiredKeys:
 
     async def _revoke(self, key: ApiKey, now: datetime) -> None:
         try:
-            _, stopped = await revoke_key(self._store, key.id, now=now)
+            # Nobody can use the key any more. It counts as revoked last, so that what fails is repeated.
+            stopped = await end_all_of(self._store, key.id)
+            await self._store.keys.revoke(key.id, now=now)
         except ServiceError as error:
             # The other keys are revoked all the same.
             _log.warning("an expired API key was not revoked completely", key=key.id, error=error.detail)

@@ -25,14 +25,17 @@ async def revoke_key(
         NotFoundError: No key has this id, and no active key has this name.
     """
     key = await store.keys.revoke(id_or_name, now=now)
-    if keep_sessions:
-        return key, 0
-    await store.outbox.disable_all_of(key.id)
-    await store.subscriptions.disable_all_of(key.id)
+    return key, 0 if keep_sessions else await end_all_of(store, key.id)
+
+
+async def end_all_of(store: Store, key_id: str) -> int:
+    """Disable a key's subscriptions and webhooks, and stop its sessions; return how many were asked to stop."""
+    await store.outbox.disable_all_of(key_id)
+    await store.subscriptions.disable_all_of(key_id)
     stopped = 0
     before: str | None = None
     while True:
-        page, before = await store.sessions.page(limit=PAGE, before=before, owner=key.id)
+        page, before = await store.sessions.page(limit=PAGE, before=before, owner=key_id)
         for session in page:
             if session.state not in ENDED_STATES:
                 # It may have ended and been deleted since the page was read.
@@ -40,4 +43,4 @@ async def revoke_key(
                     await store.sessions.request_stop(session.id)
                     stopped += 1
         if before is None:
-            return key, stopped
+            return stopped

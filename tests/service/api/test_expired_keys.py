@@ -4,13 +4,16 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from pydantic import SecretStr
 
 from service.access.keys import ApiKey, new_key
 from service.access.scopes import Scope
 from service.api.expired_keys import ExpiredKeys
+from service.errors import StoreUnavailableError
 from service.observability.audit import AuditLog
 from service.store.protocols import Store
+from service.store.records import SessionRecord
 from service.store.webhook_records import StoredWebhook
 from tests.support.access_kit import LIMITS
 from tests.support.store_kit import queue, record
@@ -49,3 +52,25 @@ async def test_the_sessions_and_webhooks_of_an_expired_key_end(store: Store, tmp
     assert sorted(webhook.session_id for webhook in due) == sorted(other.id for other in others)
     [entry] = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     assert (entry["action"], entry["changed_key"], entry["reason"]) == ("key.revoke", expired.id, "expired")
+
+
+async def test_what_an_outage_left_of_an_expired_key_ends_at_the_next_check(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expired = await made(store, "expired", NOW + timedelta(days=1))
+    session = await queue(store, record().model_copy(update={"owner": expired.id}))
+    audit = AuditLog(tmp_path / "audit.jsonl")
+    watch = ExpiredKeys(store, audit, clock=lambda: NOW + timedelta(days=2))
+
+    async def unavailable(session_id: str) -> SessionRecord:
+        raise StoreUnavailableError("The store is not available. Retry.")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(store.sessions, "request_stop", unavailable)
+        await watch.check()
+    assert (await store.sessions.get(session.id)).state == "queued"
+    await watch.check()
+    audit.close()
+    assert (await store.sessions.get(session.id)).state == "stopped"
+    [key] = await store.keys.all()
+    assert key.revoked_at is not None
