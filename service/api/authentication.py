@@ -287,6 +287,15 @@ async def while_authorized(
             yield batch
 
 
+async def require_authorized(context: Context, caller: Caller) -> None:
+    """Check again, once a body that the handler reads itself has arrived: it may take hours.
+
+    Raises UnauthorizedError.
+    """
+    if not await is_authorized(context, caller):
+        raise UnauthorizedError("The API key was revoked while the request was received. Use another key.")
+
+
 async def is_authorized(context: Context, caller: Caller) -> bool:
     """Whether what authorized the caller is still valid."""
     if caller.key is context.own_key:

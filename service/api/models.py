@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 
 from model.checkpoints.folders import CheckpointNotFoundError, find_checkpoint
 from model.checkpoints.stored import checkpoint_version
-from service.api.authentication import Administrator, SessionsReader
+from service.api.authentication import Administrator, SessionsReader, require_authorized
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.model_catalogue import (
@@ -106,6 +106,7 @@ async def put_model(
     archive = context.blobs.arriving_path(f"model-{uuid.uuid4()}")
     try:
         await _receive(request, context, archive)
+        await require_authorized(context, caller)
         async with context.model_reads:
             info, files = await asyncio.to_thread(read_model, archive, name, max_bytes=context.settings.max_model_bytes)
     finally:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
-from service.api.authentication import Caller, SessionsWriter, is_authorized
+from service.api.authentication import Caller, SessionsWriter, require_authorized
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, invalid_request, problem_responses
 from service.api.json_body import json_of
@@ -20,7 +20,7 @@ from service.api.model_catalogue import loaded_models
 from service.api.new_session import new_record, queue_session, stored_source
 from service.api.request_body import body_of
 from service.api.sessions import session_response
-from service.errors import StoreUnavailableError, UnauthorizedError, UnsupportedMediaTypeError
+from service.errors import StoreUnavailableError, UnsupportedMediaTypeError
 from service.requests import SessionRequest, UploadOptions
 from service.schemas import Session
 from service.server_schemas import ModelInfo
@@ -132,6 +132,7 @@ async def _submit_json(
     idempotency_key: str | None,
 ) -> SessionRecord:
     body = await json_of(request)
+    await require_authorized(context, caller)
     try:
         asked = SessionRequest.model_validate_json(body)
     except ValidationError as error:
@@ -188,8 +189,7 @@ async def _queue_upload(
     arriving = context.blobs.arriving_path(session_id)
     is_kept = False
     try:
-        if not await is_authorized(context, caller):
-            raise UnauthorizedError("The API key was revoked during the upload. Use another key.")
+        await require_authorized(context, caller)
         asked = UploadOptions.model_validate_json(upload.options_json.removeprefix(codecs.BOM_UTF8) or b"{}")
         source = StoredUpload(filename=upload.filename, stream=asked.source.stream)
         record = new_record(session_id, source, asked, models, settings)

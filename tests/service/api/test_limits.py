@@ -55,10 +55,10 @@ async def sending(server: Running) -> AsyncIterator[Starter]:
     """Starts uploads with the given headers."""
     started: list[Sending] = []
 
-    async def start(*headers: str) -> Sending:
+    async def start(*headers: str, head: str = HEAD) -> Sending:
         reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(server.url).port)
         started.append(Sending(reader, writer))
-        writer.write((HEAD + "\r\n".join(headers) + "\r\n\r\n").encode())
+        writer.write((head + "\r\n".join(headers) + "\r\n\r\n").encode())
         return started[-1]
 
     yield start
@@ -167,6 +167,28 @@ async def test_an_upload_whose_key_is_revoked_during_it_is_rejected(server: Runn
     await started.chunk(b"")
     assert await started.response() == (401, "unauthorized")
     await until(lambda: stored_uploads(server) == [])
+
+
+@pytest.mark.parametrize(
+    ("operation", "media_type", "body"),
+    [
+        ("POST /v1/sessions", "application/json", b'{"source": {"push": true}}'),
+        ("PUT /v1/models/yard", "application/gzip", b"no archive"),
+    ],
+)
+async def test_nothing_is_made_with_a_key_that_is_revoked_while_the_body_is_sent(
+    server: Running, sending: Starter, operation: str, media_type: str, body: bytes
+) -> None:
+    key = await make_key(server, "admin", name="stolen")
+    head = f"{operation} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\nExpect: 100-continue\r\n"
+    started = await sending(authorization(key), "Transfer-Encoding: chunked", head=head)
+    # The server asks for the body once it has admitted the request.
+    assert b" 100 " in await started.reader.readuntil(b"\r\n\r\n")
+    [record] = [record for record in await server.worker.store.keys.all() if record.name == "stolen"]
+    await server.worker.store.keys.revoke(record.id, now=record.created_at)
+    await started.chunk(body)
+    await started.chunk(b"")
+    assert await started.response() == (401, "unauthorized")
 
 
 async def test_a_rejection_after_the_body_keeps_the_connection(server: Running) -> None:
