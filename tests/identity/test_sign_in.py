@@ -217,3 +217,19 @@ async def test_what_an_operator_may_read_without_the_store_nobody_else_may(
     monkeypatch.setattr("service.store.sqlite.keys.SqliteKeys.find_ticket", unavailable)
     answer = await server.http.get("/metrics", headers={"Cookie": "cake=anything"})
     problem(answer, 503, "store_unavailable")
+
+
+async def test_with_tls_and_below_a_path_cookies_are_secure_and_the_way_back_is_public(
+    provider: Provider, tmp_path: Path
+) -> None:
+    (tmp_path / "roles.json").write_text(json.dumps(ROLES))
+    public = {"public_url": "https://cake.example/cake", "root_path": "/cake"}
+    options = {**provider.settings(tmp_path / "roles.json", tmp_path / "secret"), **public}
+    async with running_server(tmp_path / "data", **options) as server:
+        begun = await server.http.get("/cake/sign-in", headers={"Host": "evil.example"})
+    [cookie] = begun.headers.get_list("set-cookie")
+    assert cookie.startswith("__Secure-cake-attempt=")
+    assert {"Secure", "HttpOnly", "SameSite=lax", "Path=/cake"} <= set(cookie.split("; "))
+    asked = parse_qs(urlsplit(begun.headers["location"]).query)
+    assert asked["redirect_uri"] == ["https://cake.example/cake/sign-in/return"]
+    assert asked["code_challenge_method"] == ["S256"]
