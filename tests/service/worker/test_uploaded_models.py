@@ -1,18 +1,19 @@
 """A worker loads and unloads uploaded models while it runs sessions, and reports those that it cannot load."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from model.detector import Detector
 from service.settings import Settings
 from service.storage.blobs import Blobs
 from service.store.protocols import Store
 from service.store.worker_records import WorkerInfo
 from tests.support.model_kit import store_model, version_of
-from tests.support.session_kit import make_settings, store_of, submit
+from tests.support.session_kit import a_worker, make_settings, store_of, submit, write_lively_video
 from tests.support.worker_kit import in_state, until, worker_here
 
 
@@ -95,3 +96,28 @@ async def test_a_session_waits_for_its_version_and_runs_on_it(place: Place, mode
     events = await place.store.log.read_events(session.id)
     assert {(event.model, event.model_version) for event in events} == {("gate", uploaded.info.version)}
     assert any(event.type == "action.start" for event in events)
+
+
+@pytest.mark.parametrize(("capacity_steps_per_s", "follows"), [(100.0, True), (15.0, False)])
+@pytest.mark.parametrize("place", ["sqlite"], indirect=True)
+async def test_a_shadow_follows_only_where_sessions_leave_capacity(
+    place: Place, model: Path, tmp_path: Path, capacity_steps_per_s: float, follows: bool
+) -> None:
+    # Long enough for a shadow that begins late on a busy machine.
+    video = write_lively_video(tmp_path / "long.mp4", count=240)
+
+    def worker(detector: Detector) -> WorkerInfo:
+        return replace(a_worker(detector), capacity_steps_per_s=capacity_steps_per_s)
+
+    async with worker_here(place.settings, place.store, model, worker):
+        at = datetime.now(UTC)
+        serving = await store_model(place.store, place.blobs.models, version_of(model), uploaded_at=at)
+        other = version_of(model, refractory_s=0.5)
+        shadow = await store_model(place.store, place.blobs.models, other, uploaded_at=at, is_shadow=True)
+        await place.loaded(serving.key, shadow.key)
+        session = await submit(place.store, place.settings, upload=video, pace="realtime", pinned=serving)
+        await until(place.store, lambda: in_state(place.store, session.id, "completed"))
+    found = await place.store.shadows.of_version(shadow.key)
+    assert [each.session_id for each in found] == ([session.id] if follows else [])
+    events = await place.store.log.read_events(session.id)
+    assert {event.model_version for event in events} == {serving.info.version}
