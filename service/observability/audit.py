@@ -94,9 +94,11 @@ class AuditLog:
     def record_view(self, actor: AuditActor, *, session: str, what: str) -> None:
         """Append an entry unless the same actor viewed the same thing recently."""
         now_s, key = self._clock_s(), (actor, session, what)
-        if now_s - self._viewed_s.get(key, -VIEW_EVERY_S) < VIEW_EVERY_S:
+        # Oldest first, so that a view costs the same however many sessions are viewed.
+        while self._viewed_s and now_s - next(iter(self._viewed_s.values())) >= VIEW_EVERY_S:
+            del self._viewed_s[next(iter(self._viewed_s))]
+        if key in self._viewed_s:
             return
-        self._viewed_s = {seen: at_s for seen, at_s in self._viewed_s.items() if now_s - at_s < VIEW_EVERY_S}
         self._viewed_s[key] = now_s
         self.record("session.view", actor, session=session, what=what)
 
