@@ -79,6 +79,7 @@ export function canvasOf(uplot) {
   const view = {
     from_s: uplot.scales.x.min,
     to_s: uplot.scales.x.max,
+    width: uplot.width,
     left: left / pxRatio,
     right: (left + width) / pxRatio,
     top: top / pxRatio,

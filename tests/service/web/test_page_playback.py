@@ -22,6 +22,13 @@ HEAD_PX = """() => {
     const head = document.querySelector('#plot .head').getBoundingClientRect();
     return head.width > 0 ? head.left - document.getElementById('plot').getBoundingClientRect().left : null;
 }"""
+# Whether a name stands right of the plotted scores.
+IS_NAMED = """() => {
+    const canvas = document.querySelector('#plot canvas');
+    const [margin, axis] = [100 * devicePixelRatio, 30 * devicePixelRatio].map(Math.round);
+    const { data } = canvas.getContext('2d').getImageData(canvas.width - margin, 0, margin, canvas.height - axis);
+    return data.some((value) => value > 0);
+}"""
 # How opaque the bars of the actions are, above their names.
 BARS = """() => {
     const canvas = document.querySelector('#plot canvas');
@@ -96,6 +103,9 @@ def test_the_plot_has_a_play_head_and_a_click_on_it_seeks(browser: Browser, url:
         assert seeks(page) == pytest.approx([5.0], abs=0.2)
         # Beyond the page of the plot, the plot turns it.
         assert at_rest(page, 38.0) < first_px + (box["width"] - 152)
+        # Where the plot ends within an action, its score is named.
+        page.locator("#scrub-range").fill(str(round(2 * start_s(page, 0) + 1) / 2))
+        page.wait_for_function(IS_NAMED)
 
 
 def test_a_running_upload_shows_snapshots_until_the_video_is_asked_for(browser: Browser, url: str) -> None:
