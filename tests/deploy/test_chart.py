@@ -103,6 +103,7 @@ def test_containers_are_confined_and_secrets_are_references(values: Document) ->
         assert "value" not in environment(pod)["CAKE_STORE_URL"]
 
 
+@pytest.mark.slow
 def test_every_value_reaches_an_object() -> None:
     full = template(*with_values(FULL))
     without = {name: {other: value for other, value in FULL.items() if other != name} for name in FULL}

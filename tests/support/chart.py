@@ -13,6 +13,8 @@ from tests.support.paths import ROOT
 
 CHART = ROOT / "deploy" / "helm" / "cake"
 Document = dict[str, Any]
+# The one in C is ten times as fast, but missing where PyYAML was built without it.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def run_helm(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -25,7 +27,7 @@ def template(*options: str) -> list[Document]:
     """The objects of `helm template` with these options."""
     done = run_helm("template", "r", str(CHART), *options)
     assert done.returncode == 0, done.stderr
-    return [document for document in yaml.safe_load_all(done.stdout) if document]
+    return [document for document in yaml.load_all(done.stdout, Loader=_LOADER) if document]
 
 
 def with_values(values: Document) -> list[str]:

@@ -20,6 +20,8 @@ from model.network.cake import Cake
 from model.video.preprocess import normalise
 from tests.support.random_networks import LABELS, network_of, random_frames, random_network
 
+NAMES = [pytest.param("cake-s", marks=pytest.mark.slow), "cake-xs"]
+
 
 @cache
 def random_detector(name: str, size: int) -> Detector:
@@ -96,7 +98,7 @@ def test_every_choice_of_the_configuration_is_served_as_it_is_trained(config: Mo
     np.testing.assert_allclose(streamed_scores(Detector(model), frames), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["cake-s", "cake-xs"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_torch_step_equals_the_last_frame_of_the_sequence(name: str) -> None:
     model, frames = random_network(name, 64), random_frames(2, 30, 64)
     expected, x_BTCHW, state = sequence_scores(model, frames), as_tensor(frames), model.fresh(2)
@@ -106,7 +108,7 @@ def test_a_torch_step_equals_the_last_frame_of_the_sequence(name: str) -> None:
             np.testing.assert_allclose(scores.numpy(), expected[:, t], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["cake-s", "cake-xs"])
+@pytest.mark.parametrize("name", NAMES)
 def test_changing_the_future_changes_nothing_before_it(name: str) -> None:
     model, frames = random_network(name, 64), random_frames(2, 24, 64)
     other = frames.copy()
@@ -116,7 +118,7 @@ def test_changing_the_future_changes_nothing_before_it(name: str) -> None:
     assert np.abs(scores[:, 17:] - other_scores[:, 17:]).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["cake-s", "cake-xs"])
+@pytest.mark.parametrize("name", NAMES)
 def test_batched_streams_score_as_the_same_streams_alone(name: str) -> None:
     detector, frames = random_detector(name, 64), random_frames(4, 20, 64)
     together = streamed_scores(detector, frames)
@@ -124,7 +126,7 @@ def test_batched_streams_score_as_the_same_streams_alone(name: str) -> None:
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["cake-s", "cake-xs"])
+@pytest.mark.parametrize("name", NAMES)
 def test_streams_of_different_age_share_a_batch(name: str) -> None:
     detector, frames = random_detector(name, 64), random_frames(2, 24, 64)
     early, late = detector.open_stream(), detector.open_stream()
@@ -134,7 +136,7 @@ def test_streams_of_different_age_share_a_batch(name: str) -> None:
     np.testing.assert_allclose(mixed, streamed_scores(detector, frames[1:, :14])[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["cake-s", "cake-xs"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_saved_and_restored_stream_continues_as_if_uninterrupted(name: str) -> None:
     detector, frames = random_detector(name, 64), random_frames(1, 30, 64)
     expected = streamed_scores(detector, frames)[0]
@@ -199,7 +201,7 @@ def test_a_checkpoint_gives_the_same_scores_after_saving_and_loading(tmp_path: P
     np.testing.assert_array_equal(streamed_scores(loaded, frames), streamed_scores(Detector(model), frames))
 
 
-@pytest.mark.parametrize("name", ["cake-s", "cake-xs"])
+@pytest.mark.parametrize("name", NAMES)
 def test_training_teaches_every_frame_through_the_causal_network(name: str) -> None:
     model = random_network(name, 32).train()
     logits_BTK = model.sequence(as_tensor(random_frames(2, 6, 32)))

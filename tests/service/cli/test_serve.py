@@ -54,6 +54,7 @@ def test_the_sample_produces_events_and_repeats_and_ctrl_c_leaves_no_process(tmp
     assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
 
 
+@pytest.mark.slow
 def test_action_starts_of_the_sample_are_printed_for_people_and_its_requests_are_not_logged(tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.mp4", count=90)
     model = checkpoint_for(video, tmp_path)
