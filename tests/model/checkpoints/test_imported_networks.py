@@ -53,6 +53,7 @@ def test_this_reference_is_the_authors_network() -> None:
     assert relative_error(found.motion_logits[0], golden["r160_flow_logits"]) < EXACT
 
 
+@pytest.mark.slow
 def test_an_imported_student_equals_the_reference(tmp_path: Path) -> None:
     temperature = 2.8
     weights, clip = other_weights(101), clip_of(101, 160, 224)

@@ -81,7 +81,7 @@ def test_a_push_that_fails_half_way_moves_no_stream_on(
         np.testing.assert_allclose(detector.push([stream], its_frames[1:2])[0], expected[1], atol=1e-5)
 
 
-@pytest.mark.parametrize("at_a_time", [1, STREAMS])
+@pytest.mark.parametrize("at_a_time", [1, pytest.param(STREAMS, marks=pytest.mark.slow)])
 def test_streams_that_open_and_close_leave_no_memory_behind(frames: NDArray[np.uint8], at_a_time: int) -> None:
     detector = Detector(random_network("cake-xs", SIZE))
     # Where a stream is kept, a place of each memory waits for the next value, and its frame lies next to it.
