@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.paths import ROOT
 
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text()
@@ -23,6 +25,7 @@ def variables(target: str) -> dict[str, str]:
     return variables(found[1]) | own
 
 
+@pytest.mark.slow
 def test_the_single_container_serves_and_gets_ready_without_further_settings(tmp_path: Path) -> None:
     settings = {name: value for name, value in variables("all").items() if name.startswith("CAKE_")}
     assert settings["CAKE_HOST"] == "0.0.0.0"

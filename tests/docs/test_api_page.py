@@ -62,6 +62,7 @@ def test_each_type_of_event_has_one_complete_example(kind: str) -> None:
     assert example.keys() == event.model_dump().keys()
 
 
+@pytest.mark.slow
 def test_the_python_example_prints_the_starts_and_ends_of_the_sample(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ def alone(detector: Detector, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
 companies = st.lists(st.permutations(range(STREAMS)).flatmap(lambda p: st.integers(1, STREAMS).map(lambda n: p[:n])))
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(companies=companies, saved=st.sets(st.integers(0, 40)))
 def test_a_stream_gets_the_same_scores_in_any_batch(

@@ -256,6 +256,7 @@ def test_things_that_fall_come_to_rest_on_the_floor_and_are_no_people(recordings
     assert {"pet", "ball", "falling_box", "falling_coat"} <= kinds
 
 
+@pytest.mark.slow
 def test_enlarged_frames_show_the_same_scene(recordings: Recordings) -> None:
     small, large = (compose_scene(np.random.default_rng(5), recordings, replace(spec(5), scale=s)) for s in (1, 3))
     assert (large.camera.sensor.width, large.camera.sensor.height) == (

@@ -157,6 +157,7 @@ def test_ambiguous_frames_and_overlapping_actions_are_no_obstacle(tmp_path: Path
     assert Page(written(tmp_path, [stream_of(segments)])).row("kick")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("actions", [1, 26])
 def test_few_classes_and_many_fit_the_page(tmp_path: Path, actions: int) -> None:
     labels = ("background", *(f"an action with quite a long name {i}" for i in range(actions)))

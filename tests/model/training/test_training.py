@@ -142,6 +142,7 @@ def test_mixed_precision_learns_about_the_same(streams: Path, tmp_path: Path) ->
     assert losses(True) != losses(False), "it is another precision"
 
 
+@pytest.mark.slow
 def test_a_stage_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(streams: Path, tmp_path: Path) -> None:
     whole, cut = (open_tiny_run(streams, tmp_path / name) for name in ("whole", "cut"))
     train_trunk(whole, SILENT)
