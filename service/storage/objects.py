@@ -24,6 +24,7 @@ TIMEOUT_S = 30.0
 CHUNK_BYTES = 8 * 1024**2
 REPORT_EVERY_S = 60.0
 MAX_REASON = 400
+"""Length of each of its two parts."""
 NO_SPACE = f"os error {errno.ENOSPC}"
 """How obstore says that a disk is full."""
 DISK_FULL = "The server is out of disk space. Delete ended sessions, or free disk space."
@@ -132,7 +133,7 @@ class Objects:
     def unavailable(self, error: Exception) -> StoreUnavailableError:
         """The error for callers. Its reason goes to the log, once a minute: it holds addresses."""
         kind, now_s = type(error).__name__, time.monotonic()
-        reason = redact(str(error)).splitlines()[0][:MAX_REASON] if str(error) else kind
+        reason = _reason(error) or kind
         if self._reported is None or self._reported[0] != kind or now_s - self._reported[1] >= REPORT_EVERY_S:
             self._reported = (kind, now_s)
             _log.warning("uploads and snapshots cannot be stored or read; check CAKE_BLOB_URL and AWS_…", reason=reason)
@@ -159,6 +160,16 @@ def _bucket(url: str) -> ObjectStore:
         )
     except (BaseError, ValueError) as error:
         raise BlobUrlError("CAKE_BLOB_URL must look like s3://BUCKET/PREFIX.") from error
+
+
+def _reason(error: Exception) -> str:
+    """What obstore says first. Where no connection came about, also the innermost cause of its debug output: only that
+    says that a certificate is not trusted.
+    """
+    message, _, debug = redact(str(error)).partition("\n")
+    cause = debug.rpartition("source: ")[2] if "HttpError {" in debug else ""
+    on_one_line = "".join(line.strip() for line in cause.splitlines()).rstrip("(){}, ")
+    return ": ".join(part[:MAX_REASON] for part in (message, on_one_line) if part)
 
 
 def _write(file: BinaryIO, chunk: bytes) -> None:

@@ -1,6 +1,7 @@
 """Uploads and snapshots in a folder and in a bucket."""
 
 import asyncio
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from service.errors import StoreUnavailableError
 from service.storage.blobs import Blobs, warn_of_separate_folders
 from service.storage.objects import BlobUrlError, check_blob_url
 from tests.support.bucket_server import Bucket, bucket_server
+from tests.support.certificates import certificate_for
 from tests.support.running_server import running_server
 
 LARGE = bytes(range(256)) * 100_000
@@ -128,6 +130,22 @@ async def test_a_missing_bucket_is_reported_with_its_reason_and_without_secrets(
     assert log.count("CAKE_BLOB_URL") <= 2
     assert "NoSuchBucket" in log or "404" in log
     assert bucket.environ["AWS_SECRET_ACCESS_KEY"] not in log.replace("secrets", "")
+
+
+async def test_a_bucket_whose_certificate_is_not_trusted_is_reported_with_that_cause(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate_for("IP:127.0.0.1", tmp_path))
+    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    async with server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "known")
+        blobs = blobs_at(tmp_path, "s3://videos/cake")
+        with capture_logs() as lines, pytest.raises(StoreUnavailableError):
+            await blobs.check()
+    assert "InvalidCertificate(UnknownIssuer" in lines[0]["reason"]
 
 
 async def test_a_server_is_ready_once_its_bucket_is_there(bucket: Bucket, tmp_path: Path) -> None:
