@@ -1,6 +1,7 @@
 """The sample video of `cake serve --sample`, played in a loop through the HTTP API."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,14 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from service.event_schemas import EVENT, ActionStartEvent, Event
+from service.feedback import SessionFeedback
 from service.requests import SessionOptions
 from service.schemas import ENDED_STATES, Session, SessionPage
 
 RETRY_S = 3.0
 AFTER_FAILURE_S = 30.0
+KEPT_RUNS = 10
+"""Ended runs that are kept for people who read them, besides those with feedback."""
 Files = dict[str, tuple[str | None, bytes | str, str]]
 """Parts of a multipart/form-data body: name of the part -> file name, content, content type."""
 _log = structlog.get_logger(__name__)
@@ -27,10 +31,11 @@ def terminal_line(event: ActionStartEvent) -> str:
 
 
 async def play_sample(url: str, sample: Path, key: str, *, print_line: Callable[[str], None] | None = None) -> None:
-    """Keep one real-time session of the file running: start the next when it ends, and keep the last ended one.
+    """Keep one real-time session of the file running: start the next when it ends.
 
-    A session that an earlier server left unfinished is resumed first. Returns when a user stops or deletes the
-    session. Action starts are printed with `print_line`, or logged without it. Raises httpx.HTTPError.
+    The last `KEPT_RUNS` ended runs are kept, and older ones that have feedback; the others are deleted, also those of
+    an earlier server. A session that an earlier server left unfinished is resumed first. Returns when a user stops or
+    deletes the session. Action starts are printed with `print_line`, or logged without it. Raises httpx.HTTPError.
     """
 
     def show(event: Event) -> None:
@@ -46,8 +51,10 @@ async def play_sample(url: str, sample: Path, key: str, *, print_line: Callable[
 
 async def _play(client: httpx.AsyncClient, sample: Path, on_event: Callable[[Event], None]) -> None:
     name = f"Sample: {sample.name}"
-    ended: list[Session] = []
-    session = await _unfinished(client, name) or await _submit(client, sample, name)
+    earlier = await _runs(client, name)
+    ended = deque(run for run in reversed(earlier) if run.state in ENDED_STATES)
+    unfinished = next((run for run in earlier if run.state not in ENDED_STATES), None)
+    session = unfinished or await _submit(client, sample, name)
     while True:
         last = await _until_ended(client, session, on_event)
         if last is None or last.state == "stopped":
@@ -56,15 +63,22 @@ async def _play(client: httpx.AsyncClient, sample: Path, on_event: Callable[[Eve
             _log.warning("sample failed", code=last.code, detail=last.detail, retry_in_s=AFTER_FAILURE_S)
             await asyncio.sleep(AFTER_FAILURE_S)
         session = await _submit(client, sample, name)
-        for earlier in ended:
-            await client.delete(earlier.links.self)
-        ended = [last]
+        ended.append(last)
+        while len(ended) > KEPT_RUNS:
+            await _delete_unless_judged(client, ended.popleft())
 
 
-async def _unfinished(client: httpx.AsyncClient, name: str) -> Session | None:
+async def _runs(client: httpx.AsyncClient, name: str) -> list[Session]:
+    """The sample's runs among the newest sessions, newest first."""
     response = await _until_accepted(client, "GET", "/v1/sessions?limit=200")
-    page = SessionPage.model_validate_json(response.content)
-    return next((s for s in page.sessions if s.name == name and s.state not in ENDED_STATES), None)
+    return [run for run in SessionPage.model_validate_json(response.content).sessions if run.name == name]
+
+
+async def _delete_unless_judged(client: httpx.AsyncClient, run: Session) -> None:
+    """Delete the run, unless somebody gave feedback on it or has deleted it."""
+    response = await client.get(f"{run.links.self}/feedback")
+    if response.status_code == httpx.codes.OK and not SessionFeedback.model_validate_json(response.content).feedback:
+        await client.delete(run.links.self)
 
 
 async def _submit(client: httpx.AsyncClient, sample: Path, name: str) -> Session:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.sample import play_sample
+from service.cli.sample import KEPT_RUNS, play_sample
 from service.schemas import Session, SessionPage
 from tests.support.access_kit import bearer, make_key
 from tests.support.running_server import MODEL, Running, running_server
@@ -59,16 +59,26 @@ async def shown(server: Running, count: int) -> list[str]:
         await asyncio.sleep(0.01)
 
 
-async def test_one_sample_session_runs_at_a_time_and_the_last_ended_one_is_kept(server: Running, sample: Path) -> None:
-    async with playing(server, sample):
-        played: list[str] = []
-        for _ in range(3):
+async def test_one_sample_session_runs_at_a_time_and_the_last_ended_ones_and_those_with_feedback_are_kept(
+    server: Running, sample: Path
+) -> None:
+    played: list[str] = []
+
+    async def play(count: int) -> None:
+        for _ in range(count):
+            await server.worker.enter(played[-1], "completed")
             played.append(await claimed(server))
             assert await server.worker.store.workers.claim(server.worker.id) is None
             await server.worker.enter(played[-1], "running")
-            await server.worker.enter(played[-1], "completed")
-        fourth = await claimed(server)
-        assert await shown(server, 2) == [fourth, played[2]]
+
+    async with playing(server, sample):
+        played.append(await claimed(server))
+        await play(2)
+    answer = await server.http.post(f"/v1/sessions/{played[0]}/feedback", json={"label": "kick", "start_s": 1})
+    assert answer.is_success, answer.text
+    async with playing(server, sample):
+        await play(KEPT_RUNS)
+        assert await shown(server, KEPT_RUNS + 2) == [*reversed(played[2:]), played[0]]
 
 
 async def test_an_unfinished_sample_of_an_earlier_server_is_resumed_first(server: Running, sample: Path) -> None:
