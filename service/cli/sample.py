@@ -1,6 +1,7 @@
 """The sample video of `cake serve --sample`, played in a loop through the HTTP API."""
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -50,11 +51,13 @@ async def play_sample(url: str, sample: Path, key: str, *, print_line: Callable[
 
 
 async def _play(client: httpx.AsyncClient, sample: Path, on_event: Callable[[Event], None]) -> None:
-    name = f"Sample: {sample.name}"
-    earlier = await _runs(client, name)
+    earlier = await _runs(client, sample)
+    number = max((_number(run) for run in earlier), default=0)
     ended = deque(run for run in reversed(earlier) if run.state in ENDED_STATES)
     unfinished = next((run for run in earlier if run.state not in ENDED_STATES), None)
-    session = unfinished or await _submit(client, sample, name)
+    if (session := unfinished) is None:
+        number += 1
+        session = await _submit(client, sample, number)
     while True:
         last = await _until_ended(client, session, on_event)
         if last is None or last.state == "stopped":
@@ -62,16 +65,27 @@ async def _play(client: httpx.AsyncClient, sample: Path, on_event: Callable[[Eve
         if last.state == "failed":
             _log.warning("sample failed", code=last.code, detail=last.detail, retry_in_s=AFTER_FAILURE_S)
             await asyncio.sleep(AFTER_FAILURE_S)
-        session = await _submit(client, sample, name)
+        number += 1
+        session = await _submit(client, sample, number)
         ended.append(last)
         while len(ended) > KEPT_RUNS:
             await _delete_unless_judged(client, ended.popleft())
 
 
-async def _runs(client: httpx.AsyncClient, name: str) -> list[Session]:
+async def _runs(client: httpx.AsyncClient, sample: Path) -> list[Session]:
     """The sample's runs among the newest sessions, newest first."""
     response = await _until_accepted(client, "GET", "/v1/sessions?limit=200")
-    return [run for run in SessionPage.model_validate_json(response.content).sessions if run.name == name]
+    name = re.compile(rf"{re.escape(_name(sample))}(, run \d+)?")
+    return [run for run in SessionPage.model_validate_json(response.content).sessions if name.fullmatch(run.name or "")]
+
+
+def _name(sample: Path) -> str:
+    return f"Sample: {sample.name}"
+
+
+def _number(run: Session) -> int:
+    """The number of the run; 0 without one, as earlier versions named their runs."""
+    return int(run.name.rpartition(" ")[2]) if run.name and re.search(r", run \d+$", run.name) else 0
 
 
 async def _delete_unless_judged(client: httpx.AsyncClient, run: Session) -> None:
@@ -81,8 +95,9 @@ async def _delete_unless_judged(client: httpx.AsyncClient, run: Session) -> None
         await client.delete(run.links.self)
 
 
-async def _submit(client: httpx.AsyncClient, sample: Path, name: str) -> Session:
-    options = SessionOptions.model_validate({"pace": "realtime", "name": name}).model_dump_json(exclude_none=True)
+async def _submit(client: httpx.AsyncClient, sample: Path, number: int) -> Session:
+    named = {"pace": "realtime", "name": f"{_name(sample)}, run {number}"}
+    options = SessionOptions.model_validate(named).model_dump_json(exclude_none=True)
     content = await asyncio.to_thread(sample.read_bytes)
     files: Files = {"file": (sample.name, content, "video/mp4"), "session": (None, options, "application/json")}
     response = await _until_accepted(client, "POST", "/v1/sessions", files)

@@ -79,6 +79,8 @@ async def test_one_sample_session_runs_at_a_time_and_the_last_ended_ones_and_tho
     async with playing(server, sample):
         await play(KEPT_RUNS)
         assert await shown(server, KEPT_RUNS + 2) == [*reversed(played[2:]), played[0]]
+        newest, before, *_ = await sessions(server)
+        assert (newest.name, before.name) == ("Sample: s.mp4, run 13", "Sample: s.mp4, run 12")
 
 
 async def test_an_unfinished_sample_of_an_earlier_server_is_resumed_first(server: Running, sample: Path) -> None:

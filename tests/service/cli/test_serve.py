@@ -49,8 +49,8 @@ def test_the_sample_produces_events_and_repeats_and_ctrl_c_leaves_no_process(tmp
     assert "Traceback" not in served.log.read_text()
     lines = [json.loads(line) for line in served.log.read_text().splitlines()]
     assert {"label", "score", "start_s"} <= next(line for line in lines if line["event"] == "action started").keys()
-    assert (first.state, first.pace, first.name) == ("completed", "realtime", "Sample: v.mp4")
-    assert second.name == first.name
+    assert (first.state, first.pace, first.name) == ("completed", "realtime", "Sample: v.mp4, run 1")
+    assert second.name == "Sample: v.mp4, run 2"
     assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
 
 
