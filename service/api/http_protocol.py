@@ -11,10 +11,13 @@ from service.listening import max_connections
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_WITHIN_S = 30.0
+REST_WITHIN_S = 30.0
+"""Time for the rest of a body that the response did not wait for. It is discarded."""
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """Bounds the head of a request in time and in size, which uvicorn's own protocol does not.
+    """Bounds the head of a request in time and in size, and what follows an early response in time, which uvicorn's own
+    protocol does not.
 
     It lets the application read a body that has arrived completely although the client has closed the connection, as
     FFmpeg does: uvicorn's own protocol discards what was not read by then. And it ignores offers of other protocols,
@@ -27,6 +30,8 @@ class GuardedProtocol(HttpToolsProtocol):
     _head_begun = False
     """Whether part of a head has arrived."""
     _takes_body = False
+    _rest_due: TimerHandle | None = None
+    """Deadline of a body that is discarded, as its request was answered before it ended."""
     _upgraded = False
     _received = b""
 
@@ -90,6 +95,7 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         super().on_message_complete()
         self._takes_body = False
+        self._forget_rest()
 
     def _ignores_offer(self) -> bool:
         """Whether the request offers a protocol other than WebSocket; it is then parsed again without the offer."""
@@ -99,6 +105,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._head_begun and self._is_idle():
             self._await_head()
+        if self._takes_body and self.cycle is not None and self.cycle.response_complete:
+            self._rest_due = self.loop.call_later(REST_WITHIN_S, self.transport.close)
 
     def _is_idle(self) -> bool:
         """Whether the connection is open and no request is being received or answered."""
@@ -107,6 +115,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_head()
+        self._forget_rest()
         super().connection_lost(exc)
         cycle = self.cycle
         # While reading is paused, part of the body may still be missing, and a lost connection cannot deliver it.
@@ -130,6 +139,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._head_due is not None:
             self._head_due.cancel()
             self._head_due = None
+
+    def _forget_rest(self) -> None:
+        if self._rest_due is not None:
+            self._rest_due.cancel()
+            self._rest_due = None
 
     def _refuse(self, status: bytes) -> None:
         self._forget_head()

@@ -67,6 +67,21 @@ async def test_the_rest_of_a_body_after_an_early_response_is_not_parsed_as_a_hea
         await reader.readuntil(b"HTTP/1.1 200")
 
 
+async def test_a_body_that_goes_on_after_the_response_is_cut_off(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.http_protocol.REST_WITHIN_S", 0.2)
+    async with connection(server) as (reader, writer):
+        writer.write(b"PUT /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 405")
+        closed = asyncio.create_task(reader.read())
+        for _ in range(1000):
+            writer.write(b"1\r\nx\r\n")
+            if (await asyncio.wait([closed], timeout=0.01))[0]:
+                break
+        assert closed.done()
+
+
 async def test_the_head_timeout_does_not_apply_to_running_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
