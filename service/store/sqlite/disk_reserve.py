@@ -5,6 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 
 SIZE_BYTES = 8 * 1024**2
+RELEASES = 4
+"""How many give up the whole space."""
 
 
 class DiskReserve:
@@ -15,12 +17,18 @@ class DiskReserve:
         self._size_bytes = size_bytes
 
     def restore(self) -> bool:
-        """Hold the space back if it is not, and the disk has room for it. Blocks; idempotent."""
+        """Hold the space back, or as much of it as the disk has room for; False if that is not all. Blocks; idempotent.
+
+        What a write leaves of the space is so held back again, for the next one.
+        """
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if os.fstat(fd).st_size < self._size_bytes:
-                os.posix_fallocate(fd, 0, self._size_bytes)
-            return True
+            held_bytes = os.fstat(fd).st_size
+            disk = os.fstatvfs(fd)
+            wanted_bytes = min(self._size_bytes, held_bytes + disk.f_bavail * disk.f_frsize)
+            if held_bytes < wanted_bytes:
+                os.posix_fallocate(fd, 0, wanted_bytes)
+            return wanted_bytes == self._size_bytes
         except OSError:
             os.ftruncate(fd, 0)
             return False
@@ -28,6 +36,6 @@ class DiskReserve:
             os.close(fd)
 
     def release(self) -> None:
-        """Give the space back to the disk. Blocks; idempotent."""
+        """Give a part of the space back to the disk, as others may take it at once. Blocks."""
         with suppress(FileNotFoundError):
-            os.truncate(self._path, 0)
+            os.truncate(self._path, max(0, self._path.stat().st_size - self._size_bytes // RELEASES))

@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from service.store import database_bytes
 from service.store.sqlite.disk_reserve import SIZE_BYTES, DiskReserve
 from tests.support.api_kit import problem
 from tests.support.running_server import child_server, running_server
-from tests.support.small_disk import fill, has_small_disks, seen_by
+from tests.support.small_disk import fill, has_small_disks, on_small_disk, seen_by
 from tests.support.stopping_worker import __file__ as stopping_worker
 
 URL_SESSION = {"source": {"url": "http://example.org/clip.mp4"}}
@@ -69,9 +71,33 @@ def test_the_reserve_holds_its_space_and_gives_it_back(tmp_path: Path) -> None:
     for _ in range(2):
         assert reserve.restore()
         assert (tmp_path / "reserve").stat().st_size == 4096
-    for _ in range(2):
+    for left_bytes in (3072, 2048, 1024, 0, 0):
         reserve.release()
-        assert (tmp_path / "reserve").stat().st_size == 0
+        assert (tmp_path / "reserve").stat().st_size == left_bytes
+
+
+def test_what_a_write_leaves_of_the_reserve_is_held_back_again(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    if not has_small_disks(disk):
+        pytest.skip("mounting a small disk needs user namespaces")
+    program = f"""
+from pathlib import Path
+from service.store.sqlite.disk_reserve import DiskReserve
+from tests.support.small_disk import fill
+disk = Path({str(disk)!r})
+reserve = DiskReserve(disk / "reserve", 400_000)
+reserve.restore()
+filler = fill(disk)
+reserve.release()
+(disk / "write").write_bytes(bytes(40_000))
+print(reserve.restore(), (disk / "reserve").stat().st_size > 340_000)
+filler.unlink()
+print(reserve.restore(), (disk / "reserve").stat().st_size)
+"""
+    ran = subprocess.run(
+        [*on_small_disk(disk, 1_000_000), sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.splitlines() == ["False True", "True 400000"]
 
 
 @pytest.mark.slow
