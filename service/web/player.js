@@ -39,6 +39,8 @@ export class Player {
   close() {
     this.hide();
     this.#closed.abort();
+    cancelAnimationFrame(this.#frame);
+    this.#say("");
     element("player-open").hidden = true;
     this.#video.removeAttribute("src");
     this.#video.load();
@@ -53,6 +55,8 @@ export class Player {
   /** Plays an action from shortly before its start. */
   async play(action) {
     await this.seek(Math.max(0, action.start_s - LEAD_S), true);
+    // The video may belong to another session by now.
+    if (this.#closed.signal.aborted) return;
     this.#say(`${action.label} at ${clock(action.start_s)}.`);
     // On a narrow screen the events are far below.
     element("player").scrollIntoView({ block: "nearest" });
@@ -61,7 +65,7 @@ export class Player {
   /** Shows the video at a media time, and plays on from there if it `plays`, or did before. */
   async seek(at_s, plays = false) {
     await this.open();
-    if (this.#expires_ms === null) return;
+    if (this.#expires_ms === null || this.#closed.signal.aborted) return;
     this.#say("");
     this.#video.currentTime = at_s;
     // A browser may block autoplay; the user then starts the video with the controls.

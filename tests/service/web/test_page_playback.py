@@ -13,6 +13,10 @@ from tests.support.page_driver import PATIENCE_MS, SAMPLE, opened
 pytestmark = pytest.mark.slow
 
 HAS_FRAMES = "() => { const v = document.getElementById('video'); return v.readyState >= 2 && v.videoWidth > 0; }"
+STATE = """() => {
+    const { paused: isPaused, currentTime: at_s } = document.getElementById('video');
+    return { isPaused, at_s, caption: document.getElementById('player-status').textContent };
+}"""
 NOTE_SEEKS = """() => {
     window.seeks = [];
     const video = document.getElementById('video');
@@ -86,6 +90,15 @@ def test_an_event_plays_in_the_video_and_the_arrow_keys_lead_to_the_next(
         page.wait_for_function(f"() => ({HEAD_PX})() === null")
         page.get_by_role("button", name="Play the video").click()
         expect(page.get_by_label("Video of the session")).to_be_visible()
+        plays(page).first.click()
+        expect(page.locator("#player-status")).not_to_be_empty()
+        # Chosen again, a session shows nothing of what played before.
+        page.evaluate("location.hash = 'sessions'")
+        expect(page.locator("#session")).to_be_hidden()
+        page.evaluate(f"location.hash = 'session={analysed.id}'")
+        page.wait_for_function(HAS_FRAMES)
+        expect(page.get_by_label("Video of the session")).to_be_visible()
+        assert page.evaluate(STATE) == {"isPaused": True, "at_s": 0, "caption": ""}
 
 
 def test_the_plot_has_a_play_head_and_a_click_on_it_seeks(browser: Browser, url: str, analysed: Session) -> None:
