@@ -126,7 +126,10 @@ export class SessionPanel {
     this.#missed = new MissedActions(this.#session, this.#timeline);
     this.#thresholds = new Thresholds(this.#session, {
       onTried: (nearMisses, threshold) => this.#timeline.mark(nearMisses, threshold),
-      onSelect: (miss) => this.#timeline.showAround(miss.peak_s, miss.region),
+      onSelect: (at_s, region) => {
+        this.#timeline.showAround(at_s, region);
+        this.#playback.seek(at_s);
+      },
     });
     this.#stream = new EventStream(id, {
       onEvents: (events) => this.#onEvents(events),

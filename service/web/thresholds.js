@@ -32,8 +32,8 @@ export class Thresholds {
   #closed = new AbortController();
 
   /**
-   * `onTried(nearMisses, threshold)` is called with what to mark in the plot; `onSelect(nearMiss)` when the user selects
-   * one.
+   * `onTried(nearMisses, threshold)` is called with what to mark in the plot; `onSelect(at_s, region)` when the user
+   * selects a near miss or a start.
    */
   constructor(session, { onTried, onSelect }) {
     this.#session = session;
@@ -62,6 +62,7 @@ export class Thresholds {
     const changed = rulesOf(session) !== rulesOf(before);
     if (Object.keys(session.start_rules).join() !== Object.keys(before.start_rules).join()) this.#offerLabels();
     element("threshold-actions").hidden = ENDED.has(session.state);
+    element("threshold-ended").hidden = !ENDED.has(session.state);
     if (changed) this.#reset();
     else if (session.position_s >= this.#triedUpTo_s + AGAIN_S) this.#try();
   }
@@ -156,33 +157,41 @@ export class Thresholds {
   #show(tried, label) {
     const of = (found) => found.filter((each) => each.label === label);
     const [starts, added, removed] = [of(tried.starts), of(tried.added), of(tried.removed)];
-    const changes = [
-      added.length > 0 ? `${added.length} more than published` : "",
-      removed.length > 0 ? `${removed.length} fewer than published` : "",
-    ].filter(Boolean);
-    const count = `${label}: ${starts.length} ${starts.length === 1 ? "start" : "starts"}`;
-    const sentence = `${count}${changes.length > 0 ? `, ${changes.join(", ")}` : ", as published"}.`;
+    const sentence = resultOf(starts.length, added.length, removed.length);
     if (element("threshold-result").textContent !== sentence) element("threshold-result").textContent = sentence;
-    this.#list(tried.near_misses);
+    this.#listChanges(added, removed);
+    this.#listMisses(tried.near_misses);
     this.#onTried(tried.near_misses, { label, score: this.#rule().enter });
   }
 
+  /** The newest starts that this threshold adds to the published ones, and those that it takes away. */
+  #listChanges(added, removed) {
+    const changes = [...added.map((start) => [start, "new"]), ...removed.map((start) => [start, "missing"])];
+    const newest = changes.toSorted(([one], [other]) => other.start_s - one.start_s).slice(0, MAX_LISTED);
+    const items = newest.map(([{ start_s, region }, what]) => this.#item(start_s, region ?? null, `${what}${whereOf(region)}`));
+    element("threshold-changes").replaceChildren(...items);
+  }
+
   /** The newest near misses of all actions, each with the reason why it was no start. */
-  #list(misses) {
-    const items = misses.slice(-MAX_LISTED).reverse().map((miss) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.className = "link";
-      button.textContent = clock(miss.peak_s);
-      button.setAttribute("aria-label", `Show ${clock(miss.peak_s)} in the plot`);
-      button.addEventListener("click", () => this.#onSelect(miss));
-      const item = document.createElement("li");
-      const where = miss.region === null ? "" : ` (${miss.region})`;
-      item.append(button, ` ${miss.label}${where} ${percent(miss.peak)}: ${miss.why}`);
-      return item;
+  #listMisses(misses) {
+    const items = misses.slice(-MAX_LISTED).reverse().map(({ peak_s, region, label, peak, why }) => {
+      return this.#item(peak_s, region, `${label}${whereOf(region)} ${percent(peak)}: ${why}`);
     });
     element("near-misses-title").hidden = items.length === 0;
     element("near-misses").replaceChildren(...items);
+  }
+
+  /** A time, which shows that time when it is selected, and what was then. */
+  #item(at_s, region, text) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "link";
+    button.textContent = clock(at_s);
+    button.setAttribute("aria-label", `Show ${clock(at_s)}`);
+    button.addEventListener("click", () => this.#onSelect(at_s, region));
+    const item = document.createElement("li");
+    item.append(button, ` ${text}`);
+    return item;
   }
 
   /** Keeps a rule for this session, or returns to the model's. */
@@ -196,4 +205,17 @@ export class Thresholds {
       element("threshold-result").textContent = error.message;
     }
   }
+}
+
+const whereOf = (region) => (region ? ` (${region})` : "");
+const countOf = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
+
+/** How many starts a threshold finds, and how these differ from the published ones. */
+function resultOf(starts, added, removed) {
+  if (added + removed === 0) return `${countOf(starts, "start")}, as published.`;
+  const changes = [
+    added > 0 ? `${added} new` : "",
+    removed > 0 ? `${removed} that ${removed === 1 ? "was published is" : "were published are"} missing` : "",
+  ];
+  return `${countOf(starts, "start")} with this threshold: ${changes.filter(Boolean).join(", ")}.`;
 }

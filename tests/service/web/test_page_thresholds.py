@@ -42,12 +42,18 @@ def test_a_threshold_is_tried_on_the_scores_of_an_ended_session(
         page.get_by_text("Thresholds", exact=True).click()
         result = page.locator("#threshold-result")
         page.locator("#thresholds").get_by_label("Action").select_option("punch")
-        expect(result).to_have_text("punch: 1 start, as published.", timeout=PATIENCE_MS)
+        expect(result).to_have_text("1 start, as published.", timeout=PATIENCE_MS)
         move_threshold(page, "punch", 30)
         expect(page.locator("#threshold-value")).to_have_text("30%", timeout=PATIENCE_MS)
-        expect(result).to_have_text(re.compile(r"punch: \d+ starts, \d+ more than published"), timeout=PATIENCE_MS)
+        expect(result).to_have_text(re.compile(r"^\d+ starts with this threshold: \d+ new[.,]"), timeout=PATIENCE_MS)
+        expect(page.locator("#threshold-changes li").filter(has_text="new").first).to_be_visible()
         move_threshold(page, "roll", 100)
-        expect(result).to_have_text("roll: 0 starts, 1 fewer than published.", timeout=PATIENCE_MS)
+        gone = "0 starts with this threshold: 1 that was published is missing."
+        expect(result).to_have_text(gone, timeout=PATIENCE_MS)
+        expect(page.locator("#threshold-changes li")).to_have_text(re.compile(r"^\d:\d\d\.\d missing$"))
+        page.locator("#threshold-changes").get_by_role("button").click()
+        page.wait_for_function("() => document.getElementById('video').currentTime > 0")
+        expect(page.locator("#threshold-ended")).to_contain_text("only be tried")
         expect(page.get_by_role("button", name="Keep for this session")).to_be_hidden(timeout=PATIENCE_MS)
         assert Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).violations_count == 0
 
