@@ -17,6 +17,7 @@ from service.cli.data import data_app
 from service.cli.detect import detect
 from service.cli.keys import keys_app
 from service.cli.models import list_models, promote_model, push_model, remove_model, shadow_model
+from service.cli.sample_option import SampleCommand
 from service.cli.serve import serve, worker
 from service.cli.settings import settings
 from service.cli.store import store_app
@@ -49,7 +50,7 @@ def cake(
     """Watch video and report each action live, the moment it starts."""
 
 
-app.command(rich_help_panel=SERVE)(serve)
+app.command(rich_help_panel=SERVE, cls=SampleCommand)(serve)
 app.command(rich_help_panel=SERVE)(worker)
 app.add_typer(keys_app, name="keys", rich_help_panel=SERVE)
 app.add_typer(store_app, name="store", rich_help_panel=SERVE)

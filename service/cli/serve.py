@@ -28,7 +28,12 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="Worker processes, one core each.", show_default="1")] = None,
     sample: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Play this video in a loop, as a camera would send it."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="[FILE]",
+            help="Play this video in a loop, as a camera would send it. Without FILE: the sample of the project.",
+        ),
     ] = None,
 ) -> None:
     """Serve the page and the HTTP API, and run workers. Ctrl-C stops everything.

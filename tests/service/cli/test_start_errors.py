@@ -60,12 +60,13 @@ def test_a_missing_sample_is_named(tmp_path: Path) -> None:
     assert "no-such.mp4" in err
 
 
-def test_a_busy_port_fails_with_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sample", [(), ("--sample",)], ids=["without sample", "shipped sample"])
+def test_a_busy_port_fails_with_one_line(sample: tuple[str, ...], tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        status, out, err = run("serve", "--port", port, "--data-dir", str(tmp_path))
+        status, out, err = run("serve", "--data-dir", str(tmp_path), *sample, "--port", port)
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert port in err
 
