@@ -170,8 +170,12 @@ def push(
 ) -> None:
     """Send a stream to a server until the stream ends. Prints the id of its session first.
 
+    With the pace `realtime` a file is sent as fast as it was recorded, else as fast as the server reads it.
     Exit status 1: the server refused it, cannot be reached, or no longer reads the stream.
     """
+    from model.video.errors import VideoError
+    from service.cli.paced_file import paced
+
     options = _options(model, label, pace or ("realtime" if source == "-" else "fast"), name, metadata, webhook)
     with _opened(source) as stream, connected(server) as client:
         target = client.submit_push(options) if session is None else client.session(session)
@@ -180,8 +184,12 @@ def push(
             _print_secret(target)
         sys.stdout.flush()
         size_bytes = None if source == "-" else os.fstat(stream.fileno()).st_size
+        is_paced = source != "-" and target.pace == "realtime" and Path(source).is_file()
         with LinesAboveBar(*BYTES, total=size_bytes) as bar:
-            client.push(target.id, _chunks(stream, bar))
+            try:
+                client.push(target.id, _shown(paced(Path(source)) if is_paced else _chunks(stream), bar))
+            except VideoError as error:
+                fail(error.detail, FAILED)
 
 
 @contextmanager
@@ -271,10 +279,15 @@ def _opened(source: str) -> Iterator[BufferedReader]:
         yield file
 
 
-def _chunks(stream: BufferedReader, bar: LinesAboveBar) -> Iterator[bytes]:
-    sent_bytes = 0
+def _chunks(stream: BufferedReader) -> Iterator[bytes]:
     # `read1` returns what a pipe has now, without waiting for a whole chunk.
     while chunk := stream.read1(CHUNK_BYTES):
+        yield chunk
+
+
+def _shown(chunks: Iterator[bytes], bar: LinesAboveBar) -> Iterator[bytes]:
+    sent_bytes = 0
+    for chunk in chunks:
         yield chunk
         sent_bytes += len(chunk)
         bar.advance(sent_bytes)
