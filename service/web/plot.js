@@ -19,6 +19,8 @@ const BACKGROUND = { width: 0.8, alpha: 0.35 };
 /** Scores below this are not named at the pointer. */
 const MIN_READ_SCORE = 0.05;
 const MAX_READ = 4;
+/** Of the highest score from here on, the reading at the pointer says that it is below its threshold. */
+const MIN_EXPLAINED_SCORE = 0.2;
 const SUMMARY_MS = 5000;
 /** How near the pointer must come to a near miss. */
 const REACH_PX = 8;
@@ -67,7 +69,7 @@ export class ScorePlot {
 
   /**
    * `run` is a ScoreRun, `actions` those of an ActionLog, `nearMisses` those of a rules trial, and `threshold` a score to
-   * mark for one label, or null, `selection` a part [from_s, to_s] to highlight, or null, `current` the id of the
+   * mark for one label, or null, `rules` those that decide, by label, `selection` a part [from_s, to_s] to highlight, or null, `current` the id of the
    * action to highlight; the window is [from_s, to_s] in media time.
    */
   draw(state) {
@@ -78,7 +80,10 @@ export class ScorePlot {
     const coloured = new Set([...acted, ...peaks.map(({ index }) => index)]);
     this.#state = { ...state, shown, peaks, coloured };
     this.#theme = readTheme(this.#box);
-    this.#labels.forEach((_, index) => this.#chart.style(index, coloured.has(index) ? STANDING_OUT : BACKGROUND));
+    const chosen = state.threshold && run.labels.indexOf(state.threshold.label);
+    if (chosen !== null) coloured.add(chosen);
+    const standsOut = (index) => (chosen === null ? coloured.has(index) : index === chosen);
+    this.#labels.forEach((_, index) => this.#chart.style(index, standsOut(index) ? STANDING_OUT : BACKGROUND));
     const drawn = { run, last_s: run.last_s, first_s: run.pts[0] };
     if (Object.keys(drawn).some((key) => drawn[key] !== this.#drawn[key])) this.#chart.setData(columnsOf(run));
     this.#drawn = drawn;
@@ -177,6 +182,15 @@ export class ScorePlot {
     return nearest && distance(nearest) <= REACH_PX ? nearest : undefined;
   }
 
+  /** Why a score is no action, in brackets; "" while it is one, or where it is too low for anyone to ask. */
+  #whyNot({ label, score }, at_s) {
+    const { shown, run, rules } = this.#state;
+    const enter = rules[label]?.enter ?? 0;
+    const isAction = shown.some((action) => action.label === label && action.start_s <= at_s && at_s <= endOf(action, run));
+    const isAsked = score >= MIN_EXPLAINED_SCORE && score < enter && !isAction;
+    return isAsked ? ` (below the threshold of ${percent(enter)})` : "";
+  }
+
   /** The highest scores at the pointer, or why there was no event. */
   #read(uplot) {
     const { data, cursor: { idx } } = uplot;
@@ -184,6 +198,7 @@ export class ScorePlot {
     const scores = this.#labels.map((label, index) => ({ label, score: data[index + 1][idx] ?? 0 }));
     const highest = scores.filter(({ score }) => score >= MIN_READ_SCORE).sort((one, other) => other.score - one.score);
     const texts = highest.slice(0, MAX_READ).map(({ label, score }) => `${label} ${percent(score)}`);
+    if (highest.length > 0) texts[0] += this.#whyNot(highest[0], data[0][idx]);
     const miss = this.#missAt(uplot);
     if (miss) return `${miss.label} ${percent(miss.peak)} was no event: ${miss.why}.`;
     return `${this.#timeText(data[0][idx])}: ${texts.join(", ") || "no action"}`;

@@ -125,7 +125,7 @@ export class SessionPanel {
     });
     this.#missed = new MissedActions(this.#session, this.#timeline);
     this.#thresholds = new Thresholds(this.#session, {
-      onTried: (nearMisses, threshold) => this.#timeline.mark(nearMisses, threshold),
+      onTried: (...marks) => this.#timeline.mark(...marks),
       onSelect: (at_s, region) => {
         this.#timeline.showAround(at_s, region);
         this.#playback.seek(at_s);

@@ -26,14 +26,16 @@ export class Thresholds {
   #label = element("threshold-label");
   #slider = element("threshold");
   #isUntouched = true;
+  /** Percents that the user moved the slider to, by label. */
+  #moved = new Map();
   #running = false;
   #stale = false;
   #triedUpTo_s = -Infinity;
   #closed = new AbortController();
 
   /**
-   * `onTried(nearMisses, threshold)` is called with what to mark in the plot; `onSelect(at_s, region)` when the user
-   * selects a near miss or a start.
+   * `onTried(nearMisses, threshold, rules)` is called with what to mark in the plot, and the rules that were tried;
+   * `onSelect(at_s, region)` when the user selects a near miss or a start.
    */
   constructor(session, { onTried, onSelect }) {
     this.#session = session;
@@ -42,8 +44,8 @@ export class Thresholds {
     const options = { signal: this.#closed.signal };
     this.#panel.addEventListener("toggle", () => this.#onToggle(), options);
     this.#label.addEventListener("change", () => this.#onTouched(() => this.#reset()), options);
-    this.#slider.addEventListener("input", () => this.#onTouched(() => this.#try()), options);
-    element("threshold-keep").addEventListener("click", () => this.#keep(this.#rule()), options);
+    this.#slider.addEventListener("input", () => this.#onTouched(() => this.#move()), options);
+    element("threshold-keep").addEventListener("click", () => this.#keep(this.#rule(this.#label.value)), options);
     element("threshold-reset").addEventListener("click", () => this.#keep(null), options);
     this.#offerLabels();
   }
@@ -63,6 +65,7 @@ export class Thresholds {
     if (Object.keys(session.start_rules).join() !== Object.keys(before.start_rules).join()) this.#offerLabels();
     element("threshold-actions").hidden = ENDED.has(session.state);
     element("threshold-ended").hidden = !ENDED.has(session.state);
+    if (changed) this.#forgetChanged(before.start_rules);
     if (changed) this.#reset();
     else if (session.position_s >= this.#triedUpTo_s + AGAIN_S) this.#try();
   }
@@ -86,6 +89,19 @@ export class Thresholds {
     action();
   }
 
+  #move() {
+    this.#moved.set(this.#label.value, Number(this.#slider.value));
+    this.#try();
+  }
+
+  /** A rule that has changed is shown, rather than what was tried before. */
+  #forgetChanged(before) {
+    const now = this.#session.start_rules;
+    for (const label of this.#moved.keys()) {
+      if (JSON.stringify(now[label]) !== JSON.stringify(before[label])) this.#moved.delete(label);
+    }
+  }
+
   /** Begins with the action that came nearest to a start. Returns whether that is another one than shown. */
   #suggest(misses) {
     this.#isUntouched = false;
@@ -96,21 +112,22 @@ export class Thresholds {
     return true;
   }
 
-  /** Shows the threshold in force. */
+  /** Shows the threshold that the user tries, or else the one in force. */
   #reset() {
     const rule = this.#session.start_rules[this.#label.value];
     if (rule === undefined) return;
-    this.#slider.value = Math.round(rule.enter * 100);
+    this.#slider.value = this.#moved.get(this.#label.value) ?? Math.round(rule.enter * 100);
     element("threshold-reset").disabled = !(this.#label.value in this.#session.rules);
     this.#try();
   }
 
-  /** The rule with the slider's threshold. The lower threshold, at which an action ends, moves with it. */
-  #rule() {
-    const rule = this.#session.start_rules[this.#label.value];
-    const chosen = Number(this.#slider.value) / 100;
+  /** The rule with the threshold to try. The lower threshold, at which an action ends, moves with it. */
+  #rule(label) {
+    const rule = this.#session.start_rules[label];
+    const moved = this.#moved.get(label);
     // A slider has whole percents; a threshold that was not moved stays as exact as it is.
-    if (Math.round(rule.enter * 100) === Number(this.#slider.value)) return rule;
+    if (moved === undefined || Math.round(rule.enter * 100) === moved) return rule;
+    const chosen = moved / 100;
     return { ...rule, enter: chosen, leave: Math.min(chosen, rule.leave * (chosen / rule.enter)) };
   }
 
@@ -141,7 +158,8 @@ export class Thresholds {
     const label = this.#label.value;
     const { position_s, state } = this.#session;
     const isOpen = this.#panel.open;
-    const rules = isOpen ? { [label]: this.#rule() } : {};
+    const labels = [label, ...this.#moved.keys()];
+    const rules = isOpen ? Object.fromEntries(labels.map((each) => [each, this.#rule(each)])) : {};
     const tried_s = isOpen || ENDED.has(state) ? TRIED_S : BRIEF_S;
     const after_s = position_s > tried_s ? position_s - tried_s : null;
     const tried = await tryRules(this.#session.id, { rules, after_s }, signal);
@@ -149,7 +167,7 @@ export class Thresholds {
     this.#triedUpTo_s = position_s;
     for (const miss of tried.near_misses) miss.why = REASONS[miss.reason](tried.start_rules[miss.label]);
     element("near-misses-hint").hidden = tried.near_misses.length === 0;
-    if (!isOpen) return this.#onTried(tried.near_misses, null);
+    if (!isOpen) return this.#onTried(tried.near_misses, null, tried.start_rules);
     if (this.#isUntouched && this.#suggest(tried.near_misses)) return;
     this.#show(tried, label);
   }
@@ -161,7 +179,7 @@ export class Thresholds {
     if (element("threshold-result").textContent !== sentence) element("threshold-result").textContent = sentence;
     this.#listChanges(added, removed);
     this.#listMisses(tried.near_misses);
-    this.#onTried(tried.near_misses, { label, score: this.#rule().enter });
+    this.#onTried(tried.near_misses, { label, score: tried.start_rules[label].enter }, tried.start_rules);
   }
 
   /** The newest starts that this threshold adds to the published ones, and those that it takes away. */
@@ -196,10 +214,12 @@ export class Thresholds {
 
   /** Keeps a rule for this session, or returns to the model's. */
   async #keep(rule) {
-    const { [this.#label.value]: _, ...others } = this.#session.rules;
-    const rules = rule === null ? others : { ...others, [this.#label.value]: rule };
+    const label = this.#label.value;
+    const { [label]: _, ...others } = this.#session.rules;
+    const rules = rule === null ? others : { ...others, [label]: rule };
     try {
       await changeSession(this.#session.id, { rules });
+      this.#moved.delete(label);
       element("threshold-result").textContent = rule === null ? "Back to the model's threshold." : "Kept for this session.";
     } catch (error) {
       element("threshold-result").textContent = error.message;

@@ -41,6 +41,7 @@ export class Timeline {
   #nearMisses = [];
   #selection = null;
   #threshold = null;
+  #rules;
   #head_s = null;
   #current = null;
   #live = new LiveScores();
@@ -52,6 +53,7 @@ export class Timeline {
    */
   constructor(session, log, { onError, onSeek }) {
     this.#session = session;
+    this.#rules = session.start_rules;
     this.#position_s = session.position_s;
     this.#log = log;
     this.#onError = onError;
@@ -136,8 +138,9 @@ export class Timeline {
     this.#plot.setZero(zero_ms);
   }
 
-  /** Marks near misses, and the threshold `{ label, score }` of an action; null for none. */
-  mark(nearMisses, threshold) {
+  /** Marks near misses, and the threshold `{ label, score }` of an action; null for none. They are those of `rules`. */
+  mark(nearMisses, threshold, rules) {
+    this.#rules = rules;
     this.#nearMisses = nearMisses;
     this.#threshold = threshold;
     this.draw();
@@ -211,6 +214,7 @@ export class Timeline {
       actions,
       nearMisses: this.#nearMisses.filter(({ region }) => region === this.#region),
       threshold: this.#threshold,
+      rules: this.#rules,
       selection: this.#selection,
       current: this.#current,
       from_s: this.#from_s,

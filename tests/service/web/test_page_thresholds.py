@@ -54,6 +54,9 @@ def test_a_threshold_is_tried_on_the_scores_of_an_ended_session(
         page.locator("#threshold-changes").get_by_role("button").click()
         page.wait_for_function("() => document.getElementById('video').currentTime > 0")
         expect(page.locator("#threshold-ended")).to_contain_text("only be tried")
+        # Each action keeps what was tried for it.
+        page.locator("#thresholds").get_by_label("Action").select_option("punch")
+        expect(page.locator("#threshold-value")).to_have_text("30%")
         expect(page.get_by_role("button", name="Keep for this session")).to_be_hidden(timeout=PATIENCE_MS)
         assert Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).violations_count == 0
 
@@ -65,6 +68,9 @@ def test_a_near_miss_says_why_it_was_no_start_and_leads_to_its_place_in_the_plot
         expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
         # Marked in the plot before anyone asks.
         expect(page.locator("#near-misses-hint")).to_be_visible(timeout=PATIENCE_MS)
+        # Too low for a mark.
+        point_at(page, 33.2)
+        expect(page.locator("#plot-reading")).to_have_text(re.compile(r": dance_b \d+% \(below the threshold of 95%\)"))
         point_at_a_near_miss(page, url, analysed)
         expect(page.locator("#plot-reading")).to_have_text(re.compile(r"\w+ \d+% was no event: .*(below|shorter|less)"))
         page.get_by_text("Thresholds", exact=True).click()
@@ -83,11 +89,15 @@ def test_a_near_miss_says_why_it_was_no_start_and_leads_to_its_place_in_the_plot
 def point_at_a_near_miss(page: Page, url: str, session: Session) -> None:
     """At the last one, in the last half minute of the video, which the plot shows."""
     tried = httpx.post(f"{url}{session.links.self}/rules:try", json={}, timeout=120).json()
+    point_at(page, tried["near_misses"][-1]["peak_s"])
+
+
+def point_at(page: Page, media_s: float) -> None:
     plot = page.locator("#plot .u-over")
     box = plot.bounding_box()
     assert box is not None
     until_s = float(page.locator("#scrub-range").input_value())
-    place = 1 - (until_s - tried["near_misses"][-1]["peak_s"]) / 30
+    place = 1 - (until_s - media_s) / 30
     assert 0 < place < 1
     plot.hover(position={"x": place * box["width"], "y": 30})
 
