@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from service.cli.client import LOCAL, Server, connected, known_instead
+from service.cli.client import LOCAL, Server, connected
+from service.cli.refusals import refusal
 from service.cli.terminal import FAILED, MISUSED, fail
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ def _started(client: Client, camera: Camera, live: list[Session]) -> str | None:
     except UnreachableError:
         raise
     except CakeError as error:
-        typer.echo(f"{camera.name}: {error.code}: {error.detail}{known_instead(error)}", err=True)
+        typer.echo(f"{camera.name}: {refusal(error)}", err=True)
         return None
     typer.echo(f"{camera.name}: started {started.id}" + (f", stopped {live[0].id}" if live else ""))
     return started.id

@@ -16,10 +16,11 @@ from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, Transf
 
 from service.cli.metadata import pairs_of
 from service.cli.progress import LinesAboveBar
+from service.cli.refusals import refusal
 from service.cli.terminal import FAILED, MISUSED, fail, print_warning
 
 if TYPE_CHECKING:
-    from cake_client import AsyncClient, CakeError, Client, Session, SessionOptions
+    from cake_client import AsyncClient, Client, Session, SessionOptions
 
     C = TypeVar("C", Client, AsyncClient)
 
@@ -200,15 +201,7 @@ def _failing_in_one_line() -> Iterator[None]:
     try:
         yield
     except CakeError as error:
-        fail(f"{error.code}: {error.detail}{known_instead(error)}", FAILED)
-
-
-def known_instead(error: CakeError) -> str:
-    """What the server knows instead of a label or a model that it does not know, as a further sentence."""
-    from cake_client import ApiError
-
-    known = error.problem.more.get("known") if isinstance(error, ApiError) else None
-    return f" Known: {', '.join(map(str, known))}." if isinstance(known, list) else ""
+        fail(refusal(error), FAILED)
 
 
 @contextmanager

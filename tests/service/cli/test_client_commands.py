@@ -151,4 +151,10 @@ async def test_an_error_is_one_line_with_its_code_and_what_to_do(tmp_path: Path)
             assert err.startswith(line)
             assert err.count("\n") == 1
             if "unknown_label" in line:
-                assert err.endswith(" Known: kick, jump, walk.\n")
+                assert err.endswith(" has no label fly. Known: kick, jump, walk.\n")
+        await make_key(server, "sessions:read")
+        ended, _, err = await cake(server, "sessions")
+        assert (ended, err.count("\n")) == (1, 1)
+        assert err.startswith("cake: unauthorized: The server requires an API key. Set the variable CAKE_KEY")
+        _, _, err = await cake(server, "sessions", key="wrong")
+        assert err.startswith("cake: unauthorized: The API key is unknown")
