@@ -17,7 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, Transf
 from service.cli.metadata import pairs_of
 from service.cli.progress import LinesAboveBar
 from service.cli.refusals import refusal
-from service.cli.terminal import FAILED, MISUSED, fail, print_warning
+from service.cli.terminal import FAILED, MISUSED, fail, print_warning, require_file
 
 if TYPE_CHECKING:
     from cake_client import AsyncClient, Client, Session, SessionOptions
@@ -251,6 +251,7 @@ def _print_secret(session: Session) -> None:
 def _submit(client: Client, source: str, options: SessionOptions) -> Session:
     if "://" in source:
         return client.submit_url(source, options)
+    require_file(source)
     with LinesAboveBar(*BYTES, total=None) as bar:
         try:
             return client.submit_file(source, options, on_progress=bar.advance)
@@ -264,6 +265,7 @@ def _opened(source: str) -> Iterator[BufferedReader]:
     if source == "-":
         yield cast("BufferedReader", sys.stdin.buffer)
         return
+    require_file(source)
     try:
         file = Path(source).open("rb")  # noqa: SIM115 - closed below
     except OSError as error:

@@ -13,7 +13,7 @@ import typer
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
 from service.cli.progress import LinesAboveBar
-from service.cli.terminal import FAILED, MISUSED, fail, print_warning
+from service.cli.terminal import FAILED, MISUSED, fail, print_warning, require_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +47,7 @@ def detect(
     """Print the action starts and ends of one video as they are found.
 
     Events go to stdout, everything else to stderr. Exit status 1: the video cannot be read or the overlay cannot be
-    written. Exit status 2: unknown model or invalid option.
+    written. Exit status 2: no such file, unknown model or invalid option.
     """
     from model.video.errors import VideoError
     from model.video.file_reader import open_video
@@ -56,7 +56,7 @@ def detect(
     if overlay is not None and overlay.resolve() == Path(source).resolve():
         fail("--overlay would overwrite the video itself; choose another file", MISUSED)
     regions = _parsed_regions(region or [])
-    _require_file(source)
+    require_file(source)
     began_s = time.monotonic()
     try:
         with open_video(source, stream=stream) as video:
@@ -111,16 +111,6 @@ def _missed(video: FileReader, detector: Detector, regions: dict[str, Region]) -
     for name, region in parts.items():
         found += replace(detector.config.frame_input, region=region).warnings(width, height, detector.name, name)
     return found
-
-
-def _require_file(source: str) -> None:
-    """End with one line if `source` is neither a URL nor a file; FFmpeg would not say which it is."""
-    if "://" in source:
-        return
-    if Path(source).is_dir():
-        fail(f"{source} is a folder; name a video file in it", FAILED)
-    if not Path(source).exists():
-        fail(f"there is no file {source}", FAILED)
 
 
 def _load(model: str) -> Detector:

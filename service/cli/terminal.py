@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -26,6 +27,16 @@ def fail(sentence: str, status: int) -> NoReturn:
 def print_warning(sentence: str) -> None:
     """Print a warning to stderr."""
     typer.echo(f"cake: warning: {sentence}", err=True)
+
+
+def require_file(source: str) -> None:
+    """End with one line if `source` is neither a URL nor a file; FFmpeg would not say which it is."""
+    if "://" in source:
+        return
+    if Path(source).is_dir():
+        fail(f"{source} is a folder; name a video file in it", MISUSED)
+    if not Path(source).exists():
+        fail(f"there is no file {source}", MISUSED)
 
 
 def read_settings(**chosen: object) -> Settings:

@@ -161,8 +161,6 @@ def test_a_cut_video_is_analysed_as_far_as_it_goes_with_a_warning(tmp_path: Path
 
 
 def bad_sources(folder: Path) -> Iterator[Path]:
-    yield folder / "missing.mp4"
-    yield folder
     text, empty, image = folder / "text.mp4", folder / "empty.mp4", folder / "image.png"
     text.write_text("not a video")
     empty.touch()
@@ -192,5 +190,5 @@ def test_a_damaged_checkpoint_fails_with_one_line_and_status_2(video: Path, mode
 
 def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "clip.mp4"
-    assert detect(missing) == (1, [], [f"cake: there is no file {missing}"])
-    assert detect(tmp_path) == (1, [], [f"cake: {tmp_path} is a folder; name a video file in it"])
+    assert detect(missing) == (2, [], [f"cake: there is no file {missing}"])
+    assert detect(tmp_path) == (2, [], [f"cake: {tmp_path} is a folder; name a video file in it"])
