@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
+from service.cli.client import Label
 from service.cli.progress import LinesAboveBar
 from service.cli.terminal import FAILED, MISUSED, fail, print_warning, require_file
 
@@ -28,6 +29,7 @@ COLUMNS = (BarColumn(), TextColumn("{task.completed:.0f} s of video"), TimeRemai
 def detect(
     source: Annotated[str, typer.Argument(help="Video file, or HTTP or HTTPS URL.", metavar="FILE|URL")],
     model: Annotated[str, typer.Option(help="Name of a shipped model, or a checkpoint folder.")] = "people",
+    label: Label = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per event.")] = False,
     region: Annotated[
         list[str] | None,
@@ -61,8 +63,9 @@ def detect(
     try:
         with open_video(source, stream=stream) as video:
             detector = _load(model)
+            _require_labels(label or [], detector)
             with LinesAboveBar(*COLUMNS, total=video.info.duration_s) as progress:
-                starts, end_s = _detect(video, detector, regions, source, stream, overlay, as_json, progress)
+                starts, end_s = _detect(video, detector, regions, label, source, stream, overlay, as_json, progress)
             missed = _missed(video, detector, regions)
             warnings = [*detector.config.warnings, *missed, *video.warnings, *video.notes]
     except VideoError as error:
@@ -124,10 +127,18 @@ def _load(model: str) -> Detector:
         fail(str(error), MISUSED)
 
 
+def _require_labels(labels: list[str], detector: Detector) -> None:
+    """End with one line if the model reports no action of one of these names."""
+    known = detector.config.start_rules
+    if unknown := [label for label in labels if label not in known]:
+        fail(f"The model {detector.name!r} has no label {', '.join(unknown)}. Known: {', '.join(known)}.", MISUSED)
+
+
 def _detect(
     video: FileReader,
     detector: Detector,
     regions: dict[str, Region],
+    labels: list[str] | None,
     source: str,
     stream: int | None,
     overlay: Path | None,
@@ -142,7 +153,7 @@ def _detect(
     starts, end_s = 0, 0.0
     with ExitStack() as stack:
         drawing = overlay and stack.enter_context(Overlay(source, stream, overlay, detector.config.labels, regions))
-        for analysed in analyse(video, detector, regions):
+        for analysed in analyse(video, detector, regions, labels or None):
             for event in analysed.events:
                 as_object = event_json(event, detector, analysed.region) if as_json else None
                 progress.say(event_line(event, analysed.region) if as_object is None else json.dumps(as_object))

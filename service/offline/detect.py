@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -28,10 +28,17 @@ class Analysed:
     region: str | None = None
 
 
-def analyse(video: FileReader, detector: Detector, regions: Mapping[str, Region] | None = None) -> Iterator[Analysed]:
+def analyse(
+    video: FileReader,
+    detector: Detector,
+    regions: Mapping[str, Region] | None = None,
+    labels: Collection[str] | None = None,
+) -> Iterator[Analysed]:
     """Yield each sampled frame; then the last frame again, with the ends of actions that were in progress.
 
     With regions, each is analysed separately, and each frame is yielded once per region, in their order.
+
+    Only actions with one of the `labels` are events; by default all that the model has rules for.
 
     Reads the video once. Raises VideoError if a network source fails while it is read.
     """
@@ -39,7 +46,8 @@ def analyse(video: FileReader, detector: Detector, regions: Mapping[str, Region]
     parts: Mapping[str, Region] | Mapping[None, Region] = regions or {None: WHOLE_FRAME}
     inputs = [replace(config.frame_input, region=region) for region in parts.values()]
     streams = [detector.open_stream() for _ in parts]
-    starts = [StartDecoder(config.labels, config.start_rules) for _ in parts]
+    rules = {label: rule for label, rule in config.start_rules.items() if labels is None or label in labels}
+    starts = [StartDecoder(config.labels, rules) for _ in parts]
     gaps, last_s = GapRule(), None
     latest: list[Analysed] = []
     for frame in video.frames(config.sample_hz, inputs):

@@ -50,6 +50,15 @@ def test_lines_for_people_show_the_same_events(video: Path, model: Path) -> None
     assert err[-1].startswith(f"{starts} starts in 4.9 s of video")
 
 
+def test_only_the_labels_that_were_asked_for_are_reported(video: Path, model: Path) -> None:
+    kicks = [event for event in events(video, "--model", model) if event["label"] == "kick"]
+    assert kicks
+    assert events(video, "--model", model, "--label", "kick") == kicks
+    status, out, err = detect(video, "--model", model, "--label", "fly")
+    assert (status, out, len(err)) == (2, [], 1)
+    assert err[0].endswith(" has no label fly. Known: kick, punch.")
+
+
 def test_on_a_terminal_each_event_has_a_separate_line_above_the_bar(video: Path, model: Path) -> None:
     command = (sys.executable, "-m", "service.cli.main", "detect", str(video), "--model", str(model))
     screen, terminal = os.openpty()
