@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ class SampleCommand(TyperCommand):
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         """Parse the arguments after the shipped sample was added to a `--sample` without a file."""
         complete: list[str] = []
-        for argument, following in zip(args, [*args[1:], "-"], strict=True):
+        for argument, following in zip_longest(args, args[1:], fillvalue="-"):
             complete.append(argument)
             if argument == "--sample" and following.startswith("-"):
                 complete.append(str(shipped_sample()))
