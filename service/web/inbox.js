@@ -66,7 +66,6 @@ export class Inbox {
     for (const key of this.#items.keys()) this.#remove(key);
     this.#media.clear();
     this.#next = null;
-    element("inbox-missing").textContent = "";
     element("inbox-none").hidden = true;
     element("inbox-more").hidden = true;
   }
@@ -158,8 +157,7 @@ export class Inbox {
   }
 
   async #fetchStill(item, signal) {
-    const missing = await item.fetchStill(signal);
-    if (missing !== null) element("inbox-missing").textContent = missing;
+    await item.fetchStill(signal);
     return Infinity;
   }
 

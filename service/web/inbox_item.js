@@ -5,8 +5,6 @@ import { ago, clock, eventHash, inRegion, percent } from "./format.js";
 
 const WIDTH_PX = 400;
 const HEIGHT_PX = 225;
-/** A clip is stored some seconds after its action. */
-const SOON_MS = 60_000;
 
 export class InboxItem {
   element = document.createElement("li");
@@ -54,7 +52,7 @@ export class InboxItem {
     if (this.#age.textContent !== text) this.#age.textContent = text;
   }
 
-  /** Resolves to why there is no still, as the server puts it, or to null. */
+  /** Shows the still, or in a few words why there is none. */
   async fetchStill(signal) {
     this.#missing.textContent = "";
     let blob;
@@ -63,7 +61,7 @@ export class InboxItem {
     } catch (error) {
       if (!(error instanceof Problem) || ![404, 409, 422].includes(error.status)) throw error;
       this.#missing.textContent = this.#why(error);
-      return error.message;
+      return;
     }
     const bitmap = await createImageBitmap(blob);
     const scale = Math.min(WIDTH_PX / bitmap.width, HEIGHT_PX / bitmap.height);
@@ -71,13 +69,11 @@ export class InboxItem {
     const context = this.#canvas.getContext("2d");
     context.drawImage(bitmap, (WIDTH_PX - width) / 2, (HEIGHT_PX - height) / 2, width, height);
     bitmap.close();
-    return null;
   }
 
   #why({ status }) {
     if (status !== 404) return "No still";
-    if (this.hasClip) return "The clip has expired";
-    return Date.now() - Date.parse(this.#start.time) < SOON_MS ? "No clip yet" : "No clip was kept";
+    return this.hasClip ? "The clip has expired" : "No clip";
   }
 }
 

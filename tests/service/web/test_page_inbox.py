@@ -118,7 +118,7 @@ def test_older_actions_follow_page_by_page(browser: Browser, url: str, analysed:
         httpx.delete(f"{url}{session.links.self}", timeout=120).raise_for_status()
 
 
-def test_a_new_action_appears_at_once_and_says_that_no_clip_was_kept(
+def test_a_new_action_without_a_clip_appears_at_once_and_says_why_where_it_is_opened(
     browser: Browser, url: str, analysed: Session, tmp_path: Path
 ) -> None:
     write_streamable(SAMPLE, tmp_path / SAMPLE.name)
@@ -128,8 +128,11 @@ def test_a_new_action_appears_at_once_and_says_that_no_clip_was_kept(
         answer = httpx.post(f"{url}/v1/sessions", json=options, timeout=120)
         session = Session.model_validate_json(answer.raise_for_status().content)
         expect(items(page).first).to_contain_text("far", timeout=PATIENCE_MS)
-        expect(items(page).first).to_contain_text("No clip yet", timeout=PATIENCE_MS)
-        expect(page.locator("#inbox-missing")).to_contain_text("CAKE_CLIPS", timeout=PATIENCE_MS)
+        expect(items(page).first.locator(".missing")).to_have_text("No clip", timeout=PATIENCE_MS)
+        # Only who wants to see it needs to know why.
+        expect(page.locator("#inbox")).not_to_contain_text("CAKE_CLIPS")
+        items(page).first.get_by_role("link").click()
+        expect(page.locator("#clip-status")).to_contain_text("CAKE_CLIPS", timeout=PATIENCE_MS)
         stop(url, session)
 
 
