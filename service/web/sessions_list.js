@@ -3,6 +3,7 @@
 import { Problem, listEvents, listSessions } from "./api.js";
 import { ENDED } from "./event_stream.js";
 import { ago, clock, moment, sourceName } from "./format.js";
+import { hasKey } from "./key.js";
 import { listLive } from "./live_sessions.js";
 import { poll } from "./poll.js";
 import { SnapshotView } from "./snapshot.js";
@@ -11,12 +12,14 @@ import { STILL_MS, Stills } from "./stills.js";
 const PAGE = 20;
 const REFRESH_MS = 3000;
 const MAX_STARTS = 200;
+const NO_KEY = "Enter an API key to see sessions.";
 const isLive = ({ state }) => !ENDED.has(state);
 const hasStill = (session) => isLive(session) && session.frames > 0;
 const element = (id) => document.getElementById(id);
 
 export class SessionsList {
   #sessions = [];
+  #isFetched = false;
   #next = null;
   #selected = null;
   #items = new Map();
@@ -35,7 +38,7 @@ export class SessionsList {
       onRefresh(this.#sessions);
     };
     const onError = (error) => {
-      const text = error?.message ?? "";
+      const text = error?.status === 401 && !hasKey() ? NO_KEY : (error?.message ?? "");
       if (element("sessions-error").textContent !== text) element("sessions-error").textContent = text;
     };
     this.#poll = poll(task, REFRESH_MS, onError, isShown);
@@ -67,6 +70,7 @@ export class SessionsList {
     const older = page.next ? this.#sessions.filter(isOlder) : [];
     if (older.length === 0) this.#next = page.next;
     this.#sessions = [...page.sessions, ...older];
+    this.#isFetched = true;
     this.#render();
   }
 
@@ -124,7 +128,7 @@ export class SessionsList {
       fillItem(item, session, session.id === this.#selected, this.#starts.get(session.id));
       if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
     });
-    element("sessions-none").hidden = this.#sessions.length > 0;
+    element("sessions-none").hidden = !this.#isFetched || this.#sessions.length > 0;
     element("sessions-more").hidden = this.#next === null;
   }
 

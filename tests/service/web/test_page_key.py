@@ -103,8 +103,10 @@ def test_the_key_form_can_be_dismissed_and_passes_axe(browser: Browser, server: 
             results = Axe().run(page)
             assert results.violations_count == 0, results.generate_report()
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+            expect(page.get_by_role("dialog")).to_contain_text("cake keys create")
             page.get_by_role("button", name="Not now").click()
-            expect(page.locator("#sessions-error")).to_contain_text("API key", timeout=PATIENCE_MS)
+            expect(page.locator("#sessions-error")).to_have_text("Enter an API key to see sessions.")
+            expect(page.locator("#sessions-none")).to_be_hidden()
             expect(page.get_by_role("dialog")).to_be_hidden()
             page.get_by_role("button", name="Key", exact=True).click()
             expect(page.get_by_role("dialog")).to_be_visible()
