@@ -14,7 +14,6 @@ const STATES = {
   stopped: "Stopped",
   failed: "Failed",
 };
-const SCORE_TITLE = "The mean from the start to the decision. It may be below the threshold that the score reached at the start.";
 const element = (id) => document.getElementById(id);
 
 export class EventsView {
@@ -64,6 +63,7 @@ export class EventsView {
     card.style.setProperty("--hue", hueOf(action.label, this.#labels));
     element("latest-when").textContent = timeOf(action);
     element("latest-score").textContent = percent(action.score);
+    element("latest-score").title = scoreTitle(action);
     element("latest-delay").textContent = tenths(action.decided_s - action.start_s);
     element("latest-latency").textContent = span(action.latency_s.total);
     card.classList.remove("fresh");
@@ -125,7 +125,7 @@ export class EventsView {
     row.append(label);
     const score = row.insertCell();
     score.textContent = percent(action.score);
-    score.title = SCORE_TITLE;
+    score.title = scoreTitle(action);
     row.insertCell().textContent = durationText(action);
     for (const cell of [...row.cells].slice(2)) cell.className = "number";
     row.lastChild.classList.add("duration");
@@ -172,6 +172,11 @@ export class EventsView {
 
 function durationText({ start_s, end_s }) {
   return end_s === null ? "…" : tenths(end_s - start_s);
+}
+
+function scoreTitle({ start_s, decided_s }) {
+  const mean = `The mean from the start to the decision ${tenths(decided_s - start_s)} later.`;
+  return `${mean} The score reached the threshold at the start, and may have been lower afterwards.`;
 }
 
 function sentenceOf(action) {

@@ -90,6 +90,10 @@ def test_an_event_plays_in_the_video_and_the_arrow_keys_lead_to_the_next(
         page.wait_for_function(f"() => ({HEAD_PX})() === null")
         page.get_by_role("button", name="Play the video").click()
         expect(page.get_by_label("Video of the session")).to_be_visible()
+        # The score of an action may be below its threshold.
+        explained = re.compile(r"mean from the start to the decision \d\.\d s later.*threshold at the start")
+        expect(page.locator("#events td[title]").first).to_have_attribute("title", explained)
+        expect(page.locator("#latest-score")).to_have_attribute("title", explained)
         plays(page).first.click()
         expect(page.locator("#player-status")).not_to_be_empty()
         # Chosen again, a session shows nothing of what played before.
