@@ -148,13 +148,14 @@ def _renew(db: sqlite3.Connection, worker_id: str, now_s: float) -> LeaseRenewal
     db.execute("UPDATE sessions SET lease_until = ? WHERE worker_id = ? AND NOT ended", (now_s + LEASE_S, worker_id))
     rows = db.execute(
         """SELECT id, stop_requested, watched_until > :now AND watched_until <= :now + :watched_s AS watched,
-                  json_valid(record) AND coalesce(json_extract(record, '$.revision'), 0)
-                    > coalesce(json_extract(record, '$.applied_revision'), 0) AS changed
+                  CASE WHEN json_valid(record) THEN coalesce(json_extract(record, '$.revision'), 0)
+                    > coalesce(json_extract(record, '$.applied_revision'), 0) END AS changed
            FROM sessions WHERE worker_id = :worker AND NOT ended AND (stop_requested OR watched OR changed)""",
         {"worker": worker_id, "now": now_s, "watched_s": WATCHED_S},
     ).fetchall()
+    # CASE, because AND in a column evaluates both sides: it does not keep invalid JSON from `json_extract`.
     models = db.execute(
-        """SELECT key, json_valid(record) AND json_extract(record, '$.is_shadow') IS TRUE AS is_shadow
+        """SELECT key, CASE WHEN json_valid(record) THEN json_extract(record, '$.is_shadow') IS TRUE END AS is_shadow
            FROM models WHERE typeof(key) = 'text'"""
     ).fetchall()
     return LeaseRenewal(
