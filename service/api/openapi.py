@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
-from service.api.error_responses import MEDIA_TYPE
+from service.api.error_responses import MEDIA_TYPE, problem_responses
 from service.event_schemas import LogEntry
 from service.requests import SessionRequest, UploadOptions
 
@@ -63,10 +63,19 @@ def _completed(schema: dict[str, Any]) -> dict[str, Any]:
         for operation in path.values():
             for parameter in operation.get("parameters", ()):
                 _remove_null(parameter["schema"])
+            if "application/json" in operation.get("requestBody", {}).get("content", {}):
+                _add_limits_of_bodies(operation["responses"])
             for status, response in operation["responses"].items():
                 if int(status) >= 400:
                     response["content"] = {MEDIA_TYPE: next(iter(response["content"].values()))}
     return schema
+
+
+def _add_limits_of_bodies(responses: dict[str, Any]) -> None:
+    """JSON bodies are limited in size and in time before a route sees them."""
+    for status, response in problem_responses(408, 413).items():
+        description = {"description": response["description"], "content": responses["422"]["content"]}
+        responses.setdefault(str(status), description)
 
 
 def _remove_null(schema: dict[str, Any]) -> None:
