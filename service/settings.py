@@ -239,13 +239,13 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         default=None,
         pattern=r"^https?://[^/?#@\s]+(/[\w.~-]+)*$",
-        examples=["https://cake.example.org"],
+        examples=["https://example.org/cake"],
         description="Address under which browsers reach this server, with the path of CAKE_ROOT_PATH. Required with"
         " CAKE_OIDC_ISSUER.",
     )
     identity_proxies: Annotated[tuple[IPvAnyNetwork, ...], *_COMMA_SEPARATED] = Field(
         default=(),
-        examples=["10.0.0.7"],
+        examples=["10.0.0.7/32"],
         description="Proxies that authenticate people and say who they are in the headers below. The headers of others"
         " are ignored. By default nobody's are believed.",
     )

@@ -1,6 +1,8 @@
 """Settings: what an operator reads about them, and what is printed when one is wrong."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -67,12 +69,20 @@ def test_levels_of_the_log_may_be_written_in_lower_case(monkeypatch: pytest.Monk
     assert Settings().log_level == "WARNING"
 
 
-def test_every_list_setting_is_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+def write_roles(folder: Path) -> Path:
+    """A file with one role."""
+    path = folder / "roles.json"
+    path.write_text(json.dumps([{"groups": ["guards"], "scopes": ["sessions:read"]}]))
+    return path
+
+
+def test_every_list_setting_is_separated_by_commas(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     lists = {name: field for name, field in Settings.model_fields.items() if isinstance(field.default, tuple)}
     assert {"models", "source_allow", "allowed_origins"} <= lists.keys()
     for name, field in lists.items():
         assert field.examples
         monkeypatch.setenv(variable(name), field.examples[0].replace(",", " , "))
+    monkeypatch.setenv("CAKE_ROLES", str(write_roles(tmp_path)))
     settings = Settings()
     for name, field in lists.items():
         assert field.examples
@@ -97,10 +107,13 @@ def test_the_settings_command_prints_every_setting_and_hides_passwords() -> None
     assert "hunter2" not in out
 
 
-def test_every_setting_has_a_description_and_an_example_that_it_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_setting_has_a_description_and_an_example_that_it_accepts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name, field in Settings.model_fields.items():
         assert field.description, name
         assert field.examples, name
         if name != "source_ca":
-            monkeypatch.setenv(variable(name), field.examples[0])
+            monkeypatch.setenv(variable(name), str(write_roles(tmp_path)) if name == "roles" else field.examples[0])
+        if name != "oidc_issuer":  # which is accepted together with the next setting
             Settings()
