@@ -23,6 +23,7 @@ from tests.support.running_server import Child, until
 from tests.support.session_kit import decoders_of
 from tests.support.tiny_server import tiny_server
 
+pytestmark = pytest.mark.slow
 AT_ONCE = 3
 END_WITHIN_S = 300.0
 # A busy machine takes and ends pushed sessions late.
@@ -133,8 +134,6 @@ def test_a_damaged_video_can_be_made_again_from_its_number_by_another_process() 
     program = f"""
 import hashlib
 from tests.support.mutated_videos import BASES, mutant, whole_video
-
-pytestmark = pytest.mark.slow
 print(*(hashlib.sha256(whole_video(*base)).hexdigest() for base in BASES))
 print(*(hashlib.sha256(mutant(number).content).hexdigest() for number in range({SEEN_AGAIN})))
 """
