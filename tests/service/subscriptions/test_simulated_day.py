@@ -133,7 +133,7 @@ async def test_every_target_receives_every_event_of_its_filter_in_order(tmp_path
         async with asyncio.timeout(300):
             await until(lambda: len(receivers["standard"].bodies) >= 5)
             place.workers[0].kill()
-            broker.kill()
+            broker.stop()
             for kind in ("standard", "apprise"):
                 await receivers[kind].die()
             place.servers[0].process.send_signal(signal.SIGKILL)
