@@ -247,7 +247,7 @@ class Settings(BaseSettings):
         default=(),
         examples=["10.0.0.7/32"],
         description="Proxies that authenticate people and say who they are in the headers below. The headers of others"
-        " are ignored. By default nobody's are believed.",
+        " are ignored. By default, none are trusted.",
     )
     identity_user_header: str = Field(
         default="X-Forwarded-User",

@@ -1,4 +1,4 @@
-"""The HTTP API's data types of shadow versions: what they found beside the versions that serve."""
+"""The HTTP API's data types of shadow versions: what they found compared with the serving versions."""
 
 from datetime import datetime
 from typing import Literal

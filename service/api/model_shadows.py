@@ -1,4 +1,4 @@
-"""Shadow versions of models: what they find beside the version that serves, and how one takes its place."""
+"""Shadow versions of models: what they find compared with the serving version, and how one takes its place."""
 
 from datetime import UTC, datetime
 

@@ -117,7 +117,7 @@ async def sign_out(request: Request, context: SharedContext, people: SharedPeopl
     try:
         url = await _provider(people).sign_out_url(f"{context.settings.public_url}/")
     except ProviderUnavailableError as error:
-        _log.warning("the identity provider cannot be told of a sign-out", reason=str(error))
+        _log.warning("the identity provider cannot be notified of a sign-out", reason=str(error))
         url = None
     response = JSONResponse({"url": url})
     _set_cookie(response, context.settings, people.cookie, "", 0)

@@ -158,7 +158,7 @@ async def _publish(store: Store, sessions: list[SessionRecord], rate_hz: float) 
             start_s=media_ms / 1000,
             latency_s=Latency(decode=0.0, queue=0.0, infer=0.0, total=0.0),
         )
-        # The sessions have no other worker, so their leases matter to nobody.
+        # The sessions have no other worker, so their leases do not matter.
         await store.log.commit(session.id, session.token, events=[event])
 
 

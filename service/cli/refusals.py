@@ -1,4 +1,4 @@
-"""What a server's refusal says to somebody at a command line."""
+"""What a server's refusal says to a user of the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from cake_client import CakeError
 
 NO_KEY = (
-    "The server requires an API key. Set the variable CAKE_KEY to one; whoever operates the server creates keys with"
+    "The server requires an API key. Set the variable CAKE_KEY to one; the server's operator creates keys with"
     " cake keys create."
 )
 

@@ -48,7 +48,7 @@ def read_roles(path: Path) -> tuple[Role, ...]:
         where = ".".join(map(str, first["loc"]))
         raise RolesUnusableError(f"{path} is no list of roles: {where or 'the file'}: {first['msg']}") from error
     if not roles:
-        raise RolesUnusableError(f"{path} lists no role, so nobody could sign in")
+        raise RolesUnusableError(f"{path} lists no role, so no one could sign in")
     return roles
 
 

@@ -1,4 +1,4 @@
-"""What the shadow version of a model found in live sessions, beside what was published."""
+"""What the shadow version of a model found in live sessions, compared with what was published."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Measures peers beside what is served, on one core, in turns."""
+"""Measures peers next to what is served, on one core, in turns."""
 
 from __future__ import annotations
 
