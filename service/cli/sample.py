@@ -89,7 +89,7 @@ def _number(run: Session) -> int:
 
 
 async def _delete_unless_judged(client: httpx.AsyncClient, run: Session) -> None:
-    """Delete the run, unless it has feedback or has deleted it."""
+    """Delete the run, unless it has feedback or was deleted already."""
     response = await client.get(f"{run.links.self}/feedback")
     if response.status_code == httpx.codes.OK and not SessionFeedback.model_validate_json(response.content).feedback:
         await client.delete(run.links.self)
