@@ -2,11 +2,10 @@
 
 import math
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import structlog
 from fastapi import Query, Security
@@ -17,62 +16,11 @@ from starlette.requests import HTTPConnection
 
 from service.access.keys import ApiKey, digest, parse_key
 from service.access.scopes import Scope
+from service.api.caller import Caller
 from service.api.context import Context, SharedContext
 from service.api.error_responses import reject_unknown_query
 from service.api.origin import check_host, check_local, check_origin
 from service.errors import MissingScopeError, RateLimitError, ServiceError, StoreUnavailableError, UnauthorizedError
-from service.observability.audit import AuditActor
-
-T = TypeVar("T")
-RECHECK_EVERY_S = 15.0
-"""How often an open stream checks that its key was not revoked."""
-
-
-class AccessRevokedError(Exception):
-    """The key that opened a stream was revoked, or the stream was opened without a key and now one is required."""
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who sent a request. `key` is None when authentication is off: then every operation is allowed."""
-
-    key: ApiKey | None
-    by_ticket: bool = False
-    """Whether a ticket authorizes a stream other than a WebSocket: it must not open what is no stream."""
-    sign_in: str | None = None
-    """Digest of the sign-in that authorizes it."""
-    valid_until: datetime | None = None
-    """When what authorizes it expires, apart from the key itself."""
-    address: str = ""
-    """Address of the client, or of the last untrusted proxy."""
-
-    @property
-    def client(self) -> str:
-        """Whom limits of streams apply to: the key, or without keys the address."""
-        return self.address if self.key is None else self.key.id
-
-    @property
-    def actor(self) -> AuditActor:
-        """The caller in the audit log."""
-        if self.key is None:
-            return AuditActor(address=self.address)
-        if self.key.person is not None:
-            issuer = self.key.person.issuer
-            return AuditActor(key=self.key.id, person=self.key.name, issuer=issuer, address=self.address)
-        return AuditActor(key=self.key.id, key_name=self.key.name, address=self.address)
-
-    def may(self, scope: str) -> bool:
-        """Return whether the caller has the scope; without a key, on a server that requires none, every scope."""
-        if self.key is None:
-            return True
-        if self.by_ticket and scope not in (Scope.EVENTS_READ, Scope.SESSIONS_WRITE):
-            return False
-        return scope in self.key.scopes or Scope.ADMIN in self.key.scopes
-
-    @property
-    def owner(self) -> str | None:
-        """Id of the key whose sessions the caller sees; None if the caller sees all sessions."""
-        return None if self.key is None or self.key.sees_all else self.key.id
 
 
 class _Bearer(SecurityBase):
@@ -271,44 +219,3 @@ TicketParameter = Annotated[
 ]
 SessionMetricsReader = Annotated[Caller, requires(Scope.METRICS_SESSIONS)]
 MetricsReader = Annotated[Caller, Security(get_metrics_reader, scopes=[Scope.METRICS_READ.value])]
-
-
-async def while_authorized(
-    messages: AsyncGenerator[T, None], context: Context, caller: Caller
-) -> AsyncGenerator[T, None]:
-    """Pass on the messages of a stream, heartbeats included, while its key is valid. Raises AccessRevokedError."""
-    checked_s = time.monotonic()
-    async with aclosing(messages):
-        async for batch in messages:
-            if time.monotonic() - checked_s >= RECHECK_EVERY_S:
-                if not await is_authorized(context, caller):
-                    raise AccessRevokedError
-                checked_s = time.monotonic()
-            yield batch
-
-
-async def require_authorized(context: Context, caller: Caller) -> None:
-    """Check again, once a body that the handler reads itself has arrived: it may take hours.
-
-    Raises UnauthorizedError.
-    """
-    if not await is_authorized(context, caller):
-        raise UnauthorizedError("The API key was revoked while the request was received. Use another key.")
-
-
-async def is_authorized(context: Context, caller: Caller) -> bool:
-    """Whether what authorized the caller is still valid."""
-    if caller.key is context.own_key:
-        return True
-    if caller.key is None:
-        return context.auth == "off" or (context.auth == "auto" and not await context.store.keys.exist())
-    now = datetime.now(UTC)
-    if caller.valid_until is not None and caller.valid_until <= now:
-        return False
-    if caller.sign_in is not None and not (
-        context.people is not None and await context.people.is_signed_in(caller.sign_in, caller.key.id)
-    ):
-        return False
-    key = await context.store.keys.find(caller.key.id)
-    # A stream that was opened with other scopes may show what the key does not see any more.
-    return key is not None and key.is_active(now) and key.scopes == caller.key.scopes

@@ -9,8 +9,9 @@ from fastapi import WebSocket
 from starlette.responses import StreamingResponse
 from starlette.websockets import WebSocketDisconnect
 
-from service.api.authentication import AccessRevokedError, Caller, while_authorized
+from service.api.caller import Caller
 from service.api.context import Context
+from service.api.reauthorization import AccessRevokedError, while_authorized
 from service.background import race
 from service.errors import ServiceError
 from service.feed import FeedClosedError, Message, SlowClientError

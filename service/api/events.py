@@ -6,7 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, WebSocket
 from starlette.responses import Response
 
-from service.api.authentication import Caller, EventsReader, TicketParameter
+from service.api.authentication import EventsReader, TicketParameter
+from service.api.caller import Caller
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.event_pages import session_page

@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter
 from fastapi import Path as PathParameter
 
-from service.api.authentication import Caller, SessionsReader, SessionsWriter
+from service.api.authentication import SessionsReader, SessionsWriter
+from service.api.caller import Caller
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.found_action import found_action

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from service.access.keys import ApiKey, new_key
-from service.api.authentication import Administrator, Caller
+from service.api.authentication import Administrator
+from service.api.caller import Caller
 from service.api.context import SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.json_body import JsonRoute

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
-from service.api.authentication import AccessRevokedError, SessionsReader, TicketParameter, while_authorized
+from service.api.authentication import SessionsReader, TicketParameter
 from service.api.context import Context, SharedContext
 from service.api.event_streams import (
     NORMAL,
@@ -18,6 +18,7 @@ from service.api.event_streams import (
     TRY_AGAIN_LATER,
     until_gone,
 )
+from service.api.reauthorization import AccessRevokedError, while_authorized
 from service.api.sessions import SessionId
 from service.background import race
 from service.errors import NotPlayableError, NotReadyError, ServiceError, StreamLimitError

@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 
 from model.checkpoints.folders import CheckpointNotFoundError, find_checkpoint
 from model.checkpoints.stored import checkpoint_version
-from service.api.authentication import Administrator, SessionsReader, require_authorized
+from service.api.authentication import Administrator, SessionsReader
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.model_catalogue import (
@@ -26,6 +26,7 @@ from service.api.model_catalogue import (
     shadow_of,
     versions_of,
 )
+from service.api.reauthorization import require_authorized
 from service.api.request_body import body_of
 from service.errors import InvalidRequestError, ModelConfiguredError, ModelLimitError, NotFoundError, StorageFullError
 from service.server_schemas import ModelDetail, ModelInfo, ModelList, ModelOnWorker, ModelShadow

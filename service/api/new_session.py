@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
-from service.api.authentication import Caller
+from service.api.caller import Caller
 from service.api.context import Context
 from service.api.model_catalogue import default_model
 from service.errors import SourceRejectedError, UnknownLabelError, UnknownModelError, WebhookRejectedError

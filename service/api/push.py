@@ -7,16 +7,12 @@ from typing import NoReturn
 from fastapi import APIRouter, Request, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
-from service.api.authentication import (
-    AccessRevokedError,
-    Caller,
-    SessionsWriter,
-    TicketParameter,
-    while_authorized,
-)
+from service.api.authentication import SessionsWriter, TicketParameter
+from service.api.caller import Caller
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.event_streams import NORMAL, POLICY_VIOLATION, TRY_AGAIN_LATER, UNSUPPORTED_DATA
+from service.api.reauthorization import AccessRevokedError, while_authorized
 from service.api.sessions import SessionId, session_response
 from service.background import race
 from service.errors import (

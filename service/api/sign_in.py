@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from service.access.keys import ApiKey, Person
-from service.api.authentication import Caller
+from service.api.caller import Caller
 from service.api.context import Context, SharedContext
 from service.api.origin import check_host, check_own_page
 from service.api.people import People

@@ -11,13 +11,15 @@ from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
-from service.api.authentication import Caller, SessionsWriter, require_authorized
+from service.api.authentication import SessionsWriter
+from service.api.caller import Caller
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, invalid_request, problem_responses
 from service.api.json_body import json_of
 from service.api.limits import check_capacity
 from service.api.model_catalogue import loaded_models
 from service.api.new_session import new_record, queue_session, stored_source
+from service.api.reauthorization import require_authorized
 from service.api.request_body import body_of
 from service.api.sessions import session_response
 from service.errors import StoreUnavailableError, UnsupportedMediaTypeError

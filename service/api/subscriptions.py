@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from starlette.responses import Response
 
 from service.access.scopes import Scope
-from service.api.authentication import Caller, EventsReader, get_caller
+from service.api.authentication import EventsReader, get_caller
+from service.api.caller import Caller
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.json_body import JsonRoute

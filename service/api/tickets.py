@@ -6,7 +6,8 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from service.access.keys import digest, new_key_secret
-from service.api.authentication import Caller, EventsReader, video_digest
+from service.api.authentication import EventsReader, video_digest
+from service.api.caller import Caller
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.server_schemas import Ticket, VideoTicket

@@ -125,7 +125,7 @@ async def test_an_open_stream_ends_with_the_sign_in(
     server: Running, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.feed.HEARTBEAT_S", 0.05)
-    monkeypatch.setattr("service.api.authentication.RECHECK_EVERY_S", 0.05)
+    monkeypatch.setattr("service.api.reauthorization.RECHECK_EVERY_S", 0.05)
     await came_back(browser, server, GUARD)
     headers = {"Cookie": f"cake={browser.cookies['cake']}", **own(server)}
     async with connect(f"{server.ws_url}/v1/events", additional_headers=headers) as socket:

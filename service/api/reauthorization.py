@@ -1,0 +1,60 @@
+"""Whether a caller is still authorized, for requests that last: streams and long uploads."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from service.api.caller import Caller
+from service.api.context import Context
+from service.errors import UnauthorizedError
+
+T = TypeVar("T")
+RECHECK_EVERY_S = 15.0
+"""How often an open stream checks that its key was not revoked."""
+
+
+class AccessRevokedError(Exception):
+    """The key that opened a stream was revoked, or the stream was opened without a key and now one is required."""
+
+
+async def while_authorized(
+    messages: AsyncGenerator[T, None], context: Context, caller: Caller
+) -> AsyncGenerator[T, None]:
+    """Pass on the messages of a stream, heartbeats included, while its key is valid. Raises AccessRevokedError."""
+    checked_s = time.monotonic()
+    async with aclosing(messages):
+        async for batch in messages:
+            if time.monotonic() - checked_s >= RECHECK_EVERY_S:
+                if not await is_authorized(context, caller):
+                    raise AccessRevokedError
+                checked_s = time.monotonic()
+            yield batch
+
+
+async def require_authorized(context: Context, caller: Caller) -> None:
+    """Check again, once a body that the handler reads itself has arrived: it may take hours.
+
+    Raises UnauthorizedError.
+    """
+    if not await is_authorized(context, caller):
+        raise UnauthorizedError("The API key was revoked while the request was received. Use another key.")
+
+
+async def is_authorized(context: Context, caller: Caller) -> bool:
+    """Whether what authorized the caller is still valid."""
+    if caller.key is context.own_key:
+        return True
+    if caller.key is None:
+        return context.auth == "off" or (context.auth == "auto" and not await context.store.keys.exist())
+    now = datetime.now(UTC)
+    if caller.valid_until is not None and caller.valid_until <= now:
+        return False
+    if caller.sign_in is not None and not (
+        context.people is not None and await context.people.is_signed_in(caller.sign_in, caller.key.id)
+    ):
+        return False
+    key = await context.store.keys.find(caller.key.id)
+    # A stream that was opened with other scopes may show what the key does not see any more.
+    return key is not None and key.is_active(now) and key.scopes == caller.key.scopes
