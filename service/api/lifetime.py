@@ -21,6 +21,7 @@ from service.api.expired_keys import ExpiredKeys
 from service.api.limits import OpenStreams
 from service.api.stills_and_clips import EventStillsAndClips
 from service.api.supervisor import Supervisor, WorkerConfigurationError, lock_folder
+from service.api.unowned import UnownedSessions
 from service.api.unserved import UnservedSessions
 from service.background import background_task, repeat
 from service.feed import Feed
@@ -192,6 +193,7 @@ def _regular_work(context: Context) -> Iterator[Work]:
         ("retention", retention.sweep_regularly),
         ("old clips", clips.sweep_regularly),
         ("orphaned files", OrphanSweep(store.sessions, blobs).sweep_daily),
+        ("unowned sessions", UnownedSessions(store).check),
         ("unserved sessions", UnservedSessions(store).check),
         ("confinement", ConfinementWatch(store.workers, metrics.unconfined_workers).check),
         ("replaced models", ModelSweep(store, blobs.models).check),

@@ -1,12 +1,13 @@
-"""Fails sessions whose model no worker has loaded, so that none stays `running` or `queued` without a worker."""
+"""Fails sessions whose model no worker has loaded for long, and says of those that wait why they do."""
 
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from datetime import UTC, datetime
 
 import structlog
 
+from service.api.unowned import loaded_models, reason_to_wait
 from service.errors import ServiceError
 from service.schemas import ENDED_STATES, SESSION_STATES
 from service.server_schemas import ModelInfo
@@ -35,16 +36,25 @@ class UnservedSessions:
         Without any live worker no session fails: the deployment is restarting. Raises ServiceError.
         """
         now_s = time.monotonic() if now_s is None else now_s
-        live = await self._store.workers.live()
-        if not live:
+        loaded = await loaded_models(self._store)
+        if loaded is None:
             return CHECK_EVERY_S
-        loaded = {model.name for worker in live for model in worker.models}
-        missing = {record.model_key for record in await self._unended()} - loaded
+        unended = list(await self._unended())
+        missing = {record.model_key for record in unended} - loaded
         self._missing_since_s = {model: self._missing_since_s.get(model, now_s) for model in missing}
         for model, since_s in self._missing_since_s.items():
             if now_s - since_s >= self._grace_s:
                 await self._fail_all(model)
+        await self._explain(unended, loaded)
         return CHECK_EVERY_S
+
+    async def _explain(self, unended: Iterable[SessionRecord], loaded: Set[str]) -> None:
+        """Say of sessions that wait which model is missing, and no longer say so once it is there."""
+        for record in unended:
+            detail = reason_to_wait(record, loaded)
+            is_told = record.detail is not None
+            if record.state == "queued" and record.detail != detail and (is_told or record.model_key not in loaded):
+                await self._store.sessions.requeue(record.id, detail)
 
     async def _unended(self) -> Iterable[SessionRecord]:
         found: list[SessionRecord] = []

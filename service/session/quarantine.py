@@ -17,7 +17,7 @@ def note_claim(events: EventBuffer, metrics: WorkerMetrics) -> Outcome | None:
     """Count the workers that died with a session that was just claimed; an outcome once there were too many."""
     record, deaths = events.record, deaths_in_a_row(events.record)
     events.update(worker_deaths=deaths, claimed_at_position_s=record.position_s)
-    if record.state == "queued":
+    if record.claimed_at_position_s is None and record.state == "queued":
         return None
     fields = {"session": record.id, "name": record.name, "position_s": round(record.position_s, 3)}
     if record.claimed_at_position_s is None:

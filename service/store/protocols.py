@@ -74,6 +74,15 @@ class Sessions(Protocol):
     async def request_stop(self, session_id: str) -> SessionRecord:
         """Ask the session's live worker to stop it, or end it as `stopped` when it has none. Idempotent."""
 
+    async def unowned(self) -> list[str]:
+        """Ids of sessions that have begun and not ended, and that no live worker has."""
+
+    async def requeue(self, session_id: str, detail: str) -> bool:
+        """Make a session `queued` and say why, if no live worker has it and it has not ended; else return False.
+
+        Any worker may claim it then, and continues it from its resume point.
+        """
+
     async def watch(self, session_id: str) -> None:
         """Note a watcher of the session's snapshots for WATCHED_S; no effect on ended or unknown sessions."""
 

@@ -154,6 +154,14 @@ class SessionUpdate(BaseModel):
     claimed_at_position_s: float | None = None
 
 
+def requeued(record: SessionRecord, detail: str) -> SessionUpdate:
+    """What changes when a session goes back to the queue."""
+    if record.state == "reconnecting":
+        # A source that was away is not to blame for the death of its worker.
+        return SessionUpdate(state="queued", code=None, detail=detail, claimed_at_position_s=None)
+    return SessionUpdate(state="queued", code=None, detail=detail)
+
+
 @dataclass(frozen=True)
 class ScoreRow:
     """Scores of one analysed frame, one in [0, 1] for each of `SessionRecord.score_labels`; with regions, those of the

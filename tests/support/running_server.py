@@ -8,7 +8,7 @@ import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,8 @@ from pathlib import Path
 import httpx
 
 from service.api.server import Server
+from service.background import background_task
+from service.errors import ServiceError
 from service.event_schemas import ActionEndEvent, ActionStartEvent, Event, Latency, next_event_id
 from service.listening import listen
 from service.schemas import FailureCode, Session, SessionState
@@ -24,7 +26,7 @@ from service.settings import Settings
 from service.store import open_store
 from service.store.protocols import Store
 from service.store.records import SessionRecord, SessionUpdate, state_event
-from service.store.worker_records import WorkerInfo
+from service.store.worker_records import LEASE_S, LeaseLostError, WorkerInfo
 from tests.support.small_disk import on_small_disk
 
 MODEL = ModelInfo(name="mocap", version="abc123", labels=["kick", "jump", "walk"], sample_hz=10, image_size=96)
@@ -42,6 +44,13 @@ class Worker:
 
     async def register(self) -> None:
         await self.store.workers.register(WorkerInfo(self.id, self.capacity_steps_per_s, (MODEL,)))
+
+    async def renew_forever(self) -> None:
+        """Keep its lease, however slow the machine is."""
+        while True:
+            await asyncio.sleep(LEASE_S / 4)
+            with suppress(ServiceError, LeaseLostError):
+                await self.store.workers.renew(self.id)
 
     async def claim(self) -> SessionRecord:
         record = await self.store.workers.claim(self.id)
@@ -138,7 +147,8 @@ async def running_server(data_dir: Path, **options: object) -> AsyncIterator[Run
         try:
             worker = Worker(store)
             await worker.register()
-            async with httpx.AsyncClient(base_url=url, timeout=120, verify=False) as client:
+            client = httpx.AsyncClient(base_url=url, timeout=120, verify=False)
+            async with background_task(worker.renew_forever()), client:
                 yield Running(url, client, worker, settings, server.own_key)
         finally:
             await store.close()

@@ -10,7 +10,15 @@ from service.access.keys import Limits
 from service.schemas import LIVE_STATES, SessionState
 from service.store import admission
 from service.store.reading import unreadable_session
-from service.store.records import WATCHED_S, SessionRecord, SessionUpdate, SettingsChange, state_event, with_change
+from service.store.records import (
+    WATCHED_S,
+    SessionRecord,
+    SessionUpdate,
+    SettingsChange,
+    requeued,
+    state_event,
+    with_change,
+)
 from service.store.redis.records import LOG_MAX, Retained, event_argument, fields_of, record_of, stream_id
 from service.store.redis.replies import id_of, translated
 from service.store.redis.scripts import Scripts, name_of
@@ -151,6 +159,22 @@ class RedisSessions:
         if status == b"unknown":
             raise unknown_session()
         return await self.get(session_id)
+
+    async def unowned(self) -> list[str]:
+        return [id_of(session_id) for session_id in await self._scripts.run("unowned", self._scripts.now, LEASE_S)]
+
+    async def requeue(self, session_id: str, detail: str) -> bool:
+        status = b"moved"
+        while status == b"moved":
+            record = await self.get(session_id)
+            event = state_event(record, "queued", time=datetime.now(UTC), detail=detail)
+            status = await self._scripts.run(
+                "requeue",
+                *(self._scripts.now, LEASE_S, session_id, f'"{record.last_event_id}"'),
+                *(stream_id(event.id), event.id, event_argument(event), *self._retention),
+                *fields_of(requeued(record, detail)),
+            )
+        return bool(status == b"done")
 
     async def watch(self, session_id: str) -> None:
         await self._scripts.run("watch", self._scripts.now, WATCHED_S, session_id)

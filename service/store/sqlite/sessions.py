@@ -12,7 +12,7 @@ from service.access.keys import Limits
 from service.schemas import ENDED_STATES, SessionState
 from service.store import admission
 from service.store.reading import Reader, parse_session, unreadable_session
-from service.store.records import WATCHED_S, SessionRecord, SettingsChange, state_event, with_change
+from service.store.records import WATCHED_S, SessionRecord, SettingsChange, requeued, state_event, with_change
 from service.store.rejections import not_ended, require_changeable
 from service.store.sqlite.database import Database
 from service.store.sqlite.keys import usage_of
@@ -80,6 +80,17 @@ class SqliteSessions:
             lambda db: _request_stop(db, self._database.reader, session_id, self._database.now_s(), datetime.now(UTC)),
             notify=True,
             essential=True,
+        )
+
+    async def unowned(self) -> list[str]:
+        return await self._database.read(lambda db: _unowned(db, self._database.now_s()))
+
+    async def requeue(self, session_id: str, detail: str) -> bool:
+        return await self._database.write(
+            lambda db: _requeue(
+                db, self._database.reader, session_id, detail, self._database.now_s(), datetime.now(UTC)
+            ),
+            notify=True,
         )
 
     async def watch(self, session_id: str) -> None:
@@ -219,6 +230,32 @@ def _request_stop(
     stopped = record.model_copy(update={"state": "stopped", "ended_at": time, "token": record.token + 1})
     delete_resume_point(db, session_id)
     return append(db, stopped, [state_event(record, "stopped", time=time)])
+
+
+def _unowned(db: sqlite3.Connection, now_s: float) -> list[str]:
+    rows = db.execute(
+        f"""SELECT id FROM sessions WHERE NOT ended AND state != 'queued'
+            AND (worker_id IS NULL OR NOT {LIVE_LEASE}) ORDER BY n""",
+        {"now": now_s},
+    )
+    return [row["id"] for row in rows]
+
+
+def _requeue(
+    db: sqlite3.Connection, reader: Reader, session_id: str, detail: str, now_s: float, time: datetime
+) -> bool:
+    freed = db.execute(
+        f"""UPDATE sessions SET worker_id = NULL
+            WHERE id = :id AND NOT ended AND (worker_id IS NULL OR NOT {LIVE_LEASE})""",
+        {"id": session_id, "now": now_s},
+    )
+    if not freed.rowcount:
+        return False
+    record = _get(db, reader, session_id)
+    update = requeued(record, detail).model_dump(exclude_unset=True)
+    changed = record.model_copy(update={**update, "token": record.token + 1})
+    append(db, changed, [state_event(record, "queued", time=time, detail=detail)])
+    return True
 
 
 def _ended_before(db: sqlite3.Connection, moment: datetime, limit: int) -> list[str]:

@@ -92,6 +92,16 @@ async def test_a_session_that_kills_three_workers_fails_and_says_so(
     assert (taken_over["session"], taken_over["worker_deaths"]) == (queued.id, MAX_DEATHS)
 
 
+async def test_deaths_are_counted_also_when_the_session_was_queued_in_between(place: Place, video: Path) -> None:
+    await place.store.workers.register(a_worker(place.detector))
+    queued = await submit(place.store, place.settings, upload=video)
+    for _ in range(MAX_DEATHS):
+        await die_while_it_runs(place)
+        assert await place.store.sessions.requeue(queued.id, "No worker is running.")
+    await (await place.claim()).run()
+    assert (await place.reported(queued.id))[0].code == "internal"
+
+
 async def test_a_session_that_was_handed_over_again_and_again_completes(place: Place, video: Path) -> None:
     await place.store.workers.register(a_worker(place.detector))
     queued = await submit(place.store, place.settings, upload=video)
