@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pydantic_core import ErrorDetails
 
 from model.checkpoints.folders import CheckpointNotFoundError, available_models, find_checkpoint
-from service.settings import PREFIX, Settings, variable
+from service.setting_groups.syntax import PREFIX, variable
+from service.settings import Settings
 from service.validation_messages import explain
 
 # Read by `make`, docker-compose.yml, the examples and the commands that use a server, not by the server.

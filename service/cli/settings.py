@@ -13,16 +13,6 @@ from service.cli.terminal import read_settings
 if TYPE_CHECKING:
     from service.settings import Settings
 
-SECTIONS = {
-    "data_dir": "Storage",
-    "host": "Server",
-    "log_level": "Logs and traces",
-    "auth": "Authentication",
-    "source_allow": "Sources",
-    "models": "Models and workers",
-}
-"""Title of each section, by its first setting."""
-
 _HEADER = "| variable | default | example | meaning |\n| --- | --- | --- | --- |"
 _PREFACE = """# Settings
 
@@ -41,37 +31,39 @@ def settings(
     if as_markdown:
         typer.echo(reference_page(), nl=False)
         return
-    from service.settings import Settings, variable
+    from service.setting_groups.syntax import variable
+    from service.settings import SECTIONS
     from service.sources.sources import redact
 
     values = read_settings()
     changed = values.model_fields_set
     columns = shutil.get_terminal_size().columns
-    for name, field in Settings.model_fields.items():
-        if name in SECTIONS:
-            typer.echo(f"\n{SECTIONS[name]}\n")
-        mark = "  (set)" if name in changed else ""
-        typer.echo(f"  {variable(name)}={redact(_text(values, name))}{mark}")
-        indent = " " * 6
-        typer.echo(textwrap.fill(field.description or "", columns, initial_indent=indent, subsequent_indent=indent))
+    indent = " " * 6
+    for title, group in SECTIONS.items():
+        typer.echo(f"\n{title}\n")
+        for name, field in group.model_fields.items():
+            mark = "  (set)" if name in changed else ""
+            typer.echo(f"  {variable(name)}={redact(_text(values, name))}{mark}")
+            typer.echo(textwrap.fill(field.description or "", columns, initial_indent=indent, subsequent_indent=indent))
 
 
 def reference_page() -> str:
     """docs/settings.md: the settings with their defaults, one table per section."""
-    from service.settings import Settings, variable
+    from service.setting_groups.syntax import variable
+    from service.settings import SECTIONS, Settings
 
     defaults = Settings.model_construct()
-    lines = [_PREFACE]
-    for name, field in Settings.model_fields.items():
-        if name in SECTIONS:
-            lines += ["", f"## {SECTIONS[name]}", "", _HEADER]
-        default = f"`{_text(defaults, name)}`" if _text(defaults, name) else ""
-        lines.append(f"| `{variable(name)}` | {default} | `{(field.examples or [''])[0]}` | {field.description} |")
-    return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"
+    lines = [_PREFACE.rstrip()]
+    for title, group in SECTIONS.items():
+        lines += ["", f"## {title}", "", _HEADER]
+        for name, field in group.model_fields.items():
+            default = f"`{_text(defaults, name)}`" if _text(defaults, name) else ""
+            lines.append(f"| `{variable(name)}` | {default} | `{(field.examples or [''])[0]}` | {field.description} |")
+    return "\n".join(lines) + "\n"
 
 
 def _text(values: Settings, name: str) -> str:
     """A setting's value as its variable would hold it; empty when there is none."""
-    from service.settings import variable
+    from service.setting_groups.syntax import variable
 
     return values.environ().get(variable(name), "").removesuffix(".0")

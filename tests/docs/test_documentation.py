@@ -167,7 +167,8 @@ def test_every_page_of_the_documentation_can_be_reached_from_the_readme() -> Non
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_variable_of_ours_that_is_named_exists(page: Path) -> None:
-    from service.settings import Settings, variable
+    from service.setting_groups.syntax import variable
+    from service.settings import Settings
 
     known = {variable(name) for name in Settings.model_fields}
     known |= {

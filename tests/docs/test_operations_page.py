@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry
 
 from service.observability.session_metrics import SessionMetrics
 from service.observability.telemetry import ApiMetrics, WorkerMetrics
-from service.settings import Settings, variable
+from service.setting_groups.syntax import variable
+from service.settings import Settings
 from tests.docs.test_documentation import check_command
 from tests.support.paths import ROOT
 

@@ -1,0 +1,59 @@
+"""Clips of actions."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from service.setting_groups.syntax import COMMA_SEPARATED, MAX_KEEP_S, SECONDS_BY_NAME
+
+ALL_CLIPS = "all"
+"""Value of `clips` that means the clips of every action."""
+
+
+class ClipSettings(BaseModel):
+    """Clips: of which actions they are kept, how long they are, and how long they are kept."""
+
+    clips: Annotated[tuple[str, ...], *COMMA_SEPARATED] = Field(
+        default=(),
+        examples=["fall,fight", "all"],
+        description="Actions of which clips are kept for cameras, URLs and pushed streams: labels, or `all`. By default"
+        " none, since clips show people and take space. Clips of uploads take none and need no setting.",
+    )
+    clip_before_s: float = Field(
+        default=5.0, ge=0, le=60, examples=["5"], description="How long before an action's start its clip begins."
+    )
+    clip_after_s: float = Field(
+        default=10.0, gt=0, le=120, examples=["10"], description="How long after an action's start its clip ends."
+    )
+    clip_max_bytes: int = Field(
+        default=16 * 1024**2,
+        ge=64 * 1024,
+        examples=["16777216"],
+        description="Largest clip, and the most that a decoder keeps of its stream for clips.",
+    )
+    clips_keep_s: float = Field(
+        default=7 * 24 * 3600.0,
+        ge=0,
+        le=MAX_KEEP_S,
+        examples=["604800"],
+        description="Age at which clips are deleted, if their session is not deleted earlier; 0 keeps them.",
+    )
+    clips_keep_of_s: Annotated[
+        Mapping[str, Annotated[float, Field(ge=0, le=MAX_KEEP_S)]],
+        *SECONDS_BY_NAME,
+    ] = Field(
+        default={},
+        examples=["fall=2592000,fight=86400"],
+        description="For single actions, the age at which their clips are deleted, in place of CAKE_CLIPS_KEEP_S.",
+    )
+    clips_max_bytes: int = Field(
+        default=10 * 1024**3,
+        ge=0,
+        examples=["10737418240"],
+        description="Size of all clips above which the oldest are deleted.",
+    )
+
+    def keeps_clips_of(self, label: str) -> bool:
+        """Whether clips of this action are kept for sources that are not kept themselves."""
+        return label in self.clips or ALL_CLIPS in self.clips
