@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 from service.access.keys import ApiKey
 from service.access.rate import KeyUses, RateLimiter
 from service.api.cuts import Cuts
+from service.api.fair_places import FairPlaces
 from service.api.limits import OpenStreams, UploadReservations
 from service.feed import Feed
 from service.observability.audit import AuditLog
@@ -72,7 +73,7 @@ class Context:
     limiter: RateLimiter = field(default_factory=RateLimiter)
     key_uses: KeyUses = field(default_factory=KeyUses)
     watchers: Watchers = field(default_factory=Watchers)
-    trials: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    trials: FairPlaces = field(default_factory=lambda: FairPlaces(1, per_client=1))
     """Held while rules are tried."""
     discovery: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """Held while the network is searched for cameras."""

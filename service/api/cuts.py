@@ -1,4 +1,4 @@
-"""Cuts clips and stills out of uploads and stored clips, a few at a time; stills are kept."""
+"""Cuts clips and stills out of uploads and stored clips, a few at a time, clients in turns; stills are kept."""
 
 import asyncio
 from typing import Literal
@@ -6,6 +6,7 @@ from typing import Literal
 import structlog
 
 from model.video.errors import VideoError
+from service.api.fair_places import FairPlaces
 from service.decoder.cut import Cut, cut
 from service.decoder.cut_protocol import CutRequest
 from service.decoder.messages import DecoderDiedError
@@ -16,7 +17,7 @@ from service.storage.disk import Disk
 from service.storage.stored_files import StoredClip, still_of_upload_name
 from service.store.records import SessionRecord
 
-MAX_AT_A_TIME = 2
+MAX_AT_A_TIME, MAX_OF_ONE_CLIENT = 3, 2
 MAX_CLIP_BYTES = 128 * 1024**2
 NO_CLIP = (
     "There is no clip of this event. Uploaded videos always have clips; for other sources, the operator must list the"
@@ -32,7 +33,7 @@ class Cuts:
     def __init__(self, blobs: Blobs, disk: Disk | None = None) -> None:
         self._blobs, self._disk = blobs, disk
         # Each takes processor time, and holds its clip in memory.
-        self._places = asyncio.Semaphore(MAX_AT_A_TIME)
+        self._places = FairPlaces(MAX_AT_A_TIME, per_client=MAX_OF_ONE_CLIENT)
 
     async def stored_clip(self, session_id: str, event_id: str) -> StoredClip:
         """The clip of a start. Raises NotFoundError, StoreUnavailableError."""
@@ -41,7 +42,7 @@ class Cuts:
             raise NotFoundError(NO_CLIP)
         return clip
 
-    async def still(self, record: SessionRecord, start: ActionStartEvent) -> bytes:
+    async def still(self, record: SessionRecord, start: ActionStartEvent, *, client: str) -> bytes:
         """The frame at which an action started, as JPEG; it is cut once. Raises what `cut` raises."""
         if record.source.kind == "upload":
             name = still_of_upload_name(record.id, start.id)
@@ -50,7 +51,7 @@ class Cuts:
             name = (await self.stored_clip(record.id, start.id)).still_name
         jpeg = await self._blobs.still(name)
         if jpeg is None:
-            jpeg = (await self.cut(record, start.id, "still", start.start_s, start.start_s)).data
+            jpeg = (await self.cut(record, start.id, "still", start.start_s, start.start_s, client=client)).data
             await self._keep(name, jpeg)
         return jpeg
 
@@ -64,13 +65,21 @@ class Cuts:
             _log.warning("a still was not kept", error=error.detail)
 
     async def cut(
-        self, record: SessionRecord, start_id: str, kind: Literal["clip", "still"], from_s: float, to_s: float
+        self,
+        record: SessionRecord,
+        start_id: str,
+        kind: Literal["clip", "still"],
+        from_s: float,
+        to_s: float,
+        *,
+        client: str,
     ) -> Cut:
         """Cut a part out of the upload, or out of the stored clip of a start; times are those of the session.
 
-        Raises NotFoundError, NotPlayableError, TooLargeError, InternalError, StoreUnavailableError, StorageFullError.
+        `client` is for whom. Raises NotFoundError, NotPlayableError, TooLargeError, RateLimitError, InternalError,
+        StoreUnavailableError, StorageFullError.
         """
-        async with self._places:
+        async with self._places.place(client):
             if record.source.kind == "upload":
                 async with self._blobs.upload_copy(record.id) as path:
                     return await _cut_file(

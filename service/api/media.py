@@ -63,7 +63,7 @@ async def get_clip(
         return _clip_response(Cut(await context.blobs.read_clip(clip), clip.from_s))
     from_s = start.start_s - (BEFORE_S if before_s is None else before_s)
     to_s = start.start_s + (AFTER_S if after_s is None else after_s)
-    return _clip_response(await context.cuts.cut(record, start.id, "clip", from_s, to_s))
+    return _clip_response(await context.cuts.cut(record, start.id, "clip", from_s, to_s, client=caller.client))
 
 
 def _clip_response(clip: Cut) -> Response:
@@ -87,5 +87,5 @@ async def get_still(
     record = await context.store.sessions.get(session_id, owner=caller.owner)
     context.audit.record_view(caller.actor, session=session_id, what="video")
     start = await found_start(context.store.log, record.id, event_id)
-    jpeg = await context.cuts.still(record, start)
+    jpeg = await context.cuts.still(record, start, client=caller.client)
     return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "no-store"})

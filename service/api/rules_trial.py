@@ -93,8 +93,8 @@ async def try_rules(
     check_rules(trial.rules, record.score_labels)
     context.audit.record_view(caller.actor, session=session_id, what="scores")
     rules = {label: rule.as_start_rule() for label, rule in {**record.start_rules, **trial.rules}.items()}
-    # One at a time: a trial takes memory, and processor time that the server's requests need.
-    async with context.trials:
+    # One at a time, and clients in turns: a trial takes memory, and processor time that the server's requests need.
+    async with context.trials.place(caller.client):
         rows = await _read_scores(context, record, trial)
         if not rows:
             return _answer(record, rules, rows, [], [])

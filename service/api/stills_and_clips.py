@@ -29,7 +29,8 @@ class EventStillsAndClips:
         if record.source.kind != "upload" and is_recent:
             return await self._blobs.snapshot(event.session_id)
         try:
-            return await self._cuts.still(record, event)
+            # Apart from what the owner's own requests cut.
+            return await self._cuts.still(record, event, client=f"notifications of {record.owner}")
         except NotFoundError:
             return None
 
