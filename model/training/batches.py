@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model.training.layouts.annotations import Targets
 from model.training.layouts.segments import FrameLabels
-from model.training.views import MARGIN, draw_view, see_images, see_targets
+from model.training.views import CELL, MARGIN, draw_view, see_images, see_targets
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Batch:
     since_start_s_BT: Tensor
     """Seconds since the last action to start began; infinity in the background."""
     joints_BTJ2: Tensor | None
-    """In [-1, 1] of the crop."""
+    """In [-1, 1] of the crop; NaN where they are unknown. None when they are unknown in every video."""
     mask_BTGG: Tensor | None
-    """Share of each cell that the figure covers, in [0, 1]."""
+    """Share of each cell that the figure covers, in [0, 1]; NaN where it is unknown, None as above."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,22 @@ def draw_batch(
     """`sequences` random windows of `steps` frames, each with its own view; `start_share` of them (0 to 1) contain the
     start of an action, where their video has one.
 
-    Videos shorter than `steps` frames are not drawn: `ValueError` when none is left. The further targets are given when
-    every drawn video has them.
+    Videos shorter than `steps` frames are not drawn: `ValueError` when none is left.
     """
     long_enough = [video for video in videos if len(video.labels.target_TK) >= steps]
     if not long_enough:
         raise ValueError(f"no video has {steps} frames; train with shorter sequences or longer videos")
     chosen = [long_enough[rng.integers(len(long_enough))] for _ in range(sequences)]
     drawn = [_draw(video, _first(video.labels, rng, steps, start_share), rng, steps, flip_share) for video in chosen]
+    cells = drawn[0].images_BTCSS.shape[-1] // CELL
+    joints = next((video.targets.joints_TJ2.shape[1] for video in videos if video.targets is not None), None)
     return Batch(
         images_BTCSS=torch.stack([one.images_BTCSS for one in drawn]),
         target_BTK=torch.stack([one.target_BTK for one in drawn]),
         ambiguous_BT=torch.stack([one.ambiguous_BT for one in drawn]),
         since_start_s_BT=torch.stack([one.since_start_s_BT for one in drawn]),
-        joints_BTJ2=_stack([one.joints_BTJ2 for one in drawn]),
-        mask_BTGG=_stack([one.mask_BTGG for one in drawn]),
+        joints_BTJ2=None if joints is None else _stack([one.joints_BTJ2 for one in drawn], (steps, joints, 2)),
+        mask_BTGG=None if joints is None else _stack([one.mask_BTGG for one in drawn], (steps, cells, cells)),
     )
 
 
@@ -105,6 +106,5 @@ def _draw(video: TrainingVideo, first: int, rng: np.random.Generator, steps: int
     return replace(batch, joints_BTJ2=torch.from_numpy(joints), mask_BTGG=torch.from_numpy(mask))
 
 
-def _stack(tensors: Sequence[Tensor | None]) -> Tensor | None:
-    present = [tensor for tensor in tensors if tensor is not None]
-    return torch.stack(present) if len(present) == len(tensors) else None
+def _stack(tensors: Sequence[Tensor | None], shape: tuple[int, ...]) -> Tensor:
+    return torch.stack([torch.full(shape, torch.nan) if tensor is None else tensor for tensor in tensors])

@@ -236,11 +236,16 @@ def _visibility(scene: Scene, seen: Seen, number: int, note: Note) -> tuple[floa
 def _write_targets(path: Path, scene: Scene, seen: Seen) -> None:
     """One row for each frame, at `pts_s_T`. `mask_THW` (T, 14, 14) uint8: 255 where people cover a cell.
 
-    `joints_TJ2` float16: image coordinates, -1 to 1 inside, of the person who falls or fights, else of the first.
+    `joints_TJ2` float16: image coordinates, -1 to 1 inside, of the person who falls or fights at that time, or of the
+    only person; else NaN, as nothing in the picture would tell whose they are.
     """
-    labelled = [number for number, note in scene.script.notes if note.kind in LABELS]
-    main = labelled[0] if labelled else 0
-    joints_TJ2 = np.clip(scene.camera.project(scene.joints_ATJ3[main]), -2, 2).astype(np.float16)
+    images_ATJ2 = [scene.camera.project(joints_TJ3) for joints_TJ3 in scene.joints_ATJ3]
+    joints_TJ2 = images_ATJ2[0] if len(images_ATJ2) == 1 else np.full_like(images_ATJ2[0], np.nan)
+    for number, note in reversed(scene.script.notes):
+        if note.kind in LABELS:
+            during = slice(int(note.start_s * scene.fps), int(note.end_s * scene.fps) + 1)
+            joints_TJ2[during] = images_ATJ2[number][during]
+    joints_TJ2 = np.clip(joints_TJ2, -2, 2).astype(np.float16)
     with write_atomically(path) as partial_path:
         np.savez_compressed(
             partial_path,

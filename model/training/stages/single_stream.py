@@ -74,29 +74,34 @@ class RendererHead(nn.Module):
         self.mask = nn.Conv2d(trunk.widths[mask_stage], 1, 1)
 
     def loss(self, maps: Sequence[Tensor], batch: Batch, recipe: SequenceRecipe) -> Tensor:
-        """Smooth L1 of joints and of their movement between frames, and cross-entropy of the coverage."""
+        """Smooth L1 of joints and of their movement between frames, and cross-entropy of the coverage.
+
+        Unknown values count as zero loss in the mean: a batch that knows less pulls less.
+        """
         assert batch.joints_BTJ2 is not None
         assert batch.mask_BTGG is not None
         joints_TBJ2 = batch.joints_BTJ2.transpose(0, 1)
-        movement_TBJ2 = torch.zeros_like(joints_TBJ2)
-        movement_TBJ2[1:] = joints_TBJ2[1:] - joints_TBJ2[:-1]
+        movement_TBJ2 = torch.diff(joints_TBJ2, dim=0, prepend=joints_TBJ2[:1])
         wanted_NJ4 = torch.cat([joints_TBJ2, 4 * movement_TBJ2], dim=3).flatten(0, 1)
         found_NJ4 = self.joints(maps[-1].flatten(1)).view(wanted_NJ4.shape)
         mask_NGG = batch.mask_BTGG.transpose(0, 1).flatten(0, 1)
-        mask_loss = F.binary_cross_entropy_with_logits(self.mask(maps[self.mask_map])[:, 0], mask_NGG)
-        joint_loss = F.smooth_l1_loss(found_NJ4, wanted_NJ4, beta=0.1)
+        known_NGG, known_NJ4 = mask_NGG.isfinite(), wanted_NJ4.isfinite()
+        found_NGG = self.mask(maps[self.mask_map])[:, 0]
+        mask_loss_NGG = F.binary_cross_entropy_with_logits(found_NGG, mask_NGG.nan_to_num(), reduction="none")
+        joint_loss_NJ4 = F.smooth_l1_loss(found_NJ4, wanted_NJ4.nan_to_num(), beta=0.1, reduction="none")
+        mask_loss, joint_loss = (mask_loss_NGG * known_NGG).mean(), (joint_loss_NJ4 * known_NJ4).mean()
         return recipe.joint_weight * joint_loss + recipe.mask_weight * mask_loss
 
 
 class SingleStreamObjective:
-    """Labels on every frame; the renderer's targets too, when every video has them."""
+    """Labels on every frame, and the renderer's targets of the videos that have them."""
 
     def __init__(self, config: ModelConfig, videos: Sequence[TrainingVideo], recipe: SequenceRecipe) -> None:
         self.videos, self.recipe = videos, recipe
-        targets = [video.targets for video in videos if video.targets is not None]
+        targets = next((video.targets for video in videos if video.targets is not None), None)
         self.network = nn.ModuleDict({"stream": SingleStream(config).train()})
-        if len(targets) == len(videos):
-            self.network["renderer"] = RendererHead(config, targets[0].joints_TJ2.shape[1])
+        if targets is not None:
+            self.network["renderer"] = RendererHead(config, targets.joints_TJ2.shape[1])
 
     def draw(self, rng: np.random.Generator) -> Batch:
         """A batch of sequences in random views."""
