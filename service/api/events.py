@@ -13,6 +13,7 @@ from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.event_pages import session_page
 from service.api.event_parameters import WantedEvents
 from service.api.event_streams import serve_websocket, sse_response
+from service.api.reauthorization import require_authorized
 from service.api.sessions import SessionId
 from service.event_filter import EventFilter
 from service.event_schemas import EventId, EventPage
@@ -89,6 +90,7 @@ async def _poll(
                 await subscription.take(wait_s)
         except FeedClosedError:
             return page
+        await require_authorized(context, caller)
         return await session_page(log, session_id, wanted, after=after, limit=limit)
 
 

@@ -34,12 +34,12 @@ async def while_authorized(
 
 
 async def require_authorized(context: Context, caller: Caller) -> None:
-    """Check again, once a body that the handler reads itself has arrived: it may take hours.
+    """Check again, once a body that the handler reads itself has arrived, which may take hours, or a long poll ends.
 
     Raises UnauthorizedError.
     """
     if not await is_authorized(context, caller):
-        raise UnauthorizedError("The API key was revoked while the request was received. Use another key.")
+        raise UnauthorizedError("The API key was revoked during the request. Use another key.")
 
 
 async def is_authorized(context: Context, caller: Caller) -> bool:

@@ -16,7 +16,7 @@ from service.schemas import Session
 from tests.support.access_kit import LIMITS, bearer, make_key
 from tests.support.api_kit import VIDEO, problem, stored_uploads
 from tests.support.events_kit import times_s
-from tests.support.running_server import SECRET_URL, Running, running_server
+from tests.support.running_server import SECRET_URL, Running, running_server, until
 
 SUBMISSION = {"source": {"url": SECRET_URL}}
 
@@ -217,6 +217,18 @@ async def test_an_unauthenticated_stream_ends_when_a_key_becomes_required(
         await make_key(server, "events:read")
         await asyncio.wait_for(socket.wait_closed(), timeout=60)
         assert socket.close_code == 1008
+
+
+async def test_a_long_poll_tells_nothing_once_its_key_is_revoked(server: Running) -> None:
+    key = await make_key(server, "events:read", "sessions:write", name="gone")
+    session = await submitted(server, key)
+    params: dict[str, Any] = {"after": "500-0", "wait_s": 50}
+    polling = asyncio.create_task(server.http.get(session.links.events, params=params, headers=bearer(key)))
+    # Recorded once the request was admitted.
+    await until(lambda: '"session.view"' in server.settings.audit_path.read_text())
+    await server.worker.store.keys.revoke("gone", now=datetime.now(UTC))
+    await server.worker.starts(session.id, [1.5])
+    problem(await polling, 401, "unauthorized")
 
 
 async def test_an_open_stream_ends_when_its_key_is_revoked(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
