@@ -4,8 +4,10 @@ full disk as StorageFullError.
 
 import asyncio
 import errno
+import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -146,20 +148,49 @@ def check_blob_url(url: str | None) -> None:
         _bucket(url)
 
 
+@contextmanager
+def _authorities_of_bucket() -> Iterator[None]:
+    """Have the client that is made meanwhile trust AWS_CA_BUNDLE, as Amazon's tools do. It only knows SSL_CERT_FILE.
+
+    Raises BlobUrlError.
+    """
+    bundle, others = os.environ.get("AWS_CA_BUNDLE"), os.environ.get("SSL_CERT_FILE")
+    if not bundle:
+        yield
+        return
+    if not Path(bundle).is_file():
+        raise BlobUrlError(f"AWS_CA_BUNDLE names {bundle}, which is no file. Correct it, or remove the variable.")
+    os.environ["SSL_CERT_FILE"] = bundle
+    try:
+        yield
+    finally:
+        if others is None:
+            del os.environ["SSL_CERT_FILE"]
+        else:
+            os.environ["SSL_CERT_FILE"] = others
+
+
 def _bucket(url: str) -> ObjectStore:
     try:
-        return from_url(
-            url,
-            # The operator chose the endpoint, so one without TLS is allowed.
-            client_options={
-                "allow_http": True,
-                "timeout": timedelta(seconds=TIMEOUT_S),
-                "connect_timeout": timedelta(seconds=3),
-            },
-            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},
-        )
+        with _authorities_of_bucket():
+            return _client(url)
+    except BlobUrlError:
+        raise
     except (BaseError, ValueError) as error:
         raise BlobUrlError("CAKE_BLOB_URL must look like s3://BUCKET/PREFIX.") from error
+
+
+def _client(url: str) -> ObjectStore:
+    return from_url(
+        url,
+        # The operator chose the endpoint, so one without TLS is allowed.
+        client_options={
+            "allow_http": True,
+            "timeout": timedelta(seconds=TIMEOUT_S),
+            "connect_timeout": timedelta(seconds=3),
+        },
+        retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -1,8 +1,9 @@
 """Uploads and snapshots in a folder and in a bucket."""
 
 import asyncio
+import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -132,20 +133,51 @@ async def test_a_missing_bucket_is_reported_with_its_reason_and_without_secrets(
     assert bucket.environ["AWS_SECRET_ACCESS_KEY"] not in log.replace("secrets", "")
 
 
-async def test_a_bucket_whose_certificate_is_not_trusted_is_reported_with_that_cause(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def list_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer as an empty bucket does."""
+    await reader.readuntil(b"\r\n\r\n")
+    listing = b"<ListBucketResult><Name>videos</Name><KeyCount>0</KeyCount></ListBucketResult>"
+    writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(listing), listing))
+    writer.close()
+
+
+@pytest.fixture
+async def private_bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Path]:
+    """The certificate of a bucket that a private authority signed."""
+    certificate = certificate_for("IP:127.0.0.1", tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate_for("IP:127.0.0.1", tmp_path))
-    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
-    async with server:
+    context.load_cert_chain(certificate)
+    async with await asyncio.start_server(list_nothing, "127.0.0.1", 0, ssl=context) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "known")
-        blobs = blobs_at(tmp_path, "s3://videos/cake")
-        with capture_logs() as lines, pytest.raises(StoreUnavailableError):
-            await blobs.check()
+        for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE"):
+            monkeypatch.delenv(name, raising=False)
+        yield certificate
+
+
+async def test_a_bucket_whose_certificate_is_not_trusted_is_reported_with_that_cause(
+    private_bucket: Path, tmp_path: Path
+) -> None:
+    with capture_logs() as lines, pytest.raises(StoreUnavailableError):
+        await blobs_at(tmp_path, "s3://videos/cake").check()
     assert "InvalidCertificate(UnknownIssuer" in lines[0]["reason"]
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "SSL_CERT_FILE"])
+async def test_authorities_of_a_bucket_may_be_private(
+    private_bucket: Path, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(variable, str(private_bucket))
+    before = dict(os.environ)
+    await blobs_at(tmp_path, "s3://videos/cake").check()
+    assert os.environ == before, "only the bucket trusts them"
+
+
+def test_a_list_of_authorities_that_is_missing_is_an_error_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/nowhere.pem")
+    with pytest.raises(BlobUrlError, match=r"AWS_CA_BUNDLE names /nowhere\.pem"):
+        check_blob_url("s3://videos/cake")
 
 
 async def test_a_server_is_ready_once_its_bucket_is_there(bucket: Bucket, tmp_path: Path) -> None:
