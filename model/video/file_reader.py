@@ -256,5 +256,5 @@ class FileReader:
         for packet in packets:
             if self._skipper is not None:
                 self._skipper.see(packet)
-            yield from self._packets.decode(packet)
-        yield from self._packets.decode(None)
+            yield from self._packets.decoder.decode(packet)
+        yield from self._packets.decoder.decode(None)

@@ -129,13 +129,16 @@ class LiveReader:
                         self._quiet.skip()
                     continue
                 self._timing.waits_for_keyframe = False
-            damaged = self._packets.damaged
+            damaged = self._packets.decoder.damaged
             yield from self._frames_of(packet)
-            if self._packets.damaged > damaged and time.monotonic() - self._packets.flow.decoded_at_s > UNDECODABLE_S:
+            if (
+                self._packets.decoder.damaged > damaged
+                and time.monotonic() - self._packets.flow.decoded_at_s > UNDECODABLE_S
+            ):
                 raise VideoError("source_unreachable", UNDECODABLE)
 
     def _frames_of(self, packet: "Packet[Any] | None") -> list[VideoFrame]:
         """Return what is shown with a packet, or what a decoder holds back at the end."""
         if self._quiet is None or packet is None:
-            return self._packets.decode(packet)
+            return self._packets.decoder.decode(packet)
         return self._quiet.decode(packet)

@@ -100,11 +100,11 @@ class VideoPart:
         for packet in packets:
             if first_pts == -math.inf and packet.pts is not None:
                 first_pts = packet.pts
-            for frame in self._packets.decode(packet):
+            for frame in self._packets.decoder.decode(packet):
                 # Shown before the keyframe, a frame may refer to others that were not decoded.
                 if frame.pts is not None and frame.pts >= first_pts:
                     yield frame, clock.media_s(frame.pts)
-        for frame in self._packets.decode(None):
+        for frame in self._packets.decoder.decode(None):
             if frame.pts is not None:
                 yield frame, clock.media_s(frame.pts)
 

@@ -78,7 +78,7 @@ class QuietDecoder:
             self._shown.pts = packet.pts
             return [self._shown]
         for each in self._kept:
-            self._packets.decode(each)
+            self._packets.decoder.decode(each)
         if self._kept:
             # Once begun, a group of frames is decoded to its end if it is too long to wait.
             self._has_fresh_start = not self._is_full()
@@ -112,7 +112,7 @@ class QuietDecoder:
         self._kept, self._kept_bytes = [], 0
 
     def _decode(self, packet: "Packet[Any]") -> list[VideoFrame]:
-        frames = self._packets.decode(packet)
+        frames = self._packets.decoder.decode(packet)
         is_plain = packet.pts is not None and [frame.pts for frame in frames] == [packet.pts]
         self._plain = self._plain + 1 if is_plain else 0
         if frames:

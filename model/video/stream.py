@@ -1,7 +1,7 @@
 """Choose the video stream of a container, and describe it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -61,6 +61,32 @@ def video_streams(container: InputContainer) -> list[VideoStream]:
     if container.metadata.get("major_brand") in STILL_IMAGE_BRANDS:
         raise VideoError("source_unsupported", STILL_IMAGE)
     return streams
+
+
+def choose_stream(
+    container: InputContainer, number: int | None, open_from_start: Callable[[], InputContainer] | None
+) -> tuple[VideoStream, int | None, int]:
+    """Return the video stream to read, its number if there are several, and how many there are.
+
+    Args:
+        container: an open source.
+        number: the number that was asked for, from 0; None for the best.
+        open_from_start: opens the source again, after its packets were counted; None where it can be read once only.
+
+    Raises:
+        VideoError: the source has no such stream.
+    """
+    streams = video_streams(container)
+    if number is None and len(streams) > 1:
+        packets = None
+        if open_from_start is not None:
+            packets = count_packets(container, streams)
+            streams = video_streams(open_from_start())
+        number = best_stream(streams, packets)
+    if number is not None and number >= len(streams):
+        detail = f"The source has no video stream {number}. Its streams are numbered from 0."
+        raise VideoError("no_video_stream", f"{detail} The last is {len(streams) - 1}.")
+    return streams[number or 0], number, len(streams)
 
 
 def best_stream(streams: Sequence[VideoStream], packets: Mapping[int, int] | None = None) -> int:

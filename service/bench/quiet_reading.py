@@ -64,7 +64,7 @@ class _Timed:
 
     def __init__(self, packets: PacketReader, quiet: QuietDecoder | None) -> None:
         self._packets = packets
-        self._decode = packets.decode if quiet is None else quiet.decode
+        self._decode = packets.decoder.decode if quiet is None else quiet.decode
         self.took_s = 0.0
 
     def __iter__(self) -> Iterator[tuple[VideoFrame, float]]:

@@ -87,9 +87,9 @@ def test_images_in_unusual_parts_are_a_live_source(
         try:
             with PacketReader(f"http://{server}/", timeout_s=timeout_s) as packets:
                 frames = packets.first_frames + [
-                    frame for packet in itertools.islice(packets.packets, 2) for frame in packets.decode(packet)
+                    frame for packet in itertools.islice(packets.packets, 2) for frame in packets.decoder.decode(packet)
                 ]
-                assert (packets.info.codec, packets.is_live, packets.damaged) == ("mjpeg", True, 0)
+                assert (packets.info.codec, packets.is_live, packets.decoder.damaged) == ("mjpeg", True, 0)
             assert [(frame.width, frame.height) for frame in frames] == 3 * [(WIDTH, HEIGHT)]
         finally:
             camera.stop()

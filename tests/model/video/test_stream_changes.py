@@ -1,5 +1,6 @@
 """A transport stream may change its streams on the way: other numbers, other tables, sound that begins later."""
 
+import gc
 import itertools
 import os
 import re
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from av.container import InputContainer
 
+from model.video.errors import VideoError
 from model.video.file_reader import open_video
 from model.video.packets import INTERRUPTED, PacketReader
 from tests.support.made_videos import Pixels, number_of, write_video
@@ -73,10 +76,29 @@ def test_a_pushed_live_stream_is_analysed_again_when_it_continues_under_other_nu
     with PacketReader(Pushed(first, other), live=True, timeout_s=2.0) as packets:
         before = packets.stream.id
         for packet in packets.packets:
-            if packets.stream.id != before and packets.decode(packet):
+            if packets.stream.id != before and packets.decoder.decode(packet):
                 break
         assert (before, packets.stream.id) == (0x100, 0x200)
         assert packets.warnings == [INTERRUPTED]
+
+
+@pytest.mark.slow
+def test_a_pushed_live_stream_that_continues_with_sound_only_fails_and_leaves_nothing_open(tmp_path: Path) -> None:
+    first = part(write_video(tmp_path / "v.mp4", count=120, codec_options={"g": "30"}), tmp_path / "a.ts", [])
+    path, sound = tmp_path / "sound.ts", ["-f", "lavfi", "-i", "sine=frequency=440:duration=8", "-c:a", "aac"]
+    numbers = ["-mpegts_start_pid", "0x300", "-mpegts_pmt_start_pid", "0x1002"]
+    subprocess.run(["ffmpeg", "-loglevel", "error", *sound, *numbers, str(path)], check=True)
+    opened_before = [each for each in gc.get_objects() if type(each) is InputContainer]
+    with (
+        pytest.raises(VideoError, match="no video stream") as _held,
+        PacketReader(Pushed(first, path.read_bytes()), live=True, timeout_s=2.0) as packets,
+    ):
+        list(packets.packets)
+    left = [each for each in gc.get_objects() if type(each) is InputContainer and each not in opened_before]
+    assert left
+    for container in left:
+        with pytest.raises(AssertionError, match="not open"):
+            _ = container.bit_rate
 
 
 @pytest.mark.parametrize(
