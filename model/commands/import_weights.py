@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from model.architectures import cake_s
 from model.commands.terminal import failing_clearly, print_warnings, require
-from model.config import BACKGROUND, Mode, ModelConfig, cake_s
+from model.config import BACKGROUND, Mode, ModelConfig
 
 if TYPE_CHECKING:
     from model.checkpoints.classifiers import ClipClassifiers

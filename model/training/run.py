@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from model.architectures import architecture
 from model.checkpoints.folders import find_checkpoint
 from model.checkpoints.stored import CheckpointError, read_config
-from model.config import BACKGROUND, SETTLE_S, ModelConfig, StartRule, architecture
+from model.config import BACKGROUND, SETTLE_S, ModelConfig, StartRule
 from model.training.batches import TrainingVideo
 from model.training.flow import cache_flow, flow_path
 from model.training.frame_cache import FrameCache, video_identity

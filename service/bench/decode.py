@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from model.config import BACKGROUND, cake_xs
+from model.architectures import cake_xs
+from model.config import BACKGROUND
 from model.video.file_reader import open_video
 from service.bench.clips import RATE_HZ, write_moving
 from service.decoder.process import DecodedFrame, start_decoder

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from model.architectures import cake_s
 from model.checkpoints.checkpoint import load_checkpoint
 from model.checkpoints.folders import available_models
-from model.config import BACKGROUND, ModelConfig, cake_s
+from model.config import BACKGROUND, ModelConfig
 from model.cpus import use_one_thread
 from model.detector import Detector
 from model.network.cake import Cake

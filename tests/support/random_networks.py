@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.config import BACKGROUND, ModelConfig, architecture
+from model.architectures import architecture
+from model.config import BACKGROUND, ModelConfig
 from model.network.cake import Cake
 
 LABELS = (BACKGROUND, "kick", "punch", "jump")

@@ -15,7 +15,8 @@ def main() -> None:
     """Write the report as JSON to the file that the first argument names."""
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     os.environ["OMP_WAIT_POLICY"] = "passive"
-    from model.config import TrunkConfig, cake_s
+    from model.architectures import cake_s
+    from model.config import TrunkConfig
     from service.bench.core_time import Effort
     from service.bench.models import LABELS, random_network
     from service.bench.peers.measure import measure_peers

@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from model.architectures import cake_s
 from model.checkpoints.checkpoint import load_checkpoint, load_parts, save_checkpoint
 from model.checkpoints.classifiers import read_classifiers
 from model.checkpoints.foreign_weights import read_foreign_weights
 from model.checkpoints.stored import CheckpointError, read_config
-from model.config import cake_s
 from model.network.cake import Cake
 from tests.model.network.test_parity import LABELS, rule_weights
 from tests.support.cake_command import run

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from model.architectures import cake_s
 from model.checkpoints.checkpoint import load_feature_network, load_parts
 from model.checkpoints.stored import read_config
-from model.config import cake_s
 from model.detector import Detector
 from model.network.cake import Cake
 from model.training.feature_files import frame_features

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from model.architectures import cake_s
 from model.checkpoints.reference_weights import load_reference_head, load_reference_student
-from model.config import BACKGROUND, cake_s
+from model.config import BACKGROUND
 from model.network.cake import Cake
 from model.network.odconv import Attention
 from tests.support.paths import GOLDEN

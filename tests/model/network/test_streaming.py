@@ -12,9 +12,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from model.architectures import cake_xs
 from model.checkpoints.checkpoint import save_checkpoint
 from model.compiled.state import StateError
-from model.config import HeadConfig, ModelConfig, cake_xs
+from model.config import HeadConfig, ModelConfig
 from model.detector import Detector
 from model.network.cake import Cake
 from model.video.preprocess import normalise

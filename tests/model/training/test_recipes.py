@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from model.architectures import architecture
 from model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
-from model.config import ModelConfig, architecture
+from model.config import ModelConfig
 from model.network.cake import Cake
 from model.training.layouts.annotations import Targets
 from model.training.layouts.feature_sequence import FeatureSequence

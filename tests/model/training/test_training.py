@@ -15,9 +15,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
+from model.architectures import cake_xs
 from model.checkpoints.checkpoint import load_checkpoint
 from model.checkpoints.stored import read_config
-from model.config import cake_xs
 from model.detector import Detector
 from model.network.odconv import Attention
 from model.training.flow import dis_flow

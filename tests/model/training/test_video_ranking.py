@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.config import StartRule, architecture
+from model.architectures import architecture
+from model.config import StartRule
 from model.training.evaluation.scores import StreamScores
 from model.training.evaluation.video_ranking import rank_videos
 

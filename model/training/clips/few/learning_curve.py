@@ -25,8 +25,9 @@ import typer
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from model.architectures import cake_xs
 from model.checkpoints.checkpoint import load_checkpoint
-from model.config import BACKGROUND, SETTLE_S, cake_xs
+from model.config import BACKGROUND, SETTLE_S
 from model.cpus import use_one_thread
 from model.metrics import Bools, Floats
 from model.network.cake import Cake
