@@ -2,7 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import TypeVar
 
 import structlog
 
@@ -13,6 +15,8 @@ from service.session.events import EventBuffer, Uncommitted
 from service.session.source import SessionSource
 from service.store.records import NO_SNAPSHOT, ResumePoint
 from service.store.worker_records import LeaseLostError
+
+T = TypeVar("T")
 
 STORE_RETRY_S = 0.5
 # An event that arrives during a commit waits for it no longer than this before the next frame is analysed.
@@ -41,6 +45,22 @@ class Commits:
     def stop_waiting(self) -> None:
         """From now on, raise the store's error instead of waiting until the store works again."""
         self._is_handed_over = True
+
+    async def retry(self, use_store: Callable[[], Awaitable[T]]) -> T:
+        """Use the store, and wait while it is unavailable or full.
+
+        Raises NotFoundError, and other ServiceErrors after `stop_waiting`.
+        """
+        while True:
+            try:
+                return await use_store()
+            except NotFoundError:
+                raise
+            except ServiceError as error:
+                if self._is_handed_over:
+                    raise
+                _log.warning("session waits for the store", session=self._buffer.record.id, error=error.detail)
+            await asyncio.sleep(STORE_RETRY_S)
 
     async def commit_if_due(self, detection: Detection) -> None:
         """Start a commit if it is time for one.

@@ -1,10 +1,9 @@
 """One session: source -> decoder -> engine -> starts -> events. The main loop of the product is `_analyse`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Literal, TypeVar
+from typing import Literal
 
 import structlog
 
@@ -16,8 +15,9 @@ from service.decoder.process import ClipEnded, ClipPart, DecodedFrame, Dropped, 
 from service.decoder.video_messages import NoVideo, VideoBegins, VideoPart
 from service.errors import NotFoundError, ServiceError
 from service.live.viewers import Viewers
+from service.session.changes import SettingChanges, as_run
 from service.session.clips import SessionClips, clip_buffer_s
-from service.session.commits import STORE_RETRY_S, Commits
+from service.session.commits import Commits
 from service.session.context import WorkerContext
 from service.session.detection import Detection
 from service.session.events import EventBuffer
@@ -39,8 +39,6 @@ from service.storage.deletion import delete_files_of_deleted
 from service.store.records import SessionRecord
 from service.store.worker_records import LeaseLostError
 
-T = TypeVar("T")
-
 _log = structlog.get_logger(__name__)
 
 
@@ -52,7 +50,7 @@ class RunningSession:
 
     def __init__(self, record: SessionRecord, context: WorkerContext) -> None:
         self._context = context
-        record = self._as_run(record)
+        record = as_run(record, context.engine)
         self._events = EventBuffer(record, context.metrics)
         self._source = SessionSource(record, context)
         self._commits = Commits(context, self._events, self._source)
@@ -60,11 +58,8 @@ class RunningSession:
         self._clips = SessionClips(record, context.blobs, context.settings, self._events)
         self._viewers = Viewers(region_names(record))
         self._shadow = SessionShadow(context)
+        self._changes = SettingChanges(record, context.engine, self._events)
         self._detection: Detection | None = None
-        self._wanted = record
-        """The session with the newest settings that are known."""
-        self._followed: SessionRecord | None = None
-        """The record whose settings the detection follows."""
         self.is_watched = False
         """Whether a client is watching its snapshots."""
         self._halting: Literal["stop", "hand_over"] | None = None
@@ -103,18 +98,11 @@ class RunningSession:
 
     def change(self, record: SessionRecord) -> None:
         """Follow the settings of the record, as the store has it now, from the next frame on."""
-        if record.revision > self._wanted.revision:
-            self._wanted = self._as_run(record)
+        self._changes.note(record)
 
     def follow_shadow(self, key: str | None) -> None:
         """Have the shadow version with this key see its frames too; None: none."""
         self._shadow.follow(key)
-
-    def _as_run(self, record: SessionRecord) -> SessionRecord:
-        """With the version that runs: of a configured model the one that is loaded, whichever it began with."""
-        if record.is_version_pinned:
-            return record
-        return record.model_copy(update={"model_version": self._context.engine.version(record.model_key)})
 
     def stop(self) -> None:
         """End it as `stopped`, soon. Idempotent."""
@@ -174,7 +162,7 @@ class RunningSession:
                 await self._commits.settle(None)
             if record.source.kind == "upload":
                 try:
-                    await self._retry_store(lambda: blobs.fetch_upload(record.id, record.token))
+                    await self._commits.retry(lambda: blobs.fetch_upload(record.id, record.token))
                 except FileNotFoundError:
                     return UPLOAD_NOT_FOUND
             return await self._follow(self._detection)
@@ -215,7 +203,7 @@ class RunningSession:
             async for message in decoder.messages(lambda: self.is_watched, self._viewers.want_video):
                 match message:
                     case DecodedFrame():
-                        await self._follow_settings(detection)
+                        await self._changes.apply(detection)
                         self._source.frame_arrived(message)
                         if (result := await detection.push(message)) is not None:
                             starts = self._events.add_frame(message, result)
@@ -243,23 +231,10 @@ class RunningSession:
                     break
         return None
 
-    async def _follow_settings(self, detection: Detection) -> None:
-        """Apply and publish changed settings of the session; without a change, only note the rules of a newer model."""
-        wanted = self._wanted
-        # Until this worker has loaded a version, the session keeps the one before.
-        if self._followed is wanted or not self._context.engine.has(wanted.model_key):
-            return
-        self._followed = wanted
-        is_same_model = wanted.model_key == detection.model_key
-        self._events.add_actions(detection.change(wanted) if is_same_model else await detection.switch(wanted))
-        self._events.decide_by(detection.rules)
-        if wanted.revision > self.record.applied_revision:
-            self._events.add_change(wanted)
-
     async def _resume(self) -> Detection:
         """The detection from the last resume point, or a new one."""
         engine, record = self._context.engine, self.record
-        resume_point = await self._retry_store(lambda: self._context.store.log.load_resume_point(record.id))
+        resume_point = await self._commits.retry(lambda: self._context.store.log.load_resume_point(record.id))
         if resume_point is None:
             self._events.update(position_s=0.0, frames=0)
             return await Detection.begin(engine, record)
@@ -313,16 +288,3 @@ class RunningSession:
         self._events.update(ended_at=datetime.now(UTC), warnings=(*self.record.warnings, *outcome.warnings))
         await self._commits.settle(None)
         self._context.metrics.ended.labels(outcome.state, outcome.code or "").inc()
-
-    async def _retry_store(self, use_store: Callable[[], Awaitable[T]]) -> T:
-        """Use the store; while it is unavailable or full the session waits, unless another worker is to take it."""
-        while True:
-            try:
-                return await use_store()
-            except NotFoundError:
-                raise
-            except ServiceError as error:
-                if self._halting == "hand_over":
-                    raise
-                _log.warning("session waits for the store", session=self.record.id, error=error.detail)
-            await asyncio.sleep(STORE_RETRY_S)
