@@ -164,3 +164,14 @@ def write_streamable(video: Path, copy: Path) -> None:
             if packet.dts is not None:
                 packet.stream = stream
                 target.mux(packet)
+
+
+def focus_by_tab(page: Page, element_id: str) -> None:
+    """Press Tab until the element has the focus, and see that this shows."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == element_id:
+            outline_px = page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)")
+            assert outline_px >= 2
+            return
+    raise AssertionError(f"Tab never reached #{element_id}")

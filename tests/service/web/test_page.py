@@ -16,6 +16,7 @@ from tests.support.page_driver import (
     SAMPLE,
     SIZES,
     chromium,
+    focus_by_tab,
     free_port,
     opened,
     served,
@@ -196,17 +197,6 @@ def test_a_url_is_submitted_with_the_keyboard(page: Page, tmp_path: Path) -> Non
         focus_by_tab(page, "stop")
         page.keyboard.press("Enter")
         expect(state(page)).to_have_text("stopped", timeout=PATIENCE_MS)
-
-
-def focus_by_tab(page: Page, element_id: str) -> None:
-    """Press Tab until the element has the focus, and see that this shows."""
-    for _ in range(60):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.id") == element_id:
-            outline_px = page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineWidth)")
-            assert outline_px >= 2
-            return
-    raise AssertionError(f"Tab never reached #{element_id}")
 
 
 @pytest.mark.parametrize("size", SIZES)
