@@ -2,20 +2,18 @@
 
 import asyncio
 import ssl
-import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from os import PathLike
 from types import TracebackType
 from typing import Self, TypeVar
 
-import httpx
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
 from cake_client import calls, subscriptions
-from cake_client.calls import MAX_EVENT_BYTES, MESSAGE_BYTES, Call, Repetition, Resumption, Server
+from cake_client.async_transport import AsyncTransport
+from cake_client.calls import MESSAGE_BYTES, Call, Resumption, Server
 from cake_client.client import OnInterruption
-from cake_client.errors import CakeError, UnreachableError, error_of
+from cake_client.errors import CakeError
 from cake_client.model_methods import AsyncModels
 from cake_client.models import (
     Clip,
@@ -60,17 +58,10 @@ class AsyncClient:
         retry_for_s: float = 30.0,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self._server = Server(server, key)
-        self._timeout_s = timeout_s
-        self._retry_for_s = retry_for_s
-        self._ssl = ssl_context
-        self._http = httpx.AsyncClient(
-            base_url=self._server.url,
-            headers=self._server.headers,
-            timeout=timeout_s,
-            verify=True if ssl_context is None else ssl_context,
+        self._transport = AsyncTransport(
+            Server(server, key), timeout_s=timeout_s, retry_for_s=retry_for_s, ssl_context=ssl_context
         )
-        self.models = AsyncModels(self._send)
+        self.models = AsyncModels(self._transport.send)
         """Models of the server."""
 
     async def __aenter__(self) -> Self:
@@ -83,7 +74,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._http.aclose()
+        await self._transport.close()
 
     # Sessions
 
@@ -98,7 +89,7 @@ class AsyncClient:
     ) -> Session:
         """Upload a video. It is read while it is sent. Also raises OSError when it cannot be read."""
         body = Upload(file, calls.upload_options(options, source), on_progress)
-        return parse(Session, await self._send(calls.upload(body, idempotency_key)))
+        return parse(Session, await self._transport.send(calls.upload(body, idempotency_key)))
 
     async def submit_url(
         self,
@@ -110,7 +101,7 @@ class AsyncClient:
     ) -> Session:
         """Let the server open a camera or a video on the web."""
         body = {"url": url, **(source or SourceOptions()).to_json()}
-        return parse(Session, await self._send(calls.submission(body, options, idempotency_key)))
+        return parse(Session, await self._transport.send(calls.submission(body, options, idempotency_key)))
 
     async def submit_push(
         self,
@@ -121,17 +112,17 @@ class AsyncClient:
     ) -> Session:
         """A session that waits for `push`."""
         body = {"push": True, **(source or SourceOptions()).to_json()}
-        return parse(Session, await self._send(calls.submission(body, options, idempotency_key)))
+        return parse(Session, await self._transport.send(calls.submission(body, options, idempotency_key)))
 
     async def session(self, session_id: str) -> Session:
         """The session as it is now. Raises ApiError when there is none with this id."""
-        return parse(Session, await self._send(Call("GET", calls.session_path(session_id))))
+        return parse(Session, await self._transport.send(Call("GET", calls.session_path(session_id))))
 
     async def sessions(self, *, state: str | None = None, page_size: int = 50) -> AsyncIterator[Session]:
         """All sessions of the key, newest first. Pages are requested as they are needed."""
         before: str | None = None
         while True:
-            page = parse(SessionPage, await self._send(calls.sessions(state, before, page_size)))
+            page = parse(SessionPage, await self._transport.send(calls.sessions(state, before, page_size)))
             for session in page.sessions:
                 yield session
             if page.next is None:
@@ -140,7 +131,7 @@ class AsyncClient:
 
     async def stop(self, session_id: str) -> Session | None:
         """Stop a session; an ended one is deleted with all its data, and None is returned."""
-        text = await self._send(calls.stop(session_id))
+        text = await self._transport.send(calls.stop(session_id))
         return parse(Session, text) if text else None
 
     async def push(self, session_id: str, chunks: AsyncIterable[bytes]) -> None:
@@ -150,13 +141,13 @@ class AsyncClient:
         again, from the beginning of a stream.
         """
         path = calls.session_path(session_id, "/stream")
-        async with await self._repeated(lambda: self._connect(path)) as socket:
+        async with await self._transport.repeated(lambda: self._transport.connect(path)) as socket:
             try:
                 async for chunk in chunks:
                     for at in range(0, len(chunk), MESSAGE_BYTES):
                         await socket.send(chunk[at : at + MESSAGE_BYTES])
             except ConnectionClosed as error:
-                calls.raise_refused_push(self._server, error)
+                calls.raise_refused_push(self._transport.server, error)
 
     # Review
 
@@ -164,21 +155,21 @@ class AsyncClient:
         self, session_id: str, event_id: str, *, before_s: float | None = None, after_s: float | None = None
     ) -> Clip:
         """The video around the start of an action: by default from 5 s before until 10 s after it."""
-        return calls.clip_of(await self._request(calls.clip(session_id, event_id, before_s, after_s)))
+        return calls.clip_of(await self._transport.request(calls.clip(session_id, event_id, before_s, after_s)))
 
     async def feedback(self, session_id: str) -> tuple[Feedback, ...]:
         """What people said about the session's events, by `start_s`."""
-        return parse(FeedbackList, await self._send(calls.feedback(session_id))).feedback
+        return parse(FeedbackList, await self._transport.send(calls.feedback(session_id))).feedback
 
     async def judge(self, session_id: str, event_id: str, *, is_right: bool, note: str = "") -> Feedback:
         """Say whether an event was right; replaces what was said before."""
-        return parse(Feedback, await self._send(calls.verdict(session_id, event_id, is_right, note)))
+        return parse(Feedback, await self._transport.send(calls.verdict(session_id, event_id, is_right, note)))
 
     async def add_missed(
         self, session_id: str, label: str, start_s: float, end_s: float | None = None, *, region: str | None = None
     ) -> Feedback:
         """Add an action that happened without an event."""
-        return parse(Feedback, await self._send(calls.missed(session_id, label, start_s, end_s, region)))
+        return parse(Feedback, await self._transport.send(calls.missed(session_id, label, start_s, end_s, region)))
 
     # Events
 
@@ -186,7 +177,7 @@ class AsyncClient:
         self, session_id: str, *, after: str | None = None, limit: int = 500, wait_s: float = 0
     ) -> EventPage:
         """The events after an id that there are now; `wait_s` waits for the first one, at most 50 s."""
-        return parse_page(await self._send(calls.events(session_id, after, limit, wait_s)))
+        return parse_page(await self._transport.send(calls.events(session_id, after, limit, wait_s)))
 
     def follow(
         self, session_id: str, *, after: str | None = None, on_interruption: OnInterruption | None = None
@@ -212,13 +203,13 @@ class AsyncClient:
         place = Resumption(after)
         while True:
             try:
-                async with await self._connect(path, place.after) as socket:
+                async with await self._transport.connect(path, place.after) as socket:
                     while True:
                         item = parse_message(await socket.recv())
                         if place.advance(position_of(item)):
                             yield item
             except ConnectionClosed as closed:
-                error = calls.lost(self._server, closed.rcvd)
+                error = calls.lost(self._transport.server, closed.rcvd)
             except CakeError as failure:
                 error = failure
             if error is None:
@@ -232,82 +223,32 @@ class AsyncClient:
 
     async def subscribe(self, target: NewTarget, options: SubscriptionOptions | None = None) -> Subscription:
         """Deliver the events of many sessions to a target. `target.secret` of the result is returned only here."""
-        return parse(Subscription, await self._send(subscriptions.subscribe(target, options)))
+        return parse(Subscription, await self._transport.send(subscriptions.subscribe(target, options)))
 
     async def subscriptions(self) -> tuple[Subscription, ...]:
         """All subscriptions of the key."""
-        return parse(SubscriptionList, await self._send(subscriptions.listed())).subscriptions
+        return parse(SubscriptionList, await self._transport.send(subscriptions.listed())).subscriptions
 
     async def pause_subscription(self, subscription_id: str) -> Subscription:
         """Deliver nothing until it is resumed. What happens until then is kept."""
-        return parse(Subscription, await self._send(subscriptions.pause(subscription_id)))
+        return parse(Subscription, await self._transport.send(subscriptions.pause(subscription_id)))
 
     async def resume_subscription(self, subscription_id: str, *, skip_missed: bool = False) -> Subscription:
         """Continue where it was paused or disabled, or with new events."""
-        return parse(Subscription, await self._send(subscriptions.resume(subscription_id, skip_missed)))
+        return parse(Subscription, await self._transport.send(subscriptions.resume(subscription_id, skip_missed)))
 
     async def test_subscription(self, subscription_id: str) -> SubscriptionTest:
         """Let the server send a test message now."""
-        return parse(SubscriptionTest, await self._send(subscriptions.test(subscription_id)))
+        return parse(SubscriptionTest, await self._transport.send(subscriptions.test(subscription_id)))
 
     async def rotate_subscription_secret(
         self, subscription_id: str, secret: str | None = None, *, keep_old_s: float | None = None
     ) -> Subscription:
         """Replace a webhook's secret. For `keep_old_s`, by default a day, the old one signs deliveries too."""
-        return parse(Subscription, await self._send(subscriptions.rotate_secret(subscription_id, secret, keep_old_s)))
+        return parse(
+            Subscription, await self._transport.send(subscriptions.rotate_secret(subscription_id, secret, keep_old_s))
+        )
 
     async def delete_subscription(self, subscription_id: str) -> None:
         """Deliver nothing more, and forget it."""
-        await self._send(subscriptions.delete(subscription_id))
-
-    # Transport
-
-    async def _connect(self, path: str, after: str | None = None) -> ClientConnection:
-        """Open a WebSocket. Raises ApiError, UnreachableError."""
-        try:
-            return await connect(
-                self._server.websocket(path, after),
-                additional_headers=self._server.headers,
-                user_agent_header=None,
-                open_timeout=self._timeout_s,
-                max_size=MAX_EVENT_BYTES,
-                ssl=self._ssl,
-            )
-        except InvalidStatus as error:
-            raise calls.refusal_of(error) from error
-        except (OSError, InvalidHandshake) as error:
-            raise UnreachableError(self._server.url, str(error) or type(error).__name__) from error
-
-    async def _send(self, call: Call) -> bytes:
-        return (await self._request(call)).content
-
-    async def _request(self, call: Call) -> httpx.Response:
-        return await self._repeated(lambda: self._request_once(call), is_repeatable=call.is_repeatable)
-
-    async def _request_once(self, call: Call) -> httpx.Response:
-        try:
-            response = await self._http.request(
-                call.method,
-                call.path,
-                params=dict(call.params),
-                headers=dict(call.headers),
-                json=call.json,
-                content=call.content if call.upload is None else aiter(call.upload),
-                timeout=calls.timeout_of(call, self._timeout_s),
-            )
-        except httpx.HTTPError as error:
-            raise calls.failure_of(self._server, error) from error
-        if response.status_code >= httpx.codes.BAD_REQUEST:
-            raise error_of(response.status_code, response.headers, response.content)
-        return response
-
-    async def _repeated(self, attempt: Callable[[], Awaitable[T]], *, is_repeatable: bool = True) -> T:
-        repetition = Repetition(self._retry_for_s, time.monotonic())
-        while True:
-            try:
-                return await attempt()
-            except CakeError as error:
-                delay_s = repetition.delay_s(error, time.monotonic()) if is_repeatable else None
-                if delay_s is None:
-                    raise
-            await asyncio.sleep(delay_s)
+        await self._transport.send(subscriptions.delete(subscription_id))
