@@ -47,7 +47,7 @@ _SENTENCES: Mapping[str, Callable[[_Context], str]] = {
 """By the type of an error; each completes a sentence whose subject is the field."""
 
 
-def explain(error: ErrorDetails) -> str:
+def explain_validation_error(error: ErrorDetails) -> str:
     """What is wrong with a field: `must be at least 1`, or the sentence that one of our validators raised."""
     sentence = _SENTENCES.get(error["type"])
     if sentence is not None:

@@ -19,16 +19,16 @@ from openvino import Model, Node, Type
 
 from model.compiled import ops
 from model.compiled.layers import (
-    Block,
+    BlockLayers,
     Depthwise,
     Dynamic,
     Feature,
-    Head,
+    HeadLayers,
     Layers,
     Linear,
-    Motion,
-    SqueezeExcite,
-    Stem,
+    MotionLayers,
+    SqueezeExciteLayers,
+    StemLayers,
 )
 from model.compiled.precision import int8_constant, uses_int8
 from model.network.geometry import DEVIATION_FLOOR
@@ -129,7 +129,7 @@ class _Builder:
         count_B1 = op.minimum(op.add(self._seen_B1, ops.constant(1.0)), ops.constant(float(steps)))
         return op.divide(op.reduce_sum(window_BSC, 1), count_B1)
 
-    def _stem(self, stem: Stem) -> Node:
+    def _stem(self, stem: StemLayers) -> Node:
         """With channels last: OpenVINO would reorder every past map for the sum of the products."""
         trunk, size = self._config.trunk, self._config.image_size
         # A large kernel over few channels leaves most of the processor's width unused.
@@ -150,7 +150,7 @@ class _Builder:
         terms.append(ops.constant(stem.temporal.bias_C))
         return ops.channels_first(op.relu(ops.total(terms)))
 
-    def _block(self, x_BCHW: Node, block: Block) -> Node:
+    def _block(self, x_BCHW: Node, block: BlockLayers) -> Node:
         inner_BCHW = self._depthwise(op.relu(ops.pointwise_layer(x_BCHW, block.expand)), block.depthwise)
         if block.squeeze is not None:
             inner_BCHW = op.multiply(inner_BCHW, self._squeeze(inner_BCHW, block.squeeze))
@@ -165,11 +165,11 @@ class _Builder:
         taps = [ops.depthwise(x, w, layer.stride, layer.padding) for x, w in zip(maps, weights, strict=True)]
         return ops.total([ops.add_bias(taps[-1], layer.bias_C), *taps[:-1]])
 
-    def _squeeze(self, inner_BCHW: Node, squeeze: SqueezeExcite) -> Node:
+    def _squeeze(self, inner_BCHW: Node, squeeze: SqueezeExciteLayers) -> Node:
         mean_BC = self._window_mean(ops.mean(inner_BCHW), self._config.trunk.window_steps)
         return ops.as_map(op.sigmoid(ops.linear(op.relu(ops.linear(mean_BC, squeeze.reduce)), squeeze.expand)))
 
-    def _motion(self, x_BCHW: Node, motion: Motion) -> Node:
+    def _motion(self, x_BCHW: Node, motion: MotionLayers) -> Node:
         y_BCHW = op.relu(self._dynamic(x_BCHW, motion.adapt_depthwise))
         y_BCHW = op.relu(self._dynamic(y_BCHW, motion.adapt_pointwise))
         y_BCHW = op.swish(self._dynamic(y_BCHW, motion.temporal))
@@ -210,7 +210,7 @@ class _Builder:
         kept = int8_constant(weight) if uses_int8(weight, self._map_type) else ops.constant(weight)
         return ops.affine(x, kept, layer.bias_O)
 
-    def _head(self, features_BF: Node, head: Head) -> Node:
+    def _head(self, features_BF: Node, head: HeadLayers) -> Node:
         fused_BE = op.relu(ops.layer_norm(self._affine(features_BF, head.fuse), head.fuse_norm))
         before_BH = self._remembered((self._config.head.hidden_dim,))
         from_input = op.split(self._affine(fused_BE, head.from_input), 1, 3)

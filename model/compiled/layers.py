@@ -86,7 +86,7 @@ class Depthwise:
 
 
 @dataclass(frozen=True)
-class Stem:
+class StemLayers:
     """The first layers: space, then time."""
 
     spatial: Convolution
@@ -94,7 +94,7 @@ class Stem:
 
 
 @dataclass(frozen=True)
-class SqueezeExcite:
+class SqueezeExciteLayers:
     """The two layers between the means of channels and their factors."""
 
     reduce: Linear
@@ -102,18 +102,18 @@ class SqueezeExcite:
 
 
 @dataclass(frozen=True)
-class Block:
+class BlockLayers:
     """A residual block of the trunk (see `model.network.x3d.Block`)."""
 
     expand: Convolution
     depthwise: Depthwise
-    squeeze: SqueezeExcite | None
+    squeeze: SqueezeExciteLayers | None
     project: Convolution
     shortcut: Convolution | None
 
 
 @dataclass(frozen=True)
-class Attention:
+class AttentionLayers:
     """Attention of a dynamic convolution over channels, kernel positions and kernels; None where it has no choice."""
 
     reduce: Linear
@@ -130,12 +130,12 @@ class Dynamic:
 
     shape: DynamicShape
     weight_KOCkkk: Weights
-    attention: Attention
+    attention: AttentionLayers
     norm: Norm
 
 
 @dataclass(frozen=True)
-class Motion:
+class MotionLayers:
     """The motion adapter (see `model.network.motion`)."""
 
     adapt_depthwise: Dynamic
@@ -153,7 +153,7 @@ class Feature:
 
 
 @dataclass(frozen=True)
-class Head:
+class HeadLayers:
     """From the features of both branches to the scores, through the GRU."""
 
     fuse: Linear
@@ -169,9 +169,9 @@ class Layers:
     """The whole network."""
 
     config: ModelConfig
-    stem: Stem
-    blocks: tuple[Block, ...]
+    stem: StemLayers
+    blocks: tuple[BlockLayers, ...]
     static_head: Feature
-    motion: Motion
+    motion: MotionLayers
     motion_head: Feature
-    head: Head
+    head: HeadLayers

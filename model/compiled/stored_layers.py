@@ -14,21 +14,21 @@ import numpy as np
 from model.checkpoints.arrays import Array
 from model.checkpoints.stored import check_fit
 from model.compiled.layers import (
-    Attention,
-    Block,
+    AttentionLayers,
+    BlockLayers,
     Convolution,
     Depthwise,
     Dynamic,
     Feature,
-    Head,
+    HeadLayers,
     LayerNorm,
     Layers,
     Linear,
-    Motion,
+    MotionLayers,
     Network,
     Norm,
-    SqueezeExcite,
-    Stem,
+    SqueezeExciteLayers,
+    StemLayers,
     Weights,
 )
 from model.config import HeadConfig, TrunkConfig
@@ -119,25 +119,25 @@ def _scaled(weight: Weights, scale_O: Weights) -> Weights:
     return weight * scale_O.reshape(-1, *[1] * (weight.ndim - 1))
 
 
-def _stem(reader: _Reader, config: TrunkConfig) -> Stem:
+def _stem(reader: _Reader, config: TrunkConfig) -> StemLayers:
     weight = reader.take(
         "trunk.stem.spatial.weight", config.stem_width, config.in_channels, config.stem_kernel, config.stem_kernel
     )
     temporal = reader.depthwise("trunk.stem.temporal", "trunk.stem.norm", config.stem_width, config.stem_taps, 1)
-    return Stem(Convolution(weight, None, config.stem_stride), temporal)
+    return StemLayers(Convolution(weight, None, config.stem_stride), temporal)
 
 
-def _block(reader: _Reader, at: str, shape: BlockShape) -> Block:
+def _block(reader: _Reader, at: str, shape: BlockShape) -> BlockLayers:
     inner, squeeze, shortcut = shape.inner, None, None
     if shape.squeeze_width is not None:
-        squeeze = SqueezeExcite(
+        squeeze = SqueezeExciteLayers(
             reader.linear(f"{at}.squeeze.reduce", inner, shape.squeeze_width),
             reader.linear(f"{at}.squeeze.expand", shape.squeeze_width, inner),
         )
     if shape.has_shortcut:
         norm = f"{at}.shortcut_norm" if shape.changes_width else None
         shortcut = reader.pointwise(f"{at}.shortcut", norm, shape.in_channels, shape.out_channels, shape.stride)
-    return Block(
+    return BlockLayers(
         reader.pointwise(f"{at}.expand", f"{at}.expand_norm", shape.in_channels, inner),
         reader.depthwise(f"{at}.depthwise", f"{at}.depthwise_norm", inner, BLOCK_TAPS, BLOCK_KERNEL, shape.stride),
         squeeze,
@@ -146,10 +146,10 @@ def _block(reader: _Reader, at: str, shape: BlockShape) -> Block:
     )
 
 
-def _motion(reader: _Reader, channels: int, motion_kernels: int) -> Motion:
+def _motion(reader: _Reader, channels: int, motion_kernels: int) -> MotionLayers:
     def dynamic(name: str, shape: DynamicShape) -> Dynamic:
         at, hidden = f"motion.{name}", attention_width(channels)
-        attention = Attention(
+        attention = AttentionLayers(
             reader.linear(f"{at}.attention.reduce", channels, hidden, bias=False),
             reader.norm(f"{at}.attention.norm", hidden),
             reader.linear(f"{at}.attention.input_channel", hidden, channels),
@@ -161,7 +161,7 @@ def _motion(reader: _Reader, channels: int, motion_kernels: int) -> Motion:
         weight = reader.take(f"{at}.weight", shape.kernels, channels, each, shape.taps, *[shape.kernel] * 2)
         return Dynamic(shape, weight, attention, reader.norm(f"{at}_norm", channels))
 
-    return Motion(
+    return MotionLayers(
         dynamic("adapt_depthwise", ADAPT_DEPTHWISE),
         dynamic("adapt_pointwise", ADAPT_POINTWISE),
         dynamic("temporal", temporal_shape(motion_kernels)),
@@ -177,14 +177,14 @@ def _feature(reader: _Reader, at: str, channels: int, width: int, config: HeadCo
     )
 
 
-def _head(reader: _Reader, config: HeadConfig, labels: int) -> Head:
+def _head(reader: _Reader, config: HeadConfig, labels: int) -> HeadLayers:
     fused, hidden = config.fused_dim, config.hidden_dim
 
     def gates(of: str, width: int) -> Linear:
         weight = reader.take(f"head.gru.weight_{of}_l0", 3 * hidden, width)
         return Linear(weight, reader.take(f"head.gru.bias_{of}_l0", 3 * hidden))
 
-    return Head(
+    return HeadLayers(
         reader.linear("head.fuse", sum(config.feature_widths), fused),
         LayerNorm(reader.take("head.fuse_norm.weight", fused), reader.take("head.fuse_norm.bias", fused)),
         gates("ih", fused),

@@ -44,10 +44,10 @@ from model.training.run_checks import (
     cache_bytes,
     check_flow,
     check_imports,
-    check_labels,
+    check_learnable,
     check_lengths,
-    check_subsets,
     check_teacher,
+    check_used_subsets,
 )
 from model.training.run_records import keep_data, keep_recipe
 from model.training.views import MARGIN
@@ -135,8 +135,8 @@ def open_run(
     check_imports(recipe, init)
     videos = _read_videos(data, validation_list, class_file, progress.on_warning if skip_invalid else None)
     where = ", ".join(map(str, data))
-    check_subsets(where, videos)
-    check_labels(where, videos)
+    check_used_subsets(where, videos)
+    check_learnable(where, videos)
     config = begin_config(config_name, init, (BACKGROUND, *labels_of(videos)))
     if teacher is not None:
         check_teacher(recipe, config, teacher)

@@ -67,14 +67,14 @@ def cache_bytes(config: ModelConfig, recipe: Recipe, *, training_frames: int, va
     return frames * per_frame + (training_frames * recipe.views + validation_frames) * per_view
 
 
-def check_subsets(where: str, videos: Sequence[LabelledVideo]) -> None:
+def check_used_subsets(where: str, videos: Sequence[LabelledVideo]) -> None:
     """Before any work: there must be videos of each subset that training uses."""
     for name in USED_SUBSETS:
         if not any(video.subset == name for video in videos):
             raise DataError(f'{where}: there is no video of the subset {name!r}; give some of them "subset": "{name}"')
 
 
-def check_labels(where: str, videos: Sequence[LabelledVideo]) -> None:
+def check_learnable(where: str, videos: Sequence[LabelledVideo]) -> None:
     """Before any work: there must be actions to learn, each with an example to learn from."""
     learned = labels_of([video for video in videos if video.subset == "training"])
     if not learned:

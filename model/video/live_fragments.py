@@ -23,7 +23,7 @@ _PARAMETER_SETS = frozenset({7, 8})
 
 
 @dataclass(frozen=True)
-class Head:
+class FragmentsHead:
     """The beginning of an MP4. `media_type` is what a browser has to support, with its codec."""
 
     media_type: str
@@ -70,7 +70,7 @@ class LiveFragments:
         if context.codec.canonical_name != "h264":
             raise VideoError("source_unsupported", NOT_H264.format(context.codec.canonical_name))
         require_playable(stream)
-        self.head: Head | None = None
+        self.head: FragmentsHead | None = None
         self._size = (context.width, context.height)
         self._has_start_codes = not (context.extradata or b"").startswith(b"\1")
         self._parameters = b""
@@ -121,7 +121,7 @@ class LiveFragments:
         self._written.clear()
         if self.head is None:
             length = _head_length(data)
-            self.head, data = Head(_media_type(data), *self._size, data[:length]), data[length:]
+            self.head, data = FragmentsHead(_media_type(data), *self._size, data[:length]), data[length:]
         first, self._first = self._first, buffered
         at_s = float(((first.packet.pts or 0) - self._first_pts) * self._time_base)
         return Fragment(at_s, first.media_s, first.packet.is_keyframe, data)

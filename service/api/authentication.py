@@ -19,7 +19,7 @@ from service.access.scopes import Scope
 from service.api.caller import Caller
 from service.api.context import Context, SharedContext
 from service.api.error_responses import reject_unknown_query
-from service.api.origin import check_host, check_local, check_origin
+from service.api.origin import check_host_header, check_local, check_origin
 from service.errors import MissingScopeError, RateLimitError, ServiceError, StoreUnavailableError, UnauthorizedError
 
 
@@ -79,7 +79,7 @@ async def _admit(
     """`video_ticket` is the digest of a ticket for the requested video."""
     check_origin(connection, context.settings.allowed_origins)
     if context.settings.allowed_hosts:
-        check_host(connection, context.settings.allowed_hosts)
+        check_host_header(connection, context.settings.allowed_hosts)
     address = "" if connection.client is None else connection.client.host
     caller = replace(await _identify(connection, context, token, video_ticket), address=address)
     if caller.key is not None:
@@ -119,7 +119,7 @@ async def _identify(
     connection: HTTPConnection, context: Context, token: str | None, video_ticket: str | None
 ) -> Caller:
     if context.auth == "off":
-        check_host(connection, context.settings.allowed_hosts)
+        check_host_header(connection, context.settings.allowed_hosts)
         return Caller(None)
     if token is not None:
         key = await _known_key(context, token)

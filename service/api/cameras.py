@@ -14,7 +14,7 @@ from service.api.model_catalogue import default_model, loaded_models
 from service.camera_schemas import Camera, CameraProfile, CameraSearch, FoundCameras
 from service.errors import SourceRejectedError, UnknownModelError
 from service.onvif.cameras import CameraStream, FoundCamera, Wish, find_cameras
-from service.onvif.discovery import PORT, FoundDevice, discover
+from service.onvif.discovery import PORT, FoundDevice, discover_devices
 from service.onvif.soap import Credentials
 from service.server_schemas import ModelInfo
 from service.sources.address_policy import IPNetwork
@@ -45,7 +45,7 @@ async def discover_cameras(context: SharedContext, caller: Administrator, search
     context.audit.record("cameras.discover", caller.actor)
     async with context.discovery:
         try:
-            answered = await discover(within_s=search.within_s, interface=None, hosts=hosts)
+            answered = await discover_devices(within_s=search.within_s, interface=None, hosts=hosts)
         except OSError as error:
             reason = error.strerror or str(error)
             return FoundCameras(cameras=[], problems=[f"The network of the server cannot be asked: {reason}."])

@@ -35,7 +35,7 @@ from service.errors import (
     UnauthorizedError,
 )
 from service.problems import FieldError, ProblemBody
-from service.validation_messages import explain
+from service.validation_messages import explain_validation_error
 
 MEDIA_TYPE = "application/problem+json"
 LINGER_S, LINGER_SILENCE_S = 30.0, 5.0
@@ -92,7 +92,7 @@ def invalid_request(
     fields = [
         FieldError(
             field=".".join(str(part) for part in error["loc"] if part not in places) or "body",
-            message=explain(error),
+            message=explain_validation_error(error),
         )
         for error in errors.errors()
     ]

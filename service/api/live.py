@@ -24,7 +24,7 @@ from service.background import race
 from service.errors import NotPlayableError, NotReadyError, ServiceError, StreamLimitError
 from service.feed import FeedClosedError, Subscription
 from service.live.protocol import TEXT, VIDEO
-from service.live.watch import NotRunningError, TooManyViewersError, View, open_view
+from service.live.watch import NotRunningError, TooManyViewersError, WorkerView, open_view
 from service.schemas import ENDED_STATES
 from service.store.records import SessionRecord
 
@@ -60,7 +60,7 @@ async def watch_session(
         await race(_send(websocket, context, session_id, messages), until_gone(websocket))
 
 
-async def _open(stack: AsyncExitStack, context: Context, record: SessionRecord, *, with_video: bool) -> View:
+async def _open(stack: AsyncExitStack, context: Context, record: SessionRecord, *, with_video: bool) -> WorkerView:
     """Raises NotReadyError, StreamLimitError, StoreUnavailableError."""
     worker = await context.store.workers.owner_of(record.id)
     if worker is None or worker.push is None:

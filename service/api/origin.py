@@ -60,7 +60,7 @@ def is_in(address: str | None, networks: Collection[ipaddress.IPv4Network | ipad
     return found is not None and any(found in network for network in networks)
 
 
-def check_host(connection: HTTPConnection, allowed: Collection[str]) -> None:
+def check_host_header(connection: HTTPConnection, allowed: Collection[str]) -> None:
     """Accept requests only under `allowed` host names, localhost, and IP addresses.
 
     Otherwise a site could point its own DNS name to this server's address, and a browser would let its pages read the

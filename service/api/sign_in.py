@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from service.access.keys import ApiKey, Person
 from service.api.caller import Caller
 from service.api.context import Context, SharedContext
-from service.api.origin import check_host, check_own_page
+from service.api.origin import check_host_header, check_own_page
 from service.api.people import People
 from service.errors import NoRoleError, NotFoundError, ServiceError, UnauthorizedError
 from service.identity.claims import TokenRejectedError
@@ -131,7 +131,7 @@ def _provider(people: People) -> IdentityProvider:
 
 def _check_host(request: Request, context: Context) -> None:
     if context.settings.allowed_hosts:
-        check_host(request, context.settings.allowed_hosts)
+        check_host_header(request, context.settings.allowed_hosts)
 
 
 def _redirect_uri(context: Context) -> str:

@@ -26,7 +26,7 @@ def reason_to_wait(record: SessionRecord, loaded: Set[str] | None) -> str:
     return "No worker has room for the session. It continues when one has."
 
 
-async def loaded_models(store: Store) -> Set[str] | None:
+async def keys_of_loaded_models(store: Store) -> Set[str] | None:
     """Keys of the models that live workers have loaded; None without live workers. Raises ServiceError."""
     live = await store.workers.live()
     return {model.name for worker in live for model in worker.models} if live else None
@@ -49,7 +49,7 @@ class UnownedSessions:
         self._unowned_since_s = {one: self._unowned_since_s.get(one, now_s) for one in unowned}
         late = [one for one, since_s in self._unowned_since_s.items() if now_s - since_s >= PATIENCE_S]
         if late:
-            loaded = await loaded_models(self._store)
+            loaded = await keys_of_loaded_models(self._store)
             for session_id in late:
                 await self._requeue(session_id, loaded)
         return CHECK_EVERY_S

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from service.api.unowned import loaded_models, reason_to_wait
+from service.api.unowned import keys_of_loaded_models, reason_to_wait
 from service.errors import ServiceError
 from service.schemas import ENDED_STATES, SESSION_STATES
 from service.server_schemas import ModelInfo
@@ -36,7 +36,7 @@ class UnservedSessions:
         Without any live worker no session fails: the deployment is restarting. Raises ServiceError.
         """
         now_s = time.monotonic() if now_s is None else now_s
-        loaded = await loaded_models(self._store)
+        loaded = await keys_of_loaded_models(self._store)
         if loaded is None:
             return CHECK_EVERY_S
         unended = list(await self._unended())

@@ -28,14 +28,14 @@ MUX_HZ = 90_000
 
 
 @dataclass(frozen=True)
-class Motion:
+class MovingSpan:
     """When something moves in a recording, in seconds."""
 
     begin_s: float
     end_s: float
 
 
-class Groups:
+class CodedGroups:
     """The coded groups of frames of one size: each is a list of packets' bytes."""
 
     def __init__(self, width: int, height: int) -> None:
@@ -52,26 +52,26 @@ class Groups:
         self._begins_and_ends = groups[STILL_GOPS + 1 :]
         self._size = width, height
 
-    def write(self, path: Path, moving: list[bool]) -> list[Motion]:
+    def write(self, path: Path, moving: list[bool]) -> list[MovingSpan]:
         """Write a recording of as many pairs of groups, 4 s each. Return when something moves.
 
         In a pair that is moving between others that are not, motion lasts 2 s and begins between keyframes; in several
         in a row, it lasts throughout.
         """
         order: list[list[bytes]] = []
-        motions: list[Motion] = []
+        motions: list[MovingSpan] = []
         for number, is_moving in enumerate(moving):
             begin_s = 2 * number * GOP_S
             if not is_moving:
                 order += [self._still[(2 * number + i) % STILL_GOPS] for i in (0, 1)]
             elif any(moving[max(0, number - 1) : number]) or any(moving[number + 1 : number + 2]):
                 order += [self._moving, self._moving]
-                motions.append(Motion(begin_s, begin_s + 2 * GOP_S))
+                motions.append(MovingSpan(begin_s, begin_s + 2 * GOP_S))
             else:
                 which = len(motions) % len(OFFSETS)
                 order += self._begins_and_ends[2 * which : 2 * which + 2]
                 begin_s += OFFSETS[which] / RATE_HZ
-                motions.append(Motion(begin_s, begin_s + GOP_S))
+                motions.append(MovingSpan(begin_s, begin_s + GOP_S))
         _mux(path, *self._size, order)
         return motions
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from service.bench.camera_file import Motion
+from service.bench.camera_file import MovingSpan
 from service.bench.latencies import percentiles_ms
-from service.bench.quiet_reading import Seen, read
+from service.bench.quiet_reading import ReadRecording, read
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class CameraReading:
     """None if nothing begins to move."""
 
 
-def measure_reading(recording: Path, static_percent: int, motions: Sequence[Motion], from_s: float) -> CameraReading:
+def measure_reading(
+    recording: Path, static_percent: int, motions: Sequence[MovingSpan], from_s: float
+) -> CameraReading:
     """Read a recording at once, in both ways. Measures what comes after `from_s`."""
     off, auto = read(recording, quiet=False), read(recording, quiet=True)
     before_s = {motion.end_s for motion in motions}
@@ -57,13 +59,13 @@ def measure_reading(recording: Path, static_percent: int, motions: Sequence[Moti
     )
 
 
-def _core_share(seen: Seen, from_s: float) -> float:
+def _core_share(seen: ReadRecording, from_s: float) -> float:
     first = int(np.searchsorted(seen.times_s, from_s))
     duration_s = float(seen.times_s[-1] - seen.times_s[first])
     return round(float(seen.spent_s[-1] - seen.spent_s[first]) / duration_s, 5)
 
 
-def _still_starts(auto: Seen, motions: Sequence[Motion], *, usual_s: float) -> StillStarts:
+def _still_starts(auto: ReadRecording, motions: Sequence[MovingSpan], *, usual_s: float) -> StillStarts:
     """A latency is the media time until a frame of the motion is decoded, and what decoding it and the kept packets
     before it takes, less what a frame takes with everything decoded.
     """

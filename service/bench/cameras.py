@@ -13,7 +13,7 @@ import psutil
 
 from model.checkpoints.folders import find_checkpoint
 from model.checkpoints.stored import read_config
-from service.bench.camera_file import GOP_S, Groups, Motion
+from service.bench.camera_file import GOP_S, CodedGroups, MovingSpan
 from service.bench.camera_reading import CameraReading, measure_reading
 from service.bench.decode import SIZES
 from service.bench.rtsp_server import rtsp_server
@@ -144,11 +144,11 @@ async def measure_cameras(folder: Path, model: str, size: str, effort: CamerasEf
     return Cameras(tuple(costs), idle, misses, tuple(readings))
 
 
-def _write(folder: Path, size: str, effort: CamerasEffort) -> dict[int, list[Motion]]:
+def _write(folder: Path, size: str, effort: CamerasEffort) -> dict[int, list[MovingSpan]]:
     """Write a recording for each percentage. Return when something moves in it."""
-    groups = Groups(*SIZES[size])
+    groups = CodedGroups(*SIZES[size])
     pairs = round((effort.window_s + effort.starting_s) / (2 * GOP_S))
-    motions: dict[int, list[Motion]] = {}
+    motions: dict[int, list[MovingSpan]] = {}
     for percent in effort.static_percents:
         schedule = SCHEDULES[percent]
         moving = [*LEAD, *(schedule[number % len(schedule)] for number in range(pairs))]

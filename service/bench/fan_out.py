@@ -13,7 +13,7 @@ from service.bench.clips import write_moving
 from service.bench.decode import SIZES
 from service.bench.footprint import measure_usage
 from service.bench.latencies import collect_latencies, percentiles_ms
-from service.bench.live import MODEL, save_low_threshold_model, submit
+from service.bench.live import MODEL, save_low_threshold_model, submit_video
 from service.bench.one_core import served_on_one_core
 from service.bench.server import RunningServer, ServerFailedError
 from service.event_schemas import EVENT
@@ -43,7 +43,7 @@ async def measure_fan_out(folder: Path, model: str, clients: tuple[int, ...], wi
     save_low_threshold_model(model, video, checkpoint, actions=1)
     _allow_connections()
     async with served_on_one_core(folder / "fan-out-data", checkpoint, {}) as server:
-        session = await submit(server.client, video, "realtime")
+        session = await submit_video(server.client, video, "realtime")
         if session is None:
             raise ServerFailedError("The server did not take a session.")
         url = server.websocket_url(session.links.events)

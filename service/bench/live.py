@@ -126,7 +126,7 @@ def save_low_threshold_model(model: str, video: Path, folder: Path, *, actions: 
 
 
 async def _event_latency(server: RunningServer, video: Path) -> EventLatency:
-    session = await submit(server.client, video, "realtime")
+    session = await submit_video(server.client, video, "realtime")
     assert session is not None
     latencies_s: list[float] = []
     async with connect(server.websocket_url(session.links.events)) as socket:
@@ -138,7 +138,7 @@ async def _event_latency(server: RunningServer, video: Path) -> EventLatency:
 async def _livez(client: httpx.AsyncClient, video: Path, effort: LiveEffort) -> Livez:
     """Measure response times once every admitted session has started."""
     admitted: set[str] = set()
-    while len(admitted) < effort.fast_sessions and (session := await submit(client, video, "fast")) is not None:
+    while len(admitted) < effort.fast_sessions and (session := await submit_video(client, video, "fast")) is not None:
         admitted.add(session.id)
     frames = await _frames(client)
     while any(frames[session_id] == 0 for session_id in admitted):
@@ -157,7 +157,7 @@ async def _livez(client: httpx.AsyncClient, video: Path, effort: LiveEffort) -> 
     return Livez(p50, p99, len(took_s), len(admitted), round(steps_per_s, 1))
 
 
-async def submit(client: httpx.AsyncClient, video: Path, pace: str) -> Session | None:
+async def submit_video(client: httpx.AsyncClient, video: Path, pace: str) -> Session | None:
     """The new session, or None if the server has no capacity for it."""
     options = json.dumps({"pace": pace}).encode()
     content = await asyncio.to_thread(video.read_bytes)

@@ -12,7 +12,7 @@ from service.bench.clips import write_moving
 from service.bench.decode import SIZES
 from service.bench.footprint import measure_usage
 from service.bench.latencies import collect_latencies, percentiles_ms
-from service.bench.live import MODEL, save_low_threshold_model, submit
+from service.bench.live import MODEL, save_low_threshold_model, submit_video
 from service.bench.one_core import served_on_one_core
 from service.bench.server import RunningServer, ServerFailedError
 from service.event_schemas import Event, LogEntry
@@ -105,7 +105,7 @@ async def search(measure: Callable[[int], Awaitable[Load]], *, first: int, most:
 async def measure_load(server: RunningServer, video: Path, sessions: int, sample_hz: float, effort: LoadEffort) -> Load:
     """Raises ServerFailedError if a session does not start in time or ends too early."""
     for _ in range(sessions):
-        if await submit(server.client, video, "realtime") is None:
+        if await submit_video(server.client, video, "realtime") is None:
             raise ServerFailedError(f"The server did not take {sessions} sessions.")
     await _until_all_run(server, sessions)
     await asyncio.sleep(effort.settle_s)

@@ -74,13 +74,13 @@ def measure_model(model: Cake, effort: Effort) -> ModelSpeed:
 def stepper(detector: Detector, batch: int) -> Callable[[], object]:
     """One step of `batch` streams."""
     streams = [detector.open_stream() for _ in range(batch)]
-    images_BHWC = noise(batch, detector.config.image_size)
+    images_BHWC = random_images(batch, detector.config.image_size)
     return lambda: detector.push(streams, images_BHWC)
 
 
 def clipper(model: Cake) -> Callable[[], object]:
     """One decision by the paper's method, as PyTorch computes it by itself."""
-    images_THWC = noise(CLIP_FRAMES, model.config.image_size)
+    images_THWC = random_images(CLIP_FRAMES, model.config.image_size)
     hidden_BH = model.head.fresh(1)
 
     @torch.inference_mode()
@@ -92,6 +92,6 @@ def clipper(model: Cake) -> Callable[[], object]:
     return decide
 
 
-def noise(count: int, size: int) -> "np.typing.NDArray[np.uint8]":
+def random_images(count: int, size: int) -> "np.typing.NDArray[np.uint8]":
     """As many random images, (B, H, W, C)."""
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)

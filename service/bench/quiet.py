@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from model.video.file_reader import open_video
 from model.video.preprocess import FrameInput
 from model.video.quiet_gate import MOVING_LEVELS, largest_change
-from service.bench.quiet_reading import Seen, read
+from service.bench.quiet_reading import ReadRecording, read
 from service.bench.still_camera import (
     HEIGHT,
     WIDTH,
@@ -24,7 +24,7 @@ from service.bench.still_camera import (
     Light,
     still_images,
     write_openh264_stream,
-    write_stream,
+    write_still_stream,
 )
 
 DURATION_S, LEARNT_S = 130.0, 45.0
@@ -115,7 +115,7 @@ def _row(case: Case, path: Path, figures: NDArray[np.float32]) -> str:
     if case.encoder == OPENH264:
         write_openh264_stream(path, images, _openh264(case))
     else:
-        write_stream(path, images, case.encoder, case.options, bit_rate=case.bit_rate)
+        write_still_stream(path, images, case.encoder, case.options, bit_rate=case.bit_rate)
     seen, every = read(path, quiet=True), read(path, quiet=False)
     moving = np.zeros(len(every.images), bool)
     moving[1:] = [largest_change(*pair) > MOVING_LEVELS for pair in zip(every.images, every.images[1:], strict=False)]
@@ -137,7 +137,7 @@ def _openh264(case: Case) -> str:
     return f"gop-size=20 rate-control=off qp-min={quantiser} qp-max={quantiser}"
 
 
-def _delay_s(seen: Seen, moving: NDArray[np.bool_], begin_s: float, end_s: float) -> float:
+def _delay_s(seen: ReadRecording, moving: NDArray[np.bool_], begin_s: float, end_s: float) -> float:
     """How long after the first visible change a frame was decoded; infinite if none was until the motion ended."""
     within = (seen.times_s >= begin_s) & (seen.times_s < end_s)
     changes = seen.times_s[within & moving]

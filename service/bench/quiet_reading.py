@@ -19,7 +19,7 @@ SAMPLE_HZ, INPUT = 10.0, FrameInput(112, "stretch")
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReadRecording:
     """What a reader saw of a recording: of each sampled frame its time, its image, and whether it was shown again."""
 
     times_s: NDArray[np.float64]
@@ -34,7 +34,7 @@ class Seen:
     misses: int
 
 
-def read(path: Path, *, quiet: bool) -> Seen:
+def read(path: Path, *, quiet: bool) -> ReadRecording:
     """Read a recording to its end: as with CAKE_QUIET, or decoding everything."""
     times_s: list[float] = []
     images: list[NDArray[np.uint8]] = []
@@ -56,7 +56,9 @@ def read(path: Path, *, quiet: bool) -> Seen:
             spent_s.append(time.thread_time() - began_s)
             before, timed.took_s = frame.images, 0.0
     decoding, misses = (None, 0) if gate is None else (gate.decoding, gate.misses)
-    return Seen(*(np.array(times_s), images, np.array(repeats), np.array(took_s), np.array(spent_s)), decoding, misses)
+    return ReadRecording(
+        *(np.array(times_s), images, np.array(repeats), np.array(took_s), np.array(spent_s)), decoding, misses
+    )
 
 
 class _Timed:

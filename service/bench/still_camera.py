@@ -54,7 +54,7 @@ def still_images(
         yield np.clip(image + noise * rng.standard_normal(image.shape), 0, 255).astype(np.uint8)
 
 
-def write_stream(
+def write_still_stream(
     path: Path,
     images: Iterator[NDArray[np.uint8]],
     encoder: str = "libx264",

@@ -97,7 +97,7 @@ async def _found(
 ) -> tuple[list[FoundCamera], list[str]]:
     """Cameras, and a sentence for each device that could not be asked."""
     from service.onvif.cameras import Wish, find_cameras
-    from service.onvif.discovery import discover as discover_devices
+    from service.onvif.discovery import discover_devices
 
     try:
         devices = await discover_devices(within_s=within_s, interface=interface, hosts=hosts)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from service.cli.client import LOCAL, Server, connected
+from service.cli.client import LOCAL, Server, connected_client
 from service.cli.refusals import refusal
 from service.cli.terminal import FAILED, MISUSED, fail
 
@@ -42,7 +42,7 @@ class CameraListError(ValueError):
 
 
 @dataclass(frozen=True)
-class Camera:
+class ListedCamera:
     """A line of the list."""
 
     name: str
@@ -74,7 +74,7 @@ def start(
     from service.cli.camera_wait import wait_for_frames
 
     listed = _read(cameras)
-    with connected(server) as client:
+    with connected_client(server) as client:
         live = _live_sessions(client)
         started = {camera.name: _started(client, camera, live.get(camera.name, [])) for camera in listed}
         accepted = {name: session_id for name, session_id in started.items() if session_id is not None}
@@ -89,7 +89,7 @@ def start(
 def stop(cameras: CameraList, server: Server = LOCAL) -> None:
     """Stop the live sessions that have the name of a camera in the list, and say which cameras have none."""
     listed = _read(cameras)
-    with connected(server) as client:
+    with connected_client(server) as client:
         live = _live_sessions(client)
         for camera in listed:
             running = live.get(camera.name, [])
@@ -100,7 +100,7 @@ def stop(cameras: CameraList, server: Server = LOCAL) -> None:
                 typer.echo(f"{camera.name}: stopped {session.id}")
 
 
-def read_cameras(path: Path) -> list[Camera]:
+def read_cameras(path: Path) -> list[ListedCamera]:
     """The cameras of a CSV file in its order.
 
     Raises:
@@ -145,7 +145,7 @@ def _columns(path: Path, titles: Sequence[str]) -> list[str]:
     return columns
 
 
-def _camera(where: str, row: dict[str | None, str | list[str] | None]) -> Camera:
+def _camera(where: str, row: dict[str | None, str | list[str] | None]) -> ListedCamera:
     if None in row:
         raise CameraListError(f"{where}: more values than the first line has columns; quote values with commas")
     values = {str(column): value.strip() for column, value in row.items() if isinstance(value, str)}
@@ -153,10 +153,10 @@ def _camera(where: str, row: dict[str | None, str | list[str] | None]) -> Camera
         raise CameraListError(f"{where}: expected a name and a URL such as rtsp://user:password@camera.example/stream")
     metadata = {column: value for column, value in values.items() if value and column not in NOT_METADATA}
     labels = tuple(filter(None, re.split(r"[\s,;]+", values.get("labels", ""))))
-    return Camera(values["name"], values["url"], labels, values.get("model") or None, metadata)
+    return ListedCamera(values["name"], values["url"], labels, values.get("model") or None, metadata)
 
 
-def _read(path: Path) -> list[Camera]:
+def _read(path: Path) -> list[ListedCamera]:
     try:
         return read_cameras(path)
     except CameraListError as error:
@@ -174,7 +174,7 @@ def _live_sessions(client: Client) -> dict[str, list[Session]]:
     return found
 
 
-def _started(client: Client, camera: Camera, live: list[Session]) -> str | None:
+def _started(client: Client, camera: ListedCamera, live: list[Session]) -> str | None:
     """Make sure that the camera has a session, and say what was done. Its id; None if the server refused the camera."""
     from cake_client import CakeError, SessionOptions, UnreachableError
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 import typer
 from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from service.cli.metadata import pairs_of
+from service.cli.metadata import metadata_pairs
 from service.cli.progress import LinesAboveBar
 from service.cli.refusals import refusal
 from service.cli.terminal import FAILED, MISUSED, fail, print_warning, require_file
@@ -82,7 +82,7 @@ def submit(
 
     Exit status 1: the server refused it or cannot be reached, or with --watch, the session failed.
     """
-    with connected(server) as client:
+    with connected_client(server) as client:
         session = _submit(client, source, _options(model, label, pace, name, metadata, webhook))
     for warning in session.warnings:
         print_warning(warning)
@@ -129,7 +129,7 @@ def sessions(
     as_json: Json = False,
 ) -> None:
     """List the sessions of a server, newest first."""
-    with connected(server) as client:
+    with connected_client(server) as client:
         found = list(islice(client.sessions(state=state, page_size=min(limit, 200)), limit))
     if as_json:
         for session in found:
@@ -146,7 +146,7 @@ def events(session: SessionId, server: Server = LOCAL, after: After = None, as_j
     """Print the events of a session so far."""
     from service.cli.event_lines import event_text
 
-    with connected(server) as client:
+    with connected_client(server) as client:
         while (page := client.events(session, after=after)).events:
             for event in page.events:
                 typer.echo(event_text(event, as_json))
@@ -178,7 +178,7 @@ def push(
     from service.cli.paced_file import paced
 
     options = _options(model, label, pace or ("realtime" if source == "-" else "fast"), name, metadata, webhook)
-    with _opened(source) as stream, connected(server) as client:
+    with _opened(source) as stream, connected_client(server) as client:
         target = client.submit_push(options) if session is None else client.session(session)
         typer.echo(target.model_dump_json() if as_json else target.id)
         if not as_json:
@@ -205,7 +205,7 @@ def _failing_in_one_line() -> Iterator[None]:
 
 
 @contextmanager
-def connected(server: str) -> Iterator[Client]:
+def connected_client(server: str) -> Iterator[Client]:
     """A client of this server. Its errors end the command with one line."""
     from cake_client import Client
 
@@ -236,7 +236,7 @@ def _options(
         labels=label or None,
         pace=pace,
         name=name,
-        metadata=dict(pairs_of(metadata)) or None,
+        metadata=dict(metadata_pairs(metadata)) or None,
         webhook_url=webhook,
         webhook_secret=os.environ.get(WEBHOOK_SECRET) or None,
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.client import LOCAL, Server, SessionId, connected
+from service.cli.client import LOCAL, Server, SessionId, connected_client
 from service.cli.terminal import MISUSED, fail
 
 EventId = Annotated[str, typer.Argument(metavar="EVENT", help="Id of an action.start or action.end, as in 12600-0.")]
@@ -32,7 +32,7 @@ def clip(
 
     Exit status 1: the server has no clip of the event, or cannot be reached.
     """
-    with connected(server) as client:
+    with connected_client(server) as client:
         found = client.clip(session, event, before_s=before_s, after_s=after_s)
     path = out or Path(f"{event}.mp4")
     try:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.client import LOCAL, Server, connected
+from service.cli.client import LOCAL, Server, connected_client
 from service.cli.terminal import FAILED, fail, print_warning
 
 data_app = typer.Typer(no_args_is_help=True, help="Turn judged events into training data.")
@@ -33,7 +33,7 @@ def export(
     """
     from service.offline.training_data import export_training_data
 
-    with connected(server) as client:
+    with connected_client(server) as client:
         ids = session or [each.id for each in client.sessions()]
         try:
             exported = export_training_data(client, ids, out, lambda name: typer.echo(name))

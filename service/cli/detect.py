@@ -83,7 +83,7 @@ def _parsed_regions(texts: list[str]) -> dict[str, Region]:
 
     from model.video.preprocess import Region
     from service.requests import MAX_REGIONS, RegionRequest
-    from service.validation_messages import explain
+    from service.validation_messages import explain_validation_error
 
     regions: dict[str, Region] = {}
     for text in texts:
@@ -93,7 +93,7 @@ def _parsed_regions(texts: list[str]) -> dict[str, Region]:
             RegionRequest(name=name, x=x, y=y, width=width, height=height)
         except ValidationError as error:
             [first, *_] = error.errors()
-            fail(f"--region {text}: {first['loc'][-1]} {explain(first)}", MISUSED)
+            fail(f"--region {text}: {first['loc'][-1]} {explain_validation_error(first)}", MISUSED)
         except ValueError:
             fail(f"--region {text}: expected NAME=X,Y,WIDTH,HEIGHT in fractions, as in door=0.1,0,0.3,1", MISUSED)
         if name in regions:
@@ -147,7 +147,7 @@ def _detect(
 ) -> tuple[int, float]:
     """Print the events; return the number of starts and the media time of the last frame."""
     from model.starts import ActionStart
-    from service.offline.detect import analyse, event_json, event_line
+    from service.offline.detect import analyse, detected_line, event_json
     from service.offline.overlay import Overlay
 
     starts, end_s = 0, 0.0
@@ -156,7 +156,7 @@ def _detect(
         for analysed in analyse(video, detector, regions, labels or None):
             for event in analysed.events:
                 as_object = event_json(event, detector, analysed.region) if as_json else None
-                progress.say(event_line(event, analysed.region) if as_object is None else json.dumps(as_object))
+                progress.say(detected_line(event, analysed.region) if as_object is None else json.dumps(as_object))
                 starts += isinstance(event, ActionStart)
             if drawing:
                 drawing.show(analysed)

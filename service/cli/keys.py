@@ -57,7 +57,7 @@ def create(
     from pydantic import ValidationError
 
     from service.access.keys import new_key
-    from service.validation_messages import explain
+    from service.validation_messages import explain_validation_error
 
     limits = read_settings(
         key_max_sessions=max_sessions, key_requests_per_s=requests_per_s, key_max_stored_bytes=max_stored_bytes
@@ -67,7 +67,7 @@ def create(
         expires_at = None if expires_in_days is None else now + timedelta(days=expires_in_days)
         shown, key = new_key(name, scope, limits, created_at=now, expires_at=expires_at)
     except ValidationError as error:
-        fail(f"--name {name!r} {explain(error.errors()[0])}", MISUSED)
+        fail(f"--name {name!r} {explain_validation_error(error.errors()[0])}", MISUSED)
     new_folder = _missing_database(read_settings(data_dir=data_dir))
     _in_store(data_dir, lambda store: store.keys.create(key))
     _record(data_dir, "key.create", key)
@@ -77,7 +77,7 @@ def create(
 
 
 @keys_app.command("list")
-def list_keys(data_dir: DataDir = None) -> None:
+def print_keys(data_dir: DataDir = None) -> None:
     """List all keys, without their secrets."""
     from service.cli.tables import print_table
 

@@ -16,7 +16,7 @@ from service.cli.clip import clip
 from service.cli.data import data_app
 from service.cli.detect import detect
 from service.cli.keys import keys_app
-from service.cli.models import list_models, promote_model, push_model, remove_model, shadow_model
+from service.cli.models import print_models, promote_model, push_model, remove_model, shadow_model
 from service.cli.sample_option import SampleCommand
 from service.cli.serve import serve, worker
 from service.cli.settings import settings
@@ -64,7 +64,7 @@ app.add_typer(data_app, name="data", rich_help_panel=USE)
 app.command(rich_help_panel=model_cli.HERE)(detect)
 app.command(rich_help_panel=model_cli.HERE)(bench)
 model_cli.mount(app)
-models_app.command("list")(list_models)
+models_app.command("list")(print_models)
 models_app.command("push")(push_model)
 models_app.command("remove")(remove_model)
 models_app.command("shadow")(shadow_model)

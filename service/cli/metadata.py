@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from service.cli.terminal import MISUSED, fail
 
 
-def pairs_of(given: Iterable[str] | None) -> list[tuple[str, str]]:
+def metadata_pairs(given: Iterable[str] | None) -> list[tuple[str, str]]:
     """Keys and values in their order. Ends the command with one line for one without `=`."""
     pairs: list[tuple[str, str]] = []
     for text in given or ():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from model.commands.models import AsJson, list_models_command
-from service.cli.client import LOCAL, Json, Server, connected
+from service.cli.client import LOCAL, Json, Server, connected_client
 from service.cli.tables import print_table
 from service.cli.terminal import FAILED, MISUSED, fail
 
@@ -23,7 +23,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model on 
 Wait = Annotated[bool, typer.Option(help="Wait until the workers have loaded it.")]
 
 
-def list_models(
+def print_models(
     server: Annotated[
         str | None,
         typer.Option(help="List the models of this server; its API key comes from CAKE_KEY.", show_default=False),
@@ -34,7 +34,7 @@ def list_models(
     if server is None:
         list_models_command(as_json)
         return
-    with connected(server) as client:
+    with connected_client(server) as client:
         found = client.models.all()
     for model in found.models:
         default = ", default" if model.name == found.default else ""
@@ -64,7 +64,7 @@ def remove_model(
     shadow: Annotated[bool, typer.Option("--shadow", help="Delete only the shadow version and what it found.")] = False,
 ) -> None:
     """Delete an uploaded model from a server, once no session uses it. Requires an API key with the scope admin."""
-    with connected(server) as client:
+    with connected_client(server) as client:
         if shadow:
             client.models.remove_shadow(name)
         else:
@@ -91,7 +91,7 @@ def shadow_model(
         typer.echo(model.model_dump_json() if as_json else line)
         _require_loaded(model.shadow.workers)
         return
-    with connected(server) as client:
+    with connected_client(server) as client:
         found = client.models.shadow(name)
     if as_json:
         typer.echo(found.model_dump_json())
@@ -113,7 +113,7 @@ def promote_model(
     """
     from cake_client import ApiError
 
-    with connected(server) as client:
+    with connected_client(server) as client:
         model = client.models.promote(name)
         typer.echo(model.model_dump_json() if as_json else f"{name} {model.version}: new sessions use it")
         if not move_sessions:
@@ -138,7 +138,7 @@ def _runs_on_another(session: Session, model: ModelDetail) -> bool:
 
 
 def _push(server: str, name: str, checkpoint: Path, *, shadow: bool, wait: bool) -> ModelDetail:
-    with _readable(checkpoint), connected(server) as client:
+    with _readable(checkpoint), connected_client(server) as client:
         model = client.models.push(name, checkpoint, shadow=shadow)
         while wait and any(worker.state == "absent" for worker in _workers(model, shadow=shadow)):
             time.sleep(POLL_S)

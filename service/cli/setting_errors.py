@@ -7,7 +7,7 @@ from pydantic_core import ErrorDetails
 from model.checkpoints.folders import CheckpointNotFoundError, available_models, find_checkpoint
 from service.setting_groups.syntax import PREFIX, variable
 from service.settings import Settings
-from service.validation_messages import explain
+from service.validation_messages import explain_validation_error
 
 # Read by `make`, docker-compose.yml, the examples and the commands that use a server, not by the server.
 _OTHER_READERS = frozenset(
@@ -61,6 +61,6 @@ def explain_setting_error(error: ErrorDetails, options: Mapping[str, str]) -> st
     if place:
         item = f"item {place[0] + 1}" if isinstance(place[0], int) else place[0]
         given = f"{source.rstrip('= ')}, {item} ({error['input']})"
-    message = explain(error)
+    message = explain_validation_error(error)
     example = Settings.model_fields[name].examples or [""]
     return f"{given}: {message[:1].lower()}{message[1:]}. Example: {source}{example[0]}"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.client import LOCAL, Json, Server, connected
-from service.cli.metadata import pairs_of
+from service.cli.client import LOCAL, Json, Server, connected_client
+from service.cli.metadata import metadata_pairs
 from service.cli.terminal import FAILED, MISUSED, fail
 
 if TYPE_CHECKING:
@@ -22,9 +22,9 @@ Values = list[str] | None
 
 
 @subscriptions_app.command("list")
-def list_subscriptions(server: Server = LOCAL, as_json: Json = False) -> None:
+def print_subscriptions(server: Server = LOCAL, as_json: Json = False) -> None:
     """List the subscriptions of the API key, and how their delivery stands."""
-    with connected(server) as client:
+    with connected_client(server) as client:
         found = client.subscriptions()
     if as_json:
         for subscription in found:
@@ -77,7 +77,7 @@ def add(
     from cake_client import AppriseTarget, MqttTarget, SubscriptionOptions, WebhookTarget
 
     values: dict[str, list[str]] = {}
-    for key, value in pairs_of(metadata):
+    for key, value in metadata_pairs(metadata):
         values.setdefault(key, []).append(value)
     options = SubscriptionOptions(
         name=name,
@@ -101,7 +101,7 @@ def add(
         target = WebhookTarget(url, format=body)
     elif is_broker:
         target = MqttTarget(url, topic=topic, identify="name" if by_name else None, home_assistant=home_assistant)
-    with connected(server) as client:
+    with connected_client(server) as client:
         subscription = client.subscribe(target, options)
     if as_json:
         typer.echo(subscription.model_dump_json())
@@ -114,7 +114,7 @@ def add(
 @subscriptions_app.command("test")
 def send_test(subscription: SubscriptionId, server: Server = LOCAL, as_json: Json = False) -> None:
     """Send a test message now. Exit status 1: the target did not accept it."""
-    with connected(server) as client:
+    with connected_client(server) as client:
         outcome = client.test_subscription(subscription)
     if as_json:
         typer.echo(outcome.model_dump_json())
@@ -129,7 +129,7 @@ def send_test(subscription: SubscriptionId, server: Server = LOCAL, as_json: Jso
 @subscriptions_app.command()
 def pause(subscription: SubscriptionId, server: Server = LOCAL, as_json: Json = False) -> None:
     """Deliver nothing until it is resumed; its place in the log is kept."""
-    with connected(server) as client:
+    with connected_client(server) as client:
         _print_state(client.pause_subscription(subscription), as_json)
 
 
@@ -141,14 +141,14 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Continue a subscription that is paused or disabled, or retry at once."""
-    with connected(server) as client:
+    with connected_client(server) as client:
         _print_state(client.resume_subscription(subscription, skip_missed=skip_missed), as_json)
 
 
 @subscriptions_app.command("rotate-secret")
 def rotate_secret(subscription: SubscriptionId, server: Server = LOCAL, as_json: Json = False) -> None:
     """Replace the secret of a webhook, and print the new one. For a day deliveries carry a signature by each."""
-    with connected(server) as client:
+    with connected_client(server) as client:
         rotated = client.rotate_subscription_secret(subscription)
     typer.echo(rotated.model_dump_json() if as_json else rotated.target.secret)
 
@@ -156,7 +156,7 @@ def rotate_secret(subscription: SubscriptionId, server: Server = LOCAL, as_json:
 @subscriptions_app.command()
 def delete(subscription: SubscriptionId, server: Server = LOCAL) -> None:
     """Delete a subscription with its secrets."""
-    with connected(server) as client:
+    with connected_client(server) as client:
         client.delete_subscription(subscription)
 
 

@@ -28,7 +28,7 @@ class _Sink:
         return len(data)
 
 
-def run(request: CutRequest, pipe: BinaryIO) -> None:
+def run_cut(request: CutRequest, pipe: BinaryIO) -> None:
     """Confine this process, cut, and write all messages; the last one is ENDED or ERROR."""
     output = Output(pipe)
     try:
@@ -67,7 +67,7 @@ def main() -> None:
     pipe_fd = os.dup(1)
     os.dup2(2, 1)
     with os.fdopen(pipe_fd, "wb") as pipe:
-        run(request, pipe)
+        run_cut(request, pipe)
 
 
 if __name__ == "__main__":

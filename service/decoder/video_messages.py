@@ -19,7 +19,7 @@ class VideoBegins:
 
 
 @dataclass(frozen=True)
-class VideoPart:
+class VideoFragment:
     """The next fragment. `at_s` is its time in the MP4, `media_s` its media time.
 
     `is_start`: it begins with a keyframe.
@@ -38,7 +38,7 @@ class NoVideo:
     reason: str
 
 
-LiveVideoMessage = VideoBegins | VideoPart | NoVideo
+LiveVideoMessage = VideoBegins | VideoFragment | NoVideo
 
 
 def video_message(kind: bytes, payload: bytes) -> LiveVideoMessage:
@@ -49,4 +49,4 @@ def video_message(kind: bytes, payload: bytes) -> LiveVideoMessage:
         described = json.loads(payload)
         return VideoBegins(**described | {"head": bytes.fromhex(described["head"])})
     at_s, media_s, is_start = VIDEO_PART_HEADER.unpack_from(payload)
-    return VideoPart(at_s, media_s, is_start, payload[VIDEO_PART_HEADER.size :])
+    return VideoFragment(at_s, media_s, is_start, payload[VIDEO_PART_HEADER.size :])

@@ -6,7 +6,7 @@ import socket
 from collections import deque
 from contextlib import suppress
 
-from service.decoder.video_messages import VideoPart
+from service.decoder.video_messages import VideoFragment
 from service.live.protocol import ALIVE, ALIVE_EVERY_S, TEXT, VIDEO, message
 from service.live_schemas import VideoClock
 
@@ -39,7 +39,7 @@ class Viewer:
             self._waits_for_keyframe, self._offset_s = True, math.inf
             self._put(message(TEXT, description.encode()) + message(VIDEO, head))
 
-    def put_part(self, part: VideoPart) -> None:
+    def put_part(self, part: VideoFragment) -> None:
         """Send a fragment, and before it its media time if that is news; without room, none up to the next keyframe."""
         if not self.wants_video or (self._waits_for_keyframe and not part.is_start):
             return

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Sequence
 
-from service.decoder.video_messages import LiveVideoMessage, NoVideo, VideoBegins, VideoPart
+from service.decoder.video_messages import LiveVideoMessage, NoVideo, VideoBegins, VideoFragment
 from service.live.viewer import Viewer
 from service.live_schemas import LiveScores, RegionScores, VideoBegan, VideoUnavailable
 from service.store.records import ScoreRow
@@ -33,7 +33,7 @@ class Viewers:
         self._sending: dict[Viewer, asyncio.Task[None]] = {}
         self._state: VideoBegan | VideoUnavailable | None = None
         self._head = b""
-        self._group: list[VideoPart] = []
+        self._group: list[VideoFragment] = []
         self._group_bytes = 0
         self._seen_s: float | None = None
         """Media time of the newest scores."""
@@ -64,7 +64,7 @@ class Viewers:
         match video:
             case VideoBegins():
                 self._begin(video)
-            case VideoPart():
+            case VideoFragment():
                 self._pass_on(video)
             case NoVideo():
                 self._forget_video()
@@ -117,14 +117,14 @@ class Viewers:
         for viewer in self._sending:
             self._welcome(viewer)
 
-    def _pass_on(self, part: VideoPart) -> None:
+    def _pass_on(self, part: VideoFragment) -> None:
         if not isinstance(self._state, VideoBegan):
             return
         self._keep(part)
         for viewer in self._sending:
             viewer.put_part(part)
 
-    def _keep(self, part: VideoPart) -> None:
+    def _keep(self, part: VideoFragment) -> None:
         if part.is_start:
             self._group, self._group_bytes = [], 0
         elif not self._group:

@@ -22,7 +22,7 @@ class TooManyViewersError(Exception):
     """The session has as many viewers as it may have."""
 
 
-class View:
+class WorkerView:
     """A connection to the worker of a session; made by `open_view`."""
 
     def __init__(self, reader: asyncio.StreamReader) -> None:
@@ -41,7 +41,9 @@ class View:
 
 
 @asynccontextmanager
-async def open_view(session_id: str, address: PushAddress, purpose: Literal["video", "scores"]) -> AsyncIterator[View]:
+async def open_view(
+    session_id: str, address: PushAddress, purpose: Literal["video", "scores"]
+) -> AsyncIterator[WorkerView]:
     """What a worker sends to a new viewer of a session, for as long as the context lasts.
 
     Raises NotRunningError, TooManyViewersError.
@@ -61,7 +63,7 @@ async def open_view(session_id: str, address: PushAddress, purpose: Literal["vid
             raise TooManyViewersError
         if answer != ACCEPTED:
             raise NotRunningError
-        yield View(reader)
+        yield WorkerView(reader)
     finally:
         writer.close()
         with suppress(OSError):

@@ -70,7 +70,7 @@ def analyse(
             yield replace(last, events=list(ends))
 
 
-def event_line(event: ActionStart | ActionEnd, region: str | None = None) -> str:
+def detected_line(event: ActionStart | ActionEnd, region: str | None = None) -> str:
     """An event for people: time, type, label, region and score."""
     what = event.label if region is None else f"{event.label}  in {region}"
     if isinstance(event, ActionStart):

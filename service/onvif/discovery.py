@@ -60,7 +60,7 @@ class _Answers(asyncio.DatagramProtocol):
         """A host that was asked has no such port: it is no device."""
 
 
-async def discover(
+async def discover_devices(
     *, within_s: float, interface: str | None, hosts: Sequence[tuple[str, int]] = ()
 ) -> list[FoundDevice]:
     """The devices that answer in time, by address.

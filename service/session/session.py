@@ -12,7 +12,7 @@ from model.video.errors import VideoError
 from model.video.stream import VideoInfo
 from service.decoder.messages import DecoderDiedError
 from service.decoder.process import ClipEnded, ClipPart, DecodedFrame, Dropped, Ended, Missed, Snapshot
-from service.decoder.video_messages import NoVideo, VideoBegins, VideoPart
+from service.decoder.video_messages import NoVideo, VideoBegins, VideoFragment
 from service.errors import NotFoundError, ServiceError
 from service.live.viewers import Viewers
 from service.session.changes import SettingChanges, as_run
@@ -221,7 +221,7 @@ class RunningSession:
                         self._snapshots.put(message.jpeg)
                     case ClipPart() | ClipEnded():
                         self._clips.take(message)
-                    case VideoBegins() | VideoPart() | NoVideo():
+                    case VideoBegins() | VideoFragment() | NoVideo():
                         self._viewers.take(message)
                     case Ended(is_final=False) if not self._source.is_pushed:
                         raise VideoError("source_unreachable", STREAM_ENDED)

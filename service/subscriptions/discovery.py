@@ -12,14 +12,14 @@ from typing import Any
 
 from service.event_filter import EventFilter
 from service.store.records import SessionRecord
-from service.subscriptions.topics import Camera, sensor_of, server_status
+from service.subscriptions.topics import CameraTopics, sensor_of, server_status
 
 VERSION = version("cake-served")
 SUPPORT_URL = "https://arxiv.org/abs/2603.23988"
 
 
 @dataclass(frozen=True)
-class Sensor:
+class LabelSensor:
     """One label of a session, or of one of its regions."""
 
     label: str
@@ -36,11 +36,11 @@ class Sensor:
         return self.label if self.region is None else f"{self.region}: {self.label}"
 
 
-def sensors_of(session: SessionRecord, wanted: EventFilter) -> list[Sensor]:
+def sensors_of(session: SessionRecord, wanted: EventFilter) -> list[LabelSensor]:
     """The labels and regions of which events pass the filter."""
     regions: Collection[str | None] = [region.name for region in session.regions] or [None]
     return [
-        Sensor(label, region)
+        LabelSensor(label, region)
         for region in regions
         if not wanted.regions or region in wanted.regions
         for label in session.labels
@@ -48,18 +48,22 @@ def sensors_of(session: SessionRecord, wanted: EventFilter) -> list[Sensor]:
     ]
 
 
-def discovery_topic(prefix: str, camera: Camera) -> str:
+def discovery_topic(prefix: str, camera: CameraTopics) -> str:
     """Where the configuration of a device is published, retained; an empty one removes the device."""
     return f"{prefix}/device/{device_id(camera)}/config"
 
 
-def device_id(camera: Camera) -> str:
+def device_id(camera: CameraTopics) -> str:
     """Keeps devices of several subscriptions apart."""
     return f"cake_{camera.base.replace('/', '_')}_{camera.key}"
 
 
 def device_config(
-    session: SessionRecord, camera: Camera, sensors: Collection[Sensor], *, removed: Collection[Sensor] = ()
+    session: SessionRecord,
+    camera: CameraTopics,
+    sensors: Collection[LabelSensor],
+    *,
+    removed: Collection[LabelSensor] = (),
 ) -> str:
     """The configuration of a session's device. `removed` are sensors of its last configuration that it lacks now."""
     components = {sensor.level: _binary_sensor(camera, sensor) for sensor in sensors}
@@ -69,7 +73,7 @@ def device_config(
         {
             "device": {
                 "identifiers": [device_id(camera)],
-                "name": session.name or f"Camera {session.id[:8]}",
+                "name": session.name or f"CameraTopics {session.id[:8]}",
                 "manufacturer": "CAKE",
                 "model": session.model,
                 "sw_version": VERSION,
@@ -83,7 +87,7 @@ def device_config(
     )
 
 
-def _binary_sensor(camera: Camera, sensor: Sensor) -> Mapping[str, Any]:
+def _binary_sensor(camera: CameraTopics, sensor: LabelSensor) -> Mapping[str, Any]:
     return {
         "platform": "binary_sensor",
         "unique_id": f"{device_id(camera)}_{sensor.level}",
@@ -94,7 +98,7 @@ def _binary_sensor(camera: Camera, sensor: Sensor) -> Mapping[str, Any]:
     }
 
 
-def _switch(camera: Camera) -> Mapping[str, Any]:
+def _switch(camera: CameraTopics) -> Mapping[str, Any]:
     return {
         "platform": "switch",
         "unique_id": f"{device_id(camera)}_reporting",
@@ -105,7 +109,7 @@ def _switch(camera: Camera) -> Mapping[str, Any]:
     }
 
 
-def _image(camera: Camera) -> Mapping[str, Any]:
+def _image(camera: CameraTopics) -> Mapping[str, Any]:
     return {
         "platform": "image",
         "unique_id": f"{device_id(camera)}_image",

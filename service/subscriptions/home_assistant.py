@@ -14,9 +14,9 @@ from service.storage.blobs import Blobs
 from service.store.protocols import Sessions
 from service.store.records import SessionRecord
 from service.store.subscription_records import StoredMqttTarget
-from service.subscriptions.discovery import Sensor, device_config, discovery_topic, sensors_of
+from service.subscriptions.discovery import LabelSensor, device_config, discovery_topic, sensors_of
 from service.subscriptions.mqtt_connection import MqttConnection
-from service.subscriptions.topics import OFF, OFFLINE, ON, ONLINE, Camera, camera_of
+from service.subscriptions.topics import OFF, OFFLINE, ON, ONLINE, CameraTopics, camera_of
 
 PAGE = 200
 LISTEN_TIMEOUT_S = 5.0
@@ -50,7 +50,7 @@ class HomeAssistant:
         self._wanted = wanted
         self._owner = owner
         self._is_open = is_open
-        self._announced: dict[str, list[Sensor]] = {}
+        self._announced: dict[str, list[LabelSensor]] = {}
         self._paused: set[str] = set()
         """Cameras of which starts are left out, by their level of topics."""
 
@@ -59,8 +59,8 @@ class HomeAssistant:
 
         Brokers send what they have kept before what is published later: this connection's own message ends it.
         """
-        await self._connection.subscribe(Camera("+", self._stored.topic).reporting_command)
-        last = Camera(uuid.uuid4().hex, self._stored.topic).reporting_command
+        await self._connection.subscribe(CameraTopics("+", self._stored.topic).reporting_command)
+        last = CameraTopics(uuid.uuid4().hex, self._stored.topic).reporting_command
         await self._connection.publish(last, b"")
         try:
             async with asyncio.timeout(LISTEN_TIMEOUT_S):
@@ -75,9 +75,9 @@ class HomeAssistant:
         if camera is not None and payload:
             await self._publish(camera.reporting, payload)
 
-    def _note(self, topic: str, payload: bytes) -> Camera | None:
+    def _note(self, topic: str, payload: bytes) -> CameraTopics | None:
         """The camera of a command; None for any other message."""
-        camera = Camera(topic.removeprefix(f"{self._stored.topic}/").partition("/")[0], self._stored.topic)
+        camera = CameraTopics(topic.removeprefix(f"{self._stored.topic}/").partition("/")[0], self._stored.topic)
         if topic != camera.reporting_command or payload not in (ON.encode(), OFF.encode(), b""):
             return None
         if payload != OFF.encode():
@@ -151,7 +151,7 @@ class HomeAssistant:
         if jpeg is not None:
             await self._publish(self._camera(event.session_id, event.name).image, jpeg)
 
-    async def _remove(self, camera: Camera, sensors: list[Sensor]) -> None:
+    async def _remove(self, camera: CameraTopics, sensors: list[LabelSensor]) -> None:
         """An empty message removes a retained one."""
         topics = [discovery_topic(self._prefix, camera), camera.status, camera.event(None), camera.image]
         topics += [camera.reporting, camera.reporting_command]
@@ -163,5 +163,5 @@ class HomeAssistant:
     async def _publish(self, topic: str, payload: str | bytes) -> None:
         await self._connection.publish(topic, payload, is_retained=True)
 
-    def _camera(self, session_id: str, name: str | None) -> Camera:
+    def _camera(self, session_id: str, name: str | None) -> CameraTopics:
         return camera_of(self._stored.topic, self._stored.identify, session_id=session_id, name=name)

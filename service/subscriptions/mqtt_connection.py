@@ -80,7 +80,7 @@ class MqttConnection:
 
 
 @asynccontextmanager
-async def connected(
+async def connected_broker(
     url: str, client_id: str, *, will: Will | None, policy: AddressPolicy, authorities: Path | None
 ) -> AsyncIterator[MqttConnection]:
     """Connect to `mqtt://` or `mqtts://[USER[:PASSWORD]@]HOST[:PORT]`.
@@ -169,7 +169,7 @@ async def _disconnect(client: aiomqtt.Client) -> None:
 
 
 class _NamedContext(ssl.SSLContext):
-    """Checks the certificate for a name although an address, the judged one, is connected to."""
+    """Checks the certificate for a name although an address, the judged one, is connected_broker to."""
 
     server_name = ""
     _socket: ssl.SSLSocket | None = None

@@ -44,7 +44,7 @@ class _Statuses(logging.Handler):
         self.found += map(int, _STATUS.findall(record.getMessage()))
 
 
-def run(request: NotifyRequest, attachment: bytes) -> NotifyAnswer:
+def run_notifier(request: NotifyRequest, attachment: bytes) -> NotifyAnswer:
     """Confine this process, and send."""
     try:
         # It reads files of the system, once.
@@ -121,7 +121,7 @@ def main() -> None:
     # What the libraries of HTTP and of mail read.
     os.environ["REQUESTS_CA_BUNDLE"] = os.environ["SSL_CERT_FILE"] = request.authorities
     with os.fdopen(pipe_fd, "w") as pipe:
-        pipe.write(run(request, attachment).to_json())
+        pipe.write(run_notifier(request, attachment).to_json())
     # Without waiting for the thread of a service that does not answer.
     os._exit(0)
 

@@ -31,7 +31,7 @@ class Trial(Schema):
 
 
 @dataclass(frozen=True)
-class Message:
+class TargetMessage:
     """An event, or a test, as it is sent. `id` is the same for each attempt; `source` is a path of the API."""
 
     id: str
@@ -54,9 +54,9 @@ class Target(Protocol):
         """Wait for the end of the connection, and raise DeliveryFailedError. Never returns without a connection."""
 
 
-def event_message(event: Event) -> Message:
+def event_message(event: Event) -> TargetMessage:
     """The message of an event, as `GET /v1/events` shows the event but without fields that are null."""
-    return Message(
+    return TargetMessage(
         id=f"{event.session_id}_{event.id}",
         type=event.type,
         source=f"/v1/sessions/{event.session_id}",
@@ -67,9 +67,9 @@ def event_message(event: Event) -> Message:
     )
 
 
-def trial_message(event: Trial) -> Message:
+def trial_message(event: Trial) -> TargetMessage:
     """The message of a test."""
-    return Message(
+    return TargetMessage(
         id=event.id,
         type=event.type,
         source=f"/v1/subscriptions/{event.subscription_id}",

@@ -19,7 +19,7 @@ from service.store.subscription_records import (
 from service.subscriptions.apprise_target import AppriseTarget, StillsAndClips
 from service.subscriptions.home_assistant import HomeAssistant, IsOpen
 from service.subscriptions.mqtt import MqttTarget
-from service.subscriptions.mqtt_connection import MqttConnection, Will, connected
+from service.subscriptions.mqtt_connection import MqttConnection, Will, connected_broker
 from service.subscriptions.notifier import Notifier
 from service.subscriptions.target import Target, Trial
 from service.subscriptions.topics import OFFLINE, server_status
@@ -86,4 +86,4 @@ class TargetOpener:
         self, target: StoredMqttTarget, client_id: str, will: Will | None
     ) -> AbstractAsyncContextManager[MqttConnection]:
         url = target.url.get_secret_value()
-        return connected(url, client_id, will=will, policy=self.policy, authorities=self.authorities)
+        return connected_broker(url, client_id, will=will, policy=self.policy, authorities=self.authorities)

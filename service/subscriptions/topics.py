@@ -12,7 +12,7 @@ ON, OFF = "ON", "OFF"
 
 
 @dataclass(frozen=True)
-class Camera:
+class CameraTopics:
     """A session as MQTT subscribers know it. `key` is a level of topics: letters, digits, `_` and `-`."""
 
     key: str
@@ -47,9 +47,9 @@ class Camera:
         return f"{self.base}/{self.key}/{sensor}/state"
 
 
-def camera_of(base: str, identity: CameraIdentity, *, session_id: str, name: str | None) -> Camera:
+def camera_of(base: str, identity: CameraIdentity, *, session_id: str, name: str | None) -> CameraTopics:
     """The camera of a session: by its id, or by its name if it has one."""
-    return Camera(level(name if identity == "name" and name else session_id), base)
+    return CameraTopics(level(name if identity == "name" and name else session_id), base)
 
 
 def sensor_of(label: str, region: str | None) -> str:

@@ -11,7 +11,7 @@ from service.event_schemas import Event
 from service.schemas import WebhookFormat
 from service.store.subscription_records import StoredWebhookTarget
 from service.subscriptions.cloudevents import binary, structured
-from service.subscriptions.target import DeliveryFailedError, Message, Trial, event_message, trial_message
+from service.subscriptions.target import DeliveryFailedError, TargetMessage, Trial, event_message, trial_message
 from service.webhooks.post import PostFailedError, post_signed
 
 
@@ -39,7 +39,7 @@ class WebhookTarget:
     async def lost(self) -> None:
         await asyncio.Event().wait()
 
-    async def _post(self, message: Message) -> None:
+    async def _post(self, message: TargetMessage) -> None:
         headers, body = _formatted(message, self._stored.format)
         now_unix_s = self._clock()
         try:
@@ -56,7 +56,7 @@ class WebhookTarget:
             raise DeliveryFailedError(error.reason, wait_s=error.wait_s, is_final=error.is_final) from error
 
 
-def _formatted(message: Message, wanted: WebhookFormat) -> tuple[dict[str, str], bytes]:
+def _formatted(message: TargetMessage, wanted: WebhookFormat) -> tuple[dict[str, str], bytes]:
     """Headers and body."""
     match wanted:
         case "cloudevents":

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model.training.fights.people import gather
 from model.training.mocap.backdrop import Backdrop
-from model.training.mocap.camera import Camera, unit, wobble
+from model.training.mocap.camera import PinholeCamera, unit, wobble
 from model.training.mocap.figure import dress_figure
 from model.training.mocap.motion import MOTION_HZ, Recordings
 from model.training.mocap.scene import Lens, Light, shoot
@@ -64,7 +64,7 @@ def _render(
     return np.stack(images)
 
 
-def _hang_camera(rng: np.random.Generator, frames: int, fps: int) -> Camera:
+def _hang_camera(rng: np.random.Generator, frames: int, fps: int) -> PinholeCamera:
     """High up or at eye level; a person fills a fifth to most of the frame's height. A few cameras shake."""
     share = np.exp(rng.uniform(np.log(0.2), np.log(0.85)))
     tan_half_fov = float(np.tan(np.radians(rng.uniform(35, 75)) / 2))
@@ -86,7 +86,7 @@ def _hang_camera(rng: np.random.Generator, frames: int, fps: int) -> Camera:
     roll_rad = rng.normal(0, 0.03)
     cos, sin = np.cos(roll_rad), np.sin(roll_rad)
     axes_T33 = np.stack([cos * right_T3 + sin * up_T3, cos * up_T3 - sin * right_T3, back_T3], 1)
-    return Camera(eye_T3, axes_T33, tan_half_fov)
+    return PinholeCamera(eye_T3, axes_T33, tan_half_fov)
 
 
 def _add_clutter(client: int, rng: np.random.Generator) -> None:

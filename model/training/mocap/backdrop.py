@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from model.training.mocap.camera import Camera
+from model.training.mocap.camera import PinholeCamera
 from model.training.mocap.quaternions import Array
 
 Image = NDArray[np.float32]
@@ -18,7 +18,7 @@ class Backdrop:
     Images are float32 RGB (3, H, W) of 0 to 255: planes, because numpy is slow on rows of three.
     """
 
-    def __init__(self, rng: np.random.Generator, camera: Camera, width: int, height: int) -> None:
+    def __init__(self, rng: np.random.Generator, camera: PinholeCamera, width: int, height: int) -> None:
         across, down = ((np.arange(side, dtype=np.float32) + 0.5) / side * 2 - 1 for side in (width, height))
         x_HW, y_HW = np.meshgrid(
             (across - camera.shift_2[0]) * camera.tan_half_fov * camera.aspect,

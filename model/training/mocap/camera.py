@@ -11,7 +11,7 @@ _TOO_FAR = 0.62  # part of the frame's height that a standing figure must fill a
 
 
 @dataclass(frozen=True)
-class Camera:
+class PinholeCamera:
     """A pinhole camera's places (T, 3) in metres and axes (T, 3, 3), in rows right, up and back.
 
     `tan_half_fov` spans half the frame's height, `aspect` is width / height. `shift_2` moves the image by that much to
@@ -35,7 +35,7 @@ class Camera:
 
 def aim_camera(
     rng: np.random.Generator, joints_TJ3: Array, height_m: float, rate_hz: float, aspect: float = 1.0
-) -> Camera:
+) -> PinholeCamera:
     """A camera that keeps a figure `height_m` tall, with `joints_TJ3` at each frame, in the frame.
 
     In a square frame the figure fills most of the height and stands near the middle. In others it has many sizes and
@@ -60,7 +60,7 @@ def aim_camera(
     return camera if aspect == 1.0 else _moved_aside(rng, replace(camera, aspect=aspect), joints_TJ3)
 
 
-def _moved_aside(rng: np.random.Generator, camera: Camera, joints_TJ3: Array) -> Camera:
+def _moved_aside(rng: np.random.Generator, camera: PinholeCamera, joints_TJ3: Array) -> PinholeCamera:
     """The camera with its image shifted so that the figure's whole path lies anywhere in the frame."""
     image_TJ2 = camera.project(joints_TJ3)
     low_2, high_2 = np.quantile(image_TJ2.reshape(-1, 2), [0.02, 0.98], axis=0)
@@ -101,7 +101,7 @@ class _Shape:
 
 def _look(
     shape: _Shape, root_T3: Array, distance_m: float, tan_half_fov: float, height_m: float, rate_hz: float
-) -> Camera:
+) -> PinholeCamera:
     low, high = root_T3.min(axis=0), root_T3.max(axis=0)
     middle = (low + high) / 2
     centre_T3 = _lagged(root_T3, shape.follow_lag_s, rate_hz, middle)
@@ -116,7 +116,7 @@ def _look(
     up_T3 = np.cross(back_T3, right_T3)
     cos_T1, sin_T1 = np.cos(shape.roll_T)[:, None], np.sin(shape.roll_T)[:, None]
     axes_T33 = np.stack([cos_T1 * right_T3 + sin_T1 * up_T3, cos_T1 * up_T3 - sin_T1 * right_T3, back_T3], axis=1)
-    return Camera(eye_T3, axes_T33, tan_half_fov)
+    return PinholeCamera(eye_T3, axes_T33, tan_half_fov)
 
 
 def _lagged(path_T3: Array, lag_s: float, rate_hz: float, still_3: Array) -> Array:

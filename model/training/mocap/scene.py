@@ -8,7 +8,7 @@ import pybullet
 from numpy.typing import NDArray
 
 from model.training.mocap.backdrop import Backdrop
-from model.training.mocap.camera import Camera, aim_camera
+from model.training.mocap.camera import PinholeCamera, aim_camera
 from model.training.mocap.figure import dress_figure
 from model.training.mocap.motion import MOTION_HZ, Motion
 from model.training.mocap.quaternions import Array
@@ -87,7 +87,7 @@ class Light:
 
 
 def shoot(
-    client: int, camera: Camera, index: int, width: int, height: int, light: Light
+    client: int, camera: PinholeCamera, index: int, width: int, height: int, light: Light
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Colours (H, W, 3) and body ids (H, W), -1 where there is nothing."""
     eye, axes = camera.eye_T3[index], camera.axes_T33[index]

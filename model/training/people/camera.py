@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from model.training.mocap.camera import unit, wobble
 from model.training.mocap.quaternions import Array
 from model.training.people.backdrop import PlaceBackdrop, render
-from model.training.people.ellipsoids import Sensor
+from model.training.people.ellipsoids import PixelGrid
 from model.training.people.furniture import distance_m
 from model.training.people.places import Place
 
@@ -43,7 +43,7 @@ class PlaceCamera:
 
     eye_3: Array
     axes_T33: Array
-    sensor: Sensor
+    sensor: PixelGrid
     mount: str
 
     def project(self, points_TJ3: Array) -> Array:
@@ -109,7 +109,7 @@ def _drawn(
 ) -> PlaceCamera:
     mount = str(rng.choice(("ceiling", "eye", "low"), p=(0.48, 0.38, 0.14)))
     tan_right = float(np.tan(np.radians(rng.uniform(46, 95)) / 2))
-    sensor = Sensor(*size, tan_right, tan_right * size[1] / size[0])
+    sensor = PixelGrid(*size, tan_right, tan_right * size[1] / size[0])
     weights = np.array([subject.weight for subject in subjects])
     subject_J3 = subjects[int(rng.choice(len(subjects), p=weights / weights.sum()))].joints_J3
     eye_3 = _eye(rng, place, mount, subject_J3, _PERSON_M / (2 * sensor.tan_up * span))

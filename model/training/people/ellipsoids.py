@@ -42,7 +42,7 @@ class Hits:
 
 
 @dataclass(frozen=True)
-class Sensor:
+class PixelGrid:
     """Pixels of a camera: half the field of view as tangents, to the right and up."""
 
     width: int
@@ -51,7 +51,7 @@ class Sensor:
     tan_up: float
 
 
-def cast(shapes: Ellipsoids, sensor: Sensor, frames: int, limit_THW: Floats) -> Hits:
+def cast(shapes: Ellipsoids, sensor: PixelGrid, frames: int, limit_THW: Floats) -> Hits:
     """What each pixel sees nearer than `limit_THW` metres."""
     shapes = _in_front(shapes)
     scaled_P33 = np.swapaxes(shapes.turn_P33, 1, 2) / shapes.radii_P3[:, :, None]
@@ -106,7 +106,7 @@ def _in_front(shapes: Ellipsoids) -> _Indexed:
     )
 
 
-def _boxes(shapes: Ellipsoids, sensor: Sensor) -> Ints:
+def _boxes(shapes: Ellipsoids, sensor: PixelGrid) -> Ints:
     """First and last column, first and last row (P, 4) that each ellipsoid can touch; empty where last < first."""
     spread_P33 = np.einsum("pik,pk,pjk->pij", shapes.turn_P33, shapes.radii_P3**2, shapes.turn_P33)
     dual_P33 = shapes.centre_P3[:, :, None] * shapes.centre_P3[:, None] - spread_P33

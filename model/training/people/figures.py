@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from model.training.mocap import quaternions as quat
 from model.training.mocap.quaternions import Array
 from model.training.people.body import CLOTH_M, CLOTH_TEXELS, Body
-from model.training.people.ellipsoids import Ellipsoids, Floats, Hits, Sensor, cast
+from model.training.people.ellipsoids import Ellipsoids, Floats, Hits, PixelGrid, cast
 
 _SHADOW_SEGMENTS = 10
 _UNIT_CIRCLE = np.exp(2j * np.pi * np.arange(_SHADOW_SEGMENTS) / _SHADOW_SEGMENTS)
@@ -39,7 +39,7 @@ class FigureView:
 
     eye_3: Array
     axes_T33: Array
-    sensor: Sensor
+    sensor: PixelGrid
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from model.training.mocap.stream import coverage
 from model.training.people.actor import Note
 from model.training.people.backdrop import PlaceBackdrop
 from model.training.people.camera import PlaceCamera, Subject, hang_camera, seen_share
-from model.training.people.ellipsoids import Sensor
+from model.training.people.ellipsoids import PixelGrid
 from model.training.people.figures import FigureView, Placed, draw
 from model.training.people.footage import Frames, Recorder
 from model.training.people.places import Place, build_place
@@ -61,7 +61,7 @@ class PeopleSpec:
 
 
 @dataclass
-class Seen:
+class RenderedTruth:
     """What the renderer knows of each frame, collected while it draws."""
 
     visible_TA: list[NDArray[np.int64]] = field(default_factory=list)
@@ -118,7 +118,7 @@ def _subject(joints_ATJ3: Array, number: int, frame: int, weight: float) -> Subj
     return Subject(joints_ATJ3[number, frame], others, weight)
 
 
-def film(rng: np.random.Generator, scene: Scene, seen: Seen) -> Iterator[Frames]:
+def film(rng: np.random.Generator, scene: Scene, seen: RenderedTruth) -> Iterator[Frames]:
     """The stream's frames in chunks (T, H, W, 3), as they are stored."""
     camera, sensor = scene.camera, scene.camera.sensor
     frames = scene.joints_ATJ3.shape[1]
@@ -159,7 +159,7 @@ def film(rng: np.random.Generator, scene: Scene, seen: Seen) -> Iterator[Frames]
         yield recorder.record((image_THW3 * exposure) ** np.float32(gamma))
 
 
-def _cut(backdrop: PlaceBackdrop, turn_33: Array, sensor: Sensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _cut(backdrop: PlaceBackdrop, turn_33: Array, sensor: PixelGrid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return backdrop.cut(turn_33, sensor.width, sensor.height, sensor.tan_right, sensor.tan_up)
 
 
@@ -168,7 +168,7 @@ def write_people_stream(out_dir: Path, spec: PeopleSpec) -> None:
     cv2.setNumThreads(1)  # the streams themselves are what runs in parallel
     subset_rng, scene_rng, film_rng, codec_rng = np.random.default_rng([spec.seed, spec.index]).spawn(4)
     scene = compose_scene(scene_rng, load_recordings(), spec)
-    seen = Seen()
+    seen = RenderedTruth()
     frames = (frame for chunk in film(film_rng, scene, seen) for frame in chunk)
     sensor = scene.camera.sensor
     crf = int(codec_rng.integers(18, 37))
@@ -188,7 +188,7 @@ def write_people_stream(out_dir: Path, spec: PeopleSpec) -> None:
     write_text_atomically(note, json.dumps(content))
 
 
-def _entry(scene: Scene, seen: Seen, subset: str, scale: int) -> dict[str, object]:
+def _entry(scene: Scene, seen: RenderedTruth, subset: str, scale: int) -> dict[str, object]:
     """In ActivityNet's form; `also` holds what else people do, which is background, with the actor's number.
 
     An action that is mostly hidden or outside the frame is "ambiguous"; `seen` is the share of the body in view.
@@ -221,7 +221,7 @@ def _entry(scene: Scene, seen: Seen, subset: str, scale: int) -> dict[str, objec
     }
 
 
-def _visibility(scene: Scene, seen: Seen, number: int, note: Note) -> tuple[float, float]:
+def _visibility(scene: Scene, seen: RenderedTruth, number: int, note: Note) -> tuple[float, float]:
     """The share of an actor's joints in view while they fall or fight, and how many pixels show them, on average."""
     last = len(seen.visible_TA) - 1
     moments = np.linspace(note.start_s, note.end_s, _MOMENTS) * scene.fps
@@ -233,7 +233,7 @@ def _visibility(scene: Scene, seen: Seen, number: int, note: Note) -> tuple[floa
     return float(np.mean(shares)), float(np.mean([seen.visible_TA[frame][number] for frame in frames]))
 
 
-def _write_targets(path: Path, scene: Scene, seen: Seen) -> None:
+def _write_targets(path: Path, scene: Scene, seen: RenderedTruth) -> None:
     """One row for each frame, at `pts_s_T`. `mask_THW` (T, 14, 14) uint8: 255 where people cover a cell.
 
     `joints_TJ2` float16: image coordinates, -1 to 1 inside, of the person who falls or fights at that time, or of the

@@ -17,7 +17,7 @@ from model.detector import Detector
 from model.network.cake import Cake
 from service.bench.clips import RATE_HZ, write_moving
 from service.bench.core_time import Effort, core_seconds
-from service.bench.models import BATCHES, CLIP_FRAMES, clipper, noise, stepper
+from service.bench.models import BATCHES, CLIP_FRAMES, clipper, random_images, stepper
 from service.bench.peers.clips import openvino_clips, torch_clips
 from service.bench.peers.cox3d import cox3d_stepper
 from service.bench.peers.decoding import opencv_reader, ours, with_pyav, write_as_camera
@@ -97,7 +97,7 @@ def _our_steps(model: Cake) -> Iterator[_Way]:
 
 
 def _clips(model: Cake) -> Iterator[_Way]:
-    images_THWC = noise(CLIP_FRAMES, model.config.image_size)
+    images_THWC = random_images(CLIP_FRAMES, model.config.image_size)
     yield _Way("clip as the authors run it, PyTorch", False, clipper(model))
     for folded, dtype in ((False, torch.float32), (True, torch.float32), (True, torch.bfloat16)):
         name = "clip, PyTorch, channels last" + (", norms folded" if folded else "")
@@ -112,7 +112,7 @@ def _steps(model: Cake, folder: Path | None) -> Iterator[_Way]:
     if folder is not None and _is_installed("onnxruntime"):
         write_step_graph(model, folder / "step.onnx")
         for batch in BATCHES:
-            step = onnx_stepper(model, folder / "step.onnx", noise(batch, config.image_size))
+            step = onnx_stepper(model, folder / "step.onnx", random_images(batch, config.image_size))
             yield _Way(f"step, ONNX Runtime, {_streams(batch)}", False, step, batch)
     if _is_installed("continual"):
         for batch in BATCHES:

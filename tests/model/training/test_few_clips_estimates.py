@@ -11,14 +11,14 @@ from model.checkpoints.checkpoint import load_checkpoint
 from model.starts import StartDecoder
 from model.training.clips.few.classifier import encode, fit, make_rows
 from model.training.clips.few.estimate import Share, auc_interval, estimate, reports_start
-from model.training.clips.few.features import ClipFeatures
+from model.training.clips.few.features import FrozenClip
 from model.training.clips.few.learning_curve import draw_clips, learning_curve
 from model.training.clips.few.report import warnings
 from model.training.clips.few.similar import places, twins
 from model.training.layouts.annotations import DataError
 
 
-def random_clips(count: int, apart: float) -> tuple[list[ClipFeatures], np.ndarray]:
+def random_clips(count: int, apart: float) -> tuple[list[FrozenClip], np.ndarray]:
     """Features of clips of two kinds in turn, which differ by `apart` deviations."""
     rng = np.random.default_rng(0)
     positive_N = np.arange(count) % 2 == 1
@@ -26,14 +26,14 @@ def random_clips(count: int, apart: float) -> tuple[list[ClipFeatures], np.ndarr
     clips = []
     for positive in positive_N:
         features = (rng.normal(size=(3, 20, 32)) + apart * positive * middle_F).astype(np.float32)
-        clips.append(ClipFeatures(features[0], features[1:], rng.normal(size=144).astype(np.float32)))
+        clips.append(FrozenClip(features[0], features[1:], rng.normal(size=144).astype(np.float32)))
     return clips, positive_N
 
 
 def test_a_clip_that_is_left_out_has_no_influence(model: Path) -> None:
     head = load_checkpoint(model)[0].head
     clips, positive_N = random_clips(8, 1.0)
-    garbled = [ClipFeatures(clip.served_TF + 9, clip.views_VTF + 9, clip.thumbnail_P) for clip in clips[:1]]
+    garbled = [FrozenClip(clip.served_TF + 9, clip.views_VTF + 9, clip.thumbnail_P) for clip in clips[:1]]
     honest = fit(make_rows(head, clips, np.random.default_rng(1)), positive_N, [0])
     blind = fit(make_rows(head, garbled + clips[1:], np.random.default_rng(1)), positive_N, [0])
     assert np.array_equal(honest.weight_E, blind.weight_E)
@@ -100,8 +100,8 @@ def test_a_rule_is_tried_as_the_start_decoder_applies_it(scores: list[float]) ->
 
 def test_clips_of_one_place_and_copies_are_recognised() -> None:
     clips, positive_N = random_clips(6, 1.0)
-    moved = ClipFeatures(clips[3].served_TF, clips[3].views_VTF, clips[0].thumbnail_P + 1)
-    copied = ClipFeatures(clips[0].served_TF * 1.001, clips[0].views_VTF, clips[0].thumbnail_P)
+    moved = FrozenClip(clips[3].served_TF, clips[3].views_VTF, clips[0].thumbnail_P + 1)
+    copied = FrozenClip(clips[0].served_TF * 1.001, clips[0].views_VTF, clips[0].thumbnail_P)
     several = [*clips, moved, copied]
     place_N = places(several)
     assert place_N[0] == place_N[6] == place_N[7]

@@ -24,7 +24,7 @@ from model.training.layouts.segments import label_frames
 from model.training.layouts.text_annotations import read_text_annotations
 from model.training.layouts.video_lists import read_class_names, read_labelled_clips
 from model.training.recipe import Recipe, RecipeError
-from model.training.run_checks import by_subset, check_labels
+from model.training.run_checks import by_subset, check_learnable
 from tests.support.tiny_model import tiny_model
 
 CLEAR = (DataError, RecipeError, CheckpointError, ConfigError)
@@ -122,7 +122,7 @@ def check(read: Callable[[], object]) -> None:
 
 def lay_over_frames(videos: list[LabelledVideo]) -> None:
     """What training does with the labels once the videos, of 4 s here, are decoded."""
-    check_labels("here", videos)
+    check_learnable("here", videos)
     pts_s = np.arange(40) / 10
     fitted = fit_segments(videos, lambda _: pts_s, 10.0, lambda sentence: None)
     for video in fitted:
@@ -228,7 +228,9 @@ def check_list(content: bytes, classes: bytes | None, class_file_name: str = "cl
             class_file = root / class_file_name
             class_file.write_bytes(classes)
             check(lambda: read_class_names(root / class_file_name))
-        check(lambda: check_labels("here", read_labelled_clips(root / "clips.txt", "training", class_file=class_file)))
+        check(
+            lambda: check_learnable("here", read_labelled_clips(root / "clips.txt", "training", class_file=class_file))
+        )
 
 
 @many

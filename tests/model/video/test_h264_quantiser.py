@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.video.h264_quantiser import H264Quantiser
-from service.bench.still_camera import still_images, write_stream
+from service.bench.still_camera import still_images, write_still_stream
 
 OPTIONS = {"preset": "medium", "bf": "0", "g": "10"}
 """With CABAC, several references and their order, and weights; the quantiser of an I frame is 3 lower."""
@@ -44,14 +44,14 @@ def quantisers(path: Path) -> Iterator[int | None]:
 def test_a_constant_quantiser_is_read_from_each_frame(tmp_path: Path, options: Mapping[str, str]) -> None:
     for wanted in (20, 37):
         images = still_images(3.0, [(1.0, 2.0)], light="dusk")
-        path = write_stream(tmp_path / "video.ts", images, options={**OPTIONS, "qp": str(wanted), **options})
+        path = write_still_stream(tmp_path / "video.ts", images, options={**OPTIONS, "qp": str(wanted), **options})
         found = list(quantisers(path))
         assert len(found) >= 27
         assert set(found) == {wanted}
 
 
 def test_frames_whose_parameters_did_not_come_have_no_quantiser(tmp_path: Path) -> None:
-    path = write_stream(tmp_path / "video.ts", still_images(1.0, []), options=OPTIONS)
+    path = write_still_stream(tmp_path / "video.ts", still_images(1.0, []), options=OPTIONS)
     with av.open(path) as container:
         data = [bytes(packet) for packet in container.demux(video=0)]
     assert H264Quantiser().read(data[1]) is None

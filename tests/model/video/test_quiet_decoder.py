@@ -17,7 +17,7 @@ from model.video.packets import PacketReader
 from model.video.preprocess import FrameInput
 from model.video.quiet_decoder import MAX_KEPT_PACKETS, QuietDecoder
 from model.video.quiet_gate import QuietGate
-from service.bench.still_camera import RATE_HZ, WIDTH, X264, still_images, write_stream
+from service.bench.still_camera import RATE_HZ, WIDTH, X264, still_images, write_still_stream
 
 INPUT = FrameInput(112, "stretch")
 # Three beginnings, and then enough still frames for a threshold.
@@ -90,7 +90,7 @@ def time_s(frame: VideoFrame) -> float:
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("room") / "room.ts"
-    return write_stream(path, still_images(DURATION_S, [*LEARNING, (61.0, 64.0)]))
+    return write_still_stream(path, still_images(DURATION_S, [*LEARNING, (61.0, 64.0)]))
 
 
 def test_only_keyframes_of_a_still_camera_are_decoded_once_its_sizes_are_known(room: Path) -> None:
@@ -136,7 +136,7 @@ def test_h265_is_kept_likewise(tmp_path: Path) -> None:
         "tune": "zerolatency",
         "x265-params": "crf=26:keyint=20:bframes=0:open-gop=0:pools=none:frame-threads=1:log-level=none",
     }
-    path = write_stream(
+    path = write_still_stream(
         tmp_path / "room.ts", still_images(DURATION_S, [*LEARNING, (61.0, 64.0)], noise=0.5), "libx265", options
     )
     seen, every = follow(path), decoded(path)
@@ -160,14 +160,16 @@ def test_a_camera_whose_sizes_say_nothing_is_decoded_as_ever(
 ) -> None:
     if bit_rate is not None:
         options = {name: value for name, value in options.items() if name != "crf"}
-    path = write_stream(tmp_path / "room.ts", still_images(LEARNT_S, LEARNING), options=options, bit_rate=bit_rate)
+    path = write_still_stream(
+        tmp_path / "room.ts", still_images(LEARNT_S, LEARNING), options=options, bit_rate=bit_rate
+    )
     seen = follow(path)
     assert not any(seen.repeats)
     assert "on_motion" not in seen.decoding
 
 
 def test_packets_of_a_long_group_of_frames_are_kept_up_to_a_limit(tmp_path: Path) -> None:
-    path = write_stream(tmp_path / "room.ts", still_images(100, LEARNING), options={**X264, "g": "600"})
+    path = write_still_stream(tmp_path / "room.ts", still_images(100, LEARNING), options={**X264, "g": "600"})
     seen = follow(path)
     in_a_row = most = 0
     for again in seen.repeats:
@@ -178,8 +180,8 @@ def test_packets_of_a_long_group_of_frames_are_kept_up_to_a_limit(tmp_path: Path
 
 
 def test_a_stream_that_changes_its_size_is_learnt_anew(tmp_path: Path) -> None:
-    one = write_stream(tmp_path / "one.ts", still_images(LEARNT_S, LEARNING))
-    other = write_stream(tmp_path / "other.ts", still_images(10.0, [], width=2 * WIDTH))
+    one = write_still_stream(tmp_path / "one.ts", still_images(LEARNT_S, LEARNING))
+    other = write_still_stream(tmp_path / "other.ts", still_images(10.0, [], width=2 * WIDTH))
     joined = tmp_path / "joined.ts"
     joined.write_bytes(one.read_bytes() + other.read_bytes())
     seen = follow(joined)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.video.file_reader import open_video
-from service.bench.camera_file import Groups
+from service.bench.camera_file import CodedGroups
 from service.bench.clips import GREY, write_moving, write_scaled
 from service.bench.core_time import Effort
 from service.bench.footprint import footprint
@@ -30,7 +30,7 @@ def test_the_ratio_compares_the_best_batch_with_clips_and_the_paper_counts_13_fr
 
 
 def test_a_recording_of_a_camera_shows_motion_when_it_says_so(tmp_path: Path) -> None:
-    motions = Groups(192, 112).write(tmp_path / "camera.ts", [False, True, False, True, True])
+    motions = CodedGroups(192, 112).write(tmp_path / "camera.ts", [False, True, False, True, True])
     assert [(motion.begin_s, motion.end_s) for motion in motions] == [(4.2, 6.2), (12, 16), (16, 20)]
     with open_video(tmp_path / "camera.ts") as video:
         frames = list(video.frames())

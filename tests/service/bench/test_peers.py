@@ -10,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from service.bench.clips import write_moving
-from service.bench.models import noise
+from service.bench.models import random_images
 from service.bench.peers.clips import ClipDecision, clip_of, openvino_clips, torch_clips
 from service.bench.peers.decoding import opencv_reader, ours, with_pyav, write_as_camera
 from service.bench.peers.measure import missing_peers
@@ -37,7 +37,7 @@ def test_the_comparison_runs_with_what_is_installed() -> None:
 
 
 def test_every_way_to_decide_on_a_clip_gives_the_same_scores() -> None:
-    model, images_THWC = tiny_model(), noise(13, 32)
+    model, images_THWC = tiny_model(), random_images(13, 32)
     with torch.inference_mode():
         expected_K = ClipDecision(model)(clip_of(images_THWC), model.head.fresh(1))[0][0].numpy()
     assert np.ptp(expected_K) > 1e-3

@@ -8,7 +8,7 @@ from contextlib import ExitStack, asynccontextmanager, closing
 
 import pytest
 
-from service.decoder.video_messages import NoVideo, VideoBegins, VideoPart
+from service.decoder.video_messages import NoVideo, VideoBegins, VideoFragment
 from service.live.protocol import HEADER, TEXT
 from service.live.viewer import MAX_QUEUED_BYTES
 from service.live.viewers import Viewers
@@ -17,9 +17,9 @@ BEGINS = VideoBegins('video/mp4; codecs="avc1.4d401f"', 64, 48, b"head")
 GROUP = 4
 
 
-def part(number: int, size: int = 1) -> VideoPart:
+def part(number: int, size: int = 1) -> VideoFragment:
     """A fragment of a second, of which every fourth begins with a keyframe; media time is 10 s ahead."""
-    return VideoPart(float(number), 10.0 + number, number % GROUP == 0, bytes([number]) * size)
+    return VideoFragment(float(number), 10.0 + number, number % GROUP == 0, bytes([number]) * size)
 
 
 class Client:

@@ -12,7 +12,7 @@ import pytest
 
 from service.live.protocol import TEXT, VIDEO
 from service.live.viewers import MAX_VIEWERS
-from service.live.watch import NotRunningError, TooManyViewersError, View, open_view
+from service.live.watch import NotRunningError, TooManyViewersError, WorkerView, open_view
 from tests.support.live_place import Place, Running, a_place
 from tests.support.rtsp_server import RtspServer, rtsp_server
 
@@ -26,7 +26,7 @@ def camera() -> Iterator[RtspServer]:
 class Watched:
     """What a viewer has received."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: WorkerView) -> None:
         self._messages = view.messages()
         self.texts: list[dict[str, Any]] = []
         self.mp4s: list[bytes] = []

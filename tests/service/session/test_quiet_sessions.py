@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.checkpoints.stored import read_config, write_config
 from service.bench.rtsp_server import rtsp_server
-from service.bench.still_camera import write_stream
+from service.bench.still_camera import write_still_stream
 from service.store.records import SessionRecord
 from tests.support.commands import require_gstreamer
 from tests.support.live_place import a_place
@@ -44,7 +44,7 @@ async def test_motion_that_only_a_keyframe_shows_is_counted_and_lowers_the_thres
     require_gstreamer()
     recordings = tmp_path / "recordings"
     recordings.mkdir()
-    write_stream(recordings / "room.ts", room(), rate_hz=RATE_HZ)
+    write_still_stream(recordings / "room.ts", room(), rate_hz=RATE_HZ)
     model = checkpoint_for(write_lively_video(tmp_path / "v.mp4", count=120), tmp_path)
     write_config(model, replace(read_config(model), sample_hz=float(RATE_HZ)))
     with rtsp_server(recordings) as address:

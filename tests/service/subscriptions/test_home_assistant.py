@@ -9,7 +9,7 @@ from typing import Any
 import aiomqtt
 
 from service.event_filter import EVERYTHING
-from service.subscriptions.discovery import VERSION, Sensor, device_config, discovery_topic, sensors_of
+from service.subscriptions.discovery import VERSION, LabelSensor, device_config, discovery_topic, sensors_of
 from service.subscriptions.topics import camera_of
 from tests.support.mosquitto import Subscriber, mosquitto, subscriber
 from tests.support.paths import ROOT
@@ -194,5 +194,5 @@ def test_the_example_of_the_documentation_is_what_is_published() -> None:
 def test_a_label_that_is_no_longer_reported_is_announced_with_its_platform_only() -> None:
     session = record().model_copy(update={"labels": ("kick",)})
     camera = camera_of("cake", "session", session_id=session.id, name=None)
-    config = device_config(session, camera, sensors_of(session, EVERYTHING), removed=[Sensor("jump", None)])
+    config = device_config(session, camera, sensors_of(session, EVERYTHING), removed=[LabelSensor("jump", None)])
     assert json.loads(config)["components"]["jump"] == {"platform": "binary_sensor"}

@@ -21,7 +21,7 @@ from sklearn.linear_model import LogisticRegression
 
 from model.metrics import Bools
 from model.network.head import Head
-from model.training.clips.few.features import ClipFeatures
+from model.training.clips.few.features import FrozenClip
 
 REGULARISATION = 0.05
 """The loss of one clip against half the squared length of the weights. Chosen on rendered fights."""
@@ -61,7 +61,7 @@ def encode(head: Head, features_BTF: _Floats) -> _Floats:
     return np.asarray(encoded_BTE.numpy(), np.float32)
 
 
-def make_rows(head: Head, clips: Sequence[ClipFeatures], rng: np.random.Generator) -> Rows:
+def make_rows(head: Head, clips: Sequence[FrozenClip], rng: np.random.Generator) -> Rows:
     """Each view of each clip, alone and after a view of another clip."""
     encoded: list[_Floats] = []
     places: list[tuple[int, int, int]] = []

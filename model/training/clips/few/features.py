@@ -33,7 +33,7 @@ _Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class ClipFeatures:
+class FrozenClip:
     """One clip as the frozen network sees it."""
 
     served_TF: _Floats
@@ -68,10 +68,10 @@ class FrozenNetwork:
 
 def extract(
     clips: Sequence[LabelledClip], frozen: FrozenNetwork, folder: Path, progress: Progress
-) -> tuple[list[ClipFeatures | None], Mapping[str, str]]:
+) -> tuple[list[FrozenClip | None], Mapping[str, str]]:
     """The features of each clip, None where it does not decode, and why, by path. What is in `folder` is kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    found: list[ClipFeatures | None] = []
+    found: list[FrozenClip | None] = []
     failures: dict[str, str] = {}
     for done, clip in enumerate(clips, start=1):
         try:
@@ -83,7 +83,7 @@ def extract(
     return found, failures
 
 
-def _extract(path: Path, frozen: FrozenNetwork, folder: Path) -> ClipFeatures:
+def _extract(path: Path, frozen: FrozenNetwork, folder: Path) -> FrozenClip:
     depends_on = (_FORMAT, str(path.absolute()), file_identity(path), frozen.version, frozen.seed, frozen.views)
     key = hashlib.sha256(json.dumps(depends_on).encode()).hexdigest()[:16]
     file = folder / f"{path.stem}-{key}.npz"
@@ -92,16 +92,16 @@ def _extract(path: Path, frozen: FrozenNetwork, folder: Path) -> ClipFeatures:
         with write_atomically(file) as partial_path:
             np.savez(partial_path, served=made.served_TF, views=made.views_VTF, thumbnail=made.thumbnail_P)
     with np.load(file) as stored:
-        return ClipFeatures(stored["served"], stored["views"], stored["thumbnail"])
+        return FrozenClip(stored["served"], stored["views"], stored["thumbnail"])
 
 
-def _compute(path: Path, frozen: FrozenNetwork, seed: int) -> ClipFeatures:
+def _compute(path: Path, frozen: FrozenNetwork, seed: int) -> FrozenClip:
     config = frozen.network.config
     images_TSS3 = served_frames(path, config)
     views_VTCSS = random_views(path, config, np.random.default_rng(seed), frozen.views)
     grey_SS = np.median(images_TSS3, axis=0).mean(axis=-1).astype(np.float32)
     thumbnail = cv2.resize(grey_SS, (_THUMBNAIL_PX, _THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
-    return ClipFeatures(
+    return FrozenClip(
         frozen.features(normalise(images_TSS3)[None])[0],
         frozen.features(views_VTCSS),
         np.asarray(thumbnail, np.float32).ravel(),

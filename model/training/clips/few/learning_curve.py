@@ -34,7 +34,7 @@ from model.network.cake import Cake
 from model.training.clips.blocks import block_of
 from model.training.clips.end_to_end import EndToEndObjective, EndToEndRecipe
 from model.training.clips.few.classifier import fit, make_rows
-from model.training.clips.few.features import ClipFeatures, FrozenNetwork, extract
+from model.training.clips.few.features import FrozenClip, FrozenNetwork, extract
 from model.training.clips.few.material import clips_of_list
 from model.training.clips.few.train import score_clip
 from model.training.clips.motion_baseline import baseline_scores, motion_statistics
@@ -91,7 +91,7 @@ def learning_curve(
         yield {"clips": count, **{f"{name} mean": float(np.mean(each)) for name, each in areas.items()}, **areas}
 
 
-def few_clip_method(source: Cake, clips: Sequence[ClipFeatures], positive_N: Bools) -> Method:
+def few_clip_method(source: Cake, clips: Sequence[FrozenClip], positive_N: Bools) -> Method:
     """The classifier of `cake train clips --from`."""
     settle_frames = round(SETTLE_S * source.config.sample_hz)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model.config import ModelConfig, StartRule
 from model.metrics import Bools
 from model.training.clips.few.estimate import Expected
-from model.training.clips.few.features import ClipFeatures
+from model.training.clips.few.features import FrozenClip
 from model.training.clips.few.similar import contradictions
 from model.training.clips.few.views import LONGEST_S
 
@@ -58,7 +58,7 @@ class FewClipReport:
 def warnings(
     label: str,
     paths: Sequence[Path],
-    clips: Sequence[ClipFeatures],
+    clips: Sequence[FrozenClip],
     positive_N: Bools,
     groups: tuple[NDArray[np.intp], NDArray[np.intp]],
     expected: Expected,

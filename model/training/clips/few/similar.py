@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.metrics import Bools
-from model.training.clips.few.features import ClipFeatures
+from model.training.clips.few.features import FrozenClip
 
 SAME_PLACE = 0.95
 """Correlation of two thumbnails from which on they show the same place. Of 20,000 pairs of clips of different cameras
@@ -21,31 +21,31 @@ SAME_CLIP = 0.998
 """Cosine of two clips' mean features from which on, in the same place, one says nothing new."""
 
 
-def places(clips: Sequence[ClipFeatures]) -> NDArray[np.intp]:
+def places(clips: Sequence[FrozenClip]) -> NDArray[np.intp]:
     """A number for each clip (N,), the same for clips that one camera seems to have taken without moving."""
     return _connected(_correlation(clips) >= SAME_PLACE)
 
 
-def twins(clips: Sequence[ClipFeatures], positive_N: Bools) -> NDArray[np.intp]:
+def twins(clips: Sequence[FrozenClip], positive_N: Bools) -> NDArray[np.intp]:
     """A number for each clip (N,), the same for clips of one kind that are nearly the same."""
     return _connected(_alike(clips) & (positive_N[:, None] == positive_N))
 
 
-def contradictions(clips: Sequence[ClipFeatures], positive_N: Bools) -> list[list[int]]:
+def contradictions(clips: Sequence[FrozenClip], positive_N: Bools) -> list[list[int]]:
     """Groups of clips that are nearly the same and yet of both kinds."""
     group_N = _connected(_alike(clips))
     both = np.intersect1d(group_N[positive_N], group_N[~positive_N])
     return [np.flatnonzero(group_N == group).tolist() for group in both]
 
 
-def _alike(clips: Sequence[ClipFeatures]) -> Bools:
+def _alike(clips: Sequence[FrozenClip]) -> Bools:
     mean_NF = np.stack([clip.served_TF.mean(axis=0) for clip in clips])
     unit_NF = mean_NF / (np.linalg.norm(mean_NF, axis=1, keepdims=True) + 1e-9)
     alike_NN: Bools = (unit_NF @ unit_NF.T >= SAME_CLIP) & (_correlation(clips) >= SAME_PLACE)
     return alike_NN
 
 
-def _correlation(clips: Sequence[ClipFeatures]) -> NDArray[np.floating]:
+def _correlation(clips: Sequence[FrozenClip]) -> NDArray[np.floating]:
     thumbnail_NP = np.stack([clip.thumbnail_P for clip in clips])
     centred_NP = thumbnail_NP - thumbnail_NP.mean(axis=1, keepdims=True)
     unit_NP = centred_NP / (np.linalg.norm(centred_NP, axis=1, keepdims=True) + 1e-9)

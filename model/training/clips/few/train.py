@@ -25,7 +25,7 @@ from model.metrics import Bools
 from model.network.cake import Cake
 from model.training.clips.few.classifier import Classifier, Rows, encode, fit, make_rows
 from model.training.clips.few.estimate import estimate
-from model.training.clips.few.features import ClipFeatures, FrozenNetwork, extract
+from model.training.clips.few.features import FrozenClip, FrozenNetwork, extract
 from model.training.clips.few.material import FewClips, check_contradictions, check_counts
 from model.training.clips.few.report import FewClipReport, warnings
 from model.training.clips.few.similar import places, twins
@@ -89,7 +89,7 @@ def _check_variety(label: str, twin_N: NDArray[np.intp], positive_N: Bools) -> N
 
 def left_out_scores(
     source: Cake,
-    clips: Sequence[ClipFeatures],
+    clips: Sequence[FrozenClip],
     rows: Rows,
     positive_N: Bools,
     twin_N: NDArray[np.intp],
@@ -108,7 +108,7 @@ def left_out_scores(
     return scores
 
 
-def score_clip(source: Cake, classifier: Classifier, clip: ClipFeatures, settle_frames: int) -> NDArray[np.float32]:
+def score_clip(source: Cake, classifier: Classifier, clip: FrozenClip, settle_frames: int) -> NDArray[np.float32]:
     """The action's score in each frame (T,) of a clip as it is served, 0 while a stream settles."""
     scores_T = classifier.score(encode(source.head, clip.served_TF[None])[0])
     scores_T[:settle_frames] = 0
