@@ -31,12 +31,11 @@ from cake_client import (
 )
 from service.access.scopes import Scope
 from service.api.app import VERSION
-from service.store import open_store
 from service.webhooks.signature import new_webhook_secret, signed_headers
 from tests.support.access_kit import make_key
 from tests.support.api_kit import registered, stored_uploads
 from tests.support.push_kit import Pushing, in_chunks
-from tests.support.running_server import SECRET_URL, Worker, child_server, free_port, running_server
+from tests.support.running_server import SECRET_URL, child_server, free_port, running_server
 
 BROKEN_OFF = 1006
 
@@ -101,9 +100,6 @@ async def test_subscriptions_are_managed_by_both_clients_in_the_same_way(tmp_pat
 async def test_each_event_arrives_once_while_the_server_starts_stops_and_starts_again(tmp_path: Path) -> None:
     """The submission waits for the first start; the server then stops with 1012, as in an update."""
     data_dir, port = tmp_path / "data", free_port()
-    await registered(data_dir)
-    store = open_store(f"sqlite://{data_dir}/cake.db")
-    worker = Worker(store)
     three = asyncio.Event()
     got: list[Event] = []
 
@@ -113,7 +109,7 @@ async def test_each_event_arrives_once_while_the_server_starts_stops_and_starts_
             if len(got) == 3:
                 three.set()
 
-    async with AsyncClient(f"http://127.0.0.1:{port}", retry_for_s=120) as client:
+    async with AsyncClient(f"http://127.0.0.1:{port}", retry_for_s=120) as client, registered(data_dir) as worker:
         submission = asyncio.create_task(client.submit_push(SessionOptions(name="late")))
         async with child_server(data_dir, port=port) as child:
             session = await submission
@@ -128,8 +124,8 @@ async def test_each_event_arrives_once_while_the_server_starts_stops_and_starts_
             await worker.enter(session.id, "completed")
             await following
             assert [listed.name async for listed in client.sessions()] == ["late"]
-    assert [event.id for event in got] == [event.id for event in await store.log.read_events(session.id)]
-    await store.close()
+        stored = await worker.store.log.read_events(session.id)
+    assert [event.id for event in got] == [event.id for event in stored]
     assert len(got) == 6
     assert isinstance(got[-1], SessionState)
     assert got[-1].has_ended

@@ -1,6 +1,8 @@
 """What the tests of the HTTP API share."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,11 @@ async def upload(server: Running, *, video: bytes = VIDEO, key: str | None = Non
     return await server.http.post("/v1/sessions", files=files, headers={"Idempotency-Key": key} if key else {})
 
 
-async def registered(data_dir: Path) -> None:
+@asynccontextmanager
+async def registered(data_dir: Path) -> AsyncIterator[Worker]:
+    """A live worker of the server with this data folder."""
     store = open_store(f"sqlite://{data_dir}/cake.db")
-    await Worker(store).register()
+    worker = Worker(store)
+    async with worker.registered():
+        yield worker
     await store.close()

@@ -45,12 +45,21 @@ class Worker:
     async def register(self) -> None:
         await self.store.workers.register(WorkerInfo(self.id, self.capacity_steps_per_s, (MODEL,)))
 
-    async def renew_forever(self) -> None:
-        """Keep its lease, however slow the machine is."""
+    @asynccontextmanager
+    async def registered(self) -> AsyncIterator[None]:
+        """Be live, however slow the machine is."""
+        await self.register()
+        async with background_task(self._renew_forever()):
+            yield
+
+    async def _renew_forever(self) -> None:
         while True:
             await asyncio.sleep(LEASE_S / 4)
-            with suppress(ServiceError, LeaseLostError):
-                await self.store.workers.renew(self.id)
+            with suppress(ServiceError):
+                try:
+                    await self.store.workers.renew(self.id)
+                except LeaseLostError:
+                    await self.register()
 
     async def claim(self) -> SessionRecord:
         record = await self.store.workers.claim(self.id)
@@ -146,9 +155,8 @@ async def running_server(data_dir: Path, **options: object) -> AsyncIterator[Run
         store = open_store(settings.resolved_store_url)
         try:
             worker = Worker(store)
-            await worker.register()
             client = httpx.AsyncClient(base_url=url, timeout=120, verify=False)
-            async with background_task(worker.renew_forever()), client:
+            async with worker.registered(), client:
                 yield Running(url, client, worker, settings, server.own_key)
         finally:
             await store.close()

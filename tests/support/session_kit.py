@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import SecretStr
 
 from model.detector import Detector
-from model.starts import ActionStart, StartDecoder
+from model.thresholds import ActionStart, StartDecoder
 from model.video.file_reader import open_video
 from model.video.preprocess import WHOLE_FRAME, Region
 from service.event_schemas import Event

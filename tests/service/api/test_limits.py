@@ -265,8 +265,8 @@ FEW_FILES = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 3
 
 
 async def test_health_checks_are_answered_when_connections_run_out(tmp_path: Path) -> None:
-    async with child_server(tmp_path / "data", environ={"CAKE_MAX_STREAMS": "1000"}, prelude=FEW_FILES) as child:
-        await registered(tmp_path / "data")
+    limited = child_server(tmp_path / "data", environ={"CAKE_MAX_STREAMS": "1000"}, prelude=FEW_FILES)
+    async with limited as child, registered(tmp_path / "data"):
         async with httpx.AsyncClient(base_url=child.url, timeout=120) as http, AsyncExitStack() as stack:
             url = f"{child.url.replace('http', 'ws', 1)}/v1/events"
             statuses: list[int] = []

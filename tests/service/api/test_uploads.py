@@ -185,19 +185,21 @@ async def test_an_upload_is_parsed_equally_in_any_chunking(
 
 
 async def test_a_full_disk_is_reported_and_leaves_no_partial_file(tmp_path: Path) -> None:
-    async with child_server(tmp_path / "data", max_file_bytes=3_000_000) as child:
-        await registered(tmp_path / "data")
-        async with httpx.AsyncClient(base_url=child.url, timeout=120) as client:
-            refused = await client.post("/v1/sessions", files={"file": bytes(8_000_000)})
-            problem(refused, 507, "storage_full")
-            assert list((tmp_path / "data" / "uploads").iterdir()) == []
-            assert (await client.post("/v1/sessions", files={"file": bytes(1_000_000)})).status_code == 202
+    full = child_server(tmp_path / "data", max_file_bytes=3_000_000)
+    async with (
+        full as child,
+        registered(tmp_path / "data"),
+        httpx.AsyncClient(base_url=child.url, timeout=120) as client,
+    ):
+        refused = await client.post("/v1/sessions", files={"file": bytes(8_000_000)})
+        problem(refused, 507, "storage_full")
+        assert list((tmp_path / "data" / "uploads").iterdir()) == []
+        assert (await client.post("/v1/sessions", files={"file": bytes(1_000_000)})).status_code == 202
 
 
 @pytest.mark.slow
 async def test_uploads_are_not_held_in_memory_and_no_secret_reaches_the_log(tmp_path: Path) -> None:
-    async with child_server(tmp_path / "data") as child:
-        await registered(tmp_path / "data")
+    async with child_server(tmp_path / "data") as child, registered(tmp_path / "data"):
         async with httpx.AsyncClient(base_url=child.url, timeout=120) as client:
             before_bytes = resident_bytes(child.process.pid)
             for _ in range(2):
