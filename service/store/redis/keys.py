@@ -12,7 +12,7 @@ from service.store.rejections import key_name_taken, unknown_key
 
 
 class RedisKeys:
-    """Implements `service.store.protocols.Keys`."""
+    """Implements `service.store.key_protocol.Keys`."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts

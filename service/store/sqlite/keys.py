@@ -13,7 +13,7 @@ from service.store.sqlite.database import Database
 
 
 class SqliteKeys:
-    """Implements `service.store.protocols.Keys`."""
+    """Implements `service.store.key_protocol.Keys`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
