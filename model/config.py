@@ -39,7 +39,7 @@ scores of each frame come from the clip of frames that it ends, which are all co
 
 @dataclass(frozen=True)
 class StartRule:
-    """When the scores of one label become an action start (see `model.starts`). Scores are in [0, 1]."""
+    """When the scores of one label become an action start (see `model.thresholds`). Scores are in [0, 1]."""
 
     __pydantic_config__ = _STRICT
 

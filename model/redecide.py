@@ -1,6 +1,6 @@
 """What other start rules would have decided on scores that were kept: starts, ends and near misses.
 
-Pure, as `model.starts`, which decides.
+Pure, as `model.thresholds`, which decides.
 
 Shapes: T frames, K labels.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import StartRule
-from model.starts import ActionEnd, ActionStart, StartDecoder
+from model.thresholds import ActionEnd, ActionStart, StartDecoder
 from model.video.media_time import SAME_TIME_S
 
 NEAR = 0.5

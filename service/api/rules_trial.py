@@ -10,7 +10,7 @@ from pydantic import Field
 
 from model.config import StartRule, rules_hash
 from model.redecide import Redecision, redecide
-from model.starts import ActionEnd, ActionStart
+from model.thresholds import ActionEnd, ActionStart
 from service.api.authentication import SessionsReader
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses

@@ -146,7 +146,7 @@ def _detect(
     progress: LinesAboveBar,
 ) -> tuple[int, float]:
     """Print the events; return the number of starts and the media time of the last frame."""
-    from model.starts import ActionStart
+    from model.thresholds import ActionStart
     from service.offline.detect import analyse, detected_line, event_json
     from service.offline.overlay import Overlay
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.detector import Detector
 from model.gaps import GapRule
-from model.starts import ActionEnd, ActionStart, StartDecoder
+from model.thresholds import ActionEnd, ActionStart, StartDecoder
 from model.video.file_reader import FileReader
 from model.video.preprocess import WHOLE_FRAME, Region
 

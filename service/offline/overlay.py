@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from model.config import BACKGROUND
-from model.starts import ActionStart
+from model.thresholds import ActionStart
 from model.video.file_reader import open_video
 from model.video.frame import Frame
 from model.video.media_time import SAME_TIME_S

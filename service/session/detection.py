@@ -9,7 +9,7 @@ from typing import Self
 from model.compiled.state import StateError
 from model.config import StartRule
 from model.gaps import GapRule
-from model.starts import ActionEnd, ActionStart, StartDecoder
+from model.thresholds import ActionEnd, ActionStart, StartDecoder
 from service.decoder.process import DecodedFrame
 from service.session.batching import EngineStream, Step
 from service.session.engine import Engine

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import structlog
 
 from model.config import StartRule, rules_hash
-from model.starts import ActionStart
+from model.thresholds import ActionStart
 from service.decoder.process import DecodedFrame
 from service.event_schemas import (
     ActionEndEvent,

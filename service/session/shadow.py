@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import structlog
 
 from model.config import BACKGROUND
-from model.starts import ActionStart
+from model.thresholds import ActionStart
 from service.decoder.process import DecodedFrame
 from service.errors import ServiceError
 from service.event_schemas import ActionStartEvent

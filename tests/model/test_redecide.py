@@ -5,8 +5,8 @@ from hypothesis import given
 
 from model.config import StartRule, rules_hash
 from model.redecide import NearMiss, redecide
-from model.starts import ActionStart
-from tests.model.test_starts import LABELS, Frames, RuleSet, decode_whole, pts, rule_sets, scores
+from model.thresholds import ActionStart
+from tests.model.test_thresholds import LABELS, Frames, RuleSet, decode_whole, pts, rule_sets, scores
 
 
 @given(rule_sets, scores)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.config import BACKGROUND, StartRule
-from model.starts import ActionEnd, ActionStart, StartDecoder
+from model.thresholds import ActionEnd, ActionStart, StartDecoder
 
 LABELS = (BACKGROUND, "kick", "jump")
 HZ = 10.0

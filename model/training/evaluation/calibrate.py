@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model.config import BACKGROUND, StartRule
 from model.metrics import Floats, match_announcements, mean_over_classes, start_average_precision
-from model.starts import DecidedStarts, decide_starts, find_runs
+from model.thresholds import DecidedStarts, decide_starts, find_runs
 from model.training.evaluation.scores import LabelScores, StreamScores, join_streams
 
 FALSE_STARTS_PER_HOUR = 45.0

@@ -1,4 +1,4 @@
-"""Scored streams, and one label of all of them on one timeline, on which the decisions of `model.starts` are taken."""
+"""Scored streams, and one label of all of them on one timeline, on which `model.thresholds` decides."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from model.config import BACKGROUND, StartRule
 from model.gaps import frames_after_gaps
 from model.metrics import Bools, Floats
 from model.score_drift import histogram_of
-from model.starts import DecidedStarts, decide_starts, find_runs
+from model.thresholds import DecidedStarts, decide_starts, find_runs
 from model.training.layouts.segments import AMBIGUOUS, Segment, covered_frames
 
 _SEPARATION_S = 10_000.0  # more than any tolerance or refractory time

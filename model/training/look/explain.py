@@ -21,7 +21,7 @@ from model.config import ModelConfig
 from model.detector import Detector
 from model.metrics import Floats
 from model.network.cake import Cake
-from model.starts import ActionStart, StartDecoder
+from model.thresholds import ActionStart, StartDecoder
 from model.training.look.explain_teacher import Teacher
 from model.training.look.gradcam import cake_evidence
 from model.video.file_reader import open_video

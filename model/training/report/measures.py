@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.config import BACKGROUND, ModelConfig, StartRule
 from model.metrics import Bools, Floats, average_precision, match_announcements
-from model.starts import DecidedStarts
+from model.thresholds import DecidedStarts
 from model.training.evaluation.scores import StreamScores, decode, join_streams
 from model.training.layouts.segments import AMBIGUOUS, last_started
 

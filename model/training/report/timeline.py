@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from model.config import ModelConfig
-from model.starts import DecidedStarts
+from model.thresholds import DecidedStarts
 from model.training.evaluation.scores import StreamScores
 from model.training.figure_style import BLUE, ORANGE, RED, WIDTH_IN, plain
 from model.training.report.measures import announced_starts

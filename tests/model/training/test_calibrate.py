@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from model.config import BACKGROUND, StartRule
 from model.gaps import frames_after_gaps
 from model.score_drift import histogram_of
-from model.starts import ActionStart, StartDecoder
+from model.thresholds import ActionStart, StartDecoder
 from model.training.evaluation.calibrate import Calibration, calibrate
 from model.training.evaluation.evaluate import evaluate
 from model.training.evaluation.scores import StreamScores, decode, join_streams, scores_without_action

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.checkpoints.checkpoint import load_checkpoint
-from model.starts import StartDecoder
+from model.thresholds import StartDecoder
 from model.training.clips.few.classifier import encode, fit, make_rows
 from model.training.clips.few.estimate import Share, auc_interval, estimate, reports_start
 from model.training.clips.few.features import FrozenClip

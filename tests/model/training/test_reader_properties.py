@@ -222,15 +222,14 @@ def check_list(content: bytes, classes: bytes | None, class_file_name: str = "cl
         (root / "kick").mkdir()
         for name in ("a.mp4", "b c.mp4", "kick/d.mp4", "kick/e.avi"):
             (root / name).write_bytes(b"")
-        (root / "clips.txt").write_bytes(content)
+        clips = root / "clips.txt"
+        clips.write_bytes(content)
         class_file = None
         if classes is not None:
             class_file = root / class_file_name
             class_file.write_bytes(classes)
             check(lambda: read_class_names(root / class_file_name))
-        check(
-            lambda: check_learnable("here", read_labelled_clips(root / "clips.txt", "training", class_file=class_file))
-        )
+        check(lambda: check_learnable("here", read_labelled_clips(clips, "training", class_file=class_file)))
 
 
 @many

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.config import ModelConfig, StartRule
-from model.starts import ActionStart, StartDecoder
+from model.thresholds import ActionStart, StartDecoder
 from model.training.evaluation.evaluate import evaluate
 from model.training.evaluation.scores import StreamScores
 from model.training.layouts.segments import Segment

@@ -13,7 +13,7 @@ from PIL import Image
 
 from model.detector import Detector
 from model.gaps import GAP_S
-from model.starts import ActionEnd, ActionStart
+from model.thresholds import ActionEnd, ActionStart
 from model.training.evaluation.scoring import score_videos
 from model.training.frame_cache import Frames as CachedFrames
 from model.training.layouts.annotations import LabelledVideo

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 from prometheus_client import CollectorRegistry
 
-from model.starts import ActionEnd, ActionStart
+from model.thresholds import ActionEnd, ActionStart
 from service.decoder.process import DecodedFrame
 from service.event_schemas import ActionEndEvent, ActionStartEvent
 from service.observability.telemetry import WorkerMetrics

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from model.config import StartRule
 from model.metrics import Bools, Floats
-from model.starts import decide_starts, find_runs
+from model.thresholds import decide_starts, find_runs
 
 _Z = 1.959964  # of a 95 % interval
 _ENTERS = tuple(percent / 100 for percent in range(30, 96, 5))
