@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.config import cake_xs
+from model.architectures import cake_xs
 from model.training.batches import TrainingVideo, draw_batch
 from model.training.layouts.annotations import Targets
 from model.training.layouts.segments import label_frames
