@@ -9,11 +9,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, Literal
 
 from model.video.preprocess import FrameInput, Framing
+
+if TYPE_CHECKING:
+    from pydantic import ConfigDict
 
 BACKGROUND = "background"
 SETTLE_S = 0.5
@@ -25,7 +26,7 @@ MIN_RATE_SHARE = 0.5
 Precision = Literal["auto", "float32"]
 """In which a network is run; `auto` is bfloat16 on a processor that computes with it, else float32."""
 
-_STRICT = ConfigDict(extra="forbid")
+_STRICT: ConfigDict = {"extra": "forbid"}
 
 
 class ConfigError(ValueError):
@@ -243,6 +244,9 @@ class ModelConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Strict: a missing, unknown or mistyped field raises `ConfigError`."""
+        # Importing it takes longer than printing the help of the commands, which need this module too.
+        from pydantic import TypeAdapter, ValidationError
+
         try:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:

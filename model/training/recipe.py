@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+if TYPE_CHECKING:
+    from pydantic import ConfigDict
 
-_STRICT = ConfigDict(extra="forbid")
+_STRICT: ConfigDict = {"extra": "forbid"}
 
 
 class StageName(StrEnum):
@@ -193,6 +194,9 @@ class Recipe:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Recipe:
         """What `values` leaves out keeps its default. `RecipeError` names the first field that is wrong."""
+        # Importing it takes longer than printing the help of the commands, which need this module too.
+        from pydantic import TypeAdapter, ValidationError
+
         try:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:
