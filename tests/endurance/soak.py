@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -62,7 +63,7 @@ class Soak:
         self._server = server
         self._began_s = time.monotonic()
         self.samples: list[Sample] = []
-        self.sessions = self.events = self.gaps = self.never_there = 0
+        self.sessions = self.events = self.gaps = self.never_there = self.refused = 0
 
     async def run(self, duration_s: float) -> None:
         """Until the time is up and the last sessions have ended."""
@@ -85,10 +86,9 @@ class Soak:
             await self._session(rng.choice(("slow", "fast", "mjpeg", "push")), min(left_s, rng.uniform(*LIFE_S)))
 
     async def _session(self, kind: str, life_s: float) -> None:
-        sources = {"mjpeg": {"url": f"{self._http_url}/camera"}, "push": {"push": True}}
+        sources: dict[str, dict[str, object]] = {"mjpeg": {"url": f"{self._http_url}/camera"}, "push": {"push": True}}
         source = sources.get(kind, {"url": self._cameras.url(kind)})
-        answer = await self._client.post("/v1/sessions", json={"source": source, "pace": "realtime"})
-        links = answer.raise_for_status().json()["links"]
+        links = (await self._submit(source))["links"]
         self.sessions += 1
         async with asyncio.TaskGroup() as group:
             following = group.create_task(self._follow(links["events"]))
@@ -104,6 +104,14 @@ class Soak:
         never_there = last.code == "source_unreachable"
         assert last.state == "stopped" or (kind in ("slow", "fast") and never_there), f"{kind} ended as {last}"
         self.never_there += never_there
+
+    async def _submit(self, source: dict[str, object]) -> dict[str, Any]:
+        """The session. A worker that got no processor for 10 s is thought to be dead: then it is submitted again."""
+        while (answer := await self._client.post("/v1/sessions", json={"source": source, "pace": "realtime"})).is_error:
+            assert answer.status_code == 503, answer.text
+            self.refused += 1
+            await asyncio.sleep(float(answer.headers["Retry-After"]))
+        return dict(answer.json())
 
     async def _follow(self, path: str) -> SessionStateEvent:
         """To the end of the session: how that was. Raises AssertionError for an event out of order."""
@@ -174,7 +182,7 @@ def growth(samples: list[Sample]) -> list[str]:
 
 def summary(soak: Soak) -> str:
     away = f"{soak.never_there} of cameras that were away"
-    lines = [f"{soak.sessions} sessions, {away}, {soak.events} events, {soak.gaps} gaps"]
+    lines = [f"{soak.sessions} sessions, {away}, {soak.events} events, {soak.gaps} gaps", f"{soak.refused} refusals"]
     third = max(1, len(soak.samples) // 3)
     for field in fields(Sample)[1:]:
         values = [getattr(sample, field.name) for sample in soak.samples]
@@ -188,7 +196,7 @@ def summary(soak: Soak) -> str:
 async def soak(duration_s: float, csv_path: Path) -> list[str]:
     """What is wrong, in words; nothing if all is well."""
     async with AsyncExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         model = checkpoint_for(write_lively_video(folder / "v.mp4", count=120), folder)
         cameras, http_url = stack.enter_context(rtsp_server()), stack.enter_context(http_camera())
         options = {"SOURCE_ALLOW": "127.0.0.0/8", "SOURCE_TIMEOUT_S": "5", "LOG_LEVEL": "WARNING"}
