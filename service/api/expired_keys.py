@@ -10,6 +10,7 @@ from service.errors import ServiceError
 from service.observability.audit import AuditActor, AuditLog
 from service.store.protocols import Store
 from service.store.revocation import end_all_of
+from service.store.state_log import log_stopped
 
 CHECK_EVERY_S = 60.0
 _log = structlog.get_logger(__name__)
@@ -36,12 +37,13 @@ class ExpiredKeys:
     async def _revoke(self, key: ApiKey, now: datetime) -> None:
         try:
             # Nobody can use the key any more. It counts as revoked last, so that what fails is repeated.
-            stopped = await end_all_of(self._store, key.id)
+            sessions = await end_all_of(self._store, key.id)
+            log_stopped(sessions)
             await self._store.keys.revoke(key.id, now=now)
         except ServiceError as error:
             # The other keys are revoked all the same.
             _log.warning("an expired API key was not revoked completely", key=key.id, error=error.detail)
             return
-        _log.info("revoked an expired API key", key=key.id, name=key.name, sessions_stopped=stopped)
+        _log.info("revoked an expired API key", key=key.id, name=key.name, sessions_stopped=len(sessions))
         known = {"changed_key": key.id, "changed_key_name": key.name}
-        self._audit.record("key.revoke", AuditActor(), **known, sessions_stopped=str(stopped), reason="expired")
+        self._audit.record("key.revoke", AuditActor(), **known, sessions_stopped=str(len(sessions)), reason="expired")

@@ -15,6 +15,7 @@ from service.errors import InvalidRequestError, MissingScopeError
 from service.key_schemas import CreatedKey, KeyChange, KeyInfo, KeyList, KeyRequest, RevokedKey
 from service.store.rejections import unknown_key
 from service.store.revocation import revoke_key
+from service.store.state_log import log_stopped
 
 LIMITS = ("max_sessions", "requests_per_s", "max_stored_bytes")
 router = APIRouter(route_class=JsonRoute, tags=["keys"], responses=problem_responses(*AUTH_STATUSES))
@@ -95,7 +96,9 @@ async def delete_key(
 ) -> RevokedKey:
     if await context.store.keys.find(key_id) is None:
         raise unknown_key(key_id)
-    key, stopped = await revoke_key(context.store, key_id, now=datetime.now(UTC), keep_sessions=keep_sessions)
+    key, sessions = await revoke_key(context.store, key_id, now=datetime.now(UTC), keep_sessions=keep_sessions)
+    stopped = len(sessions)
+    log_stopped(sessions)
     known = {"changed_key": key.id, "changed_key_name": key.name}
     context.audit.record("key.revoke", caller.actor, **known, sessions_stopped=str(stopped))
     return RevokedKey(sessions_stopped=stopped, **_shown(key))

@@ -18,6 +18,7 @@ from service.sources.sources import SourceForbiddenError, check_url, is_camera
 from service.sources.stored import StoredPush, StoredSource, StoredUrl
 from service.store.admission import too_many_regions
 from service.store.records import SessionRecord
+from service.store.state_log import log_state
 from service.store.webhook_records import StoredWebhook
 from service.webhooks.signature import new_webhook_secret
 
@@ -33,7 +34,7 @@ async def queue_session(
         largest = max((worker.capacity_steps_per_s for worker in await context.store.workers.live()), default=0.0)
         if record.cost_steps_per_s > largest:
             raise too_many_regions(record.streams, record.cost_steps_per_s, largest)
-    return await context.store.sessions.create(
+    queued = await context.store.sessions.create(
         record,
         limits=None if caller.key is None else caller.key.limits,
         max_queued=context.settings.max_queued_sessions,
@@ -41,6 +42,9 @@ async def queue_session(
         idempotency_key=idempotency_key,
         digest=digest,
     )
+    if queued.id == record.id:
+        log_state(queued)
+    return queued
 
 
 def stored_source(asked: SourceRequest, settings: Settings) -> StoredSource:

@@ -36,6 +36,7 @@ from service.sources.sources import redact
 from service.sources.stored import StoredPush, StoredSource, StoredUpload, StoredUrl
 from service.storage.deletion import delete_session
 from service.store.records import SessionRecord
+from service.store.state_log import log_stopped
 from service.store.webhook_records import StoredWebhook
 
 SessionId = Annotated[str, PathParameter(description="Id of the session.")]
@@ -96,6 +97,7 @@ async def stop_or_delete_session(context: SharedContext, caller: SessionsWriter,
     if (await context.store.sessions.get(session_id, owner=caller.owner)).state not in ENDED_STATES:
         record = await context.store.sessions.request_stop(session_id)
         context.audit.record("session.stop", caller.actor, session=session_id)
+        log_stopped([record])
         return JSONResponse(session_response(record, context.settings.root_path).model_dump(mode="json"), 202)
     await delete_session(context.store.sessions, context.blobs, session_id)
     context.audit.record("session.delete", caller.actor, session=session_id)

@@ -8,6 +8,7 @@ import structlog
 from service.errors import NotFoundError, ServiceError
 from service.store.protocols import Store
 from service.store.records import SessionRecord
+from service.store.state_log import log_state
 
 CHECK_EVERY_S = 5.0
 PATIENCE_S = 10.0
@@ -59,7 +60,7 @@ class UnownedSessions:
             record = await self._store.sessions.get(session_id)
             detail = reason_to_wait(record, loaded)
             if await self._store.sessions.requeue(session_id, detail):
-                _log.warning("session queued again", session=session_id, name=record.name, detail=detail)
+                log_state(record.model_copy(update={"state": "queued", "code": None, "detail": detail}))
         except NotFoundError:
             return
         except ServiceError as error:

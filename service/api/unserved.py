@@ -13,6 +13,7 @@ from service.schemas import ENDED_STATES, SESSION_STATES
 from service.server_schemas import ModelInfo
 from service.store.protocols import Store
 from service.store.records import SessionRecord, SessionUpdate, state_event
+from service.store.state_log import log_state
 from service.store.worker_records import LeaseLostError, WorkerInfo
 
 CHECK_EVERY_S = 30.0
@@ -91,4 +92,4 @@ class UnservedSessions:
             # Continue with the others: this one stays claimed until all have failed, and the next check tries it again.
             _log.warning("session not ended", session=record.id, error=error.detail)
             return
-        _log.warning("session failed", session=record.id, code="model_unavailable", model=record.model)
+        log_state(record.model_copy(update=update.model_dump(exclude_unset=True)))

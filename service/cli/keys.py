@@ -104,7 +104,8 @@ def revoke(
         named = [known for known in await store.keys.all() if key in (known.id, known.name)]
         # A name may be used again once its key was revoked.
         id_or_name = named[-1].id if named and all(known.revoked_at for known in named) else key
-        return await revoke_key(store, id_or_name, now=now, keep_sessions=keep_sessions)
+        found, sessions = await revoke_key(store, id_or_name, now=now, keep_sessions=keep_sessions)
+        return found, len(sessions)
 
     revoked, stopped = _in_store(data_dir, revoke_in)
     _record(data_dir, "key.revoke", revoked, sessions_stopped=str(stopped))

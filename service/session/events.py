@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-import structlog
-
 from model.config import StartRule, rules_hash
 from model.thresholds import ActionStart
 from service.decoder.process import DecodedFrame
@@ -24,6 +22,7 @@ from service.observability.tracing import EventSpan
 from service.schemas import FailureCode, Rule, SessionState
 from service.session.detection import Decided, FrameResult
 from service.store.records import EventFields, ScoreRow, SessionRecord, SessionUpdate, event_fields, state_event
+from service.store.state_log import log_state
 
 # The buffer's bounds while the store is unavailable: more than ten minutes of a camera at 10 frames a second.
 MAX_EVENTS, MAX_SCORES = 10_000, 10_000
@@ -34,8 +33,6 @@ FALLS_BEHIND = (
     "More than a tenth of the frames were dropped, as this machine is too busy to analyse them: actions may be missed"
     " or dated late. Run fewer cameras here, or add a worker."
 )
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -177,9 +174,7 @@ class EventBuffer:
         event = state_event(record, state, time=datetime.now(UTC), code=code, detail=detail)
         self.update(state=state, code=code, detail=detail)
         self._append(event)
-        log = _log.warning if state in ("failed", "reconnecting") else _log.info
-        fields = {"session": record.id, "name": record.name, "state": state, "position_s": round(record.position_s, 3)}
-        log("session state", **fields, **({} if code is None else {"code": code, "detail": detail}))
+        log_state(self.record)
 
     def take(self) -> Uncommitted:
         """Remove everything from the buffer, to commit it."""
