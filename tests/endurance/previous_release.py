@@ -146,4 +146,5 @@ async def test_a_data_folder_is_upgraded_downgraded_and_upgraded_again(
         async with asyncio.timeout(600), pushing(tmp_path, older_model) as this, this.worker():
             assert actions(await events(this.server.http, second)) == expected
             assert (await this.server.http.get(f"/v1/sessions/{first}")).status_code == 404
-    assert receiver.ids == sorted(set(receiver.ids), key=event_key)
+    # A server that is stopped while it delivers an event delivers it again.
+    assert list(dict.fromkeys(receiver.ids)) == sorted(set(receiver.ids), key=event_key)

@@ -1,9 +1,13 @@
 """Two versions share a store: each ignores what it does not know, and skips rows that it cannot read."""
 
 import json
+import shutil
 import sqlite3
+import sys
+import tarfile
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +21,8 @@ from service.store.protocols import Store
 from service.store.reading import dump_event, dump_worker, parse_event, parse_session, parse_worker, stored_update
 from service.store.records import SessionRecord, SessionUpdate
 from service.store.worker_records import WorkerInfo
+from tests.support.paths import ROOT
+from tests.support.previous_release import ARCHIVE, forget_new_fields
 from tests.support.redis_server import RedisServer
 from tests.support.store_kit import (
     MODEL,
@@ -260,3 +266,20 @@ def test_the_previous_release_can_read_what_has_no_regions_and_no_source_that_ha
     written = record().model_copy(update={"source": source}).model_dump_json()
     assert json.loads(written)["source"]["regions"] == [{"x": 0, "y": 0, "width": 0.5, "height": 1, "name": "door"}]
     assert SessionRecord.model_validate_json(written).regions == (door,)
+
+
+def test_a_model_without_the_new_fields_is_one_for_the_previous_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise `make previous-release` could not run both releases with one model."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extract("model/config.py", tmp_path, filter="data")
+    spec = spec_from_file_location("previous_config", tmp_path / "model/config.py")
+    assert spec is not None
+    assert spec.loader is not None
+    previous = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, previous)
+    spec.loader.exec_module(previous)
+    shutil.copy(ROOT / "model" / "weights" / "mocap" / "model.json", tmp_path)
+    forget_new_fields(tmp_path)
+    assert previous.ModelConfig.from_json(json.loads((tmp_path / "model.json").read_text())).labels[0] == "background"
