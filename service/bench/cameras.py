@@ -36,7 +36,7 @@ LEAD = (STILL,) * 5 + (MOVES,) + (STILL,) * 3 + (MOVES,) + (STILL,) * 2
 LEAD_S = 2 * GOP_S * len(LEAD)
 # A core that is busier than this is not sustained.
 USABLE_SHARE = 0.9
-DECODER, WORKER = "service.decoder.child", "service.worker"
+FORK_SERVER, WORKER = "service.decoder.fork_server_child", "service.worker"
 _POLL_S, _START_S = 0.05, 120.0
 
 
@@ -166,14 +166,14 @@ async def _idle_shares(servers: Mapping[Quiet, RunningServer], window_s: float) 
 
 async def _start(server: RunningServer, url: str, static_percent: int) -> _Camera:
     """Start a camera, and wait for its decoder, whose cost is that of the camera."""
-    known = {process.pid for process in _processes(server.pid, DECODER)}
+    known = {process.pid for process in _decoders(server.pid)}
     source = {"source": {"url": url, "transport": "tcp"}}
     response = await server.client.post("/v1/sessions", json=source)
     session = Session.model_validate_json(response.raise_for_status().content)
     try:
         async with asyncio.timeout(_START_S):
             while True:
-                decoders = [process for process in _processes(server.pid, DECODER) if process.pid not in known]
+                decoders = [process for process in _decoders(server.pid) if process.pid not in known]
                 if decoders and (await _session(server, session.id)).frames > 0:
                     return _Camera(session.id, static_percent, decoders[0])
                 await asyncio.sleep(_POLL_S)
@@ -249,6 +249,18 @@ def _processes(server_pid: int, module: str) -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return found
+
+
+def _decoders(server_pid: int) -> list[psutil.Process]:
+    """All decoders, which are forked from one process of their worker."""
+    return [decoder for server in _processes(server_pid, FORK_SERVER) for decoder in _children(server)]
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _cpu_s(process: psutil.Process) -> float:

@@ -40,6 +40,20 @@ async def message_pipe() -> AsyncIterator[tuple[asyncio.StreamReader, BinaryIO]]
             transport.close()
 
 
+@asynccontextmanager
+async def order_pipe() -> AsyncIterator[tuple[asyncio.WriteTransport, BinaryIO]]:
+    """A pipe for what the parent writes, and the end that the child reads."""
+    reading_fd, writing_fd = os.pipe()
+    with os.fdopen(reading_fd, "rb", buffering=0) as reading:
+        transport, _ = await asyncio.get_running_loop().connect_write_pipe(
+            asyncio.BaseProtocol, os.fdopen(writing_fd, "wb", buffering=0)
+        )
+        try:
+            yield transport, reading
+        finally:
+            transport.close()
+
+
 async def read_message(messages: asyncio.StreamReader, within_s: float) -> tuple[bytes, bytes]:
     """The kind and payload of the next message. Raises TimeoutError, DecoderDiedError."""
     try:

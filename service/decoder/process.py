@@ -3,13 +3,9 @@
 import asyncio
 import json
 import math
-import os
-import signal
 import socket
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +18,9 @@ from model.video.source import is_url
 from model.video.stream import VideoInfo
 from service.confinement.broker import ConnectionBroker
 from service.decoder import protocol as kinds
-from service.decoder.messages import DecoderDiedError, child_environment, message_pipe, read_message
+from service.decoder.fork_protocol import FIRST_FD
+from service.decoder.fork_server import ForkedProcess, ForkServer, open_fork_server
+from service.decoder.messages import DecoderDiedError, message_pipe, order_pipe, read_message
 from service.decoder.protocol import CLIP_NUMBER, ClipOrder, Confinement, DecodeRequest
 from service.decoder.video_messages import VIDEO_KINDS, LiveVideoMessage, video_message
 from service.sources.address_policy import PUBLIC_ONLY, AddressPolicy
@@ -105,42 +103,41 @@ Message = VideoInfo | DecodedFrame | Dropped | Missed | Snapshot | ClipPart | Cl
 
 @asynccontextmanager
 async def start_decoder(
-    request: DecodeRequest, policy: AddressPolicy = PUBLIC_ONLY, pushed: socket.socket | None = None
+    request: DecodeRequest,
+    policy: AddressPolicy = PUBLIC_ONLY,
+    pushed: socket.socket | None = None,
+    *,
+    forks: ForkServer | None = None,
 ) -> AsyncIterator["Decoder"]:
     """A decoder child for as long as the context lasts; leaving it kills and reaps the child, also on cancellation.
 
     It reaches only the addresses that `policy` permits, and none for a file or a pushed stream. `pushed` is the
-    connection of a pushed stream; the child owns it from now on.
+    connection of a pushed stream; the child owns it from now on. It shares memory with others forked by `forks`.
     """
-    async with message_pipe() as (messages, pipe):
-        with pipe, pushed or nullcontext(), _connections(request, policy) as (broker, channel_fd):
-            pushed_fd = None if pushed is None else pushed.fileno()
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "service.decoder.child",
-                stdin=PIPE,
-                stdout=pipe,
-                stderr=DEVNULL,
-                env=child_environment(),
-                pass_fds=[fd for fd in (channel_fd, pushed_fd) if fd is not None],
-            )
-        sent = replace(request, parent_pid=os.getpid(), channel_fd=channel_fd, pushed_fd=pushed_fd)
-        assert process.stdin is not None
-        decoder = Decoder(process, process.stdin, messages, request, broker)
+    async with open_fork_server(forks) as server, message_pipe() as (messages, pipe), order_pipe() as (orders, its):
+        with pipe, its, pushed or nullcontext(), _connections(request, policy) as (broker, channel):
+            inherited = [one.fileno() for one in (channel, pushed) if one is not None]
+            process = await server.fork([its.fileno(), pipe.fileno(), *inherited])
+        sent = replace(
+            request,
+            parent_pid=process.parent_pid,
+            channel_fd=None if channel is None else FIRST_FD,
+            pushed_fd=None if pushed is None else FIRST_FD + len(inherited) - 1,
+        )
         try:
-            _write(process.stdin, sent.to_json().encode() + b"\n")
-            yield decoder
+            _write(orders, sent.to_json().encode() + b"\n")
+            yield Decoder(process, orders, messages, request, broker)
         finally:
-            decoder.kill()
-            process.stdin.close()
+            process.kill()
             await process.wait()
             if broker is not None:
                 await asyncio.to_thread(broker.join)
 
 
 @contextmanager
-def _connections(request: DecodeRequest, policy: AddressPolicy) -> Iterator[tuple[ConnectionBroker | None, int | None]]:
+def _connections(
+    request: DecodeRequest, policy: AddressPolicy
+) -> Iterator[tuple[ConnectionBroker | None, socket.socket | None]]:
     """The broker that makes the connections of a decoder that needs some, and the decoder's end of its channel.
 
     That end is open here until the decoder has been started.
@@ -152,7 +149,7 @@ def _connections(request: DecodeRequest, policy: AddressPolicy) -> Iterator[tupl
     with its:
         broker = ConnectionBroker(policy, ours)
         broker.start()
-        yield broker, its.fileno()
+        yield broker, its
 
 
 class Decoder:
@@ -160,8 +157,8 @@ class Decoder:
 
     def __init__(
         self,
-        process: Process,
-        stdin: asyncio.StreamWriter,
+        process: ForkedProcess,
+        orders: asyncio.WriteTransport,
         messages: asyncio.StreamReader,
         request: DecodeRequest,
         broker: ConnectionBroker | None,
@@ -169,7 +166,7 @@ class Decoder:
         self.confinement: Confinement | None = None
         """What confines the child; known before the first message."""
         self._process = process
-        self._stdin = stdin
+        self._orders = orders
         self._messages = messages
         self._broker = broker
         self._shape = (len(request.regions), request.size, request.size, 3)
@@ -184,14 +181,11 @@ class Decoder:
 
     def kill(self) -> None:
         """End the child now; `messages` then raises DecoderDiedError. Idempotent."""
-        if self._process.returncode is None:
-            # Not Process.kill: that would reap a child that has just died behind asyncio's back.
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
+        self._process.kill()
 
     def order_clip(self, order: ClipOrder) -> None:
         """Request a clip, which arrives in parts; the decoder must have been started with a buffer."""
-        _write(self._stdin, order.to_bytes())
+        _write(self._orders, order.to_bytes())
 
     async def messages(
         self, is_watched: Callable[[], bool] = lambda: False, wants_video: Callable[[], bool] = lambda: False
@@ -222,7 +216,7 @@ class Decoder:
                 yield Snapshot(payload)
             elif kind == kinds.LAST_ORDERS:
                 # By now the caller has seen all frames.
-                _write(self._stdin, kinds.NO_MORE_ORDERS)
+                _write(self._orders, kinds.NO_MORE_ORDERS)
             elif kind in (kinds.CLIP_BEGINS, kinds.CLIP_DATA, kinds.CLIP_ENDED):
                 yield _clip_message(kind, payload)
             elif kind in VIDEO_KINDS:
@@ -250,13 +244,13 @@ class Decoder:
     def _notify_child(self, is_watched: bool, wants_video: bool) -> None:
         """Send the child what has changed: whether a client is watching, and the request for a live source's frame."""
         if self._is_live and wants_video != self._wants_video:
-            _write(self._stdin, kinds.WANT_VIDEO if wants_video else kinds.WANT_NO_VIDEO)
+            _write(self._orders, kinds.WANT_VIDEO if wants_video else kinds.WANT_NO_VIDEO)
             self._wants_video = wants_video
         if is_watched != self._is_watched:
-            _write(self._stdin, kinds.WATCH if is_watched else kinds.UNWATCH)
+            _write(self._orders, kinds.WATCH if is_watched else kinds.UNWATCH)
             self._is_watched = is_watched
         if self._is_live and not self._frame_requested:
-            _write(self._stdin, kinds.REQUEST_FRAME)
+            _write(self._orders, kinds.REQUEST_FRAME)
             self._frame_requested = True
 
     def _raise_if_forbidden(self) -> None:
@@ -273,10 +267,10 @@ class Decoder:
         return DecodedFrame(images, pts_s, arrived_unix_s, decode_s, is_new_timeline, stated_s)
 
 
-def _write(stdin: asyncio.StreamWriter, data: bytes) -> None:
+def _write(orders: asyncio.WriteTransport, data: bytes) -> None:
     """Write unless the child has died, which its reader notices. asyncio would ignore the write, but uvloop raises."""
-    if not stdin.is_closing():
-        stdin.write(data)
+    if not orders.is_closing():
+        orders.write(data)
 
 
 def _clip_message(kind: bytes, payload: bytes) -> ClipPart | ClipEnded:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from service.decoder.fork_server import ForkServer
 from service.observability.telemetry import WorkerMetrics
 from service.push.gate import PushGate
 from service.session.engine import Engine
@@ -30,3 +31,5 @@ class WorkerContext:
     gate: PushGate
     blobs: Blobs
     commit_schedule: CommitSchedule = CommitSchedule()
+    forks: ForkServer | None = None
+    """What decoders are forked from; without it, each has a process of its own for that."""

@@ -31,6 +31,7 @@ class SessionSource:
         self._record = record
         self._config = context.engine.config(record.model_key)
         self._settings, self._gate, self._blobs = context.settings, context.gate, context.blobs
+        self._forks = context.forks
         self._decoder: Decoder | None = None
         self._is_halted = False
         self.is_live = record.video is not None and record.video.live
@@ -71,7 +72,7 @@ class SessionSource:
         pushed = await self._next_push() if self.is_pushed else None
         self._opened_s, self._opened_after_s = time.monotonic(), replay_until_s
         request, policy = self._request(after_s, replay_until_s, clip_buffer_s), self._settings.address_policy
-        async with start_decoder(request, policy, pushed) as self._decoder:
+        async with start_decoder(request, policy, pushed, forks=self._forks) as self._decoder:
             if self._is_halted:
                 self._decoder.kill()
             yield self._decoder

@@ -18,6 +18,7 @@ from model.checkpoints.stored import CheckpointError
 from model.compiled.graph_files import GraphFiles
 from model.detector import Detector
 from service.background import background_task
+from service.decoder.fork_server import open_fork_server
 from service.decoder.protocol import Confinement
 from service.errors import StoreUnavailableError
 from service.model_description import describe
@@ -87,6 +88,7 @@ async def work(settings: Settings, detectors: Mapping[str, Detector]) -> None:
             background_task(decode_clip(size, settings)) as decoding,
             Engine(detectors, metrics) as engine,
             open_gate(settings.worker_host, settings.worker_push_port, address=settings.worker_address) as gate,
+            open_fork_server() as forks,
         ):
             images, confinement = await decoding
             await analyse_clip(detectors, images)
@@ -96,7 +98,7 @@ async def work(settings: Settings, detectors: Mapping[str, Detector]) -> None:
             for name, detector in detectors.items():
                 metrics.scores.expect(name, detector.reference_scores)
             models = tuple(describe(name, detector) for name, detector in detectors.items())
-            context = WorkerContext(store, engine, metrics, settings, gate, blobs)
+            context = WorkerContext(store, engine, metrics, settings, gate, blobs, forks=forks)
             info = WorkerInfo(worker_id, capacity, models, confinement=asdict(confinement))
             worker = Worker(info, context, UploadedModels(context, detectors))
             async with open_worker_http(

@@ -79,7 +79,8 @@ class Soak:
     def processes(self) -> tuple[psutil.Process, list[psutil.Process]]:
         """The worker, and its decoders."""
         [worker] = self._server.children()
-        return worker, [child for child in worker.children() if "service.decoder.child" in child.cmdline()]
+        forks = [child for child in worker.children() if "service.decoder.fork_server_child" in child.cmdline()]
+        return worker, [decoder for server in forks for decoder in server.children()]
 
     async def _sessions_of_a_slot(self, rng: random.Random, until_s: float) -> None:
         while (left_s := until_s - time.monotonic()) > 0:

@@ -77,7 +77,7 @@ class Fuzzed:
     async def measure_memory(self) -> None:
         """Log the resident memory of server, worker and largest decoder, in MB, until cancelled."""
         while True:
-            decoders = [resident_mb(child) for child in self.worker.children()]
+            decoders = [resident_mb(child) for child in self.worker.children(recursive=True)]
             log.info(
                 "memory %.1f %.1f %.1f", resident_mb(self.server), resident_mb(self.worker), max(decoders, default=0.0)
             )

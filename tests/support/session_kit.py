@@ -145,9 +145,16 @@ def states(events: list[Event]) -> list[str]:
 
 
 def decoders_of(pid: int) -> list[int]:
-    """The decoder children of a process."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children if b"service.decoder.child" in _command(int(child))]
+    """The decoders of a process, which are forked from a child of it."""
+    servers = [child for child in _children_of(pid) if b"service.decoder.fork_server_child" in _command(child)]
+    return [decoder for server in servers for decoder in _children_of(server)]
+
+
+def _children_of(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
 
 
 def ends_within(pid: int, duration_s: float) -> bool:

@@ -41,7 +41,7 @@ async def test_the_address_is_not_in_the_process_list(tmp_path: Path) -> None:
     with serve_folder(tmp_path) as host:
         async with start_decoder(request(f"http://user:hunter2@{host}/stall/v.mp4"), LOOPBACK) as decoder:
             proc = Path(f"/proc/{decoder.pid}")
-            assert b"service.decoder.child" in proc.joinpath("cmdline").read_bytes()
+            assert b"service.decoder.fork_server_child" in proc.joinpath("cmdline").read_bytes()
             assert b"hunter2" not in proc.joinpath("cmdline").read_bytes() + proc.joinpath("environ").read_bytes()
 
 

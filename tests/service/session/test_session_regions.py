@@ -71,7 +71,7 @@ async def test_each_region_has_separate_events_from_one_decoder(
     record, events = await place.run(upload=video, source=TWO)
     assert record.state == "completed", record.detail
     assert by_region(events) == expected_of
-    assert len([command for command in started if "service.decoder.child" in command]) == 1
+    assert len([command for command in started if "service.decoder.fork_server_child" in command]) == 1
     assert record.frames == 40
     assert record.video is not None
     assert record.video.analysed is None

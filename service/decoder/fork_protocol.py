@@ -1,0 +1,10 @@
+"""What the worker and the process that decoders are forked from agree on."""
+
+import struct
+
+# The reply: a process id, or an error's number below 0.
+FORKED = struct.Struct("<i")
+# Standard input and output, the channel to the parent, and a pushed connection.
+MAX_FILES = 4
+# The first of the files that a decoder inherits beyond its standard ones.
+FIRST_FD = 3

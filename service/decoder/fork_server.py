@@ -1,0 +1,126 @@
+"""Forks decoders from one prepared process, so that they share the memory of what they import: 18 MB each."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from service.decoder.fork_protocol import FORKED
+from service.decoder.messages import DecoderDiedError, child_environment
+
+# From the start of the process to its first reply, which takes a while on a busy machine.
+REPLY_WITHIN_S = 60.0
+
+
+class ForkedProcess:
+    """A process of another parent, known by a pidfd, which it owns: signals never reach a process that came later."""
+
+    def __init__(self, pid: int, parent_pid: int, pidfd: int) -> None:
+        self.pid, self.parent_pid, self._pidfd = pid, parent_pid, pidfd
+
+    def kill(self) -> None:
+        """End it now. Idempotent."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    async def wait(self) -> None:
+        """Wait for its end, after which this object must not be used."""
+        await _readable(self._pidfd)
+        os.close(self._pidfd)
+
+
+class ForkServer:
+    """The prepared process: started with the first decoder, and again if it died."""
+
+    def __init__(self) -> None:
+        self._process: Process | None = None
+        self._orders: socket.socket | None = None
+        self._turn = asyncio.Lock()
+
+    async def fork(self, files: Sequence[int]) -> ForkedProcess:
+        """Fork a decoder with these files: standard input and output, and others from `FIRST_FD` on.
+
+        The caller closes its own copies, and waits for the end of the process. Raises DecoderDiedError, OSError.
+        """
+        forking = asyncio.create_task(self._fork(files))
+        try:
+            return await asyncio.shield(forking)
+        except asyncio.CancelledError:
+            with suppress(DecoderDiedError, OSError):
+                forked = await forking
+                forked.kill()
+                await forked.wait()
+            raise
+
+    async def close(self) -> None:
+        """End the process, and with it decoders that still run."""
+        if self._orders is not None:
+            self._orders.close()
+        if self._process is not None:
+            if self._process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.kill(self._process.pid, signal.SIGKILL)
+            await self._process.wait()
+        self._process = self._orders = None
+
+    async def _fork(self, files: Sequence[int]) -> ForkedProcess:
+        async with self._turn:
+            if self._process is not None:
+                with suppress(DecoderDiedError, BrokenPipeError, ConnectionResetError):
+                    return await self._ask(self._process.pid, files)
+                await self.close()
+            return await self._ask(await self._start(), files)
+
+    async def _start(self) -> int:
+        self._orders, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with its:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "service.decoder.fork_server_child", str(os.getpid())),
+                stdin=its.fileno(),
+                stdout=DEVNULL,
+                stderr=DEVNULL,
+                env=child_environment(),
+            )
+        return self._process.pid
+
+    async def _ask(self, pid: int, files: Sequence[int]) -> ForkedProcess:
+        assert self._orders is not None
+        socket.send_fds(self._orders, [b"f"], files)
+        try:
+            async with asyncio.timeout(REPLY_WITHIN_S):
+                await _readable(self._orders.fileno())
+        except TimeoutError:
+            raise DecoderDiedError(f"The decoder did not start within {REPLY_WITHIN_S:.0f} s.") from None
+        reply, pidfds, _, _ = socket.recv_fds(self._orders, FORKED.size, 1)
+        if not reply:
+            raise DecoderDiedError("The process that decoders are forked from has ended.")
+        (forked,) = FORKED.unpack(reply)
+        if forked < 0:
+            raise OSError(-forked, os.strerror(-forked))
+        return ForkedProcess(forked, pid, pidfds[0])
+
+
+@asynccontextmanager
+async def open_fork_server(shared: ForkServer | None = None) -> AsyncIterator[ForkServer]:
+    """A fork server for as long as the context lasts; `shared`, if given, outlasts it."""
+    if shared is not None:
+        yield shared
+        return
+    server = ForkServer()
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+async def _readable(fd: int) -> None:
+    loop, is_readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(fd, is_readable.set)
+    try:
+        await is_readable.wait()
+    finally:
+        loop.remove_reader(fd)
