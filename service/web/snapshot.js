@@ -8,6 +8,18 @@ const NAME_SHADE = "rgb(0 0 0 / 0.7)";
 /** Frames of a video are drawn no wider. */
 const MAX_WIDTH_PX = 1280;
 
+const NO_FRAME = {
+  queued: "Waiting for a worker…",
+  starting: "Opening the video…",
+  running: "Waiting for the first frame…",
+  reconnecting: "Connecting again…",
+};
+
+/** What stands in place of the first snapshot of a session. */
+export function missingText({ state, frames }) {
+  return frames > 0 ? "Loading…" : (NO_FRAME[state] ?? "No frame");
+}
+
 /** A canvas with the latest snapshot of one session. What the detector does not see is shaded. */
 export class SnapshotView {
   #canvas;
@@ -20,6 +32,11 @@ export class SnapshotView {
     this.#canvas = canvas;
     canvas.width = 640;
     canvas.height = 360;
+  }
+
+  /** Whether nothing is shown yet. */
+  get isEmpty() {
+    return this.#bitmap === null;
   }
 
   /** Fetches and draws the latest snapshot; leaves the canvas unchanged while there is none. `watch` as in getSnapshot. */

@@ -3,7 +3,7 @@
 import { hueOf } from "./colours.js";
 import { ago, inRegion, sourceName } from "./format.js";
 import { Silence } from "./silence.js";
-import { SnapshotView } from "./snapshot.js";
+import { SnapshotView, missingText } from "./snapshot.js";
 
 export class Tile {
   element = document.createElement("li");
@@ -13,13 +13,18 @@ export class Tile {
   #silence = new Silence();
   #link = document.createElement("a");
   #snapshot = new SnapshotView(this.still);
+  #missing = document.createElement("span");
   #parts = {};
 
   constructor(session) {
     this.update(session);
     this.#link.href = `#session=${encodeURIComponent(session.id)}`;
-    this.still.setAttribute("aria-hidden", "true");
-    this.#link.append(this.still);
+    const picture = document.createElement("span");
+    picture.className = "picture";
+    picture.setAttribute("aria-hidden", "true");
+    this.#missing.className = "missing";
+    picture.append(this.still, this.#missing);
+    this.#link.append(picture);
     for (const part of ["name", "state", "action"]) {
       this.#parts[part] = document.createElement("span");
       this.#parts[part].className = part;
@@ -50,11 +55,17 @@ export class Tile {
   /** `watch` as in getSnapshot. */
   async fetchStill(watch, signal) {
     await this.#snapshot.update(this.session.id, watch, signal);
+    this.#showMissing();
+  }
+
+  #showMissing() {
+    setText(this.#missing, this.#snapshot.isEmpty ? missingText(this.session) : "");
   }
 
   /** `last` is the event with which the last action started, if known; `on` those of actions that are on. */
   show(last, on) {
     const { state, code, labels } = this.session;
+    this.#showMissing();
     setText(this.#parts.name, this.name);
     this.#parts.name.title = this.name;
     const silence = this.#silence.text;

@@ -16,6 +16,8 @@ const AGES_MS = 1000;
 /** While an action is on. */
 const WATCHED_STILL_MS = 1000;
 const MAX_WATCHED = 4;
+/** So many tiles are large. */
+const FEW = 4;
 /** For this long after its start an action keeps its session in front. */
 const RECENT_MS = 60_000;
 /** While the user points at tiles or moves between them, they stay where they are. */
@@ -168,6 +170,7 @@ export class Wall {
     const isFull = document.fullscreenElement !== null;
     element("wall-full").textContent = isFull ? "Leave full screen" : "Full screen";
     grid.classList.toggle("fitted", isFull);
+    grid.classList.toggle("few", this.#tiles.size <= FEW);
     if (!isFull || this.#tiles.size === 0) return;
     const height_px = window.innerHeight - grid.getBoundingClientRect().top;
     const { columns, width_px } = fillingGrid(this.#tiles.size, grid.clientWidth, height_px);

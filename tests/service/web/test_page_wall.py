@@ -59,6 +59,8 @@ def test_sessions_with_an_action_come_first_and_failed_ones_next(
         expect(tiles(page).nth(1)).to_contain_text("failed: ")
         expect(page.locator(".tile.on .name")).to_have_text("yard", timeout=PATIENCE_MS)
         page.wait_for_function(ALL_ARE_PAINTED)
+        # Where there is no snapshot, words say so.
+        expect(page.locator(".tile .missing:not(:empty)")).to_have_text("No frame")
         expect(page).to_have_title("Wall · CAKE")
 
 
