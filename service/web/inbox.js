@@ -1,4 +1,4 @@
-/** The actions of all sessions with their stills, newest first: to look through, to judge, and to open. */
+/** The actions of all sessions with their stills, newest or most doubtful first: to look through, to judge, and to open. */
 
 import { Announcer } from "./announcer.js";
 import { listEvents } from "./api.js";
@@ -76,6 +76,7 @@ export class Inbox {
     const { signal } = this.#searched;
     const begin = async () => {
       await this.#filter.load(signal);
+      element("inbox-list").ariaLabel = `Actions, ${this.#filter.isDoubtfulFirst ? "most doubtful" : "newest"} first`;
       let first = null;
       const onPage = (page) => (first = page);
       const onEntry = (entry) => this.#onEntry(entry);
@@ -89,10 +90,11 @@ export class Inbox {
   /** Shows the page, or else the next one, and more of them until enough was found. */
   async #show(page = null) {
     const { signal } = this.#searched;
-    const before = this.#items.size;
+    // Doubtful ones are looked for among many.
+    const wanted = this.#items.size + (this.#filter.isDoubtfulFirst ? MAX_ITEMS : WANTED);
     element("inbox-more").hidden = true;
     try {
-      for (let pages = 0; pages < MAX_PAGES && this.#items.size - before < WANTED; pages += 1) {
+      for (let pages = 0; pages < MAX_PAGES && this.#items.size < wanted; pages += 1) {
         await this.#append(page ?? (await this.#nextPage(signal)), signal);
         if (signal.aborted || this.#next === null) break;
         page = null;
@@ -132,7 +134,7 @@ export class Inbox {
     this.#add(entry, true);
     element("inbox-none").hidden = true;
     this.#announcer.add([`${event.label}${inRegion(event)}: ${this.#filter.nameOf(event)}`]);
-    if (this.#items.size > MAX_ITEMS) this.#dropOldest();
+    if (this.#items.size > MAX_ITEMS) this.#dropLast();
   }
 
   #onMedia(media) {
@@ -147,13 +149,20 @@ export class Inbox {
   #add({ cursor, event }, isNewest) {
     const key = keyOf(event.session_id, event.id);
     if (this.#items.has(key)) return;
-    const look = { name: this.#filter.nameOf(event), hue: this.#filter.hueOf(event) };
+    const margin = this.#filter.marginOf(event);
+    const look = { margin, name: this.#filter.nameOf(event), hue: this.#filter.hueOf(event) };
     const item = new InboxItem(event, cursor, look, this.#verdicts.buttons(event));
     item.hasClip = this.#media.has(key);
     this.#items.set(key, item);
-    if (isNewest) element("inbox-list").prepend(item.element);
-    else element("inbox-list").append(item.element);
+    this.#place(item, isNewest);
     this.#stills.add(item.element, (signal) => this.#fetchStill(item, signal));
+  }
+
+  #place(item, isNewest) {
+    const list = element("inbox-list");
+    if (!this.#filter.isDoubtfulFirst) return isNewest ? list.prepend(item.element) : list.append(item.element);
+    const following = [...list.children].find((each) => Number(each.dataset.margin) > item.margin);
+    list.insertBefore(item.element, following ?? null);
   }
 
   async #fetchStill(item, signal) {
@@ -168,13 +177,16 @@ export class Inbox {
     this.#items.delete(key);
   }
 
-  #dropOldest() {
-    const items = [...element("inbox-list").children];
-    const oldest = [...this.#items].find(([, item]) => item.element === items.at(-1));
-    const before = [...this.#items.values()].find((item) => item.element === items.at(-2));
-    this.#remove(oldest[0]);
-    this.#next = before.cursor;
-    element("inbox-more").hidden = false;
+  /** The oldest, or the least doubtful. */
+  #dropLast() {
+    const places = [...element("inbox-list").children];
+    const found = (place) => [...this.#items].find(([, item]) => item.element === places.at(place));
+    const [key] = found(-1);
+    if (!this.#filter.isDoubtfulFirst) {
+      this.#next = found(-2)[1].cursor;
+      element("inbox-more").hidden = false;
+    }
+    this.#remove(key);
   }
 
   #showAges() {

@@ -1,4 +1,4 @@
-/** Which actions the inbox shows: of one label, of one session, not judged yet. */
+/** Which actions the inbox shows, of one label, of one session, not judged yet, and in which order. */
 
 import { listSessions } from "./api.js";
 import { hueOf } from "./colours.js";
@@ -9,6 +9,7 @@ const TYPES = ["action.start", "event.media"];
 const label = document.getElementById("inbox-label");
 const session = document.getElementById("inbox-session");
 const unjudged = document.getElementById("inbox-unjudged");
+const order = document.getElementById("inbox-order");
 
 export class InboxFilter {
   #sessions = new Map();
@@ -18,11 +19,12 @@ export class InboxFilter {
   constructor(onChanged, signal) {
     const { chosen = {} } = history.state ?? {};
     unjudged.checked = chosen.unjudged ?? false;
+    order.value = chosen.order ?? "newest";
     offer(label, [], "All actions", chosen.label ?? "");
     offer(session, [], "All sessions", chosen.session ?? "");
-    for (const control of [label, session, unjudged]) {
+    for (const control of [label, session, unjudged, order]) {
       control.addEventListener("change", () => {
-        const now = { label: label.value, session: session.value, unjudged: unjudged.checked };
+        const now = { label: label.value, session: session.value, unjudged: unjudged.checked, order: order.value };
         history.replaceState({ chosen: now }, "");
         onChanged();
       }, { signal });
@@ -40,6 +42,15 @@ export class InboxFilter {
 
   get unjudgedOnly() {
     return unjudged.checked;
+  }
+
+  get isDoubtfulFirst() {
+    return order.value === "doubtful";
+  }
+
+  /** How far the score of an action is above the threshold of its session; the lower, the more doubtful it is. */
+  marginOf({ session_id: id, label: name, score }) {
+    return score - (this.#sessions.get(id)?.start_rules[name]?.enter ?? 0);
   }
 
   /** Parameters of `GET /v1/events`. */

@@ -12,16 +12,18 @@ export class InboxItem {
   hasClip = false;
   #start;
   #canvas = document.createElement("canvas");
-  #missing = part("p", "missing");
+  #missing = part("p", "missing", "Loading…");
   #age = part("time", "muted");
 
   /**
-   * `start` is the event, `cursor` its place in the log; `name` is that of its session, and `buttons` are those of
-   * Verdicts.
+   * `start` is the event, `cursor` its place in the log; `margin` is that of its score, `name` that of its session, and
+   * `buttons` are those of Verdicts.
    */
-  constructor(start, cursor, { name, hue }, buttons) {
+  constructor(start, cursor, { margin, name, hue }, buttons) {
     this.#start = start;
     this.cursor = cursor;
+    this.margin = margin;
+    this.element.dataset.margin = margin;
     this.element.className = "tile inbox-item";
     this.element.style.setProperty("--hue", hue);
     Object.assign(this.#canvas, { width: WIDTH_PX, height: HEIGHT_PX });
@@ -54,7 +56,7 @@ export class InboxItem {
 
   /** Shows the still, or in a few words why there is none. */
   async fetchStill(signal) {
-    this.#missing.textContent = "";
+    this.#missing.textContent = "Loading…";
     let blob;
     try {
       blob = await getStill(this.#start.session_id, this.#start.id, signal);
@@ -64,6 +66,7 @@ export class InboxItem {
       return;
     }
     const bitmap = await createImageBitmap(blob);
+    this.#missing.textContent = "";
     const scale = Math.min(WIDTH_PX / bitmap.width, HEIGHT_PX / bitmap.height);
     const [width, height] = [bitmap.width * scale, bitmap.height * scale];
     const context = this.#canvas.getContext("2d");
