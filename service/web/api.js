@@ -134,6 +134,11 @@ export async function getStill(id, eventId, signal) {
   return (await send(`${sessionPath(id)}/events/${encodeURIComponent(eventId)}/still.jpg`, { signal })).blob();
 }
 
+/** The events of a session as a file, as a Blob. */
+export async function exportEvents(id, format, signal) {
+  return (await send(`${sessionPath(id)}/export`, { query: { format }, signal })).blob();
+}
+
 /** The clip of an action, `{ blob, from_s }`: an MP4 and the media time of its first frame. */
 export async function getClip(id, eventId, signal) {
   const response = await send(`${sessionPath(id)}/events/${encodeURIComponent(eventId)}/clip.mp4`, { signal });

@@ -1,7 +1,7 @@
 /** The clip of an action, played in place of the snapshot. */
 
 import { getClip } from "./api.js";
-import { clock } from "./format.js";
+import { timeOf } from "./format.js";
 
 const LEAD_S = 1;
 const UNPLAYABLE = "This browser cannot play the codec of this video. Download the clip to watch it elsewhere.";
@@ -9,13 +9,16 @@ const element = (id) => document.getElementById(id);
 
 export class ClipView {
   #sessionId;
+  #clock;
   #video = element("clip-video");
   #loading = null;
   #url = null;
   #closed = new AbortController();
 
-  constructor(sessionId) {
+  /** `clock` is a SessionClock. */
+  constructor(sessionId, clock) {
     this.#sessionId = sessionId;
+    this.#clock = clock;
     const { signal } = this.#closed;
     element("clip-close").addEventListener("click", () => this.hide(), { signal });
     this.#video.addEventListener("error", () => this.#url && this.#say(UNPLAYABLE), { signal });
@@ -52,7 +55,7 @@ export class ClipView {
     download.href = this.#url;
     download.download = `${action.label}-${action.id}.mp4`;
     download.hidden = false;
-    const what = `${action.label} at ${clock(action.start_s)}. The clip begins at ${clock(clip.from_s)}.`;
+    const what = `${action.label} at ${timeOf(action)}. The clip begins at ${this.#clock.text(clip.from_s)}.`;
     this.#say(action.media?.problem ? `${what} ${action.media.problem}` : what);
     // A browser may block autoplay; the user then starts the clip with the controls.
     await this.#video.play().catch(() => undefined);

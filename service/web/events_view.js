@@ -1,9 +1,10 @@
-/** The latest action, the table of events, and their announcements for screen readers. */
+/** The table of events with the latest action above it, and their announcements for screen readers. */
 
 import { Announcer } from "./announcer.js";
 import { hueOf } from "./colours.js";
 import { clock, inRegion, percent, span, tenths, timeOf } from "./format.js";
 import { nextByKey } from "./grid_keys.js";
+import { LatestAction, scoreTitle } from "./latest_action.js";
 import { judgeByKey } from "./verdicts.js";
 
 const PAGE = 100;
@@ -21,27 +22,34 @@ export class EventsView {
   #labels;
   #onShow;
   #verdicts;
+  #clock;
+  #latest;
   #limit = PAGE;
   #rows = new Map();
   #announcer = new Announcer(element("announcer"));
   #closed = new AbortController();
 
-  /** `verdicts` are a Verdicts. `onShow(action)` is called when the user asks to see an action. */
-  constructor(log, labels, verdicts, onShow) {
+  /**
+   * `verdicts` are a Verdicts, `clock` is a SessionClock. `onShow(action)` is called when the user asks to see an action,
+   * `isLive()` says whether the session still runs.
+   */
+  constructor(log, labels, { verdicts, clock, onShow, isLive }) {
     this.#log = log;
     this.#labels = labels;
     this.#verdicts = verdicts;
     this.#onShow = onShow;
+    this.#clock = clock;
+    this.#latest = new LatestAction(labels, verdicts, isLive);
     element("events").replaceChildren();
     const options = { signal: this.#closed.signal };
     element("events-more").addEventListener("click", () => this.#showMore(), options);
     element("events").addEventListener("keydown", (event) => this.#onKey(event), options);
-    this.#renderLatest(null);
     this.#renderRows();
   }
 
   close() {
     this.#closed.abort();
+    this.#latest.close();
     this.#announcer.close();
   }
 
@@ -50,24 +58,13 @@ export class EventsView {
     const started = fresh.filter((entry) => entry.kind === "action");
     this.#renderRows();
     if (started.length === 0) return;
-    this.#renderLatest(started.at(-1));
+    this.#latest.show(started.at(-1));
     this.#announcer.add(started.map(sentenceOf));
   }
 
-  #renderLatest(action) {
-    const card = element("latest");
-    element("latest-facts").hidden = action === null;
-    element("latest-label").textContent = action === null ? "None" : action.label + inRegion(action);
-    card.classList.toggle("empty", action === null);
-    if (action === null) return;
-    card.style.setProperty("--hue", hueOf(action.label, this.#labels));
-    element("latest-when").textContent = timeOf(action);
-    element("latest-score").textContent = percent(action.score);
-    element("latest-score").title = scoreTitle(action);
-    element("latest-delay").textContent = tenths(action.decided_s - action.start_s);
-    element("latest-latency").textContent = span(action.latency_s.total);
-    card.classList.remove("fresh");
-    requestAnimationFrame(() => card.classList.add("fresh"));
+  /** Call this when times read otherwise. */
+  showTimes() {
+    this.#renderRows();
   }
 
   #showMore() {
@@ -91,6 +88,7 @@ export class EventsView {
       const row = this.#rows.get(entry.id);
       if (body.children[place] !== row) body.insertBefore(row, body.children[place] ?? null);
       if (entry.kind === "action") row.querySelector(".duration").textContent = durationText(entry);
+      else row.cells[0].textContent = this.#clock.textOf(entry);
     });
     element("events-none").hidden = newest.length > 0;
     element("events-more").hidden = shown.length <= newest.length;
@@ -163,7 +161,7 @@ export class EventsView {
 
   #fillNote(row, entry) {
     row.className = "note";
-    row.insertCell().textContent = clock(entry.decided_s);
+    row.insertCell();
     const text = row.insertCell();
     text.colSpan = 4;
     text.textContent = entry.kind === "gap" ? `Gap of ${span(entry.gap_s)}` : STATES[entry.state];
@@ -172,11 +170,6 @@ export class EventsView {
 
 function durationText({ start_s, end_s }) {
   return end_s === null ? "…" : tenths(end_s - start_s);
-}
-
-function scoreTitle({ start_s, decided_s }) {
-  const mean = `The mean from the start to the decision ${tenths(decided_s - start_s)} later.`;
-  return `${mean} The score reached the threshold at the start, and may have been lower afterwards.`;
 }
 
 function sentenceOf(action) {

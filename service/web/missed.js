@@ -1,7 +1,6 @@
 /** Actions that happened without an event: marked in the plot by dragging, or typed, and listed. */
 
 import { addMissed, getFeedback, removeMissed } from "./api.js";
-import { clock } from "./format.js";
 
 /** A drag that is shorter than this is a click. */
 const MIN_DRAG_S = 0.2;
@@ -10,23 +9,29 @@ const element = (id) => document.getElementById(id);
 export class MissedActions {
   #sessionId;
   #timeline;
+  #clock;
+  #found = [];
   #panel = element("missed");
   #from = element("missed-from");
   #to = element("missed-to");
   #dragFrom_s = null;
   #closed = new AbortController();
 
-  constructor(session, timeline) {
+  /** `clock` is a SessionClock. */
+  constructor(session, timeline, clock) {
     this.#sessionId = session.id;
     this.#timeline = timeline;
+    this.#clock = clock;
     const options = { signal: this.#closed.signal };
     element("missed-label").replaceChildren(...session.labels.map((label) => new Option(label, label)));
     element("missed-form").addEventListener("submit", (event) => this.#onSubmit(event), options);
+    for (const field of [this.#from, this.#to]) field.addEventListener("input", () => this.#showTimes(), options);
+    this.#panel.addEventListener("toggle", () => this.#panel.open || this.#clear(), options);
     const { over } = timeline;
     over.addEventListener("pointerdown", (event) => this.#onDown(event), options);
     over.addEventListener("pointermove", (event) => this.#onMove(event), options);
     over.addEventListener("pointerup", (event) => this.#onUp(event), options);
-    over.addEventListener("pointercancel", () => this.#endDrag(), options);
+    over.addEventListener("pointercancel", () => this.#clear(), options);
     this.#say("");
     this.#refresh();
   }
@@ -50,15 +55,28 @@ export class MissedActions {
   #onUp(event) {
     if (this.#dragFrom_s === null) return;
     const [from_s, to_s] = [this.#dragFrom_s, this.#timeline.timeAt(event.offsetX)].sort((one, other) => one - other);
-    this.#endDrag();
-    if (to_s - from_s < MIN_DRAG_S) return this.#timeline.seek(from_s);
+    this.#dragFrom_s = null;
+    if (to_s - from_s < MIN_DRAG_S) {
+      this.#clear();
+      return this.#timeline.seek(from_s);
+    }
+    // It stays highlighted until the action is added.
+    this.#timeline.select(from_s, to_s);
     this.#from.value = from_s.toFixed(1);
     this.#to.value = to_s.toFixed(1);
     this.#panel.open = true;
+    this.#showTimes();
     element("missed-label").focus();
   }
 
-  #endDrag() {
+  /** Seconds in the video are typed; of a camera, what they are by the clock on the wall is beside them. */
+  #showTimes() {
+    const [from_s, to_s] = [this.#from.valueAsNumber, this.#to.valueAsNumber];
+    const isShown = this.#clock.zero_ms !== null && from_s >= 0 && to_s >= from_s;
+    element("missed-times").textContent = isShown ? `${this.#clock.text(from_s)} to ${this.#clock.text(to_s)}` : "";
+  }
+
+  #clear() {
     this.#dragFrom_s = null;
     this.#timeline.select(null, null);
   }
@@ -70,7 +88,8 @@ export class MissedActions {
     const missed = { label: element("missed-label").value, start_s, end_s, region: this.#timeline.region };
     try {
       await addMissed(this.#sessionId, missed);
-      this.#say(`Added ${missed.label} at ${clock(start_s)}.`);
+      this.#say(`Added ${missed.label} at ${this.#clock.text(start_s)}.`);
+      this.#clear();
     } catch (error) {
       this.#say(error.message);
     }
@@ -81,23 +100,26 @@ export class MissedActions {
     const { signal } = this.#closed;
     try {
       const { feedback } = await getFeedback(this.#sessionId, signal);
-      this.#list(feedback.filter(({ verdict }) => verdict === "missed"));
+      this.#found = feedback.filter(({ verdict }) => verdict === "missed");
+      this.#timeline.markMissed(this.#found);
+      this.showList();
     } catch (error) {
       if (!signal.aborted) this.#say(error.message);
     }
   }
 
-  #list(missed) {
-    const items = missed.map((each) => {
+  /** Call this when times read otherwise. */
+  showList() {
+    const items = this.#found.map((each) => {
       const remove = document.createElement("button");
       remove.type = "button";
       remove.className = "quiet";
       remove.textContent = "Remove";
-      remove.setAttribute("aria-label", `Remove ${each.label} at ${clock(each.start_s)}`);
+      remove.setAttribute("aria-label", `Remove ${each.label} at ${this.#clock.text(each.start_s)}`);
       remove.addEventListener("click", () => this.#remove(each.id));
       const item = document.createElement("li");
       const where = each.region === null ? "" : ` (${each.region})`;
-      item.append(`${clock(each.start_s)} ${each.label}${where} `, remove);
+      item.append(`${this.#clock.text(each.start_s)} ${each.label}${where} `, remove);
       return item;
     });
     element("missed-list").replaceChildren(...items);

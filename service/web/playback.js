@@ -10,9 +10,12 @@ export class Playback {
   #player = null;
   #wanted = null;
 
-  /** `onTime(at_s, isChosen)` is called with the media time that the uploaded video shows, as by Player. */
-  constructor(session, onTime) {
-    this.#clip = new ClipView(session.id);
+  /**
+   * `clock` is a SessionClock. `onTime(at_s, isChosen)` is called with the media time that the uploaded video shows, as
+   * by Player.
+   */
+  constructor(session, clock, onTime) {
+    this.#clip = new ClipView(session.id, clock);
     element("unplayable").textContent = "";
     element("player-open").hidden = true;
     // Browsers choose the stream themselves.

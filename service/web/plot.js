@@ -3,6 +3,7 @@
 import { Chart, canvasOf } from "./chart.js";
 import { hueOf, readTheme } from "./colours.js";
 import { clock, percent, wallClock } from "./format.js";
+import { sentenceOf } from "./near_misses.js";
 import {
   LANE_PX, drawActions, drawNamesNow, drawNearMiss, drawPeakName, drawThreshold, endOf, summaryOf,
   topPeaks,
@@ -32,12 +33,16 @@ export class ScorePlot {
   #chart;
   #theme;
   #state = null;
-  #zero_ms = null;
+  #clock;
   #drawn = {};
   #summary_ms = -Infinity;
 
-  /** `onRead(sentence)` is called with the highest scores at the pointer, and with "" when it has left. */
-  constructor(box, labels, onRead) {
+  /**
+   * `clock` is a SessionClock. `onRead(sentence)` is called with the highest scores at the pointer, and with "" when it
+   * has left.
+   */
+  constructor(box, labels, clock, onRead) {
+    this.#clock = clock;
     this.#box = box;
     this.#labels = labels;
     this.#onRead = onRead;
@@ -58,11 +63,6 @@ export class ScorePlot {
     return this.#chart.timeAt(x_px);
   }
 
-  /** Sets the Unix time in ms of media time 0, for times by the clock on the wall; null for those in the video. */
-  setZero(zero_ms) {
-    this.#zero_ms = zero_ms;
-  }
-
   showHead(at_s) {
     this.#chart.showHead(at_s);
   }
@@ -70,7 +70,7 @@ export class ScorePlot {
   /**
    * `run` is a ScoreRun, `actions` those of an ActionLog, `nearMisses` those of a rules trial, and `threshold` a score to
    * mark for one label, or null, `rules` those that decide, by label, `selection` a part [from_s, to_s] to highlight, or null, `current` the id of the
-   * action to highlight; the window is [from_s, to_s] in media time.
+   * action to highlight, `missed` actions that people say were missed; the window is [from_s, to_s] in media time.
    */
   draw(state) {
     const { run, actions, from_s, to_s } = state;
@@ -96,7 +96,7 @@ export class ScorePlot {
     const { run, from_s, to_s } = this.#state;
     if (run.last_s === null || performance.now() - this.#summary_ms < SUMMARY_MS) return;
     this.#summary_ms = performance.now();
-    document.getElementById("plot-summary").textContent = summaryOf(run, from_s, to_s);
+    document.getElementById("plot-summary").textContent = summaryOf(run, from_s, to_s, this.#clock);
   }
 
   #options() {
@@ -141,11 +141,10 @@ export class ScorePlot {
 
   #drawBelow(uplot) {
     if (this.#state === null) return;
-    const { shown, run, current } = this.#state;
     const { view, draw } = canvasOf(uplot);
     draw((context) => {
       clipToPlot(context, view);
-      drawActions(context, view, shown, run, current, this.#theme);
+      drawActions(context, view, this.#state, this.#theme);
     });
   }
 
@@ -164,14 +163,15 @@ export class ScorePlot {
 
   /** The whole seconds at which times stand below the plot. */
   #ticks(from_s, to_s, step_s) {
-    const zero_s = this.#zero_ms === null ? 0 : (this.#zero_ms / 1000) % 86_400;
+    const zero_s = ((this.#clock.zero_ms ?? 0) / 1000) % 86_400;
     const first = Math.ceil((Math.max(0, from_s) + zero_s) / step_s);
     const last = Math.floor((to_s + zero_s) / step_s);
     return Array.from({ length: Math.max(0, last - first + 1) }, (_, place) => (first + place) * step_s - zero_s);
   }
 
   #timeText(pts_s) {
-    return this.#zero_ms === null ? clock(pts_s).slice(0, -2) : wallClock(Math.round((this.#zero_ms + pts_s * 1000) / 10) * 10).slice(-8);
+    const { zero_ms } = this.#clock;
+    return zero_ms === null ? clock(pts_s).slice(0, -2) : wallClock(Math.round((zero_ms + pts_s * 1000) / 10) * 10).slice(-8);
   }
 
   /** The near miss at the pointer, or undefined. */
@@ -200,7 +200,7 @@ export class ScorePlot {
     const texts = highest.slice(0, MAX_READ).map(({ label, score }) => `${label} ${percent(score)}`);
     if (highest.length > 0) texts[0] += this.#whyNot(highest[0], data[0][idx]);
     const miss = this.#missAt(uplot);
-    if (miss) return `${miss.label} ${percent(miss.peak)} was no event: ${miss.why}.`;
+    if (miss) return sentenceOf(miss);
     return `${this.#timeText(data[0][idx])}: ${texts.join(", ") || "no action"}`;
   }
 }

@@ -1,7 +1,7 @@
 /** What the plot of scores shows of actions, near misses and thresholds, and the names at its lines. */
 
 import { hueOf } from "./colours.js";
-import { clock, percent } from "./format.js";
+import { percent } from "./format.js";
 
 const TOP = 3;
 /** Scores that peak below this get no name. */
@@ -27,20 +27,28 @@ export function topPeaks({ labels, rows, pts }, from_s, to_s, except = new Set()
   return peaks.filter(({ index, score }) => score >= MIN_NAMED_SCORE && !except.has(index)).slice(0, TOP);
 }
 
-/** What the plot shows from `from_s` to `to_s`, in words that follow "Scores". */
-export function summaryOf(run, from_s, to_s) {
+/** What the plot shows from `from_s` to `to_s`, in words that follow "Scores"; `clock` is a SessionClock. */
+export function summaryOf(run, from_s, to_s, clock) {
   const parts = topPeaks(run, from_s, to_s).map(({ index, score }) => `${run.labels[index]} ${percent(score)}`);
   const highest = parts.length > 0 ? parts.join(", ") : "no action above the background";
-  return `of ${Math.round(to_s - from_s)} seconds up to ${clock(to_s)}. Highest: ${highest}.`;
+  return `of ${Math.round(to_s - from_s)} seconds up to ${clock.text(to_s)}. Highest: ${highest}.`;
 }
 
 export function endOf(action, run) {
   return action.end_s ?? Math.max(run.last_s ?? 0, action.decided_s);
 }
 
-/** A bar per action from its start to its end in the lane above, and a line at its start with its name. */
-export function drawActions(context, view, actions, run, current, theme) {
-  actions.forEach((action, place) => {
+/**
+ * A bar per action from its start to its end in the lane above, and a line at its start with its name; a dashed box per
+ * action that a person says was missed.
+ */
+export function drawActions(context, view, { shown, missed, run, current }, theme) {
+  const starts = [...shown, ...missed].map(({ start_s }) => start_s).sort((one, other) => one - other);
+  const roomFrom = (start_s) => {
+    const next_s = starts.find((each) => each > start_s);
+    return (next_s === undefined ? view.right : view.x(next_s)) - view.x(start_s);
+  };
+  for (const action of shown) {
     const hue = hueOf(action.label, run.labels);
     const x = Math.round(view.x(action.start_s));
     const width = Math.max(3, view.x(endOf(action, run)) - x);
@@ -51,9 +59,17 @@ export function drawActions(context, view, actions, run, current, theme) {
     context.fillRect(x, LANE_PX, width, view.bottom - LANE_PX);
     context.fillStyle = theme.label(hue);
     context.fillRect(x, 2, 2, view.bottom - 2);
-    const nextX = place + 1 < actions.length ? view.x(actions[place + 1].start_s) : view.right;
-    drawActionName(context, view, action.label, x, nextX - x, theme.text);
-  });
+    drawActionName(context, view, action.label, x, roomFrom(action.start_s), theme.text);
+  }
+  for (const { label, start_s, end_s } of missed) {
+    const x = Math.round(view.x(start_s)) + 0.5;
+    context.strokeStyle = theme.label(hueOf(label, run.labels));
+    context.lineWidth = 1;
+    context.setLineDash([4, 3]);
+    context.strokeRect(x, 2.5, Math.max(3, Math.round(view.x(end_s ?? start_s) - x)), view.bottom - 3);
+    context.setLineDash([]);
+    drawActionName(context, view, `${label}, missed`, x, roomFrom(start_s), theme.text);
+  }
 }
 
 /** In the lane if there is room, else vertically along the line, else not at all. */

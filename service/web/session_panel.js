@@ -4,6 +4,7 @@ import { ActionLog } from "./actions.js";
 import { Problem, deleteSession, getSession, retrySession } from "./api.js";
 import { ENDED, EventStream } from "./event_stream.js";
 import { EventsView } from "./events_view.js";
+import { offerExport } from "./export.js";
 import { clock, sourceName } from "./format.js";
 import { LiveVideo } from "./live_video.js";
 import { MissedActions } from "./missed.js";
@@ -11,9 +12,11 @@ import { setTitle } from "./news.js";
 import { analysedParts, captionsOf } from "./overlay.js";
 import { Playback } from "./playback.js";
 import { poll } from "./poll.js";
+import { confirmDelete, press } from "./session_buttons.js";
+import { SessionClock } from "./session_clock.js";
 import { factsOf, zeroOf } from "./session_facts.js";
 import { Silence } from "./silence.js";
-import { SnapshotView } from "./snapshot.js";
+import { SnapshotView, missingText } from "./snapshot.js";
 import { Thresholds } from "./thresholds.js";
 import { Timeline } from "./timeline.js";
 import { Verdicts } from "./verdicts.js";
@@ -51,7 +54,7 @@ export class SessionPanel {
   #live = null;
   #silence = new Silence();
   #fed_ms = 0;
-  #zero_ms = null;
+  #clock = new SessionClock();
   #snapshot = new SnapshotView(element("snapshot"));
   #regions;
   /** The action to show once it is known, or null. */
@@ -60,6 +63,7 @@ export class SessionPanel {
   #onGone;
   #onRetried;
   #closed = new AbortController();
+  #onError = (error) => this.#showNotice([error.message], true);
 
   /**
    * `regions` is a RegionsEditor, `eventId` the id of an action to show, or null. `onChanged()` is called when the
@@ -112,24 +116,32 @@ export class SessionPanel {
     const id = this.#id;
     element("session").hidden = false;
     const ended = ENDED.has(this.#session.state);
-    this.#timeline = new Timeline(this.#session, this.#log, {
-      onError: (error) => this.#showNotice([error.message], true),
+    const onSelect = (at_s, region) => {
+      this.#timeline.showAround(at_s, region);
+      this.#playback.seek(at_s);
+    };
+    this.#timeline = new Timeline(this.#session, this.#log, this.#clock, {
+      onError: this.#onError,
       onSeek: (at_s) => this.#playback.seek(at_s),
+      onSelect,
     });
-    this.#verdicts = new Verdicts((error) => this.#showNotice([error.message], true));
-    this.#playback = new Playback(this.#session, (at_s, isChosen) => this.#timeline.showHead(at_s, isChosen));
+    this.#verdicts = new Verdicts(this.#onError);
+    this.#playback = new Playback(this.#session, this.#clock, (at_s, isChosen) => this.#timeline.showHead(at_s, isChosen));
     if (ended && this.#session.frames > 0) this.#playback.open();
-    this.#events = new EventsView(this.#log, this.#session.labels, this.#verdicts, (action) => {
-      this.#timeline.showAction(action);
-      this.#playback.play(action);
-    });
-    this.#missed = new MissedActions(this.#session, this.#timeline);
-    this.#thresholds = new Thresholds(this.#session, {
-      onTried: (...marks) => this.#timeline.mark(...marks),
-      onSelect: (at_s, region) => {
-        this.#timeline.showAround(at_s, region);
-        this.#playback.seek(at_s);
+    this.#events = new EventsView(this.#log, this.#session.labels, {
+      verdicts: this.#verdicts,
+      clock: this.#clock,
+      onShow: (action) => {
+        this.#timeline.showAction(action);
+        this.#playback.play(action);
       },
+      isLive: () => !ENDED.has(this.#session.state),
+    });
+    offerExport(id, { name: () => sourceName(this.#session), onError: this.#onError }, this.#closed.signal);
+    this.#missed = new MissedActions(this.#session, this.#timeline, this.#clock);
+    this.#thresholds = new Thresholds(this.#session, this.#clock, {
+      onTried: (...marks) => this.#timeline.mark(...marks),
+      onSelect,
     });
     this.#stream = new EventStream(id, {
       onEvents: (events) => this.#onEvents(events),
@@ -164,6 +176,7 @@ export class SessionPanel {
 
   #showFrame(video, media_s) {
     this.#snapshot.showFrame(video, captionsOf(this.#log.actions, media_s));
+    this.#showMissing();
     this.#timeline.showLiveHead(media_s);
   }
 
@@ -192,6 +205,12 @@ export class SessionPanel {
 
   async #drawSnapshot(signal) {
     if (this.#session.frames > 0) await this.#snapshot.update(this.#id, true, signal);
+    this.#showMissing();
+  }
+
+  #showMissing() {
+    const text = this.#snapshot.isEmpty ? missingText(this.#session) : "";
+    if (element("snapshot-missing").textContent !== text) element("snapshot-missing").textContent = text;
   }
 
   /** Regions are drawn on the snapshot, which a video covers. */
@@ -232,11 +251,14 @@ export class SessionPanel {
     element("stop").textContent = ended ? "Delete" : "Stop";
     element("retry").hidden = !ended || source.kind !== "url";
     element("follow").hidden = ended;
-    this.#zero_ms = zeroOf(this.#session, this.#zero_ms);
-    this.#timeline.setZero(this.#zero_ms);
+    if (this.#clock.setZero(zeroOf(this.#session, this.#clock.zero_ms))) {
+      this.#events.showTimes();
+      this.#missed.showList();
+    }
     this.#silence.update(this.#session);
     this.#showSilence();
     this.#showPosition();
+    this.#showMissing();
     this.#thresholds.update(this.#session);
     this.#showParts();
     this.#showNotice(code ? [detail ?? code, ...warnings] : warnings, code !== null);
@@ -267,37 +289,16 @@ export class SessionPanel {
   async #stopOrDelete() {
     if (this.#session === null) return;
     if (ENDED.has(this.#session.state) && !(await confirmDelete())) return;
-    await this.#press(element("stop"), async () => {
+    const action = async () => {
       await deleteSession(this.#id);
       if (ENDED.has(this.#session.state)) this.#onGone("");
       else this.#polls[0].wake();
-    });
+    };
+    await press(element("stop"), action, this.#onError);
   }
 
   /** Submits the same URL again; only the server knows its password. */
   #retry() {
-    return this.#press(element("retry"), async () => this.#onRetried(await retrySession(this.#id)));
+    return press(element("retry"), async () => this.#onRetried(await retrySession(this.#id)), this.#onError);
   }
-
-  /** Runs what a button does, once at a time, and shows why it failed. */
-  async #press(button, action) {
-    if (button.getAttribute("aria-disabled") === "true") return;
-    button.setAttribute("aria-disabled", "true");
-    try {
-      await action();
-    } catch (error) {
-      this.#showNotice([error.message], true);
-    } finally {
-      button.removeAttribute("aria-disabled");
-    }
-  }
-}
-
-function confirmDelete() {
-  const dialog = element("delete-dialog");
-  dialog.returnValue = "cancel";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "delete"), { once: true });
-  });
 }

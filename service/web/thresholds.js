@@ -2,7 +2,7 @@
 
 import { changeSession, tryRules } from "./api.js";
 import { ENDED } from "./event_stream.js";
-import { clock, percent, tenths } from "./format.js";
+import { percent, tenths } from "./format.js";
 
 /** Scores of this time before the last frame are decided again: each move of the slider takes the server a moment. */
 const TRIED_S = 3600;
@@ -22,6 +22,7 @@ export class Thresholds {
   #session;
   #onTried;
   #onSelect;
+  #clock;
   #panel = element("thresholds");
   #label = element("threshold-label");
   #slider = element("threshold");
@@ -35,9 +36,10 @@ export class Thresholds {
 
   /**
    * `onTried(nearMisses, threshold, rules)` is called with what to mark in the plot, and the rules that were tried;
-   * `onSelect(at_s, region)` when the user selects a near miss or a start.
+   * `onSelect(at_s, region)` when the user selects a near miss or a start. `clock` is a SessionClock.
    */
-  constructor(session, { onTried, onSelect }) {
+  constructor(session, clock, { onTried, onSelect }) {
+    this.#clock = clock;
     this.#session = session;
     this.#onTried = onTried;
     this.#onSelect = onSelect;
@@ -166,7 +168,6 @@ export class Thresholds {
     if (signal.aborted) return;
     this.#triedUpTo_s = position_s;
     for (const miss of tried.near_misses) miss.why = REASONS[miss.reason](tried.start_rules[miss.label]);
-    element("near-misses-hint").hidden = tried.near_misses.length === 0;
     if (!isOpen) return this.#onTried(tried.near_misses, null, tried.start_rules);
     if (this.#isUntouched && this.#suggest(tried.near_misses)) return;
     this.#show(tried, label);
@@ -204,8 +205,8 @@ export class Thresholds {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "link";
-    button.textContent = clock(at_s);
-    button.setAttribute("aria-label", `Show ${clock(at_s)}`);
+    button.textContent = this.#clock.text(at_s);
+    button.setAttribute("aria-label", `Show ${button.textContent}`);
     button.addEventListener("click", () => this.#onSelect(at_s, region));
     const item = document.createElement("li");
     item.append(button, ` ${text}`);

@@ -1,7 +1,7 @@
 /** The plot of one session: follows the newest scores, or shows the part that the user selected. */
 
-import { clock } from "./format.js";
 import { LiveScores } from "./live_scores.js";
+import { NearMisses } from "./near_misses.js";
 import { Overview } from "./overview.js";
 import { ScorePlot } from "./plot.js";
 import { ScoreRun } from "./scores.js";
@@ -25,20 +25,24 @@ export class Timeline {
   #region = null;
   #session;
   #log;
+  #clock;
   #onError;
   #onSeek;
   #plot;
   #range = element("scrub-range");
   #follow = element("follow");
-  #following = true;
+  /** Whether the user wants to see the newest scores. */
+  #follows = true;
   #length_s = WINDOW_S;
-  #to_s = WINDOW_S;
+  #to_s;
   #overview;
   #position_s;
   #frame = null;
   #drawnAt = 0;
   #seeking = null;
-  #nearMisses = [];
+  #nearMisses = null;
+  #missList;
+  #missed = [];
   #selection = null;
   #threshold = null;
   #rules;
@@ -49,18 +53,22 @@ export class Timeline {
   #closed = new AbortController();
 
   /**
-   * `onError(problem)` is called when scores could not be fetched, `onSeek(at_s)` when the user clicks on the plot.
+   * `clock` is a SessionClock. `onError(problem)` is called when scores could not be fetched, `onSeek(at_s)` when the user
+   * clicks on the plot, `onSelect(at_s, region)` when they select a near miss.
    */
-  constructor(session, log, { onError, onSeek }) {
+  constructor(session, log, clock, { onError, onSeek, onSelect }) {
     this.#session = session;
     this.#rules = session.start_rules;
     this.#position_s = session.position_s;
+    this.#to_s = Math.max(WINDOW_S, session.position_s);
     this.#log = log;
+    this.#clock = clock;
+    this.#missList = new NearMisses(clock, onSelect);
     this.#onError = onError;
     this.#onSeek = onSeek;
     const { signal } = this.#closed;
     const onRead = (sentence) => (element("plot-reading").textContent = sentence);
-    this.#plot = new ScorePlot(element("plot"), session.labels, onRead);
+    this.#plot = new ScorePlot(element("plot"), session.labels, clock, onRead);
     this.#range.addEventListener("input", () => this.show(Number(this.#range.value)), { signal });
     this.#overview = new Overview(session, {
       onError,
@@ -68,7 +76,7 @@ export class Timeline {
     });
     element("zoom-in").addEventListener("click", () => this.#zoomBy(0.5), { signal });
     element("zoom-out").addEventListener("click", () => this.#zoomBy(2), { signal });
-    this.#follow.addEventListener("click", () => this.#setFollowing(!this.#following), { signal });
+    this.#follow.addEventListener("click", () => this.#setFollowing(!this.#follows), { signal });
     dark.addEventListener("change", () => this.draw(), { signal });
     this.#offerRegions(session.regions, signal);
     this.#select(session.regions[0]?.name ?? null);
@@ -80,6 +88,7 @@ export class Timeline {
     this.#seeking?.abort();
     this.#overview.close();
     this.#plot.close();
+    this.#missList.close();
     cancelAnimationFrame(this.#frame);
   }
 
@@ -89,7 +98,7 @@ export class Timeline {
     element("scrub").hidden = position_s <= WINDOW_S;
     this.#showZoom();
     await this.#overview.update(position_s, this.#region, signal);
-    if (!this.#following) return;
+    if (!this.#isFollowing) return;
     await this.#run.follow(position_s, signal);
     this.#isFed = this.#live.feed(this.#run, this.#region);
     this.#range.value = position_s;
@@ -107,7 +116,7 @@ export class Timeline {
     if (message === null) return;
     this.#live.add(message);
     this.#position_s = message.pts_s.at(-1);
-    if (!this.#following) return;
+    if (!this.#isFollowing) return;
     this.#isFed = this.#live.feed(this.#run, this.#region);
     if (this.#isFed) this.#animate();
   }
@@ -118,7 +127,7 @@ export class Timeline {
     if (region !== this.#region) this.#select(region);
     this.#to_s = Math.max(this.#length_s, Math.min(to_s, this.#position_s));
     this.#range.value = this.#to_s;
-    this.#range.setAttribute("aria-valuetext", `up to ${clock(this.#to_s)}`);
+    this.#range.setAttribute("aria-valuetext", `up to ${this.#clock.text(this.#to_s)}`);
     this.#seeking?.abort();
     this.#seeking = new AbortController();
     const { signal } = this.#seeking;
@@ -133,9 +142,10 @@ export class Timeline {
     this.draw();
   }
 
-  /** Sets the Unix time in ms of media time 0, for times by the clock on the wall; null for those in the video. */
-  setZero(zero_ms) {
-    this.#plot.setZero(zero_ms);
+  /** Marks what people say was missed: feedback with `label`, `start_s`, `end_s` and `region`. */
+  markMissed(missed) {
+    this.#missed = missed;
+    this.draw();
   }
 
   /** Marks near misses, and the threshold `{ label, score }` of an action; null for none. They are those of `rules`. */
@@ -164,14 +174,14 @@ export class Timeline {
   showHead(at_s, isChosen) {
     this.#markHead(at_s);
     if (at_s !== null && isChosen) this.#setFollowing(false);
-    const isShown = at_s === null || this.#following || (at_s >= this.#from_s && at_s <= this.#to_s);
+    const isShown = at_s === null || this.#isFollowing || (at_s >= this.#from_s && at_s <= this.#to_s);
     if (!isShown) this.show(at_s + this.#length_s * (1 - LEFT_OF_HEAD));
   }
 
   /** Marks the media time that live video shows; null for none. */
   showLiveHead(at_s) {
     this.#markHead(at_s);
-    if (this.#following) this.#animate();
+    if (this.#isFollowing) this.#animate();
   }
 
   #markHead(at_s) {
@@ -201,18 +211,22 @@ export class Timeline {
 
   /** Highlights a part of the media time; null for none. The plot stands still meanwhile. */
   select(from_s, to_s) {
-    if (from_s !== null && this.#following) this.#setFollowing(false);
+    if (from_s !== null && this.#follows) this.show(this.#to_s);
     this.#selection = from_s === null ? null : [Math.min(from_s, to_s), Math.max(from_s, to_s)];
     this.draw();
   }
 
   draw() {
     this.#drawnAt = performance.now();
-    const actions = this.#log.actions.filter((action) => (action.region ?? null) === this.#region);
+    const isHere = ({ region }) => (region ?? null) === this.#region;
+    const actions = this.#log.actions.filter(isHere);
+    const nearMisses = this.#nearMisses?.filter(isHere) ?? null;
+    this.#missList.show(nearMisses, this.#from_s, this.#to_s);
     this.#plot.draw({
       run: this.#run,
       actions,
-      nearMisses: this.#nearMisses.filter(({ region }) => region === this.#region),
+      nearMisses: nearMisses ?? [],
+      missed: this.#missed.filter(isHere),
       threshold: this.#threshold,
       rules: this.#rules,
       selection: this.#selection,
@@ -232,7 +246,7 @@ export class Timeline {
 
   #onRegion(region) {
     this.#select(region);
-    if (!this.#following) this.show(this.#to_s);
+    if (!this.#isFollowing) this.show(this.#to_s);
     this.update(this.#position_s, this.#closed.signal).catch((error) => this.#reportUnlessClosed(error));
   }
 
@@ -250,6 +264,11 @@ export class Timeline {
     const bin_s = this.#length_s > WINDOW_S ? this.#length_s / POINTS : null;
     const keep_s = this.#length_s * 1.2;
     this.#run = new ScoreRun(this.#session.id, this.#session.labels, this.#region, { bin_s, keep_s });
+  }
+
+  /** While the plot has room for all scores, the newest ones are shown whatever the user has chosen. */
+  get #isFollowing() {
+    return this.#follows || this.#position_s <= this.#length_s;
   }
 
   get #from_s() {
@@ -278,8 +297,8 @@ export class Timeline {
   }
 
   #setFollowing(following) {
-    this.#following = following;
-    this.#follow.setAttribute("aria-pressed", String(following));
+    this.#follows = following;
+    this.#follow.textContent = following ? "Pause plot" : "Go to newest";
     if (following) this.#animate();
   }
 
@@ -289,9 +308,9 @@ export class Timeline {
   }
 
   #step(now) {
-    if (!this.#following) return;
+    if (!this.#isFollowing) return;
     if (now - this.#drawnAt < FRAME_MS) return this.#animate();
-    const target_s = Math.max(this.#length_s, this.#run.last_s ?? 0);
+    const target_s = Math.max(this.#length_s, this.#run.last_s ?? this.#to_s);
     const left_s = target_s - this.#to_s;
     const jump = calm.matches || Math.abs(left_s) < 0.02 || Math.abs(left_s) > this.#length_s;
     this.#to_s = jump ? target_s : this.#to_s + left_s * EASE;

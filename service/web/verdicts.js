@@ -1,9 +1,9 @@
 /** Whether a person finds actions right: two buttons for each, and the keys R and W. */
 
 import { Problem, getFeedback, judgeEvent, withdrawVerdict } from "./api.js";
-import { clock } from "./format.js";
+import { timeOf } from "./format.js";
 
-const VERDICTS = { right: { sign: "✓", key: "r" }, wrong: { sign: "✗", key: "w" } };
+const VERDICTS = { right: { sign: "✓", key: "r", word: "Right" }, wrong: { sign: "✗", key: "w", word: "Wrong" } };
 
 /** R and W press the buttons of the row that has the focus. */
 export function judgeByKey(event, row) {
@@ -40,20 +40,31 @@ export class Verdicts {
     return this.#given.get(keyOf(action.session_id, action.id));
   }
 
-  /** The two buttons of an action. The one that is pressed can be released again. */
+  /** The two buttons of an action in a row of its own. The one that is pressed can be released again. */
   buttons(action) {
-    const buttons = Object.entries(VERDICTS).map(([verdict, { sign, key }]) => {
-      const button = document.createElement("button");
-      button.type = "button";
+    return this.#pair(action, (button, verdict, { sign, key }) => {
       button.textContent = sign;
       button.title = `${verdict} (${key.toUpperCase()})`;
+      button.setAttribute("aria-label", `${verdict}: ${action.label} at ${timeOf(action)}`);
+    });
+  }
+
+  /** The two buttons of an action that is shown by itself, with words. */
+  wordedButtons(action) {
+    return this.#pair(action, (button, _, { sign, word }) => (button.textContent = `${sign} ${word}`));
+  }
+
+  #pair(action, write) {
+    const buttons = Object.entries(VERDICTS).map(([verdict, looks]) => {
+      const button = document.createElement("button");
+      button.type = "button";
       button.dataset.verdict = verdict;
-      button.setAttribute("aria-label", `${verdict}: ${action.label} at ${clock(action.start_s)}`);
+      write(button, verdict, looks);
       button.addEventListener("click", () => this.#toggle(action, verdict));
       return button;
     });
     const key = keyOf(action.session_id, action.id);
-    this.#buttons.set(key, buttons);
+    this.#buttons.set(key, [...(this.#buttons.get(key) ?? []), ...buttons]);
     this.#show(key);
     this.load(action.session_id);
     return buttons;

@@ -74,6 +74,8 @@ def test_actions_are_judged_with_the_keyboard(browser: Browser, url: str, sessio
         with page.expect_response(is_put):
             page.keyboard.press("w")
         expect_pressed(button(page, "right", "backflip"), True)
+        # That of the latest action has words.
+        expect_pressed(page.get_by_role("button", name="✓ Right"), True)
         expect_pressed(button(page, "wrong", "dance_b"), True)
         assert verdicts(url, session) == [("dance_b", "wrong"), ("backflip", "right")]
 
@@ -108,12 +110,18 @@ def test_a_missed_action_is_dragged_in_the_plot_labelled_and_removed(
         from_s, to_s = (float(page.locator(f"#missed-{side}").input_value()) for side in ("from", "to"))
         assert 0 < from_s < to_s < 45
         page.locator("#missed-label").select_option("jump")
+        # What was dragged stays highlighted until it is added, and is then marked.
+        assert page.locator("#plot .u-select").evaluate("(select) => select.offsetWidth") > 30
+        before = page.locator("#plot canvas").evaluate("(canvas) => canvas.toDataURL()")
         page.get_by_role("button", name="Add", exact=True).click()
         expect(page.locator("#missed-list li")).to_have_count(1, timeout=PATIENCE_MS)
+        assert page.locator("#plot .u-select").evaluate("(select) => select.offsetWidth") == 0
+        page.wait_for_function("(before) => document.querySelector('#plot canvas').toDataURL() !== before", arg=before)
         assert verdicts(url, session) == [("jump", "missed")]
         assert Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).violations_count == 0
         page.get_by_role("button", name="Remove jump").click()
         expect(page.locator("#missed-list li")).to_have_count(0, timeout=PATIENCE_MS)
+        page.wait_for_function("(before) => document.querySelector('#plot canvas').toDataURL() === before", arg=before)
         assert verdicts(url, session) == []
 
 

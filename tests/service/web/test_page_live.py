@@ -17,6 +17,11 @@ from tests.support.page_driver import PATIENCE_MS, opened, set_hidden, stop, sub
 pytestmark = pytest.mark.slow
 
 AGE = re.compile(r"last frame (\d+ s|\d+ min) ago")
+WALL_CLOCK = re.compile(r"^(.*, )?\d\d:\d\d:\d\d$")
+WHY_LATE = """async ([total, decode, queue, infer]) => {
+    const { whyLate } = await import("./static/lateness.js");
+    return whyLate({ total, decode, queue, infer });
+}"""
 NOTE_NOTIFICATIONS = """() => {
     window.shown = [];
     window.Notification = class {
@@ -134,6 +139,14 @@ def test_page_and_wall_say_how_old_the_last_frame_of_a_silent_camera_is_and_when
         page.route(f"{url}{analysed.links.self}", answer)
         page.goto(f"{url}/#session={analysed.id}")
         expect(page.locator("#session-silence")).to_have_text(AGE, timeout=PATIENCE_MS)
+        # All times are those of the clock on the wall.
+        expect(page.locator("#events .note td").first).to_have_text(WALL_CLOCK)
+        expect(page.locator("#plot-misses .link").first).to_have_text(WALL_CLOCK, timeout=PATIENCE_MS)
+        assert page.evaluate(WHY_LATE, [0.9, 0.1, 0.5, 0.1]) == ""
+        waited = "because this server is busy: for 3.5 s it waited for the detector."
+        late = page.evaluate(WHY_LATE, [4.2, 0.1, 3.5, 0.1])
+        assert late == f"Published 4.2 s after its frame arrived, {waited}"
+        assert "for 3.8 s it waited behind earlier frames" in page.evaluate(WHY_LATE, [4.0, 0.1, 0.0, 0.1])
         page.goto(f"{url}/#wall")
         expect(page.locator(".tile .state", has_text=AGE)).to_be_visible(timeout=PATIENCE_MS)
         assert Axe().run(page).violations_count == 0

@@ -90,6 +90,11 @@ def test_an_event_plays_in_the_video_and_the_arrow_keys_lead_to_the_next(
         page.wait_for_function(f"() => ({HEAD_PX})() === null")
         page.get_by_role("button", name="Play the video").click()
         expect(page.get_by_label("Video of the session")).to_be_visible()
+        # The events can be taken away.
+        with page.expect_download() as downloaded:
+            page.get_by_role("button", name="WebVTT").click()
+        assert downloaded.value.suggested_filename == "mocap.mp4.vtt"
+        assert downloaded.value.path().read_text().startswith("WEBVTT")
         # The score of an action may be below its threshold.
         explained = re.compile(r"mean from the start to the decision \d\.\d s later.*threshold at the start")
         expect(page.locator("#events td[title]").first).to_have_attribute("title", explained)
@@ -135,8 +140,12 @@ def test_a_running_upload_shows_snapshots_until_the_video_is_asked_for(browser: 
         expect(page.locator("#snapshot")).to_be_visible()
         page.get_by_role("button", name="Play the video").click()
         page.wait_for_function(HAS_FRAMES)
-        expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "false")
+        newest = page.get_by_role("button", name="Go to newest")
+        newest.click()
+        pause = page.get_by_role("button", name="Pause plot")
+        pause.click()
+        expect(newest).to_be_visible()
         page.get_by_role("button", name="Stop").click()
         expect(page.locator("#session-state")).to_have_text("stopped", timeout=PATIENCE_MS)
         expect(page.get_by_role("button", name="Zoom in")).to_be_visible()
-        expect(page.get_by_role("button", name="Follow")).to_be_hidden()
+        expect(newest).to_be_hidden()

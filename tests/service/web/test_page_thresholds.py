@@ -67,7 +67,9 @@ def test_a_near_miss_says_why_it_was_no_start_and_leads_to_its_place_in_the_plot
     with opened(browser, f"{url}/#session={analysed.id}") as page:
         expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
         # Marked in the plot before anyone asks.
-        expect(page.locator("#near-misses-hint")).to_be_visible(timeout=PATIENCE_MS)
+        said = page.get_by_role("list", name="Near misses in the plot").get_by_role("listitem")
+        why = re.compile(r"^○ \d:\d\d\.\d \w+ \d+% was no event: (below|shorter|less) .*\.$")
+        expect(said.first).to_have_text(why, timeout=PATIENCE_MS)
         # Too low for a mark.
         point_at(page, 33.2)
         expect(page.locator("#plot-reading")).to_have_text(re.compile(r": dance_b \d+% \(below the threshold of 95%\)"))
@@ -81,10 +83,15 @@ def test_a_near_miss_says_why_it_was_no_start_and_leads_to_its_place_in_the_plot
         expect(miss).to_have_count(1, timeout=PATIENCE_MS)
         before = page.locator("#plot").screenshot()
         miss.get_by_role("button").click()
-        expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false", timeout=PATIENCE_MS)
         shown = re.compile(r"up to 0:3\d")
         expect(page.locator("#scrub-range")).to_have_attribute("aria-valuetext", shown, timeout=PATIENCE_MS)
         assert page.locator("#plot").screenshot() != before
+        # Those that the plot shows are said.
+        expect(
+            said.filter(has_text=re.compile(r"dance_a 9\d% was no event: below the threshold of 100%"))
+        ).to_have_count(1)
+        page.locator("#scrub-range").fill("30")
+        expect(said.filter(has_text="dance_a 9")).to_have_count(0)
 
 
 def point_at_a_near_miss(page: Page, url: str, session: Session) -> None:

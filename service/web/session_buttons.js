@@ -1,0 +1,24 @@
+/** The buttons that change a session. */
+
+/** Runs what a button does, once at a time; `onError(problem)` is called if it failed. */
+export async function press(button, action, onError) {
+  if (button.getAttribute("aria-disabled") === "true") return;
+  button.setAttribute("aria-disabled", "true");
+  try {
+    await action();
+  } catch (error) {
+    onError(error);
+  } finally {
+    button.removeAttribute("aria-disabled");
+  }
+}
+
+/** Asks whether to delete the session; resolves to the answer. */
+export function confirmDelete() {
+  const dialog = document.getElementById("delete-dialog");
+  dialog.returnValue = "cancel";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "delete"), { once: true });
+  });
+}
