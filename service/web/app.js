@@ -20,6 +20,7 @@ import { Wall } from "./wall.js";
 
 /** Views that take the whole window; the others show the list of sessions, or a session. */
 const VIEWS = { wall: Wall, inbox: Inbox, server: ServerView, keys: KeysView };
+const narrow = matchMedia("(max-width: 859px)");
 const element = (id) => document.getElementById(id);
 /** The open view: a session, or one of VIEWS. */
 let view = null;
@@ -87,11 +88,15 @@ const feed = new LogFeed();
 startNews(feed);
 const regions = new RegionsEditor();
 
+let isFirstList = true;
 const list = new SessionsList({
   /** Until the user has chosen something, the page shows what runs, also when it starts later. */
   onRefresh(sessions) {
     const live = sessions.find((session) => !ENDED.has(session.state));
     if (location.hash === "" && live) location.replace(`#session=${encodeURIComponent(live.id)}`);
+    // The form would fill the screen of a phone.
+    if (isFirstList && sessions.length > 0 && narrow.matches) element("new").open = false;
+    isFirstList = false;
   },
   isShown: isListShown,
 });

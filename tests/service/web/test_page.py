@@ -216,6 +216,12 @@ def test_a_phone_goes_from_the_list_to_a_session_and_back(browser: Browser, serv
         expect(page.get_by_role("heading", name="New session")).to_be_hidden()
         page.get_by_role("link", name="All sessions").click()
         expect(page.get_by_role("heading", name="New session")).to_be_visible()
+        # The list comes first, and the header has two rows.
+        expect(page.get_by_label("URL of a video")).to_be_hidden()
+        page.get_by_role("heading", name="New session").click()
+        expect(page.get_by_label("URL of a video")).to_be_visible()
+        header_px, row_px = (page.locator(each).evaluate("(e) => e.offsetHeight") for each in (".top", "#notify"))
+        assert header_px < 3.5 * row_px
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("phone", "dark"), ("wide", "light"), ("wide", "dark")])
