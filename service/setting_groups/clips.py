@@ -17,8 +17,8 @@ class ClipSettings(BaseModel):
     clips: Annotated[tuple[str, ...], *COMMA_SEPARATED] = Field(
         default=(),
         examples=["fall,fight", "all"],
-        description="Actions of which clips are kept for cameras, URLs and pushed streams: labels, or `all`. By default"
-        " none, since clips show people and take space. Clips of uploads take none and need no setting.",
+        description="Actions of which clips are kept for cameras, URLs and pushed streams: labels, `all` or `off`. By"
+        " default none, since clips show people and take space. Clips of uploads take none and need no setting.",
     )
     clip_before_s: float = Field(
         default=5.0, ge=0, le=60, examples=["5"], description="How long before an action's start its clip begins."
