@@ -4,16 +4,13 @@ import { LiveScores } from "./live_scores.js";
 import { NearMisses } from "./near_misses.js";
 import { Overview } from "./overview.js";
 import { ScorePlot } from "./plot.js";
+import { PlotWindow } from "./plot_window.js";
 import { ScoreRun } from "./scores.js";
+import { offerZoom } from "./zoom.js";
 
-/** What the plot shows until the user zooms. */
-const WINDOW_S = 30;
-const MIN_WINDOW_S = 5;
-/** Longer windows are drawn from so many points. */
-const POINTS = 600;
+/** Sessions up to this length need no strip of the whole session. */
+const SHORT_S = 30;
 const FRAME_MS = 33;
-/** Fraction of the distance to the newest scores that the plot moves per drawn frame. */
-const EASE = 0.15;
 /** Share of the plot left of the play-head on a new page. */
 const LEFT_OF_HEAD = 0.1;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -33,8 +30,7 @@ export class Timeline {
   #follow = element("follow");
   /** Whether the user wants to see the newest scores. */
   #follows = true;
-  #length_s = WINDOW_S;
-  #to_s;
+  #window;
   #overview;
   #position_s;
   #frame = null;
@@ -60,7 +56,7 @@ export class Timeline {
     this.#session = session;
     this.#rules = session.start_rules;
     this.#position_s = session.position_s;
-    this.#to_s = Math.max(WINDOW_S, session.position_s);
+    this.#window = new PlotWindow(session.position_s);
     this.#log = log;
     this.#clock = clock;
     this.#missList = new NearMisses(clock, onSelect);
@@ -74,8 +70,7 @@ export class Timeline {
       onError,
       onSelect: (from_s, to_s) => this.#zoom(from_s, to_s),
     });
-    element("zoom-in").addEventListener("click", () => this.#zoomBy(0.5), { signal });
-    element("zoom-out").addEventListener("click", () => this.#zoomBy(2), { signal });
+    offerZoom(this.#plot, (factor, at_s) => this.#zoomBy(factor, at_s), signal);
     this.#follow.addEventListener("click", () => this.#setFollowing(!this.#follows), { signal });
     dark.addEventListener("change", () => this.draw(), { signal });
     this.#offerRegions(session.regions, signal);
@@ -95,7 +90,7 @@ export class Timeline {
   /** Fetches new scores while following; `position_s` is the media time analysed so far. */
   async update(position_s, signal) {
     this.#position_s = position_s;
-    element("scrub").hidden = position_s <= WINDOW_S;
+    element("scrub").hidden = position_s <= SHORT_S;
     this.#showZoom();
     await this.#overview.update(position_s, this.#region, signal);
     if (!this.#isFollowing) return;
@@ -125,15 +120,16 @@ export class Timeline {
   async show(to_s, region = this.#region) {
     this.#setFollowing(false);
     if (region !== this.#region) this.#select(region);
-    this.#to_s = Math.max(this.#length_s, Math.min(to_s, this.#position_s));
-    this.#range.value = this.#to_s;
-    this.#range.setAttribute("aria-valuetext", `up to ${this.#clock.text(this.#to_s)}`);
+    this.#window.endAt(to_s, this.#position_s);
+    this.#range.value = this.#window.to_s;
+    this.#range.setAttribute("aria-valuetext", `up to ${this.#clock.text(this.#window.to_s)}`);
     this.#seeking?.abort();
     this.#seeking = new AbortController();
     const { signal } = this.#seeking;
-    if (!this.#run.covers(this.#from_s, this.#to_s)) {
+    const { from_s, to_s: until_s } = this.#window;
+    if (!this.#run.covers(from_s, until_s)) {
       try {
-        await this.#run.startAt(this.#from_s - this.#run.gap_s, signal);
+        await this.#run.startAt(from_s - this.#run.gap_s, signal);
       } catch (error) {
         if (!signal.aborted) this.#onError(error);
         return;
@@ -158,7 +154,7 @@ export class Timeline {
 
   /** Shows a media time in the middle. */
   async showAround(at_s, region) {
-    await this.show(at_s + this.#length_s / 2, region);
+    await this.show(at_s + this.#window.length_s / 2, region);
   }
 
   /** Shows an action in the middle, highlighted. */
@@ -174,8 +170,8 @@ export class Timeline {
   showHead(at_s, isChosen) {
     this.#markHead(at_s);
     if (at_s !== null && isChosen) this.#setFollowing(false);
-    const isShown = at_s === null || this.#isFollowing || (at_s >= this.#from_s && at_s <= this.#to_s);
-    if (!isShown) this.show(at_s + this.#length_s * (1 - LEFT_OF_HEAD));
+    const isShown = at_s === null || this.#isFollowing || this.#window.includes(at_s);
+    if (!isShown) this.show(at_s + this.#window.length_s * (1 - LEFT_OF_HEAD));
   }
 
   /** Marks the media time that live video shows; null for none. */
@@ -211,7 +207,7 @@ export class Timeline {
 
   /** Highlights a part of the media time; null for none. The plot stands still meanwhile. */
   select(from_s, to_s) {
-    if (from_s !== null && this.#follows) this.show(this.#to_s);
+    if (from_s !== null && this.#follows) this.show(this.#window.to_s);
     this.#selection = from_s === null ? null : [Math.min(from_s, to_s), Math.max(from_s, to_s)];
     this.draw();
   }
@@ -221,7 +217,8 @@ export class Timeline {
     const isHere = ({ region }) => (region ?? null) === this.#region;
     const actions = this.#log.actions.filter(isHere);
     const nearMisses = this.#nearMisses?.filter(isHere) ?? null;
-    this.#missList.show(nearMisses, this.#from_s, this.#to_s);
+    const { from_s, to_s } = this.#window;
+    this.#missList.show(nearMisses, from_s, to_s);
     this.#plot.draw({
       run: this.#run,
       actions,
@@ -231,10 +228,10 @@ export class Timeline {
       rules: this.#rules,
       selection: this.#selection,
       current: this.#current,
-      from_s: this.#from_s,
-      to_s: this.#to_s,
+      from_s,
+      to_s,
     });
-    this.#overview.mark({ actions, from_s: this.#from_s, to_s: this.#to_s });
+    this.#overview.mark({ actions, from_s, to_s });
   }
 
   #offerRegions(regions, signal) {
@@ -246,7 +243,7 @@ export class Timeline {
 
   #onRegion(region) {
     this.#select(region);
-    if (!this.#isFollowing) this.show(this.#to_s);
+    if (!this.#isFollowing) this.show(this.#window.to_s);
     this.update(this.#position_s, this.#closed.signal).catch((error) => this.#reportUnlessClosed(error));
   }
 
@@ -261,39 +258,40 @@ export class Timeline {
   }
 
   #startRun() {
-    const bin_s = this.#length_s > WINDOW_S ? this.#length_s / POINTS : null;
-    const keep_s = this.#length_s * 1.2;
-    this.#run = new ScoreRun(this.#session.id, this.#session.labels, this.#region, { bin_s, keep_s });
+    const { bin_s, length_s } = this.#window;
+    this.#run = new ScoreRun(this.#session.id, this.#session.labels, this.#region, { bin_s, keep_s: length_s * 1.2 });
   }
 
   /** While the plot has room for all scores, the newest ones are shown whatever the user has chosen. */
   get #isFollowing() {
-    return this.#follows || this.#position_s <= this.#length_s;
+    return this.#follows || this.#window.holds(this.#position_s);
   }
 
-  get #from_s() {
-    return this.#to_s - this.#length_s;
-  }
-
-  #zoomBy(factor) {
-    const middle_s = this.#to_s - this.#length_s / 2;
-    const length_s = this.#length_s * factor;
-    this.#zoom(middle_s - length_s / 2, middle_s + length_s / 2);
+  /** `at_s` stays where it is; null for the middle. */
+  #zoomBy(factor, at_s) {
+    const { from_s, to_s } = this.#window;
+    this.#window.scale(factor, at_s ?? (from_s + to_s) / 2, this.#position_s);
+    this.#showZoomed();
   }
 
   /** Shows a part of the media time; stops following. */
   #zoom(from_s, to_s) {
-    this.#length_s = Math.max(MIN_WINDOW_S, Math.min(to_s - from_s, Math.max(WINDOW_S, this.#position_s)));
+    this.#window.select(from_s, to_s, this.#position_s);
+    return this.#showZoomed();
+  }
+
+  #showZoomed() {
     this.#startRun();
     this.#showZoom();
-    return this.show((from_s + to_s + this.#length_s) / 2);
+    return this.show(this.#window.to_s);
   }
 
   #showZoom() {
-    this.#range.max = Math.max(this.#length_s, this.#position_s);
-    this.#range.min = this.#length_s;
-    element("zoom-in").disabled = this.#length_s <= MIN_WINDOW_S;
-    element("zoom-out").disabled = this.#length_s >= Math.max(WINDOW_S, this.#position_s);
+    const zooms = this.#window.zooms(this.#position_s);
+    this.#range.max = Math.max(this.#window.length_s, this.#position_s);
+    this.#range.min = this.#window.length_s;
+    element("zoom-in").disabled = !zooms.in;
+    element("zoom-out").disabled = !zooms.out;
   }
 
   #setFollowing(following) {
@@ -310,11 +308,8 @@ export class Timeline {
   #step(now) {
     if (!this.#isFollowing) return;
     if (now - this.#drawnAt < FRAME_MS) return this.#animate();
-    const target_s = Math.max(this.#length_s, this.#run.last_s ?? this.#to_s);
-    const left_s = target_s - this.#to_s;
-    const jump = calm.matches || Math.abs(left_s) < 0.02 || Math.abs(left_s) > this.#length_s;
-    this.#to_s = jump ? target_s : this.#to_s + left_s * EASE;
+    const hasArrived = this.#window.approach(this.#run.last_s ?? this.#window.to_s, calm.matches);
     this.draw();
-    if (!jump) this.#animate();
+    if (!hasArrived) this.#animate();
   }
 }

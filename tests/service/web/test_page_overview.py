@@ -15,6 +15,9 @@ IS_DRAWN = """() => {
     return new Set(data).size > 20;
 }"""
 
+PINCH = """(over, clientX) =>
+    over.dispatchEvent(new WheelEvent("wheel", { ctrlKey: true, deltaY: 9, clientX, cancelable: true }))"""
+
 
 def drag(page: Page, start: float, end: float) -> None:
     """Drag across the strip, between fractions of its width."""
@@ -60,4 +63,10 @@ def test_a_drag_on_the_strip_selects_what_the_plot_shows(
         # A click moves the window.
         drag(page, 0.5, 0.5)
         page.wait_for_function("() => Math.abs(document.getElementById('scrub-range').value - 25) < 1")
+        # As browsers report a pinch on a touchpad, which leaves the time at the pointer where it is.
+        box = page.locator("#plot .u-over").bounding_box()
+        assert box is not None
+        assert page.locator("#plot .u-over").evaluate(PINCH, box["x"] + box["width"]) is False
+        expect_length(page, 5 * 1.25)
+        assert until_s(page) == pytest.approx(25, abs=1)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
