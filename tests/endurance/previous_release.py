@@ -88,7 +88,7 @@ async def test_servers_and_workers_of_two_releases_share_a_redis(
         previous.server(tmp_path / "previous-server") as previous_server,
     ):
         servers = (previous_server, this.server.http)
-        await this.server.worker.store.workers.release("w1")
+        await this.server.worker.release()
         async with this.worker():
             analysed_here = await submit_push(previous_server)
             await push(previous_server, analysed_here, stream)

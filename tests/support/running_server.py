@@ -41,9 +41,16 @@ class Worker:
     id: str = "w1"
     capacity_steps_per_s: float = 100.0
     records: dict[str, SessionRecord] = field(default_factory=dict)
+    is_released: bool = False
 
     async def register(self) -> None:
+        self.is_released = False
         await self.store.workers.register(WorkerInfo(self.id, self.capacity_steps_per_s, (MODEL,)))
+
+    async def release(self) -> None:
+        """Be gone until it is registered again."""
+        self.is_released = True
+        await self.store.workers.release(self.id)
 
     @asynccontextmanager
     async def registered(self) -> AsyncIterator[None]:
@@ -59,7 +66,8 @@ class Worker:
                 try:
                     await self.store.workers.renew(self.id)
                 except LeaseLostError:
-                    await self.register()
+                    if not self.is_released:
+                        await self.register()
 
     async def claim(self) -> SessionRecord:
         record = await self.store.workers.claim(self.id)

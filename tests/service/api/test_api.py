@@ -124,7 +124,7 @@ async def test_the_server_is_ready_once_a_worker_is(tmp_path: Path) -> None:
         assert (await server.http.get("/readyz")).json()["status"] == "ok"
         models = (await server.http.get("/v1/models")).json()
         assert models == {"default": "mocap", "models": [MODEL.model_dump()]}
-        await server.worker.store.workers.release("w1")
+        await server.worker.release()
         for path in ("/readyz", "/v1/models"):
             refused = await server.http.get(path)
             problem(refused, 503, "not_ready")
@@ -189,7 +189,7 @@ async def test_successful_requests_and_probes_are_logged_at_debug_level(server: 
     with structlog.testing.capture_logs() as logs:
         await server.http.get("/v1/sessions")
         await server.http.get("/nothing")
-        await server.worker.store.workers.release("w1")
+        await server.worker.release()
         assert (await server.http.get("/readyz")).status_code == 503
     levels = {line["status"]: line["log_level"] for line in logs if line["event"] == "request"}
     assert levels == {200: "debug", 404: "info", 503: "debug"}

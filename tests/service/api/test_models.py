@@ -10,10 +10,8 @@ import pytest_asyncio
 from pydantic import ValidationError
 
 from service.api.server import Server
-from service.api.unowned import PATIENCE_S, UnownedSessions
 from service.api.unserved import UnservedSessions
 from service.listening import listen
-from service.schemas import Session
 from service.server_schemas import ModelInfo
 from service.settings import Settings
 from service.store.worker_records import WorkerInfo
@@ -71,12 +69,12 @@ async def test_sessions_whose_model_was_removed_fail_after_a_grace_period(server
     assert record.id == running.id
     await server.worker.enter(record.id, "running")
     store = server.worker.store
-    await store.workers.release(server.worker.id)
+    await server.worker.release()
     unserved = UnservedSessions(store, grace_s=GRACE_S)
     await unserved.check(0.0)
     await unserved.check(GRACE_S)
-    states = {session["id"]: session["state"] for session in (await server.http.get("/v1/sessions")).json()["sessions"]}
-    assert states == {queued.id: "queued", served.id: "queued", running.id: "running"}, "without workers none fails"
+    shown = (await server.http.get("/v1/sessions")).json()["sessions"]
+    assert "failed" not in [session["state"] for session in shown], "without workers none fails"
     await has_models(server, MODEL)
     await unserved.check(2 * GRACE_S)
     await unserved.check(3 * GRACE_S - 1)
@@ -90,38 +88,6 @@ async def test_sessions_whose_model_was_removed_fail_after_a_grace_period(server
         assert (last["type"], last["state"]) == ("session.state", "failed")
     assert (await server.http.get(served.links.self)).json()["state"] == "queued"
     assert [worker.id for worker in await store.workers.live()] == [server.worker.id]
-
-
-async def test_a_session_without_a_worker_is_queued_and_says_why(server: Running) -> None:
-    await has_models(server, MODEL, OTHER)
-    kitchen, mocap = await server.submit(model="kitchen"), await server.submit(model="mocap")
-    for _ in range(2):
-        record = await server.worker.claim()
-        await server.worker.enter(record.id, "running")
-    store = server.worker.store
-    await store.workers.release(server.worker.id)
-    unowned, unserved = UnownedSessions(store), UnservedSessions(store)
-
-    async def shown(session: Session) -> tuple[str, str | None]:
-        now = (await server.http.get(session.links.self)).json()
-        last = (await server.http.get(session.links.events)).json()["events"][-1]
-        assert (last["state"], last["detail"]) == (now["state"], now["detail"])
-        return now["state"], now["detail"]
-
-    await unowned.check(0.0)
-    await unowned.check(PATIENCE_S - 1)
-    assert await shown(kitchen) == ("running", None), "another worker may take over"
-    await unowned.check(PATIENCE_S)
-    assert await shown(kitchen) == ("queued", "No worker is running. The session continues when one does.")
-    await has_models(server, MODEL)
-    await unserved.check(0.0)
-    state, detail = await shown(kitchen)
-    assert detail is not None
-    assert (state, detail.split(".")[0]) == ("queued", "No worker has the model 'kitchen'")
-    assert await shown(mocap) == ("queued", "No worker has room for the session. It continues when one has.")
-    await has_models(server, MODEL, OTHER)
-    await unserved.check(1.0)
-    assert (await shown(kitchen))[1] == (await shown(mocap))[1], "the model is there again"
 
 
 async def test_a_model_that_returns_in_time_keeps_its_sessions(server: Running) -> None:
