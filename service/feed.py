@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import structlog
 from prometheus_client import Counter, Histogram
 
+from service.access.sight import ALL, Sight
 from service.errors import ServiceError
 from service.event_filter import EVERYTHING, EventFilter
 from service.event_schemas import EVENT, Event, LogEntry
@@ -141,8 +142,8 @@ class Feed:
         self._poison = poison
         self._delivery_seconds = delivery_seconds
         self._by_session: dict[str, set[Subscription]] = {}
-        self._by_owner: dict[str | None, set[Subscription]] = {None: set()}
-        """Subscriptions to the sessions of an owner; None: to all sessions."""
+        self._by_sight: dict[Sight, set[Subscription]] = {}
+        """Subscriptions to all sessions that a sight shows."""
         self._closed = False
         self.position: str | None = None
         """Cursor of the common log: every event up to there was passed on."""
@@ -156,6 +157,7 @@ class Feed:
                     cursor = await self._log.end()
                 await self._log.wait(cursor, timeout_s=1.0)
                 page = await self._log.read(after=cursor, limit=PAGE)
+                limited = await self._read_limited(page.entries)
             except ServiceError as error:
                 _log.warning("cannot read events from the store, retrying", error=error.detail)
                 await asyncio.sleep(_RETRY_S)
@@ -166,30 +168,36 @@ class Feed:
                 await asyncio.sleep(_RETRY_S)
                 continue
             for entry in page.entries:
-                self._try_to_dispatch(entry)
+                self._try_to_dispatch(entry, limited)
             self.position = cursor = page.cursor
 
-    def _try_to_dispatch(self, entry: LoggedEvent) -> None:
+    async def _read_limited(self, entries: Sequence[LoggedEvent]) -> dict[Sight, set[str]]:
+        """For each sight that depends on metadata, the cursors of the entries that it shows."""
+        sights = [sight for sight in self._by_sight if sight.metadata]
+        return {sight: {each.cursor for each in await self._log.in_sight(entries, sight)} for sight in sights}
+
+    def _try_to_dispatch(self, entry: LoggedEvent, limited: Mapping[Sight, set[str]]) -> None:
         """An event that cannot be passed on costs its followers this event, and no other."""
         try:
-            self._dispatch(entry)
+            self._dispatch(entry, limited)
         except Exception:
             _log.exception("an event was not passed on", session=entry.event.session_id, id=entry.event.id)
             self._poison.labels("feed").inc()
 
-    def _dispatch(self, entry: LoggedEvent) -> None:
+    def _dispatch(self, entry: LoggedEvent, limited: Mapping[Sight, set[str]]) -> None:
         of_session = self._by_session.get(entry.event.session_id, set())
         if of_session:
             message = session_message(entry.event)
             for follower in of_session:
                 follower.put(message, entry.event)
-        of_owner = self._by_owner[None] | self._by_owner.get(entry.owner, set())
-        if of_owner:
+        showing = {ALL, Sight(owner=entry.owner), *(sight for sight, shown in limited.items() if entry.cursor in shown)}
+        of_log = [follower for sight in showing for follower in self._by_sight.get(sight, ())]
+        if of_log:
             message = log_message(entry)
-            for follower in of_owner:
+            for follower in of_log:
                 follower.put(message, entry.event)
         self._delivery_seconds.observe(max(0.0, (datetime.now(UTC) - entry.event.time).total_seconds()))
-        note_delivery(entry.event.traceparent, entry.event.time.timestamp(), len(of_session) + len(of_owner))
+        note_delivery(entry.event.traceparent, entry.event.time.timestamp(), len(of_session) + len(of_log))
 
     @contextmanager
     def subscribe(self, session_id: str, wanted: EventFilter = EVERYTHING) -> Iterator[Subscription]:
@@ -203,10 +211,15 @@ class Feed:
                 self._by_session.pop(session_id, None)
 
     @contextmanager
-    def subscribe_all(self, owner: str | None, wanted: EventFilter = EVERYTHING) -> Iterator[Subscription]:
-        """Follow all sessions, or all sessions of one owner."""
-        with self._joined(self._by_owner.setdefault(owner, set()), wanted) as subscription:
-            yield subscription
+    def subscribe_all(self, sight: Sight, wanted: EventFilter = EVERYTHING) -> Iterator[Subscription]:
+        """Follow all sessions that `sight` shows."""
+        followers = self._by_sight.setdefault(sight, set())
+        try:
+            with self._joined(followers, wanted) as subscription:
+                yield subscription
+        finally:
+            if not followers:
+                self._by_sight.pop(sight, None)
 
     @contextmanager
     def _joined(self, followers: set[Subscription], wanted: EventFilter) -> Iterator[Subscription]:
@@ -222,7 +235,7 @@ class Feed:
     def close(self) -> None:
         """End all subscriptions, including later ones."""
         self._closed = True
-        for followers in (*self._by_owner.values(), *self._by_session.values()):
+        for followers in (*self._by_sight.values(), *self._by_session.values()):
             for subscription in followers:
                 subscription.close()
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, Field, model_validator
 
 from service.access.scopes import Scope
+from service.access.sight import MetadataLimit, require_limitable
 from service.schemas import Schema
 
 _SCOPES, _MAX_SESSIONS = "What it allows.", "Sessions that have not ended at the same time."
@@ -13,6 +14,11 @@ _REQUESTS_PER_S, _MAX_STORED_BYTES = (
     "Average rate at each server process.",
     "Total size of the uploads of its sessions.",
 )
+_METADATA = (
+    "Limits it to sessions, whoever submitted them, whose metadata have one of these values under each of these keys; "
+    "null: it sees the sessions that it submitted, or with `admin` all."
+)
+_METADATA_EXAMPLES: list[object] = [{"site": ["north"]}]
 _EXPIRES_AT = "When it stops working; null: never."
 Scopes = Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
 MaxSessions = Annotated[int, Field(ge=0, le=2**53)]
@@ -27,16 +33,23 @@ class KeyRequest(Schema):
         min_length=1, max_length=100, description="Who or what uses the key; no other active key has the name."
     )
     scopes: Scopes = Field(description=_SCOPES)
+    metadata: MetadataLimit | None = Field(default=None, description=_METADATA, examples=_METADATA_EXAMPLES)
     max_sessions: MaxSessions | None = Field(default=None, description=_MAX_SESSIONS)
     requests_per_s: RequestsPerS | None = Field(default=None, description=_REQUESTS_PER_S)
     max_stored_bytes: MaxStoredBytes | None = Field(default=None, description=_MAX_STORED_BYTES)
     expires_at: AwareDatetime | None = Field(default=None, description=_EXPIRES_AT)
+
+    @model_validator(mode="after")
+    def _is_limitable(self) -> Self:
+        require_limitable(self.scopes, self.metadata)
+        return self
 
 
 class KeyChange(Schema):
     """What to change of a key; what is left out stays."""
 
     scopes: Scopes | None = Field(default=None, description=_SCOPES)
+    metadata: MetadataLimit | None = Field(default=None, description=_METADATA, examples=_METADATA_EXAMPLES)
     max_sessions: MaxSessions | None = Field(default=None, description=_MAX_SESSIONS)
     requests_per_s: RequestsPerS | None = Field(default=None, description=_REQUESTS_PER_S)
     max_stored_bytes: MaxStoredBytes | None = Field(default=None, description=_MAX_STORED_BYTES)
@@ -62,6 +75,7 @@ class KeyInfo(Schema):
     )
     issuer: str | None = Field(description="Who authenticates the person: URL of the identity provider, or `proxy`.")
     scopes: list[Scope] = Field(description=_SCOPES)
+    metadata: MetadataLimit | None = Field(description=_METADATA, examples=_METADATA_EXAMPLES)
     max_sessions: int = Field(description=_MAX_SESSIONS)
     requests_per_s: float = Field(description=_REQUESTS_PER_S)
     max_stored_bytes: int = Field(description=_MAX_STORED_BYTES)
@@ -99,6 +113,11 @@ class Identity(Schema):
     id: str | None = Field(description="Id of the key, which a person has, too: owner of the sessions that it submits.")
     name: str | None = Field(description="Name of the key or person.")
     scopes: list[Scope] = Field(description="What the caller may do; empty for `anyone`, who may do everything.")
+    metadata: MetadataLimit | None = Field(
+        description="The caller sees the sessions, whoever submitted them, with such metadata; null: those that the "
+        "caller submitted, or with `admin` and as `anyone` all.",
+        examples=_METADATA_EXAMPLES,
+    )
     sign_in: str | None = Field(
         description="Where a browser signs in, relative to the page; null without an identity provider."
     )

@@ -5,7 +5,6 @@ from typing import Annotated, Literal, Self
 from pydantic import (
     AfterValidator,
     Field,
-    StringConstraints,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -14,7 +13,7 @@ from pydantic import (
 from model.video.source import LIVE_SCHEMES
 from service.event_schemas import EventId
 from service.request_urls import SourceUrl, WebhookUrl
-from service.schemas import NamedRegion, Pace, Rule, Schema, Transport
+from service.schemas import MetadataKey, NamedRegion, Pace, Rule, Schema, Transport
 from service.webhooks.signature import SECRET_PATTERN, secret_key
 
 MAX_STREAMS = 100
@@ -33,7 +32,6 @@ def _with_bounded_size(metadata: dict[str, str]) -> dict[str, str]:
     return metadata
 
 
-MetadataKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Metadata = Annotated[dict[MetadataKey, str], AfterValidator(_with_bounded_size)]
 
 

@@ -34,6 +34,7 @@ FailureCode = Literal[
 ]
 Pace = Literal["fast", "realtime"]
 Transport = Literal["tcp", "udp"]
+MetadataKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 CameraIdentity = Literal["session", "name"]
 WebhookFormat = Literal["standard", "cloudevents", "cloudevents-binary"]
 

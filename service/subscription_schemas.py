@@ -8,8 +8,8 @@ from pydantic import AfterValidator, AnyUrl, Field, SecretStr, StringConstraints
 
 from service.event_schemas import Cursor, EventId, EventType
 from service.request_urls import WebhookUrl, with_possible_host, with_possible_port
-from service.requests import MetadataKey, Name
-from service.schemas import CameraIdentity, Schema, WebhookFormat
+from service.requests import Name
+from service.schemas import CameraIdentity, MetadataKey, Schema, WebhookFormat
 from service.webhooks.signature import SECRET_PATTERN, secret_key
 
 MAX_VALUES, MAX_VALUE_LENGTH = 100, 200

@@ -16,6 +16,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.access.scopes import Scope
+from service.access.sight import ALL, MetadataLimit, Sight
 
 _KEY = re.compile(r"cake_(?P<id>[0-9a-f]{16})_(?P<secret>[A-Za-z0-9_-]{43})")
 
@@ -58,6 +59,8 @@ class ApiKey(BaseModel):
     digest: str = Field(repr=False)
     scopes: frozenset[Scope]
     limits: Limits
+    metadata: MetadataLimit | None = None
+    """Limits it to sessions, of every key, with such metadata; None: it sees the sessions that it submitted."""
     created_at: datetime
     revoked_at: datetime | None = None
     expires_at: datetime | None = None
@@ -65,6 +68,13 @@ class ApiKey(BaseModel):
     """Who it stands for; None for a key that its holder sends."""
     last_used_at: datetime | None = Field(default=None, exclude=True)
     """Accurate to a minute; stored apart from the other fields."""
+
+    @property
+    def sight(self) -> Sight:
+        """The sessions that it gives access to."""
+        if self.metadata is not None:
+            return Sight.of_metadata(self.metadata)
+        return ALL if self.sees_all else Sight(owner=self.id)
 
     @property
     def sees_all(self) -> bool:
@@ -97,6 +107,7 @@ def new_key(
     created_at: datetime,
     expires_at: datetime | None = None,
     key_id: str | None = None,
+    metadata: MetadataLimit | None = None,
 ) -> tuple[str, ApiKey]:
     """A new key, to be shown once, and its record. `key_id` has 16 hexadecimal digits and is random by default."""
     key_id, secret = key_id or secrets.token_hex(8), new_key_secret()
@@ -106,6 +117,7 @@ def new_key(
         digest=digest(secret),
         scopes=frozenset(scopes),
         limits=limits,
+        metadata=metadata,
         created_at=created_at,
         expires_at=expires_at,
     )
@@ -113,7 +125,13 @@ def new_key(
 
 
 def key_of_person(
-    person: Person, name: str, scopes: Iterable[Scope], limits: Limits, *, created_at: datetime
+    person: Person,
+    name: str,
+    scopes: Iterable[Scope],
+    limits: Limits,
+    *,
+    created_at: datetime,
+    metadata: MetadataLimit | None = None,
 ) -> ApiKey:
     """The key that stands for a person. Its id follows from who they are: a person has one key in every store."""
     return ApiKey(
@@ -122,6 +140,7 @@ def key_of_person(
         digest="",
         scopes=frozenset(scopes),
         limits=limits,
+        metadata=metadata,
         created_at=created_at,
         person=person,
     )

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from service.access.keys import ApiKey
 from service.access.scopes import Scope
+from service.access.sight import ALL, Sight
 from service.observability.audit import AuditActor
 
 
@@ -46,6 +47,11 @@ class Caller:
         return scope in self.key.scopes or Scope.ADMIN in self.key.scopes
 
     @property
+    def sight(self) -> Sight:
+        """The sessions that the caller sees."""
+        return ALL if self.key is None else self.key.sight
+
+    @property
     def owner(self) -> str | None:
-        """Id of the key whose sessions the caller sees; None if the caller sees all sessions."""
+        """Id of the key whose subscriptions and quota are the caller's; None if those of all keys are."""
         return None if self.key is None or self.key.sees_all else self.key.id

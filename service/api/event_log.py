@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, WebSocket
 from starlette.responses import Response
 
+from service.access.sight import Sight
 from service.api.authentication import EventsReader, TicketParameter
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
@@ -48,8 +49,8 @@ async def get_event_log(
 ) -> Response | EventLogPage:
     context.audit.record_view(caller.actor, session="all", what="events")
     if "text/event-stream" in request.headers.get("accept", ""):
-        return sse_response(context, caller, _follow(context, caller.owner, wanted, last_event_id or after))
-    return await log_page(context.store.log, wanted, after=after, before=before, limit=limit, owner=caller.owner)
+        return sse_response(context, caller, _follow(context, caller.sight, wanted, last_event_id or after))
+    return await log_page(context.store.log, wanted, after=after, before=before, limit=limit, sight=caller.sight)
 
 
 @router.websocket("/v1/events")
@@ -63,18 +64,18 @@ async def follow_event_log(
 ) -> None:
     """Send the events of all sessions, each as a `LogEntry` with its cursor. Without `after`: only new events."""
     context.audit.record_view(caller.actor, session="all", what="events")
-    await serve_websocket(websocket, context, caller, _follow(context, caller.owner, wanted, after))
+    await serve_websocket(websocket, context, caller, _follow(context, caller.sight, wanted, after))
 
 
 async def _follow(
-    context: Context, owner: str | None, wanted: EventFilter, after: str | None
+    context: Context, sight: Sight, wanted: EventFilter, after: str | None
 ) -> AsyncGenerator[list[Message], None]:
     async def read(position: str | None) -> list[Message]:
         assert position is not None
-        page = await context.store.log.read(after=position, owner=owner)
+        page = await context.store.log.read(after=position, sight=sight)
         return [log_message(entry, wanted) for entry in page.entries]
 
-    with context.feed.subscribe_all(owner, wanted) as subscription:
+    with context.feed.subscribe_all(sight, wanted) as subscription:
         after = after or await context.store.log.end()
         async for messages in follow(subscription, read, after, live=True):
             yield messages

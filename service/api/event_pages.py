@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from service.access.sight import Sight
 from service.errors import InvalidRequestError
 from service.event_filter import EVERYTHING, EventFilter
 from service.event_schemas import Event, EventLogPage, EventPage, LogEntry
@@ -33,9 +34,9 @@ async def session_page(
 
 
 async def log_page(
-    log: EventLog, wanted: EventFilter, *, after: str | None, before: str | None, limit: int, owner: str | None
+    log: EventLog, wanted: EventFilter, *, after: str | None, before: str | None, limit: int, sight: Sight
 ) -> EventLogPage:
-    """Wanted events of all sessions that `owner` may see: after a cursor, or else the newest first.
+    """Wanted events of all sessions that `sight` shows: after a cursor, or else the newest first.
 
     Raises InvalidRequestError.
     """
@@ -47,9 +48,9 @@ async def log_page(
     found: list[LogEntry] = []
     for _ in range(MAX_PAGES_READ):
         if after is None:
-            page = await log.read_back(before=cursor, limit=PAGE, owner=owner)
+            page = await log.read_back(before=cursor, limit=PAGE, sight=sight)
         else:
-            page = await log.read(after=cursor, limit=PAGE, owner=owner)
+            page = await log.read(after=cursor, limit=PAGE, sight=sight)
         for entry in page.entries:
             is_beyond = int(entry.cursor) > int(end) if after is not None else _is_too_old(entry.event, wanted)
             if is_beyond:

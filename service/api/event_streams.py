@@ -24,11 +24,13 @@ SEND_TIMEOUT_S = 10.0
 _log = structlog.get_logger(__name__)
 
 
-def sse_response(context: Context, caller: Caller, messages: AsyncGenerator[list[Message], None]) -> StreamingResponse:
-    """A stream of server-sent events. Raises StreamLimitError."""
+def sse_response(
+    context: Context, caller: Caller, messages: AsyncGenerator[list[Message], None], session_id: str | None = None
+) -> StreamingResponse:
+    """A stream of server-sent events, of one session if it is named. Raises StreamLimitError."""
     context.streams.check(caller.client)
     return StreamingResponse(
-        _sse_chunks(context, caller, while_authorized(messages, context, caller)),
+        _sse_chunks(context, caller, while_authorized(messages, context, caller, session_id)),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -52,13 +54,18 @@ async def _sse_chunks(
 
 
 async def serve_websocket(
-    websocket: WebSocket, context: Context, caller: Caller, messages: AsyncGenerator[list[Message], None]
+    websocket: WebSocket,
+    context: Context,
+    caller: Caller,
+    messages: AsyncGenerator[list[Message], None],
+    session_id: str | None = None,
 ) -> None:
     """Send until the messages end, the client disconnects, or it falls behind."""
     context.streams.check(caller.client)
     with context.streams.opened(caller.client), context.metrics.followers.labels("websocket").track_inprogress():
         await websocket.accept()
-        await race(_send(websocket, context, while_authorized(messages, context, caller)), until_gone(websocket))
+        authorized = while_authorized(messages, context, caller, session_id)
+        await race(_send(websocket, context, authorized), until_gone(websocket))
 
 
 async def _send(websocket: WebSocket, context: Context, messages: AsyncGenerator[list[Message], None]) -> None:

@@ -60,7 +60,7 @@ async def get_events(
     last_event_id: Annotated[EventId | None, Header(description="SSE only: takes precedence over `after`.")] = None,
     _ticket: TicketParameter = None,
 ) -> Response | EventPage:
-    await context.store.sessions.get(session_id, owner=caller.owner)
+    await context.store.sessions.get(session_id, sight=caller.sight)
     context.audit.record_view(caller.actor, session=session_id, what="events")
     if "text/event-stream" in request.headers.get("accept", ""):
         return await _sse(context, caller, session_id, wanted, last_event_id or after)
@@ -91,6 +91,7 @@ async def _poll(
         except FeedClosedError:
             return page
         await require_authorized(context, caller)
+        await context.store.sessions.get(session_id, sight=caller.sight)
         return await session_page(log, session_id, wanted, after=after, limit=limit)
 
 
@@ -101,7 +102,7 @@ async def _sse(context: Context, caller: Caller, session_id: str, wanted: EventF
         if not page.events:
             # 204 stops a browser's EventSource, which otherwise reconnects whenever a stream ends.
             return Response(status_code=204)
-    return sse_response(context, caller, _follow(context, session_id, wanted, after))
+    return sse_response(context, caller, _follow(context, session_id, wanted, after), session_id)
 
 
 async def _follow(
@@ -129,6 +130,6 @@ async def follow_session(
     _ticket: TicketParameter = None,
 ) -> None:
     """Send one event per text message; see the GET of this path."""
-    await context.store.sessions.get(session_id, owner=caller.owner)
+    await context.store.sessions.get(session_id, sight=caller.sight)
     context.audit.record_view(caller.actor, session=session_id, what="events")
-    await serve_websocket(websocket, context, caller, _follow(context, session_id, wanted, after))
+    await serve_websocket(websocket, context, caller, _follow(context, session_id, wanted, after), session_id)

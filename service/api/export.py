@@ -48,7 +48,7 @@ async def export_events(
     wanted: WantedEvents,
     file_format: Annotated[Format, Query(alias="format", description="Format of the file.")],
 ) -> StreamingResponse:
-    record = await context.store.sessions.get(session_id, owner=caller.owner)
+    record = await context.store.sessions.get(session_id, sight=caller.sight)
     context.audit.record("session.export", caller.actor, session=session_id)
     media_type, suffix, _ = _FILES[file_format]
     # The id is that of an existing session, so it needs no quoting.

@@ -30,7 +30,7 @@ router = APIRouter(route_class=JsonRoute, tags=["feedback"], responses=problem_r
     responses=problem_responses(404, 422, 503),
 )
 async def read_feedback(context: SharedContext, caller: SessionsReader, session_id: SessionId) -> SessionFeedback:
-    record = await context.store.sessions.get(session_id, owner=caller.owner)
+    record = await context.store.sessions.get(session_id, sight=caller.sight)
     context.audit.record_view(caller.actor, session=session_id, what="feedback")
     return SessionFeedback(feedback=await context.store.feedback.of_session(record.id))
 
@@ -44,7 +44,7 @@ async def read_feedback(context: SharedContext, caller: SessionsReader, session_
 async def judge_event(
     context: SharedContext, caller: SessionsWriter, session_id: SessionId, event_id: EventPath, verdict: EventVerdict
 ) -> Feedback:
-    record = await context.store.sessions.get(session_id, owner=caller.owner)
+    record = await context.store.sessions.get(session_id, sight=caller.sight)
     event = await found_action(context.store.log, record.id, event_id)
     feedback = Feedback(
         id=event.id,
@@ -84,7 +84,7 @@ async def withdraw_verdict(
 async def add_missed_action(
     context: SharedContext, caller: SessionsWriter, session_id: SessionId, missed: MissedAction
 ) -> Feedback:
-    record = await context.store.sessions.get(session_id, owner=caller.owner)
+    record = await context.store.sessions.get(session_id, sight=caller.sight)
     _check(missed, record)
     feedback = Feedback(
         id=f"missed-{uuid.uuid4().hex}",
@@ -134,6 +134,6 @@ async def _keep(context: Context, caller: Caller, record: SessionRecord, feedbac
 
 
 async def _withdraw(context: Context, caller: Caller, session_id: str, feedback_id: str) -> None:
-    record = await context.store.sessions.get(session_id, owner=caller.owner)
+    record = await context.store.sessions.get(session_id, sight=caller.sight)
     await context.store.feedback.delete(record.id, feedback_id)
     context.audit.record("feedback.withdraw", caller.actor, session=record.id, feedback=feedback_id)

@@ -79,11 +79,13 @@ async def get_metrics(context: SharedContext, _caller: MetricsReader, request: R
         **problem_responses(*AUTH_STATUSES, 404, 503),
     },
 )
-async def get_session_metrics(context: SharedContext, _caller: SessionMetricsReader) -> Response:
+async def get_session_metrics(context: SharedContext, caller: SessionMetricsReader) -> Response:
     limit = context.settings.session_metrics
     if limit == 0:
         raise NotFoundError("Metrics of single sessions are off. The operator can set CAKE_SESSION_METRICS to 100.")
-    shown, load = await asyncio.gather(context.store.sessions.live(limit=limit), context.store.workers.load())
+    shown, load = await asyncio.gather(
+        context.store.sessions.live(limit=limit, sight=caller.sight), context.store.workers.load()
+    )
     live = sum(load.sessions.get(state, 0) for state in LIVE_STATES)
     # One after another: a scrape must not occupy the store.
     feedback = {session.id: await context.store.feedback.of_session(session.id) for session in shown}

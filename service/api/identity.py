@@ -24,15 +24,16 @@ async def get_identity(request: Request, context: SharedContext) -> Identity:
     try:
         caller = await caller_if_known(request, context)
     except UnauthorizedError:
-        return Identity(kind=None, id=None, name=None, scopes=[], sign_in=sign_in, sign_out=None)
+        return Identity(kind=None, id=None, name=None, scopes=[], metadata=None, sign_in=sign_in, sign_out=None)
     key = caller.key
     if key is None:
-        return Identity(kind="anyone", id=None, name=None, scopes=[], sign_in=None, sign_out=None)
+        return Identity(kind="anyone", id=None, name=None, scopes=[], metadata=None, sign_in=None, sign_out=None)
     return Identity(
         kind="key" if key.person is None else "person",
         id=key.id,
         name=key.name,
         scopes=sorted(key.scopes),
+        metadata=key.metadata,
         sign_in=sign_in,
         sign_out="sign-out" if caller.sign_in is not None else None,
     )

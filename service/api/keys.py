@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Query, Response
 
 from service.access.keys import ApiKey, new_key
+from service.access.sight import require_limitable
 from service.api.authentication import Administrator
 from service.api.caller import Caller
 from service.api.context import SharedContext
@@ -50,7 +51,9 @@ async def create_key(context: SharedContext, caller: KeyManager, response: Respo
     now = datetime.now(UTC)
     _require_future(asked.expires_at, now)
     limits = context.settings.key_limits.model_copy(update=_limits_in(asked))
-    shown, key = new_key(asked.name, asked.scopes, limits, created_at=now, expires_at=asked.expires_at)
+    shown, key = new_key(
+        asked.name, asked.scopes, limits, created_at=now, expires_at=asked.expires_at, metadata=asked.metadata
+    )
     await context.store.keys.create(key)
     context.audit.record("key.create", caller.actor, changed_key=key.id, changed_key_name=key.name)
     response.headers["Cache-Control"] = "no-store"
@@ -61,7 +64,7 @@ async def create_key(context: SharedContext, caller: KeyManager, response: Respo
     "/v1/keys/{key_id}",
     summary="Change scopes, limits or expiry of an API key",
     description="Takes effect with the next request of the key, and for open streams within half a minute. A change of "
-    "`admin` disables the key's subscriptions, which would deliver what it no longer sees.",
+    "`admin` or `metadata` disables the key's subscriptions, which would deliver what it no longer sees.",
     responses=problem_responses(404, 422, 503, 507),
 )
 async def change_key(context: SharedContext, caller: KeyManager, key_id: KeyId, asked: KeyChange) -> KeyInfo:
@@ -73,7 +76,7 @@ async def change_key(context: SharedContext, caller: KeyManager, key_id: KeyId, 
         return _changed(key, asked)
 
     changed = await context.store.keys.change(key_id, change)
-    if before[-1].sees_all != changed.sees_all:
+    if before[-1].sight != changed.sight:
         await context.store.subscriptions.disable_all_of(key_id)
     what = ", ".join(sorted(asked.model_fields_set))
     context.audit.record("key.change", caller.actor, changed_key=key_id, changed_key_name=changed.name, what=what)
@@ -117,9 +120,13 @@ def _changed(key: ApiKey, asked: KeyChange) -> ApiKey:
     update: dict[str, Any] = {"limits": key.limits.model_copy(update=_limits_in(asked))}
     if asked.scopes is not None:
         update["scopes"] = frozenset(asked.scopes)
-    if "expires_at" in asked.model_fields_set:
-        update["expires_at"] = asked.expires_at
-    return key.model_copy(update=update)
+    update |= {name: getattr(asked, name) for name in ("expires_at", "metadata") if name in asked.model_fields_set}
+    changed = key.model_copy(update=update)
+    try:
+        require_limitable(changed.scopes, changed.metadata)
+    except ValueError as error:
+        raise InvalidRequestError(f"The key {error}. Remove one of them.") from error
+    return changed
 
 
 def _limits_in(asked: KeyRequest | KeyChange) -> dict[str, float]:
@@ -138,6 +145,7 @@ def _shown(key: ApiKey) -> dict[str, Any]:
         "kind": "key" if key.person is None else "person",
         "issuer": key.person and key.person.issuer,
         "scopes": sorted(key.scopes),
+        "metadata": key.metadata,
         **key.limits.model_dump(),
         "created_at": key.created_at,
         "expires_at": key.expires_at,

@@ -46,7 +46,7 @@ async def watch_session(
     _ticket: TicketParameter = None,
 ) -> None:
     """Send live video in binary messages, and what belongs to it in text messages; see `GET /asyncapi.json`."""
-    record = await context.store.sessions.get(session_id, owner=caller.owner)
+    record = await context.store.sessions.get(session_id, sight=caller.sight)
     context.audit.record_view(caller.actor, session=session_id, what="video")
     if record.video is not None and not record.video.live:
         raise NotPlayableError(NOT_LIVE)
@@ -56,7 +56,7 @@ async def watch_session(
         view = await _open(stack, context, record, with_video=video)
         stack.enter_context(context.metrics.followers.labels("live").track_inprogress())
         await websocket.accept()
-        messages = while_authorized(view.messages(), context, caller)
+        messages = while_authorized(view.messages(), context, caller, session_id)
         await race(_send(websocket, context, session_id, messages), until_gone(websocket))
 
 

@@ -55,7 +55,7 @@ async def get_clip(
         Query(gt=0, le=MAX_AROUND_S, allow_inf_nan=False, description="Seconds after the start, 10 by default."),
     ] = None,
 ) -> Response:
-    record = await context.store.sessions.get(session_id, owner=caller.owner)
+    record = await context.store.sessions.get(session_id, sight=caller.sight)
     context.audit.record_view(caller.actor, session=session_id, what="video")
     start = await found_start(context.store.log, record.id, event_id)
     if record.source.kind != "upload" and before_s is None and after_s is None:
@@ -84,7 +84,7 @@ def _clip_response(clip: Cut) -> Response:
 async def get_still(
     context: SharedContext, caller: SessionsReader, session_id: SessionId, event_id: EventPath
 ) -> Response:
-    record = await context.store.sessions.get(session_id, owner=caller.owner)
+    record = await context.store.sessions.get(session_id, sight=caller.sight)
     context.audit.record_view(caller.actor, session=session_id, what="video")
     start = await found_start(context.store.log, record.id, event_id)
     jpeg = await context.cuts.still(record, start, client=caller.client)

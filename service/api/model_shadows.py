@@ -29,7 +29,7 @@ async def get_shadow(context: SharedContext, caller: SessionsReader, name: AnyNa
     shadow = await _shadow(context.store, name)
     context.audit.record_view(caller.actor, session="all", what="events")
     serving = versions_of(await context.store.models.all(), name)[-1].info.version
-    return await read_difference(context.store, shadow, serving, owner=caller.owner)
+    return await read_difference(context.store, shadow, serving, sight=caller.sight)
 
 
 @router.delete(

@@ -5,11 +5,19 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
+from service.access.sight import Sight
 from service.api.caller import Caller
 from service.api.context import Context
 from service.api.model_catalogue import default_model
-from service.errors import SourceRejectedError, UnknownLabelError, UnknownModelError, WebhookRejectedError
+from service.errors import (
+    InvalidRequestError,
+    SourceRejectedError,
+    UnknownLabelError,
+    UnknownModelError,
+    WebhookRejectedError,
+)
 from service.observability.tracing import current_traceparent
+from service.problems import FieldError
 from service.requests import SessionOptions, SourceRequest, WebhookRequest
 from service.schemas import NamedRegion, Pace
 from service.server_schemas import ModelInfo
@@ -18,6 +26,7 @@ from service.sources.sources import SourceForbiddenError, check_url, is_camera
 from service.sources.stored import StoredPush, StoredSource, StoredUrl
 from service.store.admission import too_many_regions
 from service.store.records import SessionRecord
+from service.store.rejections import unknown_session
 from service.store.state_log import log_state
 from service.store.webhook_records import StoredWebhook
 from service.webhooks.signature import new_webhook_secret
@@ -26,9 +35,10 @@ from service.webhooks.signature import new_webhook_secret
 async def queue_session(
     context: Context, caller: Caller, record: SessionRecord, idempotency_key: str | None, digest: str
 ) -> SessionRecord:
-    """Raises OverCapacityError and what `Sessions.create` raises."""
+    """Raises OverCapacityError, InvalidRequestError, NotFoundError and what `Sessions.create` raises."""
     if caller.key is not None:
-        record = record.model_copy(update={"owner": caller.key.id})
+        metadata = within_sight(caller.sight, record.metadata)
+        record = record.model_copy(update={"owner": caller.key.id, "metadata": metadata})
     if record.streams > 1 and not context.settings.queue_beyond_capacity:
         # One worker decodes the video, so the regions cannot be spread over several.
         largest = max((worker.capacity_steps_per_s for worker in await context.store.workers.live()), default=0.0)
@@ -44,7 +54,29 @@ async def queue_session(
     )
     if queued.id == record.id:
         log_state(queued)
+    if not caller.sight.shows(queued.owner, queued.metadata):
+        # Its metadata were changed after the first request.
+        raise unknown_session()
     return queued
+
+
+def within_sight(sight: Sight, metadata: Mapping[str, str]) -> dict[str, str]:
+    """The metadata of a session that the caller will see; where one value alone is possible, it need not be sent.
+
+    Raises InvalidRequestError.
+    """
+    only = {key: next(iter(values)) for key, values in sight.metadata if len(values) == 1}
+    complete = {**only, **metadata}
+    errors = [
+        FieldError(field="metadata", message=f"{key}: you may only set {' or '.join(sorted(values))}")
+        for key, values in sight.metadata
+        if complete.get(key) not in values
+    ]
+    if errors:
+        raise InvalidRequestError(
+            f"metadata: {errors[0].message}, since your access is limited to such sessions.", errors=errors
+        )
+    return complete
 
 
 def stored_source(asked: SourceRequest, settings: Settings) -> StoredSource:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 BY_PROXY = "proxy"
 """Issuer of the people that a proxy has authenticated."""
 MAX_GROUPS = 1000
+OF_ROLE = ("name", "scopes", "limits", "metadata")
+"""Fields of a person's key that are always those of the person's role, and name."""
 _log = structlog.get_logger(__name__)
 
 
@@ -157,9 +159,10 @@ class People:
                 f"{name} has no role on this server. Ask the operator to add one of your groups to CAKE_ROLES."
             )
         limits = role.limits(self._settings.key_limits)
-        wanted = key_of_person(person, name, role.scopes, limits, created_at=datetime.now(UTC))
+        now = datetime.now(UTC)
+        wanted = key_of_person(person, name, role.scopes, limits, created_at=now, metadata=role.metadata)
         key = await self._store.keys.find(wanted.id) or await self._store.keys.admit(wanted)
-        if key.person == person and (key.name, key.scopes, key.limits) != (name, wanted.scopes, limits):
+        if key.person == person and _follows_role(key) != _follows_role(wanted):
             key = await self._follow_role(key, wanted)
         # An id has 64 bits: someone else's key is not theirs, however unlikely it is to meet one.
         if key.person != person or not key.is_active(datetime.now(UTC)):
@@ -168,9 +171,9 @@ class People:
         return key
 
     async def _follow_role(self, key: ApiKey, wanted: ApiKey) -> ApiKey:
-        update = {"name": wanted.name, "scopes": wanted.scopes, "limits": wanted.limits}
+        update = {field: getattr(wanted, field) for field in OF_ROLE}
         changed = await self._store.keys.change(key.id, lambda stored: stored.model_copy(update=update))
-        if changed.sees_all != key.sees_all:
+        if changed.sight != key.sight:
             # They would deliver what the person does not see any more.
             await self._store.subscriptions.disable_all_of(key.id)
         return changed
@@ -179,6 +182,10 @@ class People:
         if self._key_uses.is_due(key.id, time.monotonic()):
             with suppress(ServiceError):
                 await self._store.keys.note_used(key.id, now=datetime.now(UTC))
+
+
+def _follows_role(key: ApiKey) -> list[object]:
+    return [getattr(key, field) for field in OF_ROLE]
 
 
 def sign_in_digest(secret: str) -> str:

@@ -113,7 +113,7 @@ async def _connect(context: Context, caller: Caller, session_id: str) -> Push:
     Raises NotAPushError, PushEndedError, PushConflictError when another stream is being pushed, and NotReadyError when
     no worker is free.
     """
-    record = await context.store.sessions.get(session_id, owner=caller.owner)
+    record = await context.store.sessions.get(session_id, sight=caller.sight)
     context.audit.record("session.push", caller.actor, session=session_id)
     if record.source.kind != "push":
         raise NotAPushError(
@@ -142,7 +142,7 @@ async def _forward(
 
     Raises PushEndedError, NotReadyError when another stream may follow, UnauthorizedError, and what `chunks` raises.
     """
-    counted = _counted(while_authorized(chunks, context, caller), context)
+    counted = _counted(while_authorized(chunks, context, caller, session_id), context)
     with context.feed.subscribe(session_id) as subscription:
         try:
             await race(push.send_all(counted), _until_server_stops(subscription))

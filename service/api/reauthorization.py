@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from service.api.caller import Caller
 from service.api.context import Context
-from service.errors import UnauthorizedError
+from service.errors import NotFoundError, UnauthorizedError
 
 T = TypeVar("T")
 RECHECK_EVERY_S = 15.0
@@ -16,21 +16,34 @@ RECHECK_EVERY_S = 15.0
 
 
 class AccessRevokedError(Exception):
-    """The key that opened a stream was revoked, or the stream was opened without a key and now one is required."""
+    """The key that opened a stream was revoked or sees less, or it was opened without a key and now one is required."""
 
 
 async def while_authorized(
-    messages: AsyncGenerator[T, None], context: Context, caller: Caller
+    messages: AsyncGenerator[T, None], context: Context, caller: Caller, session_id: str | None = None
 ) -> AsyncGenerator[T, None]:
-    """Pass on the messages of a stream, heartbeats included, while its key is valid. Raises AccessRevokedError."""
+    """Pass on the messages of a stream, heartbeats included, while its key is valid and sees the session, if one is
+    named. Raises AccessRevokedError.
+    """
     checked_s = time.monotonic()
     async with aclosing(messages):
         async for batch in messages:
             if time.monotonic() - checked_s >= RECHECK_EVERY_S:
-                if not await is_authorized(context, caller):
+                if not (await is_authorized(context, caller) and await _still_sees(context, caller, session_id)):
                     raise AccessRevokedError
                 checked_s = time.monotonic()
             yield batch
+
+
+async def _still_sees(context: Context, caller: Caller, session_id: str | None) -> bool:
+    """Whether the session's metadata have not left what the caller is limited to."""
+    if session_id is None or not caller.sight.metadata:
+        return True
+    try:
+        await context.store.sessions.get(session_id, sight=caller.sight)
+    except NotFoundError:
+        return False
+    return True
 
 
 async def require_authorized(context: Context, caller: Caller) -> None:
@@ -56,5 +69,5 @@ async def is_authorized(context: Context, caller: Caller) -> bool:
     ):
         return False
     key = await context.store.keys.find(caller.key.id)
-    # A stream that was opened with other scopes may show what the key does not see any more.
-    return key is not None and key.is_active(now) and key.scopes == caller.key.scopes
+    # A stream that was opened with other scopes or another sight may show what the key does not see any more.
+    return key is not None and key.is_active(now) and (key.scopes, key.sight) == (caller.key.scopes, caller.key.sight)

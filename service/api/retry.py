@@ -30,7 +30,7 @@ router = APIRouter(tags=["sessions"], responses=problem_responses(*AUTH_STATUSES
     responses=problem_responses(404, 409, 422, 503, 507),
 )
 async def retry_session(context: SharedContext, caller: SessionsWriter, session_id: SessionId) -> JSONResponse:
-    ended = await context.store.sessions.get(session_id, owner=caller.owner)
+    ended = await context.store.sessions.get(session_id, sight=caller.sight)
     if ended.source.kind != "url":
         raise NotRetryableError("Only sessions of a URL can be retried. Upload or push the video again.")
     if ended.state not in ENDED_STATES:

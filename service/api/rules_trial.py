@@ -89,7 +89,7 @@ class TriedRules(Schema):
 async def try_rules(
     context: SharedContext, caller: SessionsReader, session_id: SessionId, trial: RulesTrial
 ) -> TriedRules:
-    record = await context.store.sessions.get(session_id, owner=caller.owner)
+    record = await context.store.sessions.get(session_id, sight=caller.sight)
     check_rules(trial.rules, record.score_labels)
     context.audit.record_view(caller.actor, session=session_id, what="scores")
     rules = {label: rule.as_start_rule() for label, rule in {**record.start_rules, **trial.rules}.items()}

@@ -1,8 +1,9 @@
 """Checks what a client wants to change of a session."""
 
+from service.access.sight import Sight
 from service.api.context import Context
 from service.api.model_catalogue import frames_of, loaded_keys, loaded_models, model_of
-from service.api.new_session import check_labels, check_rules
+from service.api.new_session import check_labels, check_rules, within_sight
 from service.errors import InvalidRequestError, NotReadyError
 from service.requests import SessionChange
 from service.server_schemas import ModelInfo
@@ -10,7 +11,9 @@ from service.store.model_records import model_key
 from service.store.records import SessionRecord, SettingsChange
 
 
-async def settings_change(context: Context, record: SessionRecord, asked: SessionChange) -> SettingsChange:
+async def settings_change(
+    context: Context, sight: Sight, record: SessionRecord, asked: SessionChange
+) -> SettingsChange:
     """The change of the session `record`, as the store takes it.
 
     Raises InvalidRequestError, UnknownLabelError, and NotReadyError when labels or version change while no worker has
@@ -20,6 +23,8 @@ async def settings_change(context: Context, record: SessionRecord, asked: Sessio
         raise InvalidRequestError("Send at least one of `rules`, `labels`, `model_version`, `name` and `metadata`.")
     names = asked.model_fields_set - {"labels", "model_version"}
     changes: dict[str, object] = {name: getattr(asked, name) for name in names}
+    if "metadata" in names:
+        changes["metadata"] = within_sight(sight, asked.metadata)
     model: ModelInfo | None = None
     if asked.model_version is not None:
         before, model = await model_of(context.store, record), await _latest(context, record)

@@ -52,7 +52,7 @@ async def list_sessions(
     state: Annotated[SessionState | None, Query(description="Only sessions in this state.")] = None,
 ) -> SessionPage:
     context.audit.record_view(caller.actor, session="all", what="sessions")
-    records, following = await context.store.sessions.page(limit=limit, before=before, state=state, owner=caller.owner)
+    records, following = await context.store.sessions.page(limit=limit, before=before, state=state, sight=caller.sight)
     return SessionPage(
         sessions=[session_response(record, context.settings.root_path) for record in records], next=following
     )
@@ -60,7 +60,7 @@ async def list_sessions(
 
 @router.get("/v1/sessions/{session_id}", summary="Get a session", responses=problem_responses(404, 422, 503))
 async def get_session(context: SharedContext, caller: SessionsReader, session_id: SessionId) -> Session:
-    record = await context.store.sessions.get(session_id, owner=caller.owner)
+    record = await context.store.sessions.get(session_id, sight=caller.sight)
     context.audit.record_view(caller.actor, session=session_id, what="session")
     return session_response(record, context.settings.root_path)
 
@@ -76,8 +76,10 @@ async def get_session(context: SharedContext, caller: SessionsReader, session_id
 async def change_session(
     context: SharedContext, caller: SessionsWriter, session_id: SessionId, change: SessionChange
 ) -> Session:
-    record = await context.store.sessions.get(session_id, owner=caller.owner)
-    record = await context.store.sessions.change(session_id, await settings_change(context, record, change))
+    record = await context.store.sessions.get(session_id, sight=caller.sight)
+    record = await context.store.sessions.change(
+        session_id, await settings_change(context, caller.sight, record, change)
+    )
     context.audit.record("session.change", caller.actor, session=session_id)
     return session_response(record, context.settings.root_path)
 
@@ -94,7 +96,7 @@ async def change_session(
     },
 )
 async def stop_or_delete_session(context: SharedContext, caller: SessionsWriter, session_id: SessionId) -> Response:
-    if (await context.store.sessions.get(session_id, owner=caller.owner)).state not in ENDED_STATES:
+    if (await context.store.sessions.get(session_id, sight=caller.sight)).state not in ENDED_STATES:
         record = await context.store.sessions.request_stop(session_id)
         context.audit.record("session.stop", caller.actor, session=session_id)
         log_stopped([record])
@@ -127,7 +129,7 @@ async def get_scores(
     ] = None,
     region: Annotated[str | None, Query(description="Name of a region. Default: the first, if there are any.")] = None,
 ) -> Scores:
-    record = await context.store.sessions.get(session_id, owner=caller.owner)
+    record = await context.store.sessions.get(session_id, sight=caller.sight)
     number, name = _region_of(record, region)
     context.audit.record_view(caller.actor, session=session_id, what="scores")
     log = context.store.log
@@ -183,7 +185,7 @@ async def get_snapshot(
     ] = True,
 ) -> Response:
     # The id is that of an existing session, so it cannot be a path that the client made up.
-    record = await context.store.sessions.get(session_id, owner=caller.owner)
+    record = await context.store.sessions.get(session_id, sight=caller.sight)
     context.audit.record_view(caller.actor, session=record.id, what="snapshot")
     if watch and context.watchers.is_notice_due(record.id, time.monotonic()):
         await context.store.sessions.watch(record.id)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from service.access.sight import Sight
 from service.errors import NotFoundError
 from service.shadow_schemas import DifferingStart, LabelDifference, SessionDifference, ShadowDifference, StartCounts
 from service.store.model_records import UploadedModel
@@ -41,14 +42,14 @@ def pairs_of(starts: Iterable[ShadowStart]) -> Pairs:
     return Pairs(both, alone + [start for queue in waiting.values() for start in queue])
 
 
-async def read_difference(store: Store, shadow: UploadedModel, serving: str, *, owner: str | None) -> ShadowDifference:
-    """The difference in all sessions, with `owner` in those of that key."""
+async def read_difference(store: Store, shadow: UploadedModel, serving: str, *, sight: Sight) -> ShadowDifference:
+    """The difference in the sessions that `sight` shows."""
     found: list[tuple[SessionRecord, ShadowOfSession]] = []
     for of_session in await store.shadows.of_version(shadow.key):
         try:
-            found.append((await store.sessions.get(of_session.session_id, owner=owner), of_session))
+            found.append((await store.sessions.get(of_session.session_id, sight=sight), of_session))
         except NotFoundError:
-            continue  # It belongs to another key, or was deleted a moment ago.
+            continue  # It is out of sight, or was deleted a moment ago.
     return difference(shadow, serving, found)
 
 

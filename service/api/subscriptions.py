@@ -66,6 +66,7 @@ async def create_subscription(
         name=asked.name,
         key_id=None if caller.key is None else caller.key.id,
         owner=caller.owner,
+        metadata=None if caller.key is None else caller.key.metadata,
         created_at=datetime.now(UTC),
         filter=_stored_filter(asked),
         cooldown_s=asked.cooldown_s,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Response
 from starlette.responses import FileResponse, StreamingResponse
 
+from service.access.sight import Sight
 from service.api.authentication import SessionsReader, VideoViewer
 from service.api.byte_range import ByteRange, requested_range
 from service.api.context import Context, SharedContext
@@ -54,7 +55,7 @@ async def get_video(
     wanted: Annotated[str | None, Header(alias="Range", description="Bytes to return, as `bytes=FIRST-LAST`.")] = None,
     if_range: Annotated[str | None, Header(description="An `ETag`. If it does not match, `Range` is ignored.")] = None,
 ) -> Response:
-    source = await _uploaded(context, caller.owner, session_id)
+    source = await _uploaded(context, caller.sight, session_id)
     context.audit.record_view(caller.actor, session=session_id, what="video")
     size_bytes = await context.blobs.upload_bytes(session_id)
     # An upload never changes.
@@ -87,14 +88,14 @@ async def get_video(
 async def create_video_ticket(
     context: SharedContext, caller: SessionsReader, session_id: SessionId, response: Response
 ) -> VideoTicket:
-    await _uploaded(context, caller.owner, session_id)
+    await _uploaded(context, caller.sight, session_id)
     response.headers["Cache-Control"] = "no-store"
     return await new_video_ticket(context, caller, session_id)
 
 
-async def _uploaded(context: Context, owner: str | None, session_id: str) -> StoredUpload:
+async def _uploaded(context: Context, sight: Sight, session_id: str) -> StoredUpload:
     """The source of the session. Raises NotFoundError, StoreUnavailableError."""
-    record = await context.store.sessions.get(session_id, owner=owner)
+    record = await context.store.sessions.get(session_id, sight=sight)
     if not isinstance(record.source, StoredUpload):
         raise NotFoundError(NOT_KEPT)
     return record.source

@@ -7,6 +7,7 @@ from typing import Literal
 from fastapi import APIRouter
 from pydantic import Field, SecretStr
 
+from service.access.sight import Sight
 from service.api.authentication import SessionsReader, SessionsWriter
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
@@ -57,7 +58,7 @@ class WebhookStatus(Schema):
     responses=problem_responses(404, 422, 503),
 )
 async def get_webhook(context: SharedContext, caller: SessionsReader, session_id: SessionId) -> WebhookStatus:
-    progress = await _progress(context, session_id, caller.owner)
+    progress = await _progress(context, session_id, caller.sight)
     context.audit.record_view(caller.actor, session=session_id, what="webhook")
     return _status(progress)
 
@@ -73,10 +74,10 @@ async def get_webhook(context: SharedContext, caller: SessionsReader, session_id
 async def redeliver_webhook(
     context: SharedContext, caller: SessionsWriter, session_id: SessionId, redelivery: Redelivery
 ) -> WebhookStatus:
-    await _progress(context, session_id, caller.owner)
+    await _progress(context, session_id, caller.sight)
     await context.store.outbox.redeliver(session_id, after=redelivery.after)
     context.audit.record("webhook.redeliver", caller.actor, session=session_id)
-    return _status(await _progress(context, session_id, caller.owner))
+    return _status(await _progress(context, session_id, caller.sight))
 
 
 @router.post(
@@ -89,7 +90,7 @@ async def redeliver_webhook(
 async def rotate_webhook_secret(
     context: SharedContext, caller: SessionsWriter, session_id: SessionId, rotation: SecretRotation
 ) -> WebhookInfo:
-    progress = await _progress(context, session_id, caller.owner)
+    progress = await _progress(context, session_id, caller.sight)
     secret = rotation.secret or new_webhook_secret()
     await context.store.outbox.rotate_secret(
         session_id, SecretStr(secret), old_until_unix_s=time.time() + rotation.keep_old_s
@@ -98,8 +99,8 @@ async def rotate_webhook_secret(
     return WebhookInfo(url=redact(progress.webhook.url.get_secret_value()), secret=secret)
 
 
-async def _progress(context: Context, session_id: str, owner: str | None) -> WebhookProgress:
-    record = await context.store.sessions.get(session_id, owner=owner)
+async def _progress(context: Context, session_id: str, sight: Sight) -> WebhookProgress:
+    record = await context.store.sessions.get(session_id, sight=sight)
     progress = await context.store.outbox.progress(record.id)
     if progress is None:
         raise NotFoundError("The session has no webhook. Submit a session with `webhook` to have its events posted.")

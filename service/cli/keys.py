@@ -47,6 +47,13 @@ def create(
         int | None,
         typer.Option(help="Storage quota of all uploads. Default: CAKE_KEY_MAX_STORED_BYTES.", show_default=False),
     ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Limit the key to the sessions, whoever submitted them, with such metadata; may be repeated.",
+        ),
+    ] = None,
     expires_in_days: Annotated[
         float | None,
         typer.Option(min=0, max=MAX_DAYS, help="Days until the key expires. Default: never.", show_default=False),
@@ -57,17 +64,26 @@ def create(
     from pydantic import ValidationError
 
     from service.access.keys import new_key
+    from service.access.sight import require_limitable
+    from service.cli.metadata import values_of
     from service.validation_messages import explain_validation_error
 
     limits = read_settings(
         key_max_sessions=max_sessions, key_requests_per_s=requests_per_s, key_max_stored_bytes=max_stored_bytes
     ).key_limits
+    limit = values_of(metadata)
+    try:
+        require_limitable(scope, limit)
+    except ValueError as error:
+        fail(f"the key {error}", MISUSED)
     try:
         now = datetime.now(UTC)
         expires_at = None if expires_in_days is None else now + timedelta(days=expires_in_days)
-        shown, key = new_key(name, scope, limits, created_at=now, expires_at=expires_at)
+        shown, key = new_key(name, scope, limits, created_at=now, expires_at=expires_at, metadata=limit)
     except ValidationError as error:
-        fail(f"--name {name!r} {explain_validation_error(error.errors()[0])}", MISUSED)
+        first = error.errors()[0]
+        option = f"--name {name!r}" if first["loc"][0] == "name" else "--metadata"
+        fail(f"{option} {explain_validation_error(first)}", MISUSED)
     new_folder = _missing_database(read_settings(data_dir=data_dir))
     _in_store(data_dir, lambda store: store.keys.create(key))
     _record(data_dir, "key.create", key)
@@ -129,13 +145,17 @@ def _row(key: ApiKey) -> tuple[str, ...]:
     return (
         key.id,
         key.name,
-        "\n".join(sorted(key.scopes)),
+        "\n".join([*sorted(key.scopes), *_limit(key)]),
         f"{limits.max_sessions} sessions\n{limits.requests_per_s:g} requests/s\n{_size(limits.max_stored_bytes)}",
         f"{key.created_at:%Y-%m-%d}"
         + (f"\nexpires {key.expires_at:%Y-%m-%d}" if key.expires_at else "")
         + (f"\nrevoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else ""),
         f"{key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never",
     )
+
+
+def _limit(key: ApiKey) -> list[str]:
+    return [f"only {name}={' or '.join(values)}" for name, values in (key.metadata or {}).items()]
 
 
 def _size(size_bytes: int) -> str:

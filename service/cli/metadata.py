@@ -16,3 +16,11 @@ def metadata_pairs(given: Iterable[str] | None) -> list[tuple[str, str]]:
             fail(f"--metadata {text}: give KEY=VALUE", MISUSED)
         pairs.append((key, value))
     return pairs
+
+
+def values_of(given: Iterable[str] | None) -> dict[str, tuple[str, ...]] | None:
+    """The values given for each key; None if there are none. Ends the command as `metadata_pairs` does."""
+    values: dict[str, tuple[str, ...]] = {}
+    for key, value in metadata_pairs(given):
+        values[key] = (*values.get(key, ()), value)
+    return values or None

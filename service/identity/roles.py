@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from service.access.keys import Limits
 from service.access.scopes import Scope
+from service.access.sight import MetadataLimit, require_limitable
 
 ANYONE = "*"
 """In place of a group: everyone who is authenticated."""
@@ -24,9 +25,16 @@ class Role(BaseModel):
 
     groups: Annotated[frozenset[str], Field(min_length=1)]
     scopes: Annotated[frozenset[Scope], Field(min_length=1)]
+    metadata: MetadataLimit | None = None
+    """Limits them to sessions, of everyone, with such metadata; None: they see the sessions that they submit."""
     max_sessions: Annotated[int, Field(ge=0)] | None = None
     requests_per_s: Annotated[float, Field(gt=0)] | None = None
     max_stored_bytes: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _is_limitable(self) -> Self:
+        require_limitable(self.scopes, self.metadata)
+        return self
 
     def limits(self, default: Limits) -> Limits:
         """The limits of each person with this role."""

@@ -1,8 +1,8 @@
 """The interface of a store, one protocol per subject; `sqlite` and `redis` implement each of them.
 
 Depend on the part you use, not on `Store`. Every method may raise StoreUnavailableError or StorageFullError, and
-returns within a few seconds, except `EventLog.wait`. Unknown session ids raise NotFoundError. With `owner`, sessions
-of other owners are unknown too.
+returns within a few seconds, except `EventLog.wait`. Unknown session ids raise NotFoundError. Sessions that
+`sight` does not show are unknown too.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,13 +11,22 @@ from datetime import datetime
 from typing import Protocol
 
 from service.access.keys import Limits
+from service.access.sight import ALL, Sight
 from service.event_schemas import Event
 from service.feedback import Feedback
 from service.schemas import Pace, SessionState
 from service.store.delivery_protocols import Outbox, Subscriptions
 from service.store.key_protocol import Keys
 from service.store.model_records import UploadedModel
-from service.store.records import LogPage, ResumePoint, ScoreRow, SessionRecord, SessionUpdate, SettingsChange
+from service.store.records import (
+    LoggedEvent,
+    LogPage,
+    ResumePoint,
+    ScoreRow,
+    SessionRecord,
+    SessionUpdate,
+    SettingsChange,
+)
 from service.store.shadow_records import Shadows
 from service.store.worker_records import LeaseRenewal, ServiceLoad, WorkerInfo
 
@@ -48,7 +57,7 @@ class Sessions(Protocol):
                 `record.cost_steps_per_s` to spare and the session must not wait for them (`may_wait`).
         """
 
-    async def get(self, session_id: str, *, owner: str | None = None) -> SessionRecord:
+    async def get(self, session_id: str, *, sight: Sight = ALL) -> SessionRecord:
         """One session."""
 
     async def page(
@@ -57,11 +66,11 @@ class Sessions(Protocol):
         limit: int,
         before: str | None = None,
         state: SessionState | None = None,
-        owner: str | None = None,
+        sight: Sight = ALL,
     ) -> tuple[list[SessionRecord], str | None]:
         """Sessions, newest first, and the cursor of the next page."""
 
-    async def live(self, *, limit: int) -> list[SessionRecord]:
+    async def live(self, *, limit: int, sight: Sight = ALL) -> list[SessionRecord]:
         """Sessions that have not ended, oldest first."""
 
     async def change(self, session_id: str, change: SettingsChange) -> SessionRecord:
@@ -182,17 +191,20 @@ class EventLog(Protocol):
     async def read_events(self, session_id: str, *, after: str | None = None, limit: int = 500) -> list[Event]:
         """Events of a session with ids greater than `after`, in order."""
 
-    async def read(self, *, after: str, limit: int = 500, owner: str | None = None) -> LogPage:
+    async def read(self, *, after: str, limit: int = 500, sight: Sight = ALL) -> LogPage:
         """Events of all sessions in the order of their commits, after a cursor; "0" is the beginning.
 
         A page with fewer than `limit` entries reaches the end of the log.
         """
 
-    async def read_back(self, *, before: str | None = None, limit: int = 500, owner: str | None = None) -> LogPage:
+    async def read_back(self, *, before: str | None = None, limit: int = 500, sight: Sight = ALL) -> LogPage:
         """Events of all sessions, newest first, before a cursor or else from the end.
 
         A page with fewer than `limit` entries reaches the beginning of the log.
         """
+
+    async def in_sight(self, entries: Sequence[LoggedEvent], sight: Sight) -> list[LoggedEvent]:
+        """Those of the entries whose sessions `sight` shows."""
 
     async def end(self) -> str:
         """The cursor after which only new events come."""

@@ -4,6 +4,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from service.access.keys import ApiKey
+from service.access.sight import Sight
 from service.errors import NotFoundError
 from service.schemas import ENDED_STATES
 from service.store.protocols import Store
@@ -36,7 +37,7 @@ async def end_all_of(store: Store, key_id: str) -> list[SessionRecord]:
     stopped: list[SessionRecord] = []
     before: str | None = None
     while True:
-        page, before = await store.sessions.page(limit=PAGE, before=before, owner=key_id)
+        page, before = await store.sessions.page(limit=PAGE, before=before, sight=Sight(owner=key_id))
         for session in page:
             if session.state not in ENDED_STATES:
                 # It may have ended and been deleted since the page was read.

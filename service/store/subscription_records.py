@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, SecretStr
 
+from service.access.sight import MetadataLimit, Sight
 from service.event_filter import EventFilter
 from service.event_schemas import EventType
 from service.schemas import CameraIdentity, WebhookFormat
@@ -108,10 +109,17 @@ class SubscriptionRecord(StoredModel):
     """The API key that created it; None when authentication was off."""
     owner: str | None = None
     """Only events of this key's sessions; None for all sessions."""
+    metadata: MetadataLimit | None = None
+    """Instead: only events of sessions with such metadata. Versions that do not know it keep to `owner`."""
     created_at: datetime
     filter: StoredFilter = StoredFilter()
     cooldown_s: float = 0.0
     target: StoredTarget
+
+    @property
+    def sight(self) -> Sight:
+        """The sessions whose events it may deliver."""
+        return Sight(owner=self.owner) if self.metadata is None else Sight.of_metadata(self.metadata)
 
 
 class SubscriptionAttempt(StoredModel):

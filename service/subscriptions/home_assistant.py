@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
+from service.access.sight import Sight
 from service.errors import NotFoundError, ServiceError
 from service.event_filter import EventFilter
 from service.event_schemas import Event
@@ -39,7 +40,7 @@ class HomeAssistant:
         sessions: Sessions,
         blobs: Blobs,
         wanted: EventFilter,
-        owner: str | None,
+        sight: Sight,
         is_open: IsOpen,
     ) -> None:
         self._stored = stored
@@ -48,7 +49,7 @@ class HomeAssistant:
         self._sessions = sessions
         self._blobs = blobs
         self._wanted = wanted
-        self._owner = owner
+        self._sight = sight
         self._is_open = is_open
         self._announced: dict[str, list[LabelSensor]] = {}
         self._paused: set[str] = set()
@@ -95,7 +96,7 @@ class HomeAssistant:
         for state in LIVE_STATES:
             before: str | None = None
             while True:
-                page, before = await self._sessions.page(limit=PAGE, before=before, state=state, owner=self._owner)
+                page, before = await self._sessions.page(limit=PAGE, before=before, state=state, sight=self._sight)
                 for session in page:
                     if session.id not in self._announced and self._may_want(session):
                         await self._announce(session)
@@ -107,7 +108,7 @@ class HomeAssistant:
         if event.session_id in self._announced and event.type != "session.changed":
             return
         try:
-            session = await self._sessions.get(event.session_id)
+            session = await self._sessions.get(event.session_id, sight=self._sight)
         except NotFoundError:
             return
         if session.state not in ENDED_STATES or self._stored.identify == "name":

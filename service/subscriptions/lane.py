@@ -119,7 +119,7 @@ class Lane:
             await self._note_failure(DeliveryFailedError(type(error).__name__))
 
     async def _deliver_all(self, target: Target) -> NoReturn:
-        with self._feed.subscribe_all(self.record.owner, self._selection.read) as live:
+        with self._feed.subscribe_all(self.record.sight, self._selection.read) as live:
             while True:
                 await self._deliver_stored(target, live)
                 try:
@@ -134,7 +134,7 @@ class Lane:
         is_behind = True
         while is_behind:
             live.restart()
-            page = await self._log.read(after=self._progress.cursor, limit=PAGE, owner=self.record.owner)
+            page = await self._log.read(after=self._progress.cursor, limit=PAGE, sight=self.record.sight)
             for entry in page.entries:
                 if self._selection.read.passes(entry.event):
                     await self._deliver(target, entry.event)

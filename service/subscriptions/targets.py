@@ -78,7 +78,7 @@ class TargetOpener:
             sessions=self.sessions,
             blobs=self.blobs,
             wanted=record.filter.event_filter(),
-            owner=record.owner,
+            sight=record.sight,
             is_open=is_open,
         )
 

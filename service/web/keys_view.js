@@ -90,6 +90,7 @@ export class KeysView {
     for (const box of element("key-edit-scopes").querySelectorAll("input")) {
       box.checked = key ? key.scopes.includes(box.value) : ["sessions:read", "sessions:write", "events:read"].includes(box.value);
     }
+    element("key-edit-metadata").value = limitText(key?.metadata, ", ");
     element("key-edit-sessions").value = key?.max_sessions ?? "";
     element("key-edit-rate").value = key?.requests_per_s ?? "";
     element("key-edit-stored").value = key ? key.max_stored_bytes / GB : "";
@@ -142,11 +143,26 @@ function asked(key) {
   const unchanged = key?.expires_at && expires === localTime(key.expires_at);
   return {
     scopes,
+    metadata: limitIn(element("key-edit-metadata").value),
     max_sessions: number("key-edit-sessions"),
     requests_per_s: number("key-edit-rate"),
     max_stored_bytes: number("key-edit-stored", GB) === undefined ? undefined : Math.round(number("key-edit-stored", GB)),
     expires_at: unchanged ? key.expires_at : expires === "" ? null : new Date(expires).toISOString(),
   };
+}
+
+/** The values by key of `site=north, site=south`; null if there are none. */
+function limitIn(text) {
+  const limit = {};
+  for (const pair of text.split(",").map((part) => part.trim()).filter(Boolean)) {
+    const [key, ...value] = pair.split("=");
+    (limit[key.trim()] ??= []).push(value.join("=").trim());
+  }
+  return Object.keys(limit).length ? limit : null;
+}
+
+function limitText(limit, separator) {
+  return Object.entries(limit ?? {}).flatMap(([key, values]) => values.map((value) => `${key}=${value}`)).join(separator);
 }
 
 function showMade(created) {
@@ -175,6 +191,7 @@ function facts(key) {
     expiry,
     ["Limits", `${key.max_sessions} sessions, ${key.requests_per_s} requests/s, ${size(key.max_stored_bytes)}`],
   ];
+  if (key.metadata) entries.unshift(["Cameras", `only ${limitText(key.metadata, " or ")}`]);
   list.append(...entries.flatMap(([name, text]) => [made("dt", name), made("dd", text)]));
   return list;
 }

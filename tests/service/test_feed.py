@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Histogram
 
+from service.access.sight import ALL, Sight
 from service.event_schemas import Event
 from service.feed import Feed, Message
 from service.observability.telemetry import ApiMetrics
@@ -26,10 +27,10 @@ class FailingReads:
     async def end(self) -> str:
         return "0"
 
-    async def read(self, *, after: str, limit: int = 500, owner: str | None = None) -> LogPage:
+    async def read(self, *, after: str, limit: int = 500, sight: Sight = ALL) -> LogPage:
         for failure in self._failures:
             raise failure
-        return await self._log.read(after=after, limit=limit, owner=owner)
+        return await self._log.read(after=after, limit=limit, sight=sight)
 
 
 class FailingFilter:

@@ -7,6 +7,7 @@ from pydantic import SecretStr
 
 from service.access.keys import Limits, new_key
 from service.access.scopes import Scope
+from service.access.sight import Sight
 from service.errors import NotFoundError
 from service.feedback import Feedback
 from service.store.delivery_protocols import SubscriptionLimits
@@ -60,7 +61,7 @@ async def make_sound_session(store: Store) -> SessionRecord:
 async def check_sound_session(store: Store, session: SessionRecord) -> None:
     """Everything can be read, changed and deleted."""
     assert session.id in [found.id for found in await store.sessions.live(limit=50)]
-    assert session.id in [found.id for found in (await store.sessions.page(limit=50, owner=KEY.id))[0]]
+    assert session.id in [found.id for found in (await store.sessions.page(limit=50, sight=Sight(owner=KEY.id)))[0]]
     assert "w1" in [worker.id for worker in await store.workers.live()]
     await check_key(store)
     assert UPLOADED in await store.models.all()
@@ -88,7 +89,10 @@ async def check_key(store: Store) -> None:
 
 async def check_events(store: Store, session_id: str) -> None:
     assert await event_ids(store, session_id) == ["0-0", "5-0"]
-    for page in (await store.log.read(after="0", limit=1000, owner=KEY.id), await store.log.read_back(limit=1000)):
+    for page in (
+        await store.log.read(after="0", limit=1000, sight=Sight(owner=KEY.id)),
+        await store.log.read_back(limit=1000),
+    ):
         logged = {entry.event.id for entry in page.entries if entry.event.session_id == session_id}
         assert logged == {"0-0", "5-0"}
 

@@ -1,9 +1,12 @@
 """Events, scores and resume points in Redis."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from pydantic_core import from_json
+
+from service.access.sight import ALL, Sight
 from service.event_schemas import Event
 from service.schemas import ENDED_STATES
 from service.store.reading import parse_event
@@ -107,22 +110,22 @@ class RedisLog:
             newer_than = f"({rows[-1][0].decode()}"
         return found[:limit]
 
-    async def read(self, *, after: str, limit: int = 500, owner: str | None = None) -> LogPage:
+    async def read(self, *, after: str, limit: int = 500, sight: Sight = ALL) -> LogPage:
         def rows_after(cursor: str) -> Awaitable[Any]:
             return self._client.xrange(name_of("log"), min=f"({cursor}-0", count=limit)
 
-        return await self._page(after, limit, owner, rows_after)
+        return await self._page(after, limit, sight, rows_after)
 
-    async def read_back(self, *, before: str | None = None, limit: int = 500, owner: str | None = None) -> LogPage:
+    async def read_back(self, *, before: str | None = None, limit: int = 500, sight: Sight = ALL) -> LogPage:
         def rows_before(cursor: str) -> Awaitable[Any]:
             return self._client.xrevrange(name_of("log"), max=f"({cursor}-0", count=limit)
 
-        return await self._page(str(MAX_CURSOR) if before is None else before, limit, owner, rows_before)
+        return await self._page(str(MAX_CURSOR) if before is None else before, limit, sight, rows_before)
 
     async def _page(
-        self, position: str, limit: int, owner: str | None, rows_beyond: Callable[[str], Awaitable[Any]]
+        self, position: str, limit: int, sight: Sight, rows_beyond: Callable[[str], Awaitable[Any]]
     ) -> LogPage:
-        """Up to `limit` entries that `owner` may see, with what `rows_beyond` gets from Redis."""
+        """Up to `limit` entries that `sight` shows, with what `rows_beyond` gets from Redis."""
         entries: list[LoggedEvent] = []
         cursor = position
         while len(entries) < limit:
@@ -130,16 +133,40 @@ class RedisLog:
             if rows:
                 newest = max(rows, key=lambda row: _cursor_of(row[0]))
                 await self._scripts.require_confirmed(("log",), newest[0], _cursor_of(newest[0]))
-            for entry_id, fields in rows:
-                cursor = str(_cursor_of(entry_id))
-                entry = self._scripts.reader.read("log", cursor, partial(_logged, cursor, fields))
-                if entry is not None and owner in (None, entry.owner):
-                    entries.append(entry)
-                    if len(entries) == limit:
-                        return LogPage(entries, cursor)
+            entries += await self.in_sight(self._readable(rows), sight)
+            if len(entries) >= limit:
+                return LogPage(entries[:limit], entries[limit - 1].cursor)
+            if rows:
+                cursor = str(_cursor_of(rows[-1][0]))
             if len(rows) < limit:
                 break
         return LogPage(entries, cursor)
+
+    def _readable(self, rows: Iterable[tuple[bytes, dict[bytes, bytes]]]) -> list[LoggedEvent]:
+        read = self._scripts.reader.read
+        cursors = ((str(_cursor_of(entry_id)), fields) for entry_id, fields in rows)
+        entries = (read("log", cursor, partial(_logged, cursor, fields)) for cursor, fields in cursors)
+        return [entry for entry in entries if entry is not None]
+
+    async def in_sight(self, entries: Sequence[LoggedEvent], sight: Sight) -> list[LoggedEvent]:
+        if not sight.metadata:
+            return [entry for entry in entries if sight.shows(entry.owner, {})]
+        sessions = list({entry.event.session_id for entry in entries})
+        async with self._client.pipeline(transaction=False) as pipe:
+            for session_id in sessions:
+                pipe.hget(name_of("session", session_id), "metadata")
+            found = await translated(pipe.execute())
+        read = self._scripts.reader.read
+        metadata = {
+            session_id: read("session", session_id, partial(_metadata_of, text))
+            for session_id, text in zip(sessions, found, strict=True)
+            if text is not None
+        }
+        return [
+            entry
+            for entry in entries
+            if (of_session := metadata.get(entry.event.session_id)) is not None and sight.shows(entry.owner, of_session)
+        ]
 
     async def end(self) -> str:
         cursor = await translated(self._client.get(name_of("cursor")))
@@ -158,6 +185,10 @@ class RedisLog:
 
 def _cursor_of(entry_id: bytes) -> int:
     return int(entry_id.partition(b"-")[0])
+
+
+def _metadata_of(json_text: bytes) -> dict[str, str]:
+    return dict(from_json(json_text))
 
 
 def _commit_cursor(fields: dict[bytes, bytes]) -> int:

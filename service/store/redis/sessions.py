@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from service.access.keys import Limits
+from service.access.sight import ALL, Sight
 from service.schemas import LIVE_STATES, SessionState
 from service.store import admission
 from service.store.reading import unreadable_session
@@ -70,14 +71,14 @@ class RedisSessions:
         figures = [float(detail) for detail in details if status != b"conflict"]
         raise _admission_error(status.decode(), figures, record, limited)
 
-    async def get(self, session_id: str, *, owner: str | None = None) -> SessionRecord:
+    async def get(self, session_id: str, *, sight: Sight = ALL) -> SessionRecord:
         fields = await translated(self._client.hgetall(name_of("session", session_id)))
         if not fields:
             raise unknown_session()
         record = self._scripts.reader.read("session", session_id, lambda: record_of(fields))
         if record is None:
             raise unreadable_session()
-        if owner not in (None, record.owner):
+        if not sight.shows(record.owner, record.metadata):
             raise unknown_session()
         return record
 
@@ -87,10 +88,10 @@ class RedisSessions:
         limit: int,
         before: str | None = None,
         state: SessionState | None = None,
-        owner: str | None = None,
+        sight: Sight = ALL,
     ) -> tuple[list[SessionRecord], str | None]:
-        if owner is not None:
-            index = name_of("sessions", "owner", owner)
+        if sight.owner is not None:
+            index = name_of("sessions", "owner", sight.owner)
         else:
             index = name_of("sessions") if state is None else name_of("sessions", "state", state)
         found: list[tuple[int, SessionRecord]] = []
@@ -104,18 +105,25 @@ class RedisSessions:
             newest = f"({int(rows[-1][1])}"
             records = await self._records([id_of(session_id) for session_id, _ in rows])
             pairs = zip((int(n) for _, n in rows), records, strict=True)
-            found += [(n, record) for n, record in pairs if record and state in (None, record.state)]
+            found += [
+                (n, record)
+                for n, record in pairs
+                if record and state in (None, record.state) and sight.shows(record.owner, record.metadata)
+            ]
         following = str(found[limit - 1][0]) if len(found) > limit else None
         return [record for _, record in found[:limit]], following
 
-    async def live(self, *, limit: int) -> list[SessionRecord]:
+    async def live(self, *, limit: int, sight: Sight = ALL) -> list[SessionRecord]:
+        # What a sight shows is only known of the records, so all of them are read.
+        last = limit - 1 if sight == ALL else -1
         async with self._client.pipeline(transaction=False) as pipe:
             for state in LIVE_STATES:
-                pipe.zrange(name_of("sessions", "state", state), 0, limit - 1, withscores=True)
+                pipe.zrange(name_of("sessions", "state", state), 0, last, withscores=True)
             found = await translated(pipe.execute())
-        oldest = sorted(itertools.chain.from_iterable(found), key=lambda row: row[1])[:limit]
-        records = await self._records([id_of(session_id) for session_id, _ in oldest])
-        return [record for record in records if record is not None and record.state in LIVE_STATES]
+        oldest = sorted(itertools.chain.from_iterable(found), key=lambda row: row[1])
+        records = await self._records([id_of(session_id) for session_id, _ in oldest[: last + 1 or None]])
+        live = (record for record in records if record is not None and record.state in LIVE_STATES)
+        return [record for record in live if sight.shows(record.owner, record.metadata)][:limit]
 
     async def _records(self, ids: list[str]) -> list[SessionRecord | None]:
         """The sessions, with None in place of deleted and unreadable ones."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from service.access.sight import ALL, Sight
 from service.event_schemas import Event, event_key
 from service.schemas import ENDED_STATES, SessionState
 from service.store.reading import Reader, parse_event, stored_update, unreadable_session
@@ -28,6 +29,7 @@ from service.store.records import (
 from service.store.rejections import lease_lost, require_end_event
 from service.store.sqlite.database import Database
 from service.store.sqlite.session_rows import BATCH, append_events, delete_resume_point, row_of
+from service.store.sqlite.sight import Seen
 
 READ_EVERY_S = 0.005
 """The log is read at most this often for those who wait; events that arrive close together are read together."""
@@ -80,16 +82,19 @@ class SqliteLog:
     async def read_events(self, session_id: str, *, after: str | None = None, limit: int = 500) -> list[Event]:
         return await self._database.read(lambda db: _read_events(db, self._database.reader, session_id, after, limit))
 
-    async def read(self, *, after: str, limit: int = 500, owner: str | None = None) -> LogPage:
+    async def read(self, *, after: str, limit: int = 500, sight: Sight = ALL) -> LogPage:
         return await self._database.read(
-            lambda db: _read(db, self._database.reader, after, limit, owner, newest_first=False)
+            lambda db: _read(db, self._database.reader, after, limit, sight, newest_first=False)
         )
 
-    async def read_back(self, *, before: str | None = None, limit: int = 500, owner: str | None = None) -> LogPage:
+    async def read_back(self, *, before: str | None = None, limit: int = 500, sight: Sight = ALL) -> LogPage:
         before = str(MAX_CURSOR) if before is None else before
         return await self._database.read(
-            lambda db: _read(db, self._database.reader, before, limit, owner, newest_first=True)
+            lambda db: _read(db, self._database.reader, before, limit, sight, newest_first=True)
         )
+
+    async def in_sight(self, entries: Sequence[LoggedEvent], sight: Sight) -> list[LoggedEvent]:
+        return await self._database.read(lambda db: _in_sight(db, self._database.reader, entries, sight))
 
     async def end(self) -> str:
         return await self._database.read(_end)
@@ -217,26 +222,35 @@ def _read_events(db: sqlite3.Connection, reader: Reader, session_id: str, after:
 
 
 def _read(
-    db: sqlite3.Connection, reader: Reader, position: str, limit: int, owner: str | None, *, newest_first: bool
+    db: sqlite3.Connection, reader: Reader, position: str, limit: int, sight: Sight, *, newest_first: bool
 ) -> LogPage:
     # The second condition is that of the partial index.
-    of_owner = "" if owner is None else "AND event_owner = :owner AND event_owner <> ''"
+    of_owner = "" if sight.owner is None else "AND event_owner = :owner AND event_owner <> ''"
     beyond, order = ("<", "DESC") if newest_first else (">", "ASC")
     rows = db.execute(
-        f"SELECT cursor, event, since_0_2, event_owner FROM events WHERE cursor {beyond} :position {of_owner}"
-        f" ORDER BY cursor {order}",
-        {"position": int(position), "owner": owner},
+        "SELECT cursor, session_id, event, since_0_2, event_owner FROM events"
+        f" WHERE cursor {beyond} :position {of_owner} ORDER BY cursor {order}",
+        {"position": int(position), "owner": sight.owner},
     )
     entries: list[LoggedEvent] = []
-    cursor = position
+    cursor, seen = position, Seen(db, reader, sight)
     for row in rows:
         cursor = str(row["cursor"])
+        if not seen.shows(row["session_id"], row["event_owner"] or None):
+            continue
         event = reader.read("event", cursor, partial(parse_event, row["event"], row["since_0_2"]))
         if event is not None:
             entries.append(LoggedEvent(cursor, event, row["event_owner"] or None))
         if len(entries) == limit:
             break
     return LogPage(entries, cursor)
+
+
+def _in_sight(
+    db: sqlite3.Connection, reader: Reader, entries: Sequence[LoggedEvent], sight: Sight
+) -> list[LoggedEvent]:
+    seen = Seen(db, reader, sight)
+    return [entry for entry in entries if seen.shows(entry.event.session_id, entry.owner)]
 
 
 def _end(db: sqlite3.Connection) -> str:

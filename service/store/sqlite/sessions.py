@@ -7,13 +7,15 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 
 from service.access.keys import Limits
+from service.access.sight import ALL, Sight
 from service.schemas import ENDED_STATES, SessionState
 from service.store import admission
 from service.store.reading import Reader, parse_session, unreadable_session
 from service.store.records import WATCHED_S, SessionRecord, SettingsChange, requeued, state_event, with_change
-from service.store.rejections import not_ended, require_changeable
+from service.store.rejections import not_ended, require_changeable, unknown_session
 from service.store.sqlite.database import Database
 from service.store.sqlite.keys import usage_of
 from service.store.sqlite.models import require_model
@@ -56,8 +58,8 @@ class SqliteSessions:
 
         return await self._database.write(change, notify=True)
 
-    async def get(self, session_id: str, *, owner: str | None = None) -> SessionRecord:
-        return await self._database.read(lambda db: _get(db, self._database.reader, session_id, owner))
+    async def get(self, session_id: str, *, sight: Sight = ALL) -> SessionRecord:
+        return await self._database.read(lambda db: _get(db, self._database.reader, session_id, sight))
 
     async def page(
         self,
@@ -65,12 +67,12 @@ class SqliteSessions:
         limit: int,
         before: str | None = None,
         state: SessionState | None = None,
-        owner: str | None = None,
+        sight: Sight = ALL,
     ) -> tuple[list[SessionRecord], str | None]:
-        return await self._database.read(lambda db: _page(db, self._database.reader, limit, before, state, owner))
+        return await self._database.read(lambda db: _page(db, self._database.reader, limit, before, state, sight))
 
-    async def live(self, *, limit: int) -> list[SessionRecord]:
-        return await self._database.read(lambda db: _live(db, self._database.reader, limit))
+    async def live(self, *, limit: int, sight: Sight = ALL) -> list[SessionRecord]:
+        return await self._database.read(lambda db: _live(db, self._database.reader, limit, sight))
 
     async def change(self, session_id: str, change: SettingsChange) -> SessionRecord:
         return await self._database.write(lambda db: _change(db, self._database.reader, session_id, change))
@@ -172,8 +174,11 @@ def _record(reader: Reader, row: sqlite3.Row) -> SessionRecord:
     return record
 
 
-def _get(db: sqlite3.Connection, reader: Reader, session_id: str, owner: str | None = None) -> SessionRecord:
-    return _record(reader, row_of(db, session_id, owner))
+def _get(db: sqlite3.Connection, reader: Reader, session_id: str, sight: Sight = ALL) -> SessionRecord:
+    record = _record(reader, row_of(db, session_id, sight.owner))
+    if not sight.shows(record.owner, record.metadata):
+        raise unknown_session()
+    return record
 
 
 def _page(
@@ -182,27 +187,28 @@ def _page(
     limit: int,
     before: str | None,
     state: SessionState | None,
-    owner: str | None,
+    sight: Sight,
 ) -> tuple[list[SessionRecord], str | None]:
     rows = db.execute(
         "SELECT n, id, record FROM sessions WHERE (:before IS NULL OR n < :before)"
         " AND (:state IS NULL OR state = :state) AND (:owner IS NULL OR owner = :owner) ORDER BY n DESC",
-        {"before": None if before is None else int(before), "state": state, "owner": owner},
+        {"before": None if before is None else int(before), "state": state, "owner": sight.owner},
     )
     found: list[tuple[int, SessionRecord]] = []
     for row in rows:
         record = reader.read("session", row["id"], partial(parse_session, row["record"]))
-        if record is not None:
+        if record is not None and sight.shows(record.owner, record.metadata):
             found.append((row["n"], record))
         if len(found) > limit:
             return [record for _, record in found[:limit]], str(found[limit - 1][0])
     return [record for _, record in found], None
 
 
-def _live(db: sqlite3.Connection, reader: Reader, limit: int) -> list[SessionRecord]:
-    rows = db.execute("SELECT id, record FROM sessions WHERE NOT ended ORDER BY n LIMIT ?", (limit,))
+def _live(db: sqlite3.Connection, reader: Reader, limit: int, sight: Sight) -> list[SessionRecord]:
+    rows = db.execute("SELECT id, record FROM sessions WHERE NOT ended ORDER BY n")
     found = (reader.read("session", row["id"], partial(parse_session, row["record"])) for row in rows)
-    return [record for record in found if record is not None]
+    shown = (record for record in found if record is not None and sight.shows(record.owner, record.metadata))
+    return list(islice(shown, limit))
 
 
 def _change(db: sqlite3.Connection, reader: Reader, session_id: str, change: SettingsChange) -> SessionRecord:

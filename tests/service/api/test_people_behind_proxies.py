@@ -32,6 +32,13 @@ def roles(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def roles_of_the_north(tmp_path: Path) -> Path:
+    path = tmp_path / "north.json"
+    path.write_text(json.dumps([ROLES[0], {**ROLES[1], "metadata": {"site": ["north"]}}]))
+    return path
+
+
 @pytest_asyncio.fixture
 async def server(tmp_path: Path, roles: Path) -> AsyncIterator[Running]:
     async with running_server(tmp_path / "data", roles=roles, identity_proxies="127.0.0.1") as running:
@@ -49,6 +56,24 @@ async def test_a_person_has_the_role_of_their_groups_at_each_request(server: Run
         answer = await server.http.get("/v1/sessions", headers={"X-Forwarded-User": "ann", **groups})
         assert "ann" in problem(answer, 403, "no_role").detail
     problem(await server.http.get("/v1/keys", headers=ANN), 403, "missing_scope")
+
+
+async def test_a_role_is_limited_to_cameras_by_their_metadata(
+    server: Running, roles_of_the_north: Path, tmp_path: Path
+) -> None:
+    ops = {"X-Forwarded-User": "olga", "X-Forwarded-Groups": "ops"}
+    for site in ("north", "south"):
+        await server.http.post("/v1/sessions", json={**VIDEO, "metadata": {"site": site}}, headers=ops)
+    target = {"target": {"kind": "webhook", "url": "http://127.0.0.1:9/hook"}}
+    made = (await server.http.post("/v1/subscriptions", json=target, headers=ANN)).json()
+    proxy = {"roles": roles_of_the_north, "identity_proxies": "127.0.0.1"}
+    async with running_server(tmp_path / "other", store_url=server.settings.resolved_store_url, **proxy) as other:
+        listed = (await other.http.get("/v1/sessions", headers=ANN)).json()["sessions"]
+        assert [session["metadata"] for session in listed] == [{"site": "north"}]
+        # It was made when ann saw what she had submitted herself.
+        shown = (await other.http.get(f"/v1/subscriptions/{made['id']}", headers=ANN)).json()
+        assert shown["state"] == "disabled"
+        assert len((await other.http.get("/v1/sessions", headers=ops)).json()["sessions"]) == 2
 
 
 async def test_the_client_of_the_proxy_and_the_person_are_in_the_audit_log(server: Running) -> None:

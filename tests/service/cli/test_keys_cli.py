@@ -41,6 +41,19 @@ def test_a_key_gets_its_own_limits_and_those_of_the_settings_otherwise(tmp_path:
     assert "7 requests/s" in out
 
 
+def test_a_key_is_limited_to_metadata_unless_it_is_an_admin(tmp_path: Path) -> None:
+    limit = ("--metadata", "site=north", "--metadata", "site=south", "--metadata", "floor=2")
+    created(tmp_path, "--name", "guard", "--scope", "events:read", *limit)
+    out = run("keys", "list", "--data-dir", tmp_path)[1]
+    assert "only site=north or south" in out
+    assert "only floor=2" in out
+    for scope, given, said in (("admin", "site=north", "admin"), ("events:read", "site", "KEY=VALUE")):
+        options = ("--name", "x", "--scope", scope, "--metadata", given, "--data-dir", tmp_path)
+        status, _, err = run("keys", "create", *options)
+        assert (status, err.count("\n")) == (2, 1)
+        assert said in err
+
+
 def test_a_revoked_key_is_listed_as_such_and_its_name_is_free(tmp_path: Path) -> None:
     options = ("--name", "yard", "--scope", "admin")
     first = created(tmp_path, *options)

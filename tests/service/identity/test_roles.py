@@ -47,6 +47,10 @@ def test_a_role_for_anyone_fits_people_without_groups(tmp_path: Path) -> None:
         [{**ADMINS, "scopes": []}],
         [{**ADMINS, "extra": 1}],
         [{**ADMINS, "max_sessions": -1}],
+        [{**ADMINS, "metadata": {"site": ["north"]}}],
+        [{**GUARDS, "metadata": {}}],
+        [{**GUARDS, "metadata": {"site": []}}],
+        [{**GUARDS, "metadata": {"a site": ["north"]}}],
     ],
 )
 def test_a_file_that_lists_no_possible_roles_is_refused(tmp_path: Path, roles: object) -> None:

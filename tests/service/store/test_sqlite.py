@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from service.access.sight import Sight
 from service.errors import StorageFullError, StoreUnavailableError
 from service.store import open_store
 from service.store.protocols import Store
@@ -213,7 +214,7 @@ async def test_events_of_one_owner_are_found_by_an_index(tmp_path: Path, clock: 
     async with with_worker(open_sqlite(tmp_path, clock)) as store:
         await queue(store, record().model_copy(update={"owner": "a"}))
         await queue(store)
-        assert [entry.owner for entry in (await store.log.read(after="0", owner="a")).entries] == ["a"]
+        assert [entry.owner for entry in (await store.log.read(after="0", sight=Sight(owner="a"))).entries] == ["a"]
     db = sqlite3.connect(tmp_path / "cake.db")
     query = "SELECT event FROM events WHERE cursor > 0 AND event_owner = ? AND event_owner <> '' ORDER BY cursor"
     plan = " ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}", ("a",)))
@@ -247,7 +248,7 @@ async def test_a_data_folder_can_be_downgraded_and_upgraded_again(tmp_path: Path
     db.commit()
     db.close()
     async with with_worker(open_sqlite(tmp_path, clock)) as store:
-        [entry] = (await store.log.read(after="0", owner="a")).entries
+        [entry] = (await store.log.read(after="0", sight=Sight(owner="a"))).entries
         assert entry.event.id == "5-0"
         [webhook] = await store.outbox.due(now_unix_s=1.0, limit=9)
         assert webhook.session_id == "old"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from service.access.sight import Sight
 from service.errors import (
     IdempotencyConflictError,
     InvalidRequestError,
@@ -114,7 +115,7 @@ async def test_the_log_is_read_backwards_from_its_end_or_a_cursor(store: Store) 
     assert newest.cursor == newest.entries[-1].cursor
     rest = await store.log.read_back(before=newest.cursor, limit=10)
     assert [entry.event.id for entry in rest.entries] == ids[2::-1]
-    assert (await store.log.read_back(owner="somebody")).entries == []
+    assert (await store.log.read_back(sight=Sight(owner="somebody"))).entries == []
 
 
 async def test_changed_settings_reach_the_worker_until_it_has_published_them(store: Store) -> None:

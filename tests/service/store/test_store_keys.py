@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from service.access.keys import ApiKey, Limits, Person, key_of_person, new_key
 from service.access.scopes import Scope
+from service.access.sight import ALL, Sight
 from service.errors import (
     IdempotencyConflictError,
     InvalidRequestError,
@@ -17,7 +18,7 @@ from service.errors import (
     StorageLimitError,
 )
 from service.store.protocols import Store
-from service.store.records import KeyUsage
+from service.store.records import KeyUsage, SettingsChange
 from service.store.revocation import revoke_key
 from service.store.webhook_records import StoredWebhook
 from tests.support.store_kit import queue, record, start
@@ -103,14 +104,14 @@ async def test_a_revoked_key_stays_known_as_revoked(store: Store) -> None:
 async def test_an_owner_sees_its_own_sessions_and_no_others(store: Store) -> None:
     mine = await queue(store, record().model_copy(update={"owner": "a"}))
     others = [await queue(store, record().model_copy(update={"owner": "b"})), await queue(store)]
-    assert (await store.sessions.get(mine.id, owner="a")).owner == "a"
+    assert (await store.sessions.get(mine.id, sight=Sight(owner="a"))).owner == "a"
     for other in others:
         with pytest.raises(NotFoundError) as hidden:
-            await store.sessions.get(other.id, owner="a")
+            await store.sessions.get(other.id, sight=Sight(owner="a"))
         with pytest.raises(NotFoundError) as missing:
-            await store.sessions.get("none", owner="a")
+            await store.sessions.get("none", sight=Sight(owner="a"))
         assert hidden.value.detail == missing.value.detail
-    assert [session.id for session in (await store.sessions.page(limit=9, owner="a"))[0]] == [mine.id]
+    assert [session.id for session in (await store.sessions.page(limit=9, sight=Sight(owner="a")))[0]] == [mine.id]
     assert len((await store.sessions.page(limit=9))[0]) == 3
 
 
@@ -119,8 +120,8 @@ async def test_pages_of_an_owner_s_sessions_are_full(store: Store) -> None:
     for _ in range(3):
         mine.append((await queue(store, record().model_copy(update={"owner": "a"}))).id)
         await queue(store, record().model_copy(update={"owner": "b"}))
-    first, cursor = await store.sessions.page(limit=2, owner="a")
-    second, end = await store.sessions.page(limit=2, before=cursor, owner="a")
+    first, cursor = await store.sessions.page(limit=2, sight=Sight(owner="a"))
+    second, end = await store.sessions.page(limit=2, before=cursor, sight=Sight(owner="a"))
     assert [session.id for session in first + second] == mine[::-1]
     assert end is None
 
@@ -137,8 +138,44 @@ async def test_the_common_log_names_owners_and_can_be_read_for_one(store: Store)
         (other.id, None),
         (mine.id, "a"),
     ]
-    assert (await store.log.read(after="0", owner="a")).entries == [entries[0], entries[2]]
-    assert (await store.log.read(after="0", owner="a", limit=1)).entries == [entries[0]]
+    assert (await store.log.read(after="0", sight=Sight(owner="a"))).entries == [entries[0], entries[2]]
+    assert (await store.log.read(after="0", sight=Sight(owner="a"), limit=1)).entries == [entries[0]]
+
+
+async def test_a_sight_by_metadata_is_the_same_for_sessions_and_for_the_log(store: Store) -> None:
+    queued = []
+    for owner, metadata in (
+        ("a", {"site": "north", "floor": "1"}),
+        ("b", {"site": "north", "floor": "2"}),
+        (None, {"site": "south"}),
+        ("a", {}),
+        ("a", {"site": "north"}),
+    ):
+        queued.append(await queue(store, record().model_copy(update={"owner": owner, "metadata": metadata})))
+    # What a session has now counts, not what it had when an event was decided.
+    await store.sessions.change(queued[4].id, SettingsChange(metadata={"site": "south"}))
+    logged = (await store.log.read(after="0")).entries
+    north, floors = frozenset({"north"}), frozenset({"1", "3"})
+    for sight, shown in (
+        (Sight.of_metadata({"site": north}), [0, 1]),
+        (Sight.of_metadata({"site": frozenset({"north", "south"})}), [0, 1, 2, 4]),
+        (Sight.of_metadata({"site": north, "floor": floors}), [0]),
+        (Sight.of_metadata({"door": frozenset({""})}), []),
+        (Sight(owner="a"), [0, 3, 4]),
+        (ALL, [0, 1, 2, 3, 4]),
+    ):
+        ids = [queued[n].id for n in shown]
+        assert [session.id for session in (await store.sessions.page(limit=9, sight=sight))[0]] == ids[::-1]
+        assert [session.id for session in await store.sessions.live(limit=2, sight=sight)] == ids[:2]
+        assert [each.event.session_id for each in (await store.log.read(after="0", sight=sight)).entries] == ids
+        assert [each.event.session_id for each in (await store.log.read_back(limit=1, sight=sight)).entries] == ids[-1:]
+        assert [each.event.session_id for each in await store.log.in_sight(logged, sight)] == ids
+        for session in queued:
+            if session.id in ids:
+                await store.sessions.get(session.id, sight=sight)
+            else:
+                with pytest.raises(NotFoundError):
+                    await store.sessions.get(session.id, sight=sight)
 
 
 async def test_two_owners_may_choose_the_same_idempotency_key(store: Store) -> None:
