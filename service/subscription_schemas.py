@@ -1,5 +1,6 @@
 """The HTTP API's data types of subscriptions: what clients send, and what they get."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl
@@ -14,11 +15,27 @@ from service.webhooks.signature import SECRET_PATTERN, secret_key
 
 MAX_VALUES, MAX_VALUE_LENGTH = 100, 200
 MAX_COOLDOWN_S = 24 * 3600.0
+
+
+def _with_database_alone(url: AnyUrl) -> AnyUrl:
+    """Raises ValueError."""
+    if not re.fullmatch("/?[0-9]{0,4}", url.path or "") or url.query is not None or url.fragment is not None:
+        raise ValueError("may end with the number of a database, as in redis://HOST/0, and with nothing else")
+    return url
+
+
 MqttUrl = Annotated[
     AnyUrl,
     UrlConstraints(max_length=2048, allowed_schemes=["mqtt", "mqtts"], host_required=True),
     AfterValidator(with_possible_host),
     AfterValidator(with_possible_port),
+]
+RedisUrl = Annotated[
+    AnyUrl,
+    UrlConstraints(max_length=2048, allowed_schemes=["redis", "rediss"], host_required=True),
+    AfterValidator(with_possible_host),
+    AfterValidator(with_possible_port),
+    AfterValidator(_with_database_alone),
 ]
 TopicPrefix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*$", max_length=200)]
 Values = Annotated[list[Annotated[str, StringConstraints(max_length=MAX_VALUE_LENGTH)]], Field(max_length=MAX_VALUES)]
@@ -121,6 +138,21 @@ class MqttTargetRequest(Schema):
     )
 
 
+class RedisTargetRequest(Schema):
+    """A stream in a Redis, to which each event is added as an entry."""
+
+    kind: Literal["redis"] = Field(description="The kind of the target.")
+    url: RedisUrl = Field(
+        description="The Redis: `redis://` or, with TLS, `rediss://`, with user and password if it requires them, and "
+        "the number of the database as path.",
+        examples=["rediss://cake:secret@redis.example.org/0"],
+    )
+    stream: str = Field(default="cake:events", min_length=1, max_length=200, description="Key of the stream.")
+    max_entries: int = Field(
+        default=100_000, ge=1, le=2**31, description="About how many entries the stream keeps: older ones are removed."
+    )
+
+
 class AppriseTargetRequest(Schema):
     """A service for people, by its address in the notation of Apprise."""
 
@@ -137,7 +169,9 @@ class AppriseTargetRequest(Schema):
     )
 
 
-TargetRequest = Annotated[WebhookTargetRequest | MqttTargetRequest | AppriseTargetRequest, Field(discriminator="kind")]
+TargetRequest = Annotated[
+    WebhookTargetRequest | MqttTargetRequest | RedisTargetRequest | AppriseTargetRequest, Field(discriminator="kind")
+]
 
 
 class SubscriptionRequest(Schema):
@@ -190,6 +224,15 @@ class MqttTargetInfo(Schema):
     )
 
 
+class RedisTargetInfo(Schema):
+    """A stream in a Redis, to which each event is added as an entry."""
+
+    kind: Literal["redis"] = Field(default="redis", description="The kind of the target.")
+    url: str = Field(description="The Redis, without user and password.")
+    stream: str = Field(description="Key of the stream.")
+    max_entries: int = Field(description="About how many entries the stream keeps.")
+
+
 class AppriseTargetInfo(Schema):
     """A service for people."""
 
@@ -198,7 +241,9 @@ class AppriseTargetInfo(Schema):
     attach: bool = Field(description="Whether stills and clips go with the messages.")
 
 
-TargetInfo = Annotated[WebhookTargetInfo | MqttTargetInfo | AppriseTargetInfo, Field(discriminator="kind")]
+TargetInfo = Annotated[
+    WebhookTargetInfo | MqttTargetInfo | RedisTargetInfo | AppriseTargetInfo, Field(discriminator="kind")
+]
 
 
 class DeliveryAttemptInfo(Schema):

@@ -1,4 +1,4 @@
-"""The part of the AsyncAPI description that is about subscriptions: webhooks, CloudEvents and MQTT."""
+"""The part of the AsyncAPI description that is about subscriptions: webhooks, CloudEvents, MQTT and Redis streams."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -28,6 +28,20 @@ _MESSAGES = {
             },
         },
     },
+    "StreamEntry": {
+        "title": "An entry of a Redis stream",
+        "payload": {
+            "type": "object",
+            "required": ["id", "type", "source", "data"],
+            "properties": {
+                "id": {"type": "string", "description": "`SESSION_EVENT`, the same for each attempt."},
+                "type": {"type": "string", "description": "The type of the event."},
+                "source": {"type": "string", "description": "`/v1/sessions/SESSION`."},
+                "data": {"type": "string", "description": "The event as JSON."},
+                "traceparent": {"type": "string", "description": "W3C trace context."},
+            },
+        },
+    },
     "SensorState": {
         "title": "Whether an action is in progress",
         "contentType": "text/plain",
@@ -53,6 +67,12 @@ def subscription_channels(event_names: Iterable[str]) -> dict[str, Any]:
                 "CloudEvent": {"$ref": "#/components/messages/CloudEvent"},
             },
         },
+        "redisStream": _channel(
+            "{stream}",
+            "`target.stream` of a subscription: each event as an entry.",
+            {"stream": {"description": "Key of the stream.", "default": "cake:events"}},
+            _message("StreamEntry"),
+        ),
         "mqttEvents": _channel("{topic}/{camera}/{label}/event", "The last start or end of a label.", _SENSOR, events),
         "mqttSessionEvents": _channel("{topic}/{camera}/event", "The last event without a label.", _TOPIC, events),
         "mqttState": _channel(
@@ -76,6 +96,7 @@ def subscription_operations() -> dict[str, Any]:
     retained = {"mqtt": {"qos": 1, "retain": True}}
     return {
         "postSubscription": _operation("subscriptionWebhook", "Post the events of a subscription, signed.", post),
+        "addToStream": _operation("redisStream", "Add each event with XADD.", {"redis": {}}),
         "publishEvent": _operation("mqttEvents", "Publish starts and ends.", retained),
         "publishSessionEvent": _operation("mqttSessionEvents", "Publish other events.", retained),
         "publishState": _operation("mqttState", "Publish whether an action is in progress.", retained),

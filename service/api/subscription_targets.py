@@ -8,11 +8,18 @@ from pydantic import SecretStr
 from service.errors import InvalidRequestError, WebhookRejectedError
 from service.sources.address_policy import AddressPolicy
 from service.sources.sources import SourceForbiddenError, check_host, redact
-from service.store.subscription_records import StoredAppriseTarget, StoredMqttTarget, StoredTarget, StoredWebhookTarget
+from service.store.subscription_records import (
+    StoredAppriseTarget,
+    StoredMqttTarget,
+    StoredRedisTarget,
+    StoredTarget,
+    StoredWebhookTarget,
+)
 from service.subscription_schemas import (
     AppriseTargetInfo,
     HomeAssistantOptions,
     MqttTargetInfo,
+    RedisTargetInfo,
     TargetInfo,
     TargetRequest,
     WebhookTargetInfo,
@@ -33,6 +40,8 @@ async def stored_target(asked: TargetRequest, policy: AddressPolicy, notifier: N
     if asked.kind == "mqtt":
         prefix = None if asked.home_assistant is None else asked.home_assistant.discovery_prefix
         return StoredMqttTarget(url=url, topic=asked.topic, identify=asked.identify, discovery_prefix=prefix)
+    if asked.kind == "redis":
+        return StoredRedisTarget(url=url, stream=asked.stream, max_entries=asked.max_entries)
     return StoredWebhookTarget(url=url, secret=SecretStr(asked.secret or new_webhook_secret()), format=asked.format)
 
 
@@ -86,5 +95,7 @@ def shown_target(target: StoredTarget, *, with_secret: bool) -> TargetInfo:
         prefix = target.discovery_prefix
         home_assistant = None if prefix is None else HomeAssistantOptions(discovery_prefix=prefix)
         return MqttTargetInfo(url=url, topic=target.topic, identify=target.identify, home_assistant=home_assistant)
+    if target.kind == "redis":
+        return RedisTargetInfo(url=url, stream=target.stream, max_entries=target.max_entries)
     secret = target.secret.get_secret_value() if with_secret else None
     return WebhookTargetInfo(url=url, format=target.format, secret=secret)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cake_client.subscriptions import NewTarget
 
 subscriptions_app = typer.Typer(
-    no_args_is_help=True, help="Deliver the events of many sessions to webhooks, MQTT and people."
+    no_args_is_help=True, help="Deliver the events of many sessions to webhooks, MQTT, Redis and people."
 )
 SubscriptionId = Annotated[str, typer.Argument(metavar="SUBSCRIPTION", help="Id of the subscription.")]
 Values = list[str] | None
@@ -39,7 +39,9 @@ def print_subscriptions(server: Server = LOCAL, as_json: Json = False) -> None:
 def add(
     url: Annotated[
         str,
-        typer.Argument(help="Webhook (http, https), broker (mqtt, mqtts) or service for people, such as tgram://…"),
+        typer.Argument(
+            help="Webhook (http, https), broker (mqtt, mqtts), Redis (redis, rediss) or people, such as tgram://…"
+        ),
     ],
     server: Server = LOCAL,
     name: Annotated[str | None, typer.Option(help="Name of the subscription.", show_default=False)] = None,
@@ -62,6 +64,9 @@ def add(
         str | None,
         typer.Option("--format", help="standard, cloudevents or cloudevents-binary, of a webhook.", show_default=False),
     ] = None,
+    stream: Annotated[
+        str | None, typer.Option(help="Key of the stream in Redis. Default: cake:events.", show_default=False)
+    ] = None,
     topic: Annotated[str | None, typer.Option(help="First levels of MQTT topics.", show_default=False)] = None,
     by_name: Annotated[bool, typer.Option("--by-name", help="Use names of sessions in MQTT topics.")] = False,
     home_assistant: Annotated[
@@ -74,7 +79,7 @@ def add(
     as_json: Json = False,
 ) -> None:
     """Deliver events from now on, and print the id. The secret of a webhook is printed to stderr, this once."""
-    from cake_client import AppriseTarget, MqttTarget, SubscriptionOptions, WebhookTarget
+    from cake_client import AppriseTarget, MqttTarget, RedisTarget, SubscriptionOptions, WebhookTarget
 
     values: dict[str, list[str]] = {}
     for key, value in metadata_pairs(metadata):
@@ -89,16 +94,21 @@ def add(
         min_score=min_score,
         cooldown_s=cooldown_s,
     )
+    is_redis = url.startswith(("redis:", "rediss:"))
     is_webhook, is_broker = url.startswith(("http:", "https:")), url.startswith(("mqtt:", "mqtts:"))
     if body is not None and not is_webhook:
         fail("--format is for webhooks", MISUSED)
     if not is_broker and (topic is not None or by_name or home_assistant):
         fail("--topic, --by-name and --home-assistant are for MQTT brokers", MISUSED)
-    if not attach and (is_webhook or is_broker):
+    if stream is not None and not is_redis:
+        fail("--stream is for Redis", MISUSED)
+    if not attach and (is_webhook or is_broker or is_redis):
         fail("--no-attach is for services for people", MISUSED)
     target: NewTarget = AppriseTarget(url, attach=attach)
     if is_webhook:
         target = WebhookTarget(url, format=body)
+    elif is_redis:
+        target = RedisTarget(url, stream=stream)
     elif is_broker:
         target = MqttTarget(url, topic=topic, identify="name" if by_name else None, home_assistant=home_assistant)
     with connected_client(server) as client:

@@ -14,7 +14,7 @@ from service.schemas import CameraIdentity, WebhookFormat
 from service.sources.stored import StoredModel, StoredSecret
 
 SubscriptionState = Literal["active", "paused", "disabled"]
-TargetKind = Literal["webhook", "mqtt", "apprise"]
+TargetKind = Literal["webhook", "mqtt", "redis", "apprise"]
 TARGET_KINDS: tuple[TargetKind, ...] = get_args(TargetKind)
 MAX_SUBSCRIPTIONS = 1000
 """Of all API keys together."""
@@ -87,6 +87,17 @@ class StoredMqttTarget(StoredModel):
     """First levels of the topics of Home Assistant's discovery; None: no discovery."""
 
 
+class StoredRedisTarget(StoredModel):
+    """A stream in a Redis, to which events are added."""
+
+    kind: Literal["redis"] = "redis"
+    url: StoredSecret
+    """With user and password."""
+    stream: str
+    max_entries: int
+    """About so many entries are kept in it."""
+
+
 class StoredAppriseTarget(StoredModel):
     """A service for people."""
 
@@ -97,7 +108,9 @@ class StoredAppriseTarget(StoredModel):
     """Whether a still goes with a start, and the clip with `event.media`."""
 
 
-StoredTarget = Annotated[StoredWebhookTarget | StoredMqttTarget | StoredAppriseTarget, Field(discriminator="kind")]
+StoredTarget = Annotated[
+    StoredWebhookTarget | StoredMqttTarget | StoredRedisTarget | StoredAppriseTarget, Field(discriminator="kind")
+]
 
 
 class SubscriptionRecord(StoredModel):

@@ -28,6 +28,7 @@ BACKOFFS: dict[TargetKind, Backoff] = {
     "apprise": Backoff(give_up_after_s=GIVE_UP_AFTER_S),
     # A broker is one for many, and often in the same house: it bears more attempts, and is missed sooner.
     "mqtt": Backoff(first_s=1.0, longest_s=60.0, give_up_after_s=GIVE_UP_AFTER_S),
+    "redis": Backoff(first_s=1.0, longest_s=60.0, give_up_after_s=GIVE_UP_AFTER_S),
 }
 
 

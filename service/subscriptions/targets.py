@@ -13,9 +13,11 @@ from service.store.protocols import Sessions
 from service.store.subscription_records import (
     StoredAppriseTarget,
     StoredMqttTarget,
+    StoredRedisTarget,
     StoredWebhookTarget,
     SubscriptionRecord,
 )
+from service.subscriptions import redis_stream
 from service.subscriptions.apprise_target import AppriseTarget, StillsAndClips
 from service.subscriptions.home_assistant import HomeAssistant, IsOpen
 from service.subscriptions.mqtt import MqttTarget
@@ -48,6 +50,10 @@ class TargetOpener:
         if isinstance(target, StoredAppriseTarget):
             yield AppriseTarget(target, self.notifier, self.stills_and_clips)
             return
+        if isinstance(target, StoredRedisTarget):
+            async with redis_stream.opened(target, self.policy, self.authorities) as stream:
+                yield stream
+            return
         will = Will(server_status(target.topic), OFFLINE)
         async with self._connected(target, f"cake-{record.id}", will) as connection:
             opened = MqttTarget(target, connection, self._home_assistant(record, target, connection, is_open))
@@ -62,6 +68,10 @@ class TargetOpener:
             return
         if isinstance(target, StoredAppriseTarget):
             await AppriseTarget(target, self.notifier, self.stills_and_clips).test(trial)
+            return
+        if isinstance(target, StoredRedisTarget):
+            async with redis_stream.opened(target, self.policy, self.authorities) as stream:
+                await stream.test(trial)
             return
         async with self._connected(target, f"cake-{record.id}-test", None) as connection:
             await MqttTarget(target, connection).test(trial)

@@ -54,6 +54,7 @@ from cake_client.submission import OnProgress, SessionOptions, SourceOptions
 from cake_client.subscriptions import (
     AppriseTarget,
     MqttTarget,
+    RedisTarget,
     Subscription,
     SubscriptionOptions,
     SubscriptionTest,
@@ -93,6 +94,7 @@ __all__ = [
     "OnProgress",
     "Problem",
     "PushInterruptedError",
+    "RedisTarget",
     "Region",
     "ServedModel",
     "Session",

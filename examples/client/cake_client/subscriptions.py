@@ -54,6 +54,21 @@ class MqttTarget:
 
 
 @dataclass(frozen=True)
+class RedisTarget:
+    """A stream in a Redis: `redis://` or `rediss://`. Fields that are None take the server's default."""
+
+    url: str
+    stream: str | None = None
+    """Key of the stream."""
+    max_entries: int | None = None
+    """About how many entries it keeps."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The `target` of `POST /v1/subscriptions`."""
+        return _given({"kind": "redis", "url": self.url, "stream": self.stream, "max_entries": self.max_entries})
+
+
+@dataclass(frozen=True)
 class AppriseTarget:
     """A service for people, such as `tgram://` or `mailtos://`: the address as Apprise has it."""
 
@@ -65,7 +80,7 @@ class AppriseTarget:
         return {"kind": "apprise", "url": self.url, "attach": self.attach}
 
 
-NewTarget = WebhookTarget | MqttTarget | AppriseTarget
+NewTarget = WebhookTarget | MqttTarget | RedisTarget | AppriseTarget
 
 
 @dataclass(frozen=True)
@@ -103,7 +118,7 @@ class SubscriptionOptions:
 
 
 class Target(Model):
-    """Where events go. `kind` is `webhook`, `mqtt` or `apprise`."""
+    """Where events go. `kind` is `webhook`, `mqtt`, `redis` or `apprise`."""
 
     kind: str
     url: str

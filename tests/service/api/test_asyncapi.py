@@ -48,6 +48,7 @@ async def test_the_document_is_valid_and_its_references_lead_somewhere(tmp_path:
         "/cake/v1/events",
         "/cake/v1/sessions/{session_id}/stream",
         "/cake/v1/sessions/{session_id}/live",
+        "{stream}",
         "{topic}/status",
         "{topic}/{camera}/status",
         "{topic}/{camera}/event",
