@@ -10,13 +10,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationError
 
 from model.checkpoints.folders import CheckpointNotFoundError, find_checkpoint
 from model.checkpoints.stored import checkpoint_version
 from service.api.authentication import Administrator, SessionsReader
+from service.api.caller import Caller
 from service.api.context import Context, SharedContext
-from service.api.error_responses import AUTH_STATUSES, problem_responses
+from service.api.error_responses import AUTH_STATUSES, invalid_request, problem_responses
+from service.api.json_body import json_of
 from service.api.model_catalogue import (
     configured_models,
     configured_names,
@@ -29,8 +31,10 @@ from service.api.model_catalogue import (
 from service.api.reauthorization import require_authorized
 from service.api.request_body import body_of
 from service.errors import InvalidRequestError, ModelConfiguredError, ModelLimitError, NotFoundError, StorageFullError
+from service.requests import ModelInBucket
 from service.server_schemas import ModelDetail, ModelInfo, ModelList, ModelOnWorker, ModelShadow
-from service.storage.model_archive import MAX_SMALL_BYTES, read_model
+from service.storage.model_archive import MAX_SMALL_BYTES, model_in, read_model
+from service.storage.model_bucket import read_checkpoint
 from service.storage.model_files import CARD_FILE
 from service.store.model_records import UploadedModel
 from service.store.worker_records import WorkerInfo
@@ -57,7 +61,10 @@ ModelName = Annotated[
 AnyName = Annotated[str, PathParameter(description="Name of the model.")]
 _WRITE_BYTES = 1024**2
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_ARCHIVE = {"requestBody": {"required": True, "content": {"application/octet-stream": _BINARY}}}
+_IN_BUCKET = {"schema": {"$ref": "#/components/schemas/ModelInBucket"}}
+_BODY = {
+    "requestBody": {"required": True, "content": {"application/octet-stream": _BINARY, "application/json": _IN_BUCKET}}
+}
 
 
 @router.get("/v1/models", summary="List the available models", responses=problem_responses(503))
@@ -80,16 +87,17 @@ async def get_model(context: SharedContext, _caller: SessionsReader, name: AnyNa
     "/v1/models/{name}",
     summary="Upload a model, or a new version of it",
     description="The body is a tar, tar.gz or zip archive of a checkpoint folder: `model.json`, `model.safetensors` "
-    "and, optionally, `README.md`. Nothing in it is executed. Workers load it within seconds; then new sessions use "
-    "it; sessions that run keep their version. The version is a fingerprint of the content: the same content again "
-    "becomes the newest version again. With `shadow` new sessions do not use it: it follows live sessions of the "
-    "model, and what it finds is not published, see `GET /v1/models/{name}/shadow`.",
+    "and, optionally, `README.md`; or JSON with the `url` of such a folder in CAKE_MODEL_BUCKET. Nothing in it is "
+    "executed. Workers load it within seconds; then new sessions use it; sessions that run keep their version. The "
+    "version is a fingerprint of the content: the same content again becomes the newest version again. With `shadow` "
+    "new sessions do not use it: it follows live sessions of the model, and what it finds is not published, see "
+    "`GET /v1/models/{name}/shadow`.",
     response_model=ModelDetail,
     responses={
         201: {"model": ModelDetail, "description": "The version is new."},
         **problem_responses(408, 409, 413, 415, 422, 429, 503, 507),
     },
-    openapi_extra=_ARCHIVE,
+    openapi_extra=_BODY,
 )
 async def put_model(
     request: Request,
@@ -104,14 +112,9 @@ async def put_model(
 ) -> ModelDetail:
     if name in configured_names(await context.store.workers.live(), context.settings):
         raise ModelConfiguredError(f"{name!r} is a model of the settings (CAKE_MODELS). Upload under another name.")
-    archive = context.blobs.arriving_path(f"model-{uuid.uuid4()}")
-    try:
-        await _receive(request, context, archive)
-        await require_authorized(context, caller)
-        async with context.model_reads:
-            info, files = await asyncio.to_thread(read_model, archive, name, max_bytes=context.settings.max_model_bytes)
-    finally:
-        archive.unlink(missing_ok=True)  # also when cancelled, so it must not await
+    is_in_bucket = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+    read = _from_bucket if is_in_bucket else _from_archive
+    info, files = await read(request, context, caller, name)
     uploaded = UploadedModel(
         info=info,
         size_bytes=sum(map(len, files.values())),
@@ -163,6 +166,37 @@ def _require_shadow_of(versions: Sequence[UploadedModel], info: ModelInfo) -> No
             "It takes other frames (sample_hz, image_size or framing) than the version that serves, so it cannot see"
             " what that sees."
         )
+
+
+async def _from_bucket(
+    request: Request, context: Context, caller: Caller, name: str
+) -> tuple[ModelInfo, dict[str, bytes]]:
+    """The model that the body names. Raises what `read_checkpoint` and `model_in` raise, and UnauthorizedError."""
+    body = await json_of(request)
+    await require_authorized(context, caller)
+    try:
+        asked = ModelInBucket.model_validate_json(body)
+    except ValidationError as error:
+        raise invalid_request(error) from error
+    async with context.model_reads:
+        files = await read_checkpoint(
+            asked.url, bucket_url=context.settings.model_bucket, max_bytes=context.settings.max_model_bytes
+        )
+        return await asyncio.to_thread(model_in, files, name, where="folder"), files
+
+
+async def _from_archive(
+    request: Request, context: Context, caller: Caller, name: str
+) -> tuple[ModelInfo, dict[str, bytes]]:
+    """The model that the body holds. Raises what `read_model` raises, and UnauthorizedError."""
+    archive = context.blobs.arriving_path(f"model-{uuid.uuid4()}")
+    try:
+        await _receive(request, context, archive)
+        await require_authorized(context, caller)
+        async with context.model_reads:
+            return await asyncio.to_thread(read_model, archive, name, max_bytes=context.settings.max_model_bytes)
+    finally:
+        archive.unlink(missing_ok=True)  # also when cancelled, so it must not await
 
 
 async def _receive(request: Request, context: Context, path: Path) -> None:

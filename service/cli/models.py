@@ -44,7 +44,12 @@ def print_models(
 
 def push_model(
     name: Name,
-    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder, or a tar or zip archive of one.")],
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            help="Checkpoint folder, a tar or zip archive of one, or s3://… in the server's CAKE_MODEL_BUCKET."
+        ),
+    ],
     server: Server = LOCAL,
     wait: Wait = True,
     as_json: Json = False,
@@ -74,7 +79,7 @@ def remove_model(
 def shadow_model(
     name: Name,
     checkpoint: Annotated[
-        Path | None, typer.Argument(help="Upload this one as the shadow; without it, show what the shadow finds.")
+        str | None, typer.Argument(help="Upload this one as the shadow; without it, show what the shadow finds.")
     ] = None,
     server: Server = LOCAL,
     wait: Wait = True,
@@ -137,7 +142,7 @@ def _runs_on_another(session: Session, model: ModelDetail) -> bool:
     return is_of_model and session.model_version != model.version
 
 
-def _push(server: str, name: str, checkpoint: Path, *, shadow: bool, wait: bool) -> ModelDetail:
+def _push(server: str, name: str, checkpoint: str, *, shadow: bool, wait: bool) -> ModelDetail:
     with _readable(checkpoint), connected_client(server) as client:
         model = client.models.push(name, checkpoint, shadow=shadow)
         while wait and any(worker.state == "absent" for worker in _workers(model, shadow=shadow)):
@@ -185,11 +190,11 @@ def _print_difference(found: ShadowDifference) -> None:
 
 
 @contextmanager
-def _readable(checkpoint: Path) -> Iterator[None]:
+def _readable(checkpoint: str) -> Iterator[None]:
     """A checkpoint that cannot be read ends the command with one line."""
     try:
         yield
     except OSError as error:
         # Of a folder that is there, the file that it lacks.
-        missing = error.filename if checkpoint.is_dir() else None
+        missing = error.filename if Path(checkpoint).is_dir() else None
         fail(f"{missing or checkpoint}: {error.strerror or error}", MISUSED)

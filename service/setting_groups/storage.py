@@ -27,6 +27,13 @@ class StorageSettings(BaseModel):
         description="Bucket for uploads and snapshots, as `s3://BUCKET/PREFIX`; required when several machines share a"
         " store. Endpoint and credentials come from the AWS_ variables. The default is the data folder.",
     )
+    model_bucket: str | None = Field(
+        default=None,
+        pattern="^s3://[^/?#]+(/[^?#]*)?$",
+        examples=["s3://models/released"],
+        description="Bucket, or folder in one, from which `PUT /v1/models/{name}` reads models that it is given as"
+        " `s3://…`. Endpoint and credentials come from the AWS_ variables. By default models are only uploaded.",
+    )
     keep_ended_s: float = Field(
         default=30 * 24 * 3600.0,
         ge=0,

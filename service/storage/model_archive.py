@@ -12,7 +12,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,16 +45,21 @@ def read_model(archive: Path, name: str, *, max_bytes: int) -> tuple[ModelInfo, 
     Raises InvalidModelError, TooLargeError beyond `max_bytes` of decompressed content.
     """
     files = read_archive(archive, max_bytes=max_bytes)
+    return model_in(files, name, where="archive"), files
+
+
+def model_in(files: Mapping[str, bytes], name: str, *, where: str) -> ModelInfo:
+    """The model of a checkpoint's files, whose weights fit its configuration. Blocks. Raises InvalidModelError."""
     missing = [file for file in (CONFIG_FILE, WEIGHTS_FILE) if file not in files]
     if missing:
         raise InvalidModelError(
-            f"The archive has no {' and no '.join(missing)}. Send a tar or zip of a checkpoint folder, which holds"
-            f" {CONFIG_FILE} and {WEIGHTS_FILE}."
+            f"The {where} has no {' and no '.join(missing)}. A checkpoint folder holds {CONFIG_FILE} and"
+            f" {WEIGHTS_FILE}."
         )
     try:
         network = network_of_bytes(name, files[CONFIG_FILE], files[WEIGHTS_FILE], files.get(SCORES_FILE))
         read_layers(network)
-        return describe(name, network, "uploaded"), files
+        return describe(name, network, "uploaded")
     except (CheckpointError, ConfigError) as error:
         raise InvalidModelError(f"The checkpoint cannot be loaded: {error}.") from error
     except ValidationError as error:
@@ -96,7 +101,7 @@ def _tar_members(file: "_Bounded", max_bytes: int) -> Iterator[tuple[str, bytes]
         for member in archive:
             name = _wanted(member.name)
             if name is not None and member.isreg():
-                _check_size(name, member.size, max_bytes)
+                check_size(name, member.size, max_bytes)
                 content = archive.extractfile(member)
                 assert content is not None
                 yield name, content.read()
@@ -108,7 +113,7 @@ def _zip_members(file: BinaryIO, max_bytes: int) -> Iterator[tuple[str, bytes]]:
         for member in archive.infolist():
             name = _wanted(member.filename)
             if name is not None and not member.is_dir():
-                _check_size(name, member.file_size, max_bytes)
+                check_size(name, member.file_size, max_bytes)
                 with archive.open(member) as content:
                     # It decompresses no more than the size that it states.
                     yield name, content.read()
@@ -121,7 +126,8 @@ def _wanted(path: str) -> str | None:
     return name if is_near and name in FILES else None
 
 
-def _check_size(name: str, size_bytes: int, max_bytes: int) -> None:
+def check_size(name: str, size_bytes: int, max_bytes: int) -> None:
+    """Raises TooLargeError for a file of a checkpoint that is larger than it may be."""
     limit = max_bytes if name == WEIGHTS_FILE else MAX_SMALL_BYTES
     if size_bytes > limit:
         ask = " Ask the operator to raise CAKE_MAX_MODEL_BYTES." if name == WEIGHTS_FILE else ""

@@ -25,11 +25,12 @@ class Models:
         return parse(ModelDetail, self._send(calls.model(name)))
 
     def push(self, name: str, checkpoint: str | PathLike[str], *, shadow: bool = False) -> ModelDetail:
-        """Upload a checkpoint folder or an archive of one. New sessions use it once a worker has loaded it.
+        """Upload a checkpoint folder or an archive of one, or let the server read a folder of its bucket for models, as
+        `s3://BUCKET/FOLDER`. New sessions use it once a worker has loaded it.
 
         `shadow`: it only follows live sessions, until it is promoted. Also raises OSError when it cannot be read.
         """
-        return parse(ModelDetail, self._send(calls.pushed(name, calls.archive_of(checkpoint), shadow=shadow)))
+        return parse(ModelDetail, self._send(calls.pushed(name, checkpoint, shadow=shadow)))
 
     def remove(self, name: str) -> None:
         """Delete an uploaded model with all its versions, which no session may use."""
@@ -67,12 +68,13 @@ class AsyncModels:
         return parse(ModelDetail, await self._send(calls.model(name)))
 
     async def push(self, name: str, checkpoint: str | PathLike[str], *, shadow: bool = False) -> ModelDetail:
-        """Upload a checkpoint folder or an archive of one. New sessions use it once a worker has loaded it.
+        """Upload a checkpoint folder or an archive of one, or let the server read a folder of its bucket for models, as
+        `s3://BUCKET/FOLDER`. New sessions use it once a worker has loaded it.
 
         `shadow`: it only follows live sessions, until it is promoted. Also raises OSError when it cannot be read.
         """
-        archive = await asyncio.to_thread(calls.archive_of, checkpoint)
-        return parse(ModelDetail, await self._send(calls.pushed(name, archive, shadow=shadow)))
+        call = await asyncio.to_thread(calls.pushed, name, checkpoint, shadow=shadow)
+        return parse(ModelDetail, await self._send(call))
 
     async def remove(self, name: str) -> None:
         """Delete an uploaded model with all its versions, which no session may use."""

@@ -136,10 +136,12 @@ def model(name: str) -> Call:
     return Call("GET", _path(name))
 
 
-def pushed(name: str, archive: bytes, *, shadow: bool) -> Call:
-    """Upload a version. Repeated, it is the same version."""
+def pushed(name: str, checkpoint: str | os.PathLike[str], *, shadow: bool) -> Call:
+    """Upload a version, or name its folder in a bucket (`s3://`). Repeated, it is the same version. Raises OSError."""
     params = {"shadow": "true"} if shadow else {}
-    return Call("PUT", _path(name), params, content=archive, timeout_s=UPLOAD_TIMEOUT_S)
+    if isinstance(checkpoint, str) and checkpoint.startswith("s3://"):
+        return Call("PUT", _path(name), params, json={"url": checkpoint}, timeout_s=UPLOAD_TIMEOUT_S)
+    return Call("PUT", _path(name), params, content=archive_of(checkpoint), timeout_s=UPLOAD_TIMEOUT_S)
 
 
 def removed(name: str) -> Call:
