@@ -143,7 +143,9 @@ class Feed:
         self._delivery_seconds = delivery_seconds
         self._by_session: dict[str, set[Subscription]] = {}
         self._by_sight: dict[Sight, set[Subscription]] = {}
-        """Subscriptions to all sessions that a sight shows."""
+        """Clients that follow all sessions that a sight shows."""
+        self._deliveries: dict[Sight, set[Subscription]] = {}
+        """The same for those that deliver to other systems: thousands, of which few want an event."""
         self._closed = False
         self.position: str | None = None
         """Cursor of the common log: every event up to there was passed on."""
@@ -168,36 +170,54 @@ class Feed:
                 await asyncio.sleep(_RETRY_S)
                 continue
             for entry in page.entries:
-                self._try_to_dispatch(entry, limited)
+                self._try(self._pass_on, entry, limited)
+            if self._deliveries:
+                # Clients send what they got before many filters are asked.
+                await asyncio.sleep(0)
+            for entry in page.entries:
+                self._try(self._deliver, entry, limited)
             self.position = cursor = page.cursor
 
     async def _read_limited(self, entries: Sequence[LoggedEvent]) -> dict[Sight, set[str]]:
         """For each sight that depends on metadata, the cursors of the entries that it shows."""
-        sights = [sight for sight in self._by_sight if sight.metadata]
+        sights = {sight for sight in (*self._by_sight, *self._deliveries) if sight.metadata}
         return {sight: {each.cursor for each in await self._log.in_sight(entries, sight)} for sight in sights}
 
-    def _try_to_dispatch(self, entry: LoggedEvent, limited: Mapping[Sight, set[str]]) -> None:
+    def _try(
+        self,
+        pass_on: Callable[[LoggedEvent, Mapping[Sight, set[str]]], None],
+        entry: LoggedEvent,
+        limited: Mapping[Sight, set[str]],
+    ) -> None:
         """An event that cannot be passed on costs its followers this event, and no other."""
         try:
-            self._dispatch(entry, limited)
+            pass_on(entry, limited)
         except Exception:
             _log.exception("an event was not passed on", session=entry.event.session_id, id=entry.event.id)
             self._poison.labels("feed").inc()
 
-    def _dispatch(self, entry: LoggedEvent, limited: Mapping[Sight, set[str]]) -> None:
+    def _pass_on(self, entry: LoggedEvent, limited: Mapping[Sight, set[str]]) -> None:
+        """To clients."""
         of_session = self._by_session.get(entry.event.session_id, set())
         if of_session:
             message = session_message(entry.event)
             for follower in of_session:
                 follower.put(message, entry.event)
-        showing = {ALL, Sight(owner=entry.owner), *(sight for sight, shown in limited.items() if entry.cursor in shown)}
-        of_log = [follower for sight in showing for follower in self._by_sight.get(sight, ())]
+        of_log = _seeing(self._by_sight, entry, limited)
         if of_log:
             message = log_message(entry)
             for follower in of_log:
                 follower.put(message, entry.event)
         self._delivery_seconds.observe(max(0.0, (datetime.now(UTC) - entry.event.time).total_seconds()))
         note_delivery(entry.event.traceparent, entry.event.time.timestamp(), len(of_session) + len(of_log))
+
+    def _deliver(self, entry: LoggedEvent, limited: Mapping[Sight, set[str]]) -> None:
+        """To those that deliver to other systems."""
+        followers = _seeing(self._deliveries, entry, limited)
+        if followers:
+            message = log_message(entry)
+            for follower in followers:
+                follower.put(message, entry.event)
 
     @contextmanager
     def subscribe(self, session_id: str, wanted: EventFilter = EVERYTHING) -> Iterator[Subscription]:
@@ -211,15 +231,18 @@ class Feed:
                 self._by_session.pop(session_id, None)
 
     @contextmanager
-    def subscribe_all(self, sight: Sight, wanted: EventFilter = EVERYTHING) -> Iterator[Subscription]:
-        """Follow all sessions that `sight` shows."""
-        followers = self._by_sight.setdefault(sight, set())
+    def subscribe_all(
+        self, sight: Sight, wanted: EventFilter = EVERYTHING, *, delivers: bool = False
+    ) -> Iterator[Subscription]:
+        """Follow all sessions that `sight` shows. What `delivers` to other systems gets an event after all clients."""
+        by_sight = self._deliveries if delivers else self._by_sight
+        followers = by_sight.setdefault(sight, set())
         try:
             with self._joined(followers, wanted) as subscription:
                 yield subscription
         finally:
             if not followers:
-                self._by_sight.pop(sight, None)
+                by_sight.pop(sight, None)
 
     @contextmanager
     def _joined(self, followers: set[Subscription], wanted: EventFilter) -> Iterator[Subscription]:
@@ -235,9 +258,17 @@ class Feed:
     def close(self) -> None:
         """End all subscriptions, including later ones."""
         self._closed = True
-        for followers in (*self._by_sight.values(), *self._by_session.values()):
+        for followers in (*self._by_sight.values(), *self._deliveries.values(), *self._by_session.values()):
             for subscription in followers:
                 subscription.close()
+
+
+def _seeing(
+    by_sight: Mapping[Sight, set[Subscription]], entry: LoggedEvent, limited: Mapping[Sight, set[str]]
+) -> list[Subscription]:
+    """The followers whose sight shows the session of an entry."""
+    showing = {ALL, Sight(owner=entry.owner), *(sight for sight, shown in limited.items() if entry.cursor in shown)}
+    return [follower for sight in showing for follower in by_sight.get(sight, ())]
 
 
 async def follow(

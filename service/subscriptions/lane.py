@@ -119,7 +119,7 @@ class Lane:
             await self._note_failure(DeliveryFailedError(type(error).__name__))
 
     async def _deliver_all(self, target: Target) -> NoReturn:
-        with self._feed.subscribe_all(self.record.sight, self._selection.read) as live:
+        with self._feed.subscribe_all(self.record.sight, self._selection.read, delivers=True) as live:
             while True:
                 await self._deliver_stored(target, live)
                 try:
