@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from service.store.protocols import Store
-from service.store.redis.connect import SCHEMES, connect
-from service.store.redis.store import open_redis_store
 from service.store.sqlite.store import open_sqlite_store
+
+REDIS_SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 
 
 class StoreUrlError(ValueError):
@@ -17,7 +17,10 @@ class StoreUrlError(ValueError):
 def check_store_url(url: str) -> None:
     """Raise StoreUrlError for a URL that `open_store` would reject."""
     scheme, _, path = url.partition("://")
-    if scheme in SCHEMES:
+    if scheme in REDIS_SCHEMES:
+        # Most servers need no Redis, and importing it takes a tenth of their start.
+        from service.store.redis.connect import connect
+
         try:
             connect(url)
         except ValueError as error:
@@ -59,6 +62,8 @@ def open_store(
     """
     check_store_url(url)
     scheme, _, path = url.partition("://")
-    if scheme in SCHEMES:
+    if scheme in REDIS_SCHEMES:
+        from service.store.redis.store import open_redis_store
+
         return open_redis_store(url, scores_keep_s=scores_keep_s, count_unreadable=count_unreadable)
     return open_sqlite_store(Path(path), scores_keep_s=scores_keep_s, count_unreadable=count_unreadable)

@@ -13,11 +13,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError  # noqa: A004 - the name that redis gives it
 from redis.maint_notifications import MaintNotificationsConfig
 
+from service.store import REDIS_SCHEMES
 from service.store.redis.sentinels import Sentinels
 
 Client = Redis | RedisCluster
 
-SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 CONNECT_TIMEOUT_S = 2.0
 REPLY_TIMEOUT_S = 3.0
 PORT, SENTINEL_PORT = 6379, 26379
@@ -90,8 +90,8 @@ def connect(url: str) -> Connected:
         `redis+cluster://[user:password@]host:port,…`
     """
     parts = urlsplit(url)
-    if parts.scheme not in SCHEMES:
-        raise ValueError(f"the scheme must be one of {', '.join(SCHEMES)}, not {parts.scheme!r}")
+    if parts.scheme not in REDIS_SCHEMES:
+        raise ValueError(f"the scheme must be one of {', '.join(REDIS_SCHEMES)}, not {parts.scheme!r}")
     base, _, kind = parts.scheme.partition("+")
     hosts = _hosts(parts, SENTINEL_PORT if kind == "sentinel" else PORT)
     tls = _tls(parts, is_tls=base == "rediss")
