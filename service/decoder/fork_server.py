@@ -20,17 +20,21 @@ class ForkedProcess:
     """A process of another parent, known by a pidfd, which it owns: signals never reach a process that came later."""
 
     def __init__(self, pid: int, parent_pid: int, pidfd: int) -> None:
-        self.pid, self.parent_pid, self._pidfd = pid, parent_pid, pidfd
+        self.pid, self.parent_pid = pid, parent_pid
+        self._pidfd: int | None = pidfd
 
     def kill(self) -> None:
-        """End it now. Idempotent."""
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        """End it now. Idempotent, also after its end."""
+        if self._pidfd is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     async def wait(self) -> None:
-        """Wait for its end, after which this object must not be used."""
+        """Wait for its end. To be called once."""
+        assert self._pidfd is not None
         await _readable(self._pidfd)
         os.close(self._pidfd)
+        self._pidfd = None
 
 
 class ForkServer:

@@ -3,10 +3,10 @@
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from service.decoder.protocol import HEADER
 
@@ -15,6 +15,7 @@ PIPE_BYTES = 256 * 1024
 # What the parent buffers beyond the pipe. A full buffer pauses reading; the full pipe then pauses the child.
 BUFFER_BYTES = 256 * 1024
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+T = TypeVar("T", bound=asyncio.BaseTransport)
 
 
 class DecoderDiedError(Exception):
@@ -31,8 +32,10 @@ async def message_pipe() -> AsyncIterator[tuple[asyncio.StreamReader, BinaryIO]]
         fcntl.fcntl(writing_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     with os.fdopen(writing_fd, "wb") as writing:
         messages = asyncio.StreamReader(limit=BUFFER_BYTES)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(messages), os.fdopen(reading_fd, "rb", buffering=0)
+        transport = await _connected(
+            asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(messages), os.fdopen(reading_fd, "rb", buffering=0)
+            )
         )
         try:
             yield messages, writing
@@ -45,13 +48,28 @@ async def order_pipe() -> AsyncIterator[tuple[asyncio.WriteTransport, BinaryIO]]
     """A pipe for what the parent writes, and the end that the child reads."""
     reading_fd, writing_fd = os.pipe()
     with os.fdopen(reading_fd, "rb", buffering=0) as reading:
-        transport, _ = await asyncio.get_running_loop().connect_write_pipe(
-            asyncio.BaseProtocol, os.fdopen(writing_fd, "wb", buffering=0)
+        transport = await _connected(
+            asyncio.get_running_loop().connect_write_pipe(
+                asyncio.BaseProtocol, os.fdopen(writing_fd, "wb", buffering=0)
+            )
         )
         try:
             yield transport, reading
         finally:
             transport.close()
+
+
+async def _connected(connecting: Coroutine[object, object, tuple[T, object]]) -> T:
+    """The transport of a pipe. If cancelled meanwhile, uvloop would close the pipe and leave its file object to close
+    the same number once more, which may be that of another file by then.
+    """
+    task = asyncio.create_task(connecting)
+    try:
+        transport, _ = await asyncio.shield(task)
+    except asyncio.CancelledError:
+        (await task)[0].close()
+        raise
+    return transport
 
 
 async def read_message(messages: asyncio.StreamReader, within_s: float) -> tuple[bytes, bytes]:

@@ -39,6 +39,7 @@ async def test_decoders_share_the_memory_of_one_process_and_outlive_each_other(
         one.kill()
         assert await frames(messages) == 20
     assert not psutil.pid_exists(process.pid)
+    other.kill()  # as a session that is halted when its source has ended
 
 
 async def test_a_server_that_was_killed_is_started_again(forks: ForkServer, tmp_path: Path) -> None:
