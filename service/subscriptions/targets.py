@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpcore
 
@@ -17,7 +18,6 @@ from service.store.subscription_records import (
     StoredWebhookTarget,
     SubscriptionRecord,
 )
-from service.subscriptions import redis_stream
 from service.subscriptions.apprise_target import AppriseTarget, StillsAndClips
 from service.subscriptions.home_assistant import HomeAssistant, IsOpen
 from service.subscriptions.mqtt import MqttTarget
@@ -26,6 +26,9 @@ from service.subscriptions.notifier import Notifier
 from service.subscriptions.target import Target, Trial
 from service.subscriptions.topics import OFFLINE, server_status
 from service.subscriptions.webhook import WebhookTarget
+
+if TYPE_CHECKING:
+    from service.subscriptions.redis_stream import RedisStreamTarget
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class TargetOpener:
             yield AppriseTarget(target, self.notifier, self.stills_and_clips)
             return
         if isinstance(target, StoredRedisTarget):
-            async with redis_stream.opened(target, self.policy, self.authorities) as stream:
+            async with self._stream(target) as stream:
                 yield stream
             return
         will = Will(server_status(target.topic), OFFLINE)
@@ -70,7 +73,7 @@ class TargetOpener:
             await AppriseTarget(target, self.notifier, self.stills_and_clips).test(trial)
             return
         if isinstance(target, StoredRedisTarget):
-            async with redis_stream.opened(target, self.policy, self.authorities) as stream:
+            async with self._stream(target) as stream:
                 await stream.test(trial)
             return
         async with self._connected(target, f"cake-{record.id}-test", None) as connection:
@@ -91,6 +94,12 @@ class TargetOpener:
             sight=record.sight,
             is_open=is_open,
         )
+
+    def _stream(self, target: StoredRedisTarget) -> "AbstractAsyncContextManager[RedisStreamTarget]":
+        # Most servers use no Redis, whose client takes long to import.
+        from service.subscriptions.redis_stream import opened
+
+        return opened(target, self.policy, self.authorities)
 
     def _connected(
         self, target: StoredMqttTarget, client_id: str, will: Will | None
