@@ -40,7 +40,8 @@ class ForkedProcess:
 class ForkServer:
     """The prepared process: started with the first decoder, and again if it died."""
 
-    def __init__(self) -> None:
+    def __init__(self, reply_within_s: float = REPLY_WITHIN_S) -> None:
+        self._reply_within_s = reply_within_s
         self._process: Process | None = None
         self._orders: socket.socket | None = None
         self._turn = asyncio.Lock()
@@ -74,9 +75,8 @@ class ForkServer:
     async def _fork(self, files: Sequence[int]) -> ForkedProcess:
         async with self._turn:
             if self._process is not None:
-                with suppress(DecoderDiedError, BrokenPipeError, ConnectionResetError):
+                with suppress(DecoderDiedError):
                     return await self._ask(self._process.pid, files)
-                await self.close()
             return await self._ask(await self._start(), files)
 
     async def _start(self) -> int:
@@ -92,15 +92,21 @@ class ForkServer:
         return self._process.pid
 
     async def _ask(self, pid: int, files: Sequence[int]) -> ForkedProcess:
+        """The decoder that the process `pid` forks. A process that does not reply is ended: its reply, if it came
+        later, would be taken for that to the next order."""
         assert self._orders is not None
-        socket.send_fds(self._orders, [b"f"], files)
         try:
-            async with asyncio.timeout(REPLY_WITHIN_S):
+            socket.send_fds(self._orders, [b"f"], files)
+            async with asyncio.timeout(self._reply_within_s):
                 await _readable(self._orders.fileno())
+            reply, pidfds, _, _ = socket.recv_fds(self._orders, FORKED.size, 1)
         except TimeoutError:
-            raise DecoderDiedError(f"The decoder did not start within {REPLY_WITHIN_S:.0f} s.") from None
-        reply, pidfds, _, _ = socket.recv_fds(self._orders, FORKED.size, 1)
+            await self.close()
+            raise DecoderDiedError(f"The decoder did not start within {self._reply_within_s:g} s.") from None
+        except (BrokenPipeError, ConnectionResetError):
+            reply = b""
         if not reply:
+            await self.close()
             raise DecoderDiedError("The process that decoders are forked from has ended.")
         (forked,) = FORKED.unpack(reply)
         if forked < 0:

@@ -5,11 +5,13 @@ is its process id with a pidfd, or the number of an error. This process never to
 when the socket is closed; its decoders end with it.
 """
 
+import errno
 import gc
 import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 
 from service.confinement.confine import die_with_parent
 from service.decoder import child
@@ -41,22 +43,31 @@ def main() -> None:
 
 def _fork_one(orders: socket.socket) -> bool:
     """Wait for the next order and fork its decoder. Returns False when there are no more."""
-    order, files, _, _ = socket.recv_fds(orders, 1, MAX_FILES)
+    order, files, flags, _ = socket.recv_fds(orders, 1, MAX_FILES)
     if not order:
         return False
-    try:
-        pid = os.fork()
-    except OSError as error:
-        pid = -(error.errno or 1)
-    if pid == 0:
-        _decode(files)
-    for fd in files:
-        os.close(fd)
-    pidfds = [os.pidfd_open(pid)] if pid > 0 else []
+    # The kernel leaves files out that this process has no numbers for.
+    pid, pidfds = (-errno.EMFILE, []) if flags & socket.MSG_CTRUNC else _fork(files)
     socket.send_fds(orders, [FORKED.pack(pid)], pidfds)
-    for fd in pidfds:
+    for fd in (*files, *pidfds):
         os.close(fd)
     return True
+
+
+def _fork(files: list[int]) -> tuple[int, list[int]]:
+    """The process id and the pidfd of a new decoder, or the number of an error below 0."""
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _decode(files)
+        try:
+            return pid, [os.pidfd_open(pid)]
+        except OSError:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            raise
+    except OSError as error:
+        return -(error.errno or errno.EIO), []
 
 
 def _decode(files: list[int]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import psutil
 import pytest
 
 from service.decoder.fork_server import ForkServer, open_fork_server
+from service.decoder.messages import DecoderDiedError
 from service.decoder.process import DecodedFrame, Message, start_decoder
 from tests.support.decode_kit import request
 from tests.support.made_videos import write_video
@@ -67,3 +69,31 @@ async def test_a_decoder_that_nobody_waits_for_any_more_ends(forks: ForkServer, 
     async with start_decoder(request(path), forks=forks) as decoder:
         assert await frames(decoder.messages()) == 10
         assert psutil.Process(psutil.Process(decoder.pid).ppid()).children() in ([], [psutil.Process(decoder.pid)])
+
+
+async def test_a_server_that_does_not_reply_in_time_is_ended(tmp_path: Path) -> None:
+    hasty = ForkServer(reply_within_s=0.0)
+    with pytest.raises(DecoderDiedError, match="within 0 s"):
+        async with start_decoder(request(write_video(tmp_path / "v.mp4", count=3)), forks=hasty):
+            raise AssertionError("nothing replies at once")
+    assert "service.decoder.fork_server_child" not in [
+        part for one in psutil.Process().children() for part in one.cmdline()
+    ]
+
+
+@pytest.mark.parametrize("allowed", [5, 6], ids=["not all files arrive", "no number is left for the decoder"])
+async def test_a_decoder_that_could_not_be_forked_costs_no_other(
+    forks: ForkServer, tmp_path: Path, allowed: int
+) -> None:
+    path = write_video(tmp_path / "v.mp4", count=30)
+    async with start_decoder(request(path), forks=forks) as decoder:
+        server = psutil.Process(decoder.pid).ppid()
+        _, most = resource.prlimit(server, resource.RLIMIT_NOFILE)
+        resource.prlimit(server, resource.RLIMIT_NOFILE, (allowed, most))
+        with pytest.raises(OSError, match=r"Too many open files|No such process"):
+            async with start_decoder(request(path), forks=forks):
+                raise AssertionError("there is no number for its files")
+        assert await frames(decoder.messages()) == 10
+    resource.prlimit(server, resource.RLIMIT_NOFILE, (most, most))
+    async with start_decoder(request(path), forks=forks) as decoder:
+        assert psutil.Process(decoder.pid).ppid() == server
