@@ -17,13 +17,3 @@ def test_no_two_modules_define_the_same_public_name() -> None:
     assert len(modules) > 1000
     # Each program starts in its `main`.
     assert {name: paths for name, paths in modules.items() if len(paths) > 1 and name != "main"} == {}
-
-
-def test_no_file_has_more_than_300_lines() -> None:
-    long = [
-        str(path.relative_to(ROOT))
-        for folder in ("model", "service", "tests", "examples")
-        for path in (ROOT / folder).rglob("*.py")
-        if "node_modules" not in path.parts and len(path.read_text().splitlines()) > 300
-    ]
-    assert long == []
