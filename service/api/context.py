@@ -15,7 +15,7 @@ from service.access.rate import KeyUses, RateLimiter
 from service.api.cuts import Cuts
 from service.api.fair_places import FairPlaces
 from service.api.limits import OpenStreams, UploadReservations
-from service.feed import Feed
+from service.feed.fanout import Feed
 from service.observability.audit import AuditLog
 from service.observability.telemetry import ApiMetrics
 from service.settings import Settings

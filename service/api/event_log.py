@@ -15,7 +15,8 @@ from service.api.event_parameters import WantedEvents
 from service.api.event_streams import serve_websocket, sse_response
 from service.event_filter import EventFilter
 from service.event_schemas import Cursor, EventLogPage
-from service.feed import Message, follow, log_message
+from service.feed.fanout import follow
+from service.feed.messages import Message, log_message
 
 router = APIRouter(tags=["events"], responses=problem_responses(*AUTH_STATUSES))
 

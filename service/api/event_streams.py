@@ -14,7 +14,8 @@ from service.api.context import Context
 from service.api.reauthorization import AccessRevokedError, while_authorized
 from service.background import race
 from service.errors import ServiceError
-from service.feed import FeedClosedError, Message, SlowClientError
+from service.feed.fanout import FeedClosedError, SlowClientError
+from service.feed.messages import Message
 
 # WebSocket close codes of RFC 6455 and of the IANA registry.
 NORMAL, UNSUPPORTED_DATA, POLICY_VIOLATION, SERVICE_RESTART, TRY_AGAIN_LATER = 1000, 1003, 1008, 1012, 1013

@@ -17,7 +17,8 @@ from service.api.reauthorization import require_authorized
 from service.api.sessions import SessionId
 from service.event_filter import EventFilter
 from service.event_schemas import EventId, EventPage
-from service.feed import FeedClosedError, Message, follow, position_order, session_message
+from service.feed.fanout import FeedClosedError, follow
+from service.feed.messages import Message, position_order, session_message
 from service.schemas import ENDED_STATES
 
 MAX_WAIT_S = 50.0

@@ -24,7 +24,7 @@ from service.api.supervisor import Supervisor, WorkerConfigurationError, lock_fo
 from service.api.unowned import UnownedSessions
 from service.api.unserved import UnservedSessions
 from service.background import background_task, repeat
-from service.feed import Feed
+from service.feed.fanout import Feed
 from service.observability.audit import AuditActor, AuditLog
 from service.observability.telemetry import ApiMetrics
 from service.settings import Settings

@@ -22,7 +22,7 @@ from service.api.reauthorization import AccessRevokedError, while_authorized
 from service.api.sessions import SessionId
 from service.background import race
 from service.errors import NotPlayableError, NotReadyError, ServiceError, StreamLimitError
-from service.feed import FeedClosedError, Subscription
+from service.feed.fanout import FeedClosedError, Subscription
 from service.live.protocol import TEXT, VIDEO
 from service.live.watch import NotRunningError, TooManyViewersError, WorkerView, open_view
 from service.schemas import ENDED_STATES

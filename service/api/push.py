@@ -24,7 +24,7 @@ from service.errors import (
     UnauthorizedError,
     UnsupportedMediaTypeError,
 )
-from service.feed import FeedClosedError, Subscription
+from service.feed.fanout import FeedClosedError, Subscription
 from service.push.forward import NotWaitingError, Push, WorkerClosedError, open_push
 from service.push.protocol import PushAddress
 from service.schemas import ENDED_STATES, Session, SessionState

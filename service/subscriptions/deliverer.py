@@ -10,7 +10,7 @@ from prometheus_client import Counter
 
 from service.background import repeat
 from service.errors import NotFoundError, ServiceError
-from service.feed import Feed
+from service.feed.fanout import Feed
 from service.store.protocols import Store
 from service.store.subscription_records import StoredSubscription, SubscriptionRecord, TargetKind
 from service.subscriptions.home_assistant import IsOpen

@@ -14,7 +14,8 @@ from prometheus_client import Counter
 from service.background import race
 from service.errors import ServiceError
 from service.event_schemas import Event
-from service.feed import Feed, FeedClosedError, SlowClientError, Subscription, position_order
+from service.feed.fanout import Feed, FeedClosedError, SlowClientError, Subscription
+from service.feed.messages import position_order
 from service.store.protocols import EventLog
 from service.store.subscription_records import (
     MAX_KEPT_ATTEMPTS,

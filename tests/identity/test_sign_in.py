@@ -124,7 +124,7 @@ async def test_only_the_servers_own_pages_act_for_a_person(server: Running, brow
 async def test_an_open_stream_ends_with_the_sign_in(
     server: Running, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.feed.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("service.feed.fanout.HEARTBEAT_S", 0.05)
     monkeypatch.setattr("service.api.reauthorization.RECHECK_EVERY_S", 0.05)
     await came_back(browser, server, GUARD)
     headers = {"Cookie": f"cake={browser.cookies['cake']}", **own(server)}

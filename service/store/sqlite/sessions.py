@@ -258,9 +258,8 @@ def _requeue(
     if not freed.rowcount:
         return False
     record = _get(db, reader, session_id)
-    update = requeued(record, detail).model_dump(exclude_unset=True)
-    changed = record.model_copy(update={**update, "token": record.token + 1})
-    append(db, changed, [state_event(record, "queued", time=time, detail=detail)])
+    update = {**requeued(record, detail).model_dump(exclude_unset=True), "token": record.token + 1}
+    append(db, record.model_copy(update=update), [state_event(record, "queued", time=time, detail=detail)])
     return True
 
 

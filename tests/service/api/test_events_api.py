@@ -121,7 +121,7 @@ async def test_a_browser_resumes_after_the_last_event_id_and_stops_reconnecting_
 
 
 async def test_an_idle_stream_sends_heartbeats(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.feed.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("service.feed.fanout.HEARTBEAT_S", 0.05)
     session = await server.running_session()
     async with server.http.stream("GET", session.links.events, headers={"Accept": "text/event-stream"}) as response:
         lines = response.aiter_lines()

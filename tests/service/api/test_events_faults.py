@@ -57,7 +57,7 @@ async def test_a_client_that_reconnects_at_random_gets_every_event_once(server: 
 async def test_a_slow_client_is_disconnected_and_can_resume_without_delaying_others(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.feed.BUFFER", 50)
+    monkeypatch.setattr("service.feed.fanout.BUFFER", 50)
     monkeypatch.setattr("service.api.event_streams.SEND_TIMEOUT_S", 60)
     session = await server.running_session()
     url = server.ws_url + session.links.events

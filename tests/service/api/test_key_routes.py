@@ -107,7 +107,7 @@ async def test_a_revoked_key_stops_working_and_so_do_its_sessions(server: Runnin
 async def test_a_stream_ends_after_the_scopes_of_its_key_were_changed(
     server: Running, admin: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.feed.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("service.feed.fanout.HEARTBEAT_S", 0.05)
     monkeypatch.setattr("service.api.reauthorization.RECHECK_EVERY_S", 0.05)
     made = await created(server, admin, scopes=["admin"])
     async with connect(f"{server.ws_url}/v1/events", additional_headers=bearer(made["key"])) as socket:

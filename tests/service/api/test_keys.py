@@ -210,7 +210,7 @@ async def test_a_key_cannot_exceed_its_storage_quota(server: Running) -> None:
 async def test_an_unauthenticated_stream_ends_when_a_key_becomes_required(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.feed.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("service.feed.fanout.HEARTBEAT_S", 0.05)
     monkeypatch.setattr("service.api.reauthorization.RECHECK_EVERY_S", 0.05)
     session = await server.running_session()
     async with connect(f"{server.ws_url}{session.links.events}") as socket:
@@ -232,7 +232,7 @@ async def test_a_long_poll_tells_nothing_once_its_key_is_revoked(server: Running
 
 
 async def test_an_open_stream_ends_when_its_key_is_revoked(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.feed.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("service.feed.fanout.HEARTBEAT_S", 0.05)
     monkeypatch.setattr("service.api.reauthorization.RECHECK_EVERY_S", 0.05)
     key = await make_key(server, "events:read", "sessions:write", name="gone")
     session = await submitted(server, key)

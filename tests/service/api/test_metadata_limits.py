@@ -134,7 +134,7 @@ async def test_live_streams_follow_the_metadata_as_they_are_now(site: Site) -> N
 async def test_the_stream_of_a_session_ends_when_it_leaves_the_limit(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.feed.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("service.feed.fanout.HEARTBEAT_S", 0.05)
     monkeypatch.setattr("service.api.reauthorization.RECHECK_EVERY_S", 0.05)
     options: dict[str, Any] = {"additional_headers": site.guard}
     async with connect(f"{site.server.ws_url}{site.north.links.events}", **options) as socket:

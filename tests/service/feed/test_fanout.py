@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from service.access.sight import ALL, Sight
 from service.event_schemas import Event
-from service.feed import Feed, Message, Subscription
+from service.feed.fanout import Feed, Subscription
+from service.feed.messages import Message
 from service.observability.telemetry import ApiMetrics
 from service.store.protocols import Store
 from service.store.records import LogPage

@@ -1,0 +1,1 @@
+"""The events of all sessions, as they are committed, for clients and subscriptions."""
