@@ -28,6 +28,8 @@ _ROUNDED_S = 0.001
 class NearMiss:
     """A run of scores of at least half of `enter`, from `start_s` to `end_s`, without a start.
 
+    A run that ends at most `refractory_s` before a start belongs to that start: scores often rise in steps.
+
     `below_enter`: the peak did not reach `enter`. `refractory`: it did, too soon after the last end. `too_short`: it
     did, for less than the minimum duration.
     """
@@ -115,7 +117,7 @@ def _near_misses(
     found = []
     for first, stop in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
         start_s, end_s = float(pts_s_T[first]), float(pts_s_T[stop - 1])
-        if np.any((begun_s <= end_s) & (until_s > start_s)):
+        if np.any((begun_s <= end_s + rule.refractory_s) & (until_s > start_s)):
             continue
         peak = first + int(np.argmax(scores_T[first:stop]))
         reason = _reason(rule, pts_s_T[first:stop], scores_T[first:stop], ended_s)

@@ -29,9 +29,13 @@ def kick(values: list[float], rule: StartRule) -> list[NearMiss]:
 
 
 def test_a_peak_below_enter_is_a_near_miss_and_an_announced_action_is_none() -> None:
-    assert kick([0.0, 0.4, 0.45, 0.0, 0.6], StartRule(0.5, 0.3)) == [
+    assert kick([0.0, 0.4, 0.45, 0.0, 0.6], StartRule(0.5, 0.3, refractory_s=0.1)) == [
         NearMiss("kick", 0.45, 0.2, 0.1, 0.2, "below_enter")
     ]
+
+
+def test_scores_that_rise_to_a_start_in_steps_are_no_near_miss() -> None:
+    assert kick([0.0, 0.4, 0.2, 0.6], StartRule(0.5, 0.3, refractory_s=1.0)) == []
 
 
 def test_a_near_miss_says_whether_it_was_too_short_or_came_too_soon() -> None:
