@@ -194,17 +194,6 @@ class SessionChange(Schema):
     metadata: Metadata = Field(default={}, description="Strings by key, at most 4 kB together.")
 
 
-class ModelInBucket(Schema):
-    """A checkpoint folder in the bucket that the operator has named for models."""
-
-    url: str = Field(
-        max_length=2048,
-        pattern="^s3://",
-        description="The folder, which holds `model.json` and `model.safetensors` and is in CAKE_MODEL_BUCKET.",
-        examples=["s3://models/released/gate-3"],
-    )
-
-
 class RulesTrial(Schema):
     """Rules to try on the scores that a session kept."""
 

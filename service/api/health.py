@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.access.sight import ALL
 from service.api.authentication import MetricsReader, SessionMetricsReader
 from service.api.confinement import weakest
 from service.api.context import Context, SharedContext
@@ -83,8 +84,10 @@ async def get_session_metrics(context: SharedContext, caller: SessionMetricsRead
     limit = context.settings.session_metrics
     if limit == 0:
         raise NotFoundError("Metrics of single sessions are off. The operator can set CAKE_SESSION_METRICS to 100.")
+    # The scope shows the sessions of every key; only metadata limit it.
+    sight = caller.sight if caller.sight.metadata else ALL
     shown, load = await asyncio.gather(
-        context.store.sessions.live(limit=limit, sight=caller.sight), context.store.workers.load()
+        context.store.sessions.live(limit=limit, sight=sight), context.store.workers.load()
     )
     live = sum(load.sessions.get(state, 0) for state in LIVE_STATES)
     # One after another: a scrape must not occupy the store.

@@ -10,15 +10,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as PathParameter
-from pydantic import AfterValidator, ValidationError
+from pydantic import AfterValidator
 
 from model.checkpoints.folders import CheckpointNotFoundError, find_checkpoint
 from model.checkpoints.stored import checkpoint_version
 from service.api.authentication import Administrator, SessionsReader
 from service.api.caller import Caller
 from service.api.context import Context, SharedContext
-from service.api.error_responses import AUTH_STATUSES, invalid_request, problem_responses
-from service.api.json_body import json_of
+from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.model_catalogue import (
     configured_models,
     configured_names,
@@ -31,7 +30,6 @@ from service.api.model_catalogue import (
 from service.api.reauthorization import require_authorized
 from service.api.request_body import body_of
 from service.errors import InvalidRequestError, ModelConfiguredError, ModelLimitError, NotFoundError, StorageFullError
-from service.requests import ModelInBucket
 from service.server_schemas import ModelDetail, ModelInfo, ModelList, ModelOnWorker, ModelShadow
 from service.storage.model_archive import MAX_SMALL_BYTES, model_in, read_model
 from service.storage.model_bucket import read_checkpoint
@@ -61,10 +59,7 @@ ModelName = Annotated[
 AnyName = Annotated[str, PathParameter(description="Name of the model.")]
 _WRITE_BYTES = 1024**2
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_IN_BUCKET = {"schema": {"$ref": "#/components/schemas/ModelInBucket"}}
-_BODY = {
-    "requestBody": {"required": True, "content": {"application/octet-stream": _BINARY, "application/json": _IN_BUCKET}}
-}
+_ARCHIVE = {"requestBody": {"content": {"application/octet-stream": _BINARY}}}
 
 
 @router.get("/v1/models", summary="List the available models", responses=problem_responses(503))
@@ -87,17 +82,16 @@ async def get_model(context: SharedContext, _caller: SessionsReader, name: AnyNa
     "/v1/models/{name}",
     summary="Upload a model, or a new version of it",
     description="The body is a tar, tar.gz or zip archive of a checkpoint folder: `model.json`, `model.safetensors` "
-    "and, optionally, `README.md`; or JSON with the `url` of such a folder in CAKE_MODEL_BUCKET. Nothing in it is "
-    "executed. Workers load it within seconds; then new sessions use it; sessions that run keep their version. The "
-    "version is a fingerprint of the content: the same content again becomes the newest version again. With `shadow` "
-    "new sessions do not use it: it follows live sessions of the model, and what it finds is not published, see "
-    "`GET /v1/models/{name}/shadow`.",
+    "and, optionally, `README.md`. With `url` there is no body. Nothing in it is executed. Workers load it within "
+    "seconds; then new sessions use it; sessions that run keep their version. The version is a fingerprint of the "
+    "content: the same content again becomes the newest version again. With `shadow` new sessions do not use it: it "
+    "follows live sessions of the model, and what it finds is not published, see `GET /v1/models/{name}/shadow`.",
     response_model=ModelDetail,
     responses={
         201: {"model": ModelDetail, "description": "The version is new."},
         **problem_responses(408, 409, 413, 415, 422, 429, 503, 507),
     },
-    openapi_extra=_BODY,
+    openapi_extra=_ARCHIVE,
 )
 async def put_model(
     request: Request,
@@ -109,12 +103,22 @@ async def put_model(
         bool,
         Query(description="Upload it as the shadow of the model, in place of an earlier shadow."),
     ] = False,
+    url: Annotated[
+        str | None,
+        Query(
+            description="In place of a body: such a folder in the bucket of CAKE_MODEL_BUCKET.",
+            max_length=2048,
+            pattern="^s3://",
+            examples=["s3://models/released/gate-3"],
+        ),
+    ] = None,
 ) -> ModelDetail:
     if name in configured_names(await context.store.workers.live(), context.settings):
         raise ModelConfiguredError(f"{name!r} is a model of the settings (CAKE_MODELS). Upload under another name.")
-    is_in_bucket = request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
-    read = _from_bucket if is_in_bucket else _from_archive
-    info, files = await read(request, context, caller, name)
+    if url is None:
+        info, files = await _from_archive(request, context, caller, name)
+    else:
+        info, files = await _from_bucket(url, context, name)
     uploaded = UploadedModel(
         info=info,
         size_bytes=sum(map(len, files.values())),
@@ -168,20 +172,11 @@ def _require_shadow_of(versions: Sequence[UploadedModel], info: ModelInfo) -> No
         )
 
 
-async def _from_bucket(
-    request: Request, context: Context, caller: Caller, name: str
-) -> tuple[ModelInfo, dict[str, bytes]]:
-    """The model that the body names. Raises what `read_checkpoint` and `model_in` raise, and UnauthorizedError."""
-    body = await json_of(request)
-    await require_authorized(context, caller)
-    try:
-        asked = ModelInBucket.model_validate_json(body)
-    except ValidationError as error:
-        raise invalid_request(error) from error
+async def _from_bucket(url: str, context: Context, name: str) -> tuple[ModelInfo, dict[str, bytes]]:
+    """The model of a folder. Raises what `read_checkpoint` and `model_in` raise."""
+    settings = context.settings
     async with context.model_reads:
-        files = await read_checkpoint(
-            asked.url, bucket_url=context.settings.model_bucket, max_bytes=context.settings.max_model_bytes
-        )
+        files = await read_checkpoint(url, bucket_url=settings.model_bucket, max_bytes=settings.max_model_bytes)
         return await asyncio.to_thread(model_in, files, name, where="folder"), files
 
 

@@ -7,7 +7,7 @@ from pydantic.json_schema import models_json_schema
 
 from service.api.error_responses import MEDIA_TYPE, problem_responses
 from service.event_schemas import LogEntry
-from service.requests import ModelInBucket, SessionRequest, UploadOptions
+from service.requests import SessionRequest, UploadOptions
 
 DESCRIPTION = """
 CAKE watches video and reports the moment an action starts. Submit a session with `POST /v1/sessions` and follow its
@@ -50,12 +50,7 @@ def complete_openapi(app: FastAPI) -> None:
 
 def _completed(schema: dict[str, Any]) -> dict[str, Any]:
     _, definitions = models_json_schema(
-        [
-            (SessionRequest, "validation"),
-            (UploadOptions, "validation"),
-            (ModelInBucket, "validation"),
-            (LogEntry, "serialization"),
-        ],
+        [(SessionRequest, "validation"), (UploadOptions, "validation"), (LogEntry, "serialization")],
         ref_template="#/components/schemas/{model}",
     )
     schema["components"]["schemas"] = definitions["$defs"] | schema["components"]["schemas"]

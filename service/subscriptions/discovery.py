@@ -73,7 +73,7 @@ def device_config(
         {
             "device": {
                 "identifiers": [device_id(camera)],
-                "name": session.name or f"CameraTopics {session.id[:8]}",
+                "name": session.name or f"Camera {session.id[:8]}",
                 "manufacturer": "CAKE",
                 "model": session.model,
                 "sw_version": VERSION,

@@ -169,7 +169,7 @@ async def _disconnect(client: aiomqtt.Client) -> None:
 
 
 class _NamedContext(ssl.SSLContext):
-    """Checks the certificate for a name although an address, the judged one, is connected_broker to."""
+    """Checks the certificate for a name although an address, the judged one, is connected to."""
 
     server_name = ""
     _socket: ssl.SSLSocket | None = None

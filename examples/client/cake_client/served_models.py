@@ -140,7 +140,7 @@ def pushed(name: str, checkpoint: str | os.PathLike[str], *, shadow: bool) -> Ca
     """Upload a version, or name its folder in a bucket (`s3://`). Repeated, it is the same version. Raises OSError."""
     params = {"shadow": "true"} if shadow else {}
     if isinstance(checkpoint, str) and checkpoint.startswith("s3://"):
-        return Call("PUT", _path(name), params, json={"url": checkpoint}, timeout_s=UPLOAD_TIMEOUT_S)
+        return Call("PUT", _path(name), {**params, "url": checkpoint}, timeout_s=UPLOAD_TIMEOUT_S)
     return Call("PUT", _path(name), params, content=archive_of(checkpoint), timeout_s=UPLOAD_TIMEOUT_S)
 
 

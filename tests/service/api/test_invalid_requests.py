@@ -25,7 +25,7 @@ CASES: tuple[tuple[dict[str, object], str], ...] = (
 TARGETS: tuple[tuple[object, str], ...] = (
     (3, "target: must be an object."),
     ({"url": "http://127.0.0.1/"}, "target: needs the field 'kind', which says what it is."),
-    ({"kind": "fax"}, "target: has 'fax' as 'kind', which must be one of 'webhook', 'mqtt', 'apprise'."),
+    ({"kind": "fax"}, "target: has 'fax' as 'kind', which must be one of 'webhook', 'mqtt', 'redis', 'apprise'."),
     ({"kind": "webhook", "url": "https://8.8.8.8:0/"}, "target.webhook.url: has port 0, which nothing can listen on."),
     ({"kind": "mqtt", "url": "mqtt://8.8.8.8:0"}, "target.mqtt.url: has port 0, which nothing can listen on."),
 )

@@ -299,7 +299,7 @@ async def test_a_model_is_read_from_a_folder_of_the_bucket_for_models(
         async with running_server(tmp_path / "data", model_bucket="s3://videos/released/") as server:
 
             async def put_folder(url: str) -> httpx.Response:
-                return await server.http.put("/v1/models/gate", json={"url": url})
+                return await server.http.put("/v1/models/gate", params={"url": url})
 
             answer = await put_folder("s3://videos/released/gate-3/")
             assert answer.status_code == 201, answer.text
@@ -323,5 +323,5 @@ async def test_a_model_is_read_from_a_folder_of_the_bucket_for_models(
             bucket.stop()
             problem(await put_folder("s3://videos/released/gate-3"), 503, "store_unavailable")
         async with running_server(tmp_path / "other") as server:
-            answer = await server.http.put("/v1/models/gate", json={"url": "s3://videos/released/gate-3"})
+            answer = await server.http.put("/v1/models/gate", params={"url": "s3://videos/released/gate-3"})
             assert "CAKE_MODEL_BUCKET" in problem(answer, 422, "invalid_request").detail

@@ -122,7 +122,7 @@ def test_a_key_without_the_events_scope_shows_which_scope_is_missing(
             {"name": "notes.mp4", "mimeType": "video/mp4", "buffer": b"no video"}
         )
         expect(page.locator("#connection")).to_contain_text("events:read", timeout=PATIENCE_MS)
-        page.get_by_role("link", name="Actions").click()
+        page.get_by_role("navigation", name="Views").get_by_role("link", name="Actions").click()
         expect(page.locator("#inbox-error")).to_contain_text("events:read", timeout=PATIENCE_MS)
         page.get_by_role("link", name="Server").click()
         expect(page.locator("#server-error")).to_contain_text("metrics:read", timeout=PATIENCE_MS)
