@@ -19,7 +19,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-print("PyAV", av.__version__, "libavcodec", av.library_versions["libavcodec"])
+print("PyAV", av.__version__)
 WIDTH, HEIGHT, FRAMES = 1280, 720, 60
 IMAGE_MB = WIDTH * HEIGHT * 1.5 / 1e6
 

@@ -15,7 +15,7 @@ _REQUESTS_PER_S, _MAX_STORED_BYTES = (
     "Total size of the uploads of its sessions.",
 )
 _METADATA = (
-    "Limits it to sessions, whoever submitted them, whose metadata have one of these values under each of these keys; "
+    "Limits it to sessions, submitted by any key, whose metadata have one of these values under each of these keys; "
     "null: it sees the sessions that it submitted, or with `admin` all."
 )
 _METADATA_EXAMPLES: list[object] = [{"site": ["north"]}]
@@ -114,7 +114,7 @@ class Identity(Schema):
     name: str | None = Field(description="Name of the key or person.")
     scopes: list[Scope] = Field(description="What the caller may do; empty for `anyone`, who may do everything.")
     metadata: MetadataLimit | None = Field(
-        description="The caller sees the sessions, whoever submitted them, with such metadata; null: those that the "
+        description="The caller sees the sessions of every key with such metadata; null: those that the "
         "caller submitted, or with `admin` and as `anyone` all.",
         examples=_METADATA_EXAMPLES,
     )

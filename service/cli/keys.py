@@ -51,7 +51,7 @@ def create(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="Limit the key to the sessions, whoever submitted them, with such metadata; may be repeated.",
+            help="Limit the key to the sessions of every key with such metadata; may be repeated.",
         ),
     ] = None,
     expires_in_days: Annotated[

@@ -26,7 +26,7 @@ _SPARE_FD = 64
 def main() -> None:
     """Entry of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The kernel reaps decoders; whoever asked for one notices its end by the pidfd.
+    # The kernel reaps decoders; the worker notices the end of one by its pidfd.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     die_with_parent(int(sys.argv[1]))
     # Decoders then do not copy objects only to collect garbage. They make few objects, but PyAV ties a frame whose side

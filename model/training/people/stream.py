@@ -237,7 +237,7 @@ def _write_targets(path: Path, scene: Scene, seen: RenderedTruth) -> None:
     """One row for each frame, at `pts_s_T`. `mask_THW` (T, 14, 14) uint8: 255 where people cover a cell.
 
     `joints_TJ2` float16: image coordinates, -1 to 1 inside, of the person who falls or fights at that time, or of the
-    only person; else NaN, as nothing in the picture would tell whose they are.
+    only person; else NaN, as nothing in the image shows whose they are.
     """
     images_ATJ2 = [scene.camera.project(joints_TJ3) for joints_TJ3 in scene.joints_ATJ3]
     joints_TJ2 = images_ATJ2[0] if len(images_ATJ2) == 1 else np.full_like(images_ATJ2[0], np.nan)
