@@ -103,6 +103,14 @@ async def subscriber(broker: Mosquitto, topic: str = "#") -> AsyncIterator[Subsc
     """It connects again when the broker is back, to the same session, so that nothing is lost."""
     found, is_subscribed, identifier = Subscriber(), asyncio.Event(), f"subscriber-{next(numbers)}"
 
+    class Noting(asyncio.Queue[aiomqtt.Message]):
+        """Notes messages as they arrive, when the client acknowledges them: it drops its queue when it is cut off."""
+
+        def put_nowait(self, item: aiomqtt.Message) -> None:
+            assert isinstance(item.payload, bytes)
+            found.messages.append((str(item.topic), item.payload.decode(errors="replace")))
+            super().put_nowait(item)
+
     async def receive() -> None:
         session = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         session.SessionExpiryInterval = 3600
@@ -115,12 +123,12 @@ async def subscriber(broker: Mosquitto, topic: str = "#") -> AsyncIterator[Subsc
                     protocol=aiomqtt.ProtocolVersion.V5,
                     clean_start=not is_subscribed.is_set(),
                     properties=session,
+                    queue_type=Noting,
                 ) as client:
                     await client.subscribe(topic, qos=1)
                     is_subscribed.set()
-                    async for message in client.messages:
-                        assert isinstance(message.payload, bytes)
-                        found.messages.append((str(message.topic), message.payload.decode(errors="replace")))
+                    async for _ in client.messages:
+                        pass
             except aiomqtt.MqttError:
                 await asyncio.sleep(0.02)
 
