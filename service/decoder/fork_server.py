@@ -1,6 +1,7 @@
 """Forks decoders from one prepared process, so that they share the memory of what they import: 18 MB each."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -109,6 +110,8 @@ class ForkServer:
             await self.close()
             raise DecoderDiedError("The process that decoders are forked from has ended.")
         (forked,) = FORKED.unpack(reply)
+        if forked == -errno.ESRCH:
+            raise DecoderDiedError("The decoder ended as soon as it was started.")
         if forked < 0:
             raise OSError(-forked, os.strerror(-forked))
         return ForkedProcess(forked, pid, pidfds[0])
