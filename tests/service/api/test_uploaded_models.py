@@ -5,18 +5,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import pytest_asyncio
 
 from service.server_schemas import ModelInfo
 from service.storage.blobs import Blobs
 from service.storage.model_sweep import ModelSweep
-from service.storage.objects import Objects
 from service.store.worker_records import WorkerInfo
 from tests.support.access_kit import bearer, make_key
 from tests.support.api_kit import problem, upload
-from tests.support.bucket_server import bucket_server
 from tests.support.model_kit import network_of, put, tar_of, version_of
 from tests.support.running_server import MODEL, Running, running_server
 from tests.support.session_kit import write_lively_video
@@ -280,48 +277,3 @@ async def test_a_session_moves_only_to_a_version_that_fits_it(server: Running, m
     refused = await server.http.patch(session.links.self, json={"model_version": "latest"})
     assert "takes other frames" in problem(refused, 422, "invalid_request").detail
     problem(await server.http.patch(session.links.self, json={"model_version": "1"}), 422, "invalid_request")
-
-
-async def test_a_model_is_read_from_a_folder_of_the_bucket_for_models(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = {**version_of(model), "README.md": CARD.encode(), "other.bin": b"x"}
-    with bucket_server() as bucket:
-        for name, value in bucket.environ.items():
-            monkeypatch.setenv(name, value)
-        objects = Objects.of_bucket("s3://videos")
-        for folder in ("released/gate-3", "released/empty", "unreleased/gate"):
-            for name, content in files.items() if "gate" in folder else [("README.md", b"")]:
-                await objects.put(f"{folder}/{name}", content)
-        large = version_of(model) | {"model.json": bytes(300_000)}
-        for name, content in large.items():
-            await objects.put(f"released/large/{name}", content)
-        async with running_server(tmp_path / "data", model_bucket="s3://videos/released/") as server:
-
-            async def put_folder(url: str) -> httpx.Response:
-                return await server.http.put("/v1/models/gate", params={"url": url})
-
-            answer = await put_folder("s3://videos/released/gate-3/")
-            assert answer.status_code == 201, answer.text
-            assert (answer.json()["version"], answer.json()["card"]) == (network_of(version_of(model)).version, CARD)
-            # The same content by either way is the same version, kept in the server's own storage.
-            assert (await put(server, files, status=200))["version"] == answer.json()["version"]
-            for url in (
-                "s3://videos/unreleased/gate",
-                "s3://videos/released/../unreleased/gate",
-                "s3://videos/releasedgate",
-                "s3://other/released/gate-3",
-                "s3://videos/released/gate-3?endpoint=http://127.0.0.1",
-                "file:///etc",
-            ):
-                assert "url" in problem(await put_folder(url), 422, "invalid_request").detail
-            for url, status, code in (
-                ("s3://videos/released/empty", 422, "invalid_model"),
-                ("s3://videos/released/large", 413, "too_large"),
-            ):
-                problem(await put_folder(url), status, code)
-            bucket.stop()
-            problem(await put_folder("s3://videos/released/gate-3"), 503, "store_unavailable")
-        async with running_server(tmp_path / "other") as server:
-            answer = await server.http.put("/v1/models/gate", params={"url": "s3://videos/released/gate-3"})
-            assert "CAKE_MODEL_BUCKET" in problem(answer, 422, "invalid_request").detail
