@@ -23,7 +23,7 @@ class StreamDecoder:
     """The decoder of the stream that is read. `damaged` counts packets that could not be decoded.
 
     Args:
-        flow: is told when frames come out.
+        flow: is notified when frames come out.
         from_camera: whether the stream is a live one from a server, which may be tried again.
 
     Raises:

@@ -1,4 +1,4 @@
-/** The latest action of a session in large letters: what and when it was, how late it was told, and whether it was right. */
+/** The latest action of a session in large letters: what and when it was, how late it was reported, and whether it was right. */
 
 import { hueOf } from "./colours.js";
 import { ago, inRegion, percent, span, tenths, timeOf } from "./format.js";
