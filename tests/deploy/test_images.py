@@ -56,6 +56,27 @@ def test_every_stage_builds_on_a_named_image_or_another_stage() -> None:
     assert bases <= {"${PYTHON_IMAGE}", *re.findall(r"^FROM \S+ AS (\S+)$", dockerfile, re.MULTILINE)}
 
 
+def test_the_image_of_servers_has_what_a_server_needs_to_start_and_to_read_an_uploaded_model() -> None:
+    dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
+    stage = dockerfile.partition("AS build-api")[2].partition("\nFROM ")[0]
+    removed = {
+        name for names in re.findall(r"pip uninstall -y (.+?)(?: \\)?$", stage, re.MULTILINE) for name in names.split()
+    }
+    assert "openvino" in removed
+    program = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({sorted(removed)}))\n"
+        "import service.api.server\n"
+        "from model.checkpoints.folders import available_models, find_checkpoint\n"
+        "from service.storage.model_archive import FILES, model_in\n"
+        "folder = find_checkpoint(available_models()[0])\n"
+        "files = {name: (folder / name).read_bytes() for name in FILES if (folder / name).is_file()}\n"
+        "model_in(files, 'uploaded', where='folder')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_images_are_pinned_and_later_updated(tmp_path: Path) -> None:
     folder = copied_deployment(tmp_path)
     before = named_images(folder)
