@@ -63,6 +63,8 @@ _DESCRIPTIONS: Mapping[ProblemStatus, str] = {
     503: "`over_capacity`, `not_ready`, `identity_unavailable` or `store_unavailable`, see `Retry-After`",
     507: "`storage_full`",
 }
+_PROBLEM: Mapping[str, Any] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
+"""Refers to the schema by name: FastAPI would build a validator for each response of each route, at every start."""
 _EARLY = (
     UnauthorizedError,
     MissingScopeError,
@@ -81,7 +83,7 @@ _log = structlog.get_logger(__name__)
 
 def problem_responses(*statuses: ProblemStatus) -> dict[int | str, dict[str, Any]]:
     """OpenAPI responses of a route that may fail with these statuses. Every route that uses the store includes 503."""
-    return {status: {"model": ProblemBody, "description": _DESCRIPTIONS[status]} for status in statuses}
+    return {status: {"description": _DESCRIPTIONS[status], "content": _PROBLEM} for status in statuses}
 
 
 def invalid_request(

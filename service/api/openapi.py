@@ -5,8 +5,9 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
-from service.api.error_responses import MEDIA_TYPE, problem_responses
+from service.api.error_responses import problem_responses
 from service.event_schemas import LogEntry
+from service.problems import ProblemBody
 from service.requests import SessionRequest, UploadOptions
 
 DESCRIPTION = """
@@ -50,7 +51,12 @@ def complete_openapi(app: FastAPI) -> None:
 
 def _completed(schema: dict[str, Any]) -> dict[str, Any]:
     _, definitions = models_json_schema(
-        [(SessionRequest, "validation"), (UploadOptions, "validation"), (LogEntry, "serialization")],
+        [
+            (SessionRequest, "validation"),
+            (UploadOptions, "validation"),
+            (LogEntry, "serialization"),
+            (ProblemBody, "serialization"),
+        ],
         ref_template="#/components/schemas/{model}",
     )
     schema["components"]["schemas"] = definitions["$defs"] | schema["components"]["schemas"]
@@ -65,17 +71,13 @@ def _completed(schema: dict[str, Any]) -> dict[str, Any]:
                 _remove_null(parameter["schema"])
             if "application/json" in operation.get("requestBody", {}).get("content", {}):
                 _add_limits_of_bodies(operation["responses"])
-            for status, response in operation["responses"].items():
-                if int(status) >= 400:
-                    response["content"] = {MEDIA_TYPE: next(iter(response["content"].values()))}
     return schema
 
 
 def _add_limits_of_bodies(responses: dict[str, Any]) -> None:
     """JSON bodies are limited in size and in time before a route sees them."""
     for status, response in problem_responses(408, 413).items():
-        description = {"description": response["description"], "content": responses["422"]["content"]}
-        responses.setdefault(str(status), description)
+        responses.setdefault(str(status), response)
 
 
 def _remove_null(schema: dict[str, Any]) -> None:
