@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from model.atomic import write_atomically
 from model.checkpoints.arrays import Array
-from model.checkpoints.folders import find_checkpoint
+from model.checkpoints.folders import WEIGHTS_FILE, find_checkpoint
 from model.checkpoints.stored import (
     PARTS,
-    WEIGHTS_FILE,
     CheckpointError,
     check_fit,
     part_of,

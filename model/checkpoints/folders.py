@@ -1,9 +1,10 @@
-"""Where checkpoints are: the folders of the shipped models and those that a path names. Needs no torch."""
+"""Where checkpoints are: the folders of the shipped models, and those that a path names. Needs no torch or NumPy."""
 
 from pathlib import Path
 
 SHIPPED_DIR = Path(__file__).parents[1] / "weights"
 CONFIG_FILE = "model.json"
+WEIGHTS_FILE = "model.safetensors"
 
 
 class CheckpointNotFoundError(LookupError):

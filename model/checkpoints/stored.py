@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from model.atomic import write_text_atomically
 from model.checkpoints.arrays import Array, arrays_of_bytes
-from model.checkpoints.folders import CONFIG_FILE, find_checkpoint
+from model.checkpoints.folders import CONFIG_FILE, WEIGHTS_FILE, find_checkpoint
 from model.checkpoints.reference_scores import (
     SCORES_FILE,
     Histograms,
@@ -26,7 +26,6 @@ from model.checkpoints.reference_scores import (
 )
 from model.config import ModelConfig
 
-WEIGHTS_FILE = "model.safetensors"
 PARTS = ("trunk", "static_head", "motion", "motion_head", "head")
 """The children of `Cake`, in the order in which they are trained."""
 VERSION_DIGITS = 12

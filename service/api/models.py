@@ -13,7 +13,6 @@ from fastapi import Path as PathParameter
 from pydantic import AfterValidator
 
 from model.checkpoints.folders import CheckpointNotFoundError, find_checkpoint
-from model.checkpoints.stored import checkpoint_version
 from service.api.authentication import Administrator, SessionsReader
 from service.api.caller import Caller
 from service.api.context import Context, SharedContext
@@ -271,6 +270,9 @@ def _on_workers(workers: Sequence[WorkerInfo], key: str) -> list[ModelOnWorker]:
 
 def _card_of_folder(model: ModelInfo, configured: Sequence[str]) -> str | None:
     """The card of a configured model, if this machine has the same version of it. Blocks."""
+    # NumPy takes long to import, and most servers are never asked for a card.
+    from model.checkpoints.stored import checkpoint_version
+
     place = next((path for path in configured if Path(path).name == model.name), model.name)
     try:
         folder = find_checkpoint(place)

@@ -2,15 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from fastapi import APIRouter
 from pydantic import Field
 
 from model.config import StartRule, rules_hash
-from model.redecide import Redecision, redecide
-from model.thresholds import ActionEnd, ActionStart
 from service.api.authentication import SessionsReader
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
@@ -22,6 +19,10 @@ from service.requests import RulesTrial
 from service.schemas import ENDED_STATES, Rule, Schema
 from service.store.protocols import EventLog
 from service.store.records import ScoreRow, SessionRecord
+
+if TYPE_CHECKING:
+    from model.redecide import Redecision
+    from model.thresholds import ActionEnd, ActionStart
 
 PAGE = 1000
 MAX_SCORES = 1_000_000
@@ -127,6 +128,11 @@ def _try(
     record: SessionRecord, rules: Mapping[str, StartRule], rows: Sequence[ScoreRow], events: Sequence[Event]
 ) -> TriedRules:
     """In a thread."""
+    # NumPy takes long to import, and most servers are never asked for a trial.
+    import numpy as np
+
+    from model.redecide import redecide
+
     labels, pts_s_T = record.score_labels, np.array([row.pts_s for row in rows])
     first_s, last_s = rows[0].pts_s, rows[-1].pts_s
     gaps_s = [event.decided_s for event in events if event.type == "session.gap" and first_s < event.decided_s]
@@ -150,7 +156,7 @@ def _answer(
     record: SessionRecord,
     rules: Mapping[str, StartRule],
     rows: Sequence[ScoreRow],
-    found: Sequence[tuple[str | None, Redecision]],
+    found: "Sequence[tuple[str | None, Redecision]]",
     published: Sequence[ActionStartEvent],
 ) -> TriedRules:
     starts = [_start(region, start) for region, decided in found for start in decided.starts]
@@ -171,7 +177,7 @@ def _answer(
     )
 
 
-def _start(region: str | None, start: ActionStart) -> TriedStart:
+def _start(region: str | None, start: "ActionStart") -> TriedStart:
     """Rounded as events are."""
     return TriedStart(
         region=region,
@@ -182,7 +188,7 @@ def _start(region: str | None, start: ActionStart) -> TriedStart:
     )
 
 
-def _end(region: str | None, end: ActionEnd) -> TriedEnd:
+def _end(region: str | None, end: "ActionEnd") -> TriedEnd:
     return TriedEnd(
         region=region,
         label=end.label,

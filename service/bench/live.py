@@ -11,8 +11,8 @@ import httpx
 import numpy as np
 from websockets.asyncio.client import connect
 
-from model.checkpoints.folders import find_checkpoint
-from model.checkpoints.stored import WEIGHTS_FILE, write_config
+from model.checkpoints.folders import WEIGHTS_FILE, find_checkpoint
+from model.checkpoints.stored import write_config
 from model.config import BACKGROUND, ModelConfig, StartRule
 from model.detector import Detector
 from model.video.file_reader import open_video

@@ -18,10 +18,8 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from model.checkpoints.folders import CONFIG_FILE
+from model.checkpoints.folders import CONFIG_FILE, WEIGHTS_FILE
 from model.checkpoints.reference_scores import SCORES_FILE
-from model.checkpoints.stored import WEIGHTS_FILE, CheckpointError, network_of_bytes
-from model.compiled.stored_layers import read_layers
 from model.config import ConfigError
 from service.errors import InvalidModelError, TooLargeError
 from service.model_description import describe
@@ -50,6 +48,10 @@ def read_model(archive: Path, name: str, *, max_bytes: int) -> tuple[ModelInfo, 
 
 def model_in(files: Mapping[str, bytes], name: str, *, where: str) -> ModelInfo:
     """The model of a checkpoint's files, whose weights fit its configuration. Blocks. Raises InvalidModelError."""
+    # NumPy takes long to import, and most servers are never sent a model.
+    from model.checkpoints.stored import CheckpointError, network_of_bytes
+    from model.compiled.stored_layers import read_layers
+
     missing = [file for file in (CONFIG_FILE, WEIGHTS_FILE) if file not in files]
     if missing:
         raise InvalidModelError(

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from model.checkpoints.folders import CONFIG_FILE
+from model.checkpoints.folders import CONFIG_FILE, WEIGHTS_FILE
 from model.checkpoints.reference_scores import SCORES_FILE
-from model.checkpoints.stored import WEIGHTS_FILE
 from service.storage.objects import Objects
 
 MODELS = "models"

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -16,8 +17,10 @@ from service.store.protocols import Sessions
 from service.store.records import SessionRecord
 from service.store.subscription_records import StoredMqttTarget
 from service.subscriptions.discovery import LabelSensor, device_config, discovery_topic, sensors_of
-from service.subscriptions.mqtt_connection import MqttConnection
 from service.subscriptions.topics import OFF, OFFLINE, ON, ONLINE, CameraTopics, camera_of
+
+if TYPE_CHECKING:
+    from service.subscriptions.mqtt_connection import MqttConnection
 
 PAGE = 200
 LISTEN_TIMEOUT_S = 5.0
@@ -35,7 +38,7 @@ class HomeAssistant:
         self,
         stored: StoredMqttTarget,
         prefix: str,
-        connection: MqttConnection,
+        connection: "MqttConnection",
         *,
         sessions: Sessions,
         blobs: Blobs,

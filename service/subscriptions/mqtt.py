@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
 from service.event_schemas import Event
 from service.store.subscription_records import StoredMqttTarget
 from service.subscriptions.home_assistant import HomeAssistant
-from service.subscriptions.mqtt_connection import MqttConnection
 from service.subscriptions.target import DeliveryFailedError, Trial, event_message, trial_message
 from service.subscriptions.topics import OFF, OFFLINE, ON, ONLINE, camera_of, sensor_of_event, server_status
+
+if TYPE_CHECKING:
+    from service.subscriptions.mqtt_connection import MqttConnection
 
 JSON = "application/json"
 KEPT_S = 30 * 24 * 3600
@@ -18,7 +21,9 @@ KEPT_S = 30 * 24 * 3600
 class MqttTarget:
     """Implements `service.subscriptions.target.Target`. `home` announces the sessions to Home Assistant, if wanted."""
 
-    def __init__(self, stored: StoredMqttTarget, connection: MqttConnection, home: HomeAssistant | None = None) -> None:
+    def __init__(
+        self, stored: StoredMqttTarget, connection: "MqttConnection", home: HomeAssistant | None = None
+    ) -> None:
         self._stored = stored
         self._connection = connection
         self._home = home

@@ -21,13 +21,13 @@ from service.store.subscription_records import (
 from service.subscriptions.apprise_target import AppriseTarget, StillsAndClips
 from service.subscriptions.home_assistant import HomeAssistant, IsOpen
 from service.subscriptions.mqtt import MqttTarget
-from service.subscriptions.mqtt_connection import MqttConnection, Will, connected_broker
 from service.subscriptions.notifier import Notifier
 from service.subscriptions.target import Target, Trial
 from service.subscriptions.topics import OFFLINE, server_status
 from service.subscriptions.webhook import WebhookTarget
 
 if TYPE_CHECKING:
+    from service.subscriptions.mqtt_connection import MqttConnection
     from service.subscriptions.redis_stream import RedisStreamTarget
 
 
@@ -57,8 +57,7 @@ class TargetOpener:
             async with self._stream(target) as stream:
                 yield stream
             return
-        will = Will(server_status(target.topic), OFFLINE)
-        async with self._connected(target, f"cake-{record.id}", will) as connection:
+        async with self._connected(target, f"cake-{record.id}", has_will=True) as connection:
             opened = MqttTarget(target, connection, self._home_assistant(record, target, connection, is_open))
             async with opened.online():
                 yield opened
@@ -76,11 +75,11 @@ class TargetOpener:
             async with self._stream(target) as stream:
                 await stream.test(trial)
             return
-        async with self._connected(target, f"cake-{record.id}-test", None) as connection:
+        async with self._connected(target, f"cake-{record.id}-test", has_will=False) as connection:
             await MqttTarget(target, connection).test(trial)
 
     def _home_assistant(
-        self, record: SubscriptionRecord, target: StoredMqttTarget, connection: MqttConnection, is_open: IsOpen
+        self, record: SubscriptionRecord, target: StoredMqttTarget, connection: "MqttConnection", is_open: IsOpen
     ) -> HomeAssistant | None:
         if target.discovery_prefix is None:
             return None
@@ -102,7 +101,11 @@ class TargetOpener:
         return opened(target, self.policy, self.authorities)
 
     def _connected(
-        self, target: StoredMqttTarget, client_id: str, will: Will | None
-    ) -> AbstractAsyncContextManager[MqttConnection]:
+        self, target: StoredMqttTarget, client_id: str, *, has_will: bool
+    ) -> "AbstractAsyncContextManager[MqttConnection]":
+        # As with Redis, most servers use no MQTT.
+        from service.subscriptions.mqtt_connection import Will, connected_broker
+
+        will = Will(server_status(target.topic), OFFLINE) if has_will else None
         url = target.url.get_secret_value()
         return connected_broker(url, client_id, will=will, policy=self.policy, authorities=self.authorities)

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model.checkpoints.checkpoint import load_checkpoint, load_parts, save_checkpoint
-from model.checkpoints.stored import WEIGHTS_FILE, CheckpointError
+from model.checkpoints.folders import WEIGHTS_FILE
+from model.checkpoints.stored import CheckpointError
 from model.config import BACKGROUND
 from model.metrics import average_precision, calibrated_average_precision, start_average_precision
 from model.training.evaluation.scores import StreamScores
