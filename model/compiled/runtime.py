@@ -12,10 +12,10 @@ from functools import cache
 import numpy as np
 import openvino
 from numpy.typing import NDArray
-from openvino import CompiledModel, Type
+from openvino import CompiledModel, InferRequest, Type
 
 from model.checkpoints.stored import StoredNetwork
-from model.compiled.graph import Memory, build_step_graph
+from model.compiled.graph import Memory, build_head_graph, build_step_graph
 from model.compiled.graph_files import GraphFiles
 from model.compiled.kept_graph import graph_key, pack, unpack
 from model.compiled.layers import Network
@@ -51,13 +51,14 @@ class StepRuntime:
         self.batches: Sequence[int] = BATCHES
         """Batch sizes in use, descending."""
         self._compiled: dict[int, _Compiled] = {}
+        self._head: InferRequest | None = None
         self._memories: tuple[Memory, ...] | None = None
         """The same for every batch size; known once one is compiled."""
 
     def twin(self) -> StepRuntime:
         """The same network, not compiled yet."""
         twin = copy(self)
-        twin.batches, twin._compiled = BATCHES, {}
+        twin.batches, twin._compiled, twin._head = BATCHES, {}, None
         return twin
 
     def prepare(self, batches: Sequence[int]) -> None:
@@ -70,11 +71,21 @@ class StepRuntime:
         """Slots for `streams` streams in their initial state; `streams` is one of `BATCHES`."""
         if self._memories is None:
             self._memories = self._compiled_for(streams).memories
-        return BatchSlots(streams, self._memories, self._map_type, self._layers.config.image_size)
+        config = self._layers.config
+        features = sum(config.head.feature_widths)
+        return BatchSlots(streams, self._memories, self._map_type, config.image_size, features)
 
     def step(self, slots: BatchSlots) -> NDArray[np.float32]:
         """Scores (B, K) in [0, 1] of the slots' frames. `BatchSlots.advance` then keeps the new states."""
         return self._compiled_for(slots.size).run(slots)
+
+    def step_head(self, slots: BatchSlots, slot: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What a slot's next step gives if the features are those of its last one: scores (K), hidden state (1, H)."""
+        if self._head is None:
+            model = build_head_graph(self._layers, self._map_type)
+            self._head = _core().compile_model(model, "CPU", self._options).create_infer_request()
+        scores_1K, hidden_1H = self._head.infer([slots.features_BF[slot : slot + 1], slots.hidden(slot)]).values()
+        return scores_1K[0], hidden_1H
 
     def _compiled_for(self, streams: int) -> _Compiled:
         if streams not in self._compiled:

@@ -1,7 +1,7 @@
 """The states of a batch of streams, in the memory that the step graph reads and writes.
 
 A step writes the next values over values that are no longer needed: nothing is copied or allocated, and a step that
-fails has changed nothing. Shapes: B streams, H = W pixels.
+fails has changed nothing. Shapes: B streams, F features, H = W pixels; H of a hidden state is its size.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import openvino
@@ -27,11 +27,16 @@ T = TypeVar("T")
 class BatchSlots:
     """One slot for each of B streams, with its state and its next frame."""
 
-    def __init__(self, size: int, memories: Sequence[Memory], map_type: Type, image_size: int) -> None:
+    def __init__(
+        self, size: int, memories: Sequence[Memory], map_type: Type, image_size: int, feature_width: int
+    ) -> None:
         self.size = size
         self.frames_BHWC = np.zeros((size, image_size, image_size, 3), np.uint8)
         self._seen_B1 = np.zeros((size, 1), np.float32)
+        self.features_BF = np.zeros((size, feature_width), np.float32)
+        """What the last step gave the head."""
         self._given = _shared(self.frames_BHWC), _shared(self._seen_B1)
+        self._features = _shared(self.features_BF)
         self._rings = [_Ring.empty(size, memory, map_type) for memory in memories]
         self._steps = 0
 
@@ -42,6 +47,7 @@ class BatchSlots:
             request.set_input_tensor(index, tensor)
         for index, ring in enumerate(self._rings, 1):
             request.set_output_tensor(index, ring.next(ring.tensors, self._steps))
+        request.set_output_tensor(len(self._rings) + 1, self._features)
 
     def advance(self) -> None:
         """Make what the graph wrote the current state."""
@@ -58,8 +64,14 @@ class BatchSlots:
         """Copy the states of `count` slots of `other`, from its `first` on, to the slots from `slot` on."""
         here, there = slice(slot, slot + count), slice(first, first + count)
         self._seen_B1[here] = other._seen_B1[there]
+        self.features_BF[here] = other.features_BF[there]
         for mine, others in zip(self._values(), other._values(), strict=True):
             mine[here] = others[there]
+
+    def hidden(self, slot: int) -> NDArray[np.float32]:
+        """The head's hidden state (1, H) of a slot, which may be written to."""
+        (hidden_BH,) = _Ring.past(self._rings[-1].step_values, self._steps)
+        return cast("NDArray[np.float32]", hidden_BH[slot : slot + 1])
 
     def state(self, slot: int) -> tuple[Values, ...]:
         """A slot's state, arrays of (1, ...), which change with the next step."""

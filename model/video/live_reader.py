@@ -70,6 +70,8 @@ class LiveReader:
     def frames(self, sample_hz: float, frame_input: FrameInputs, on_frame: OnFrame | None = None) -> Iterator[Frame]:
         """Yield the first frame of each slot of 1/sample_hz seconds as it arrives, as inputs of the network.
 
+        With a gate, a frame that shows nothing new has the images of the one before.
+
         Args:
             on_frame: called for each decoded frame, before it is scaled, with its media time and whether it is taken.
 
@@ -77,9 +79,7 @@ class LiveReader:
             VideoError: the source failed or fell silent.
         """
         for frame in self._sampler.sample(self._timed(), sample_hz, frame_input, None, on_frame):
-            if self._gate is not None:
-                self._gate.see(frame.images)
-            yield frame
+            yield frame if self._gate is None else replace(frame, images=self._gate.see(frame.images))
 
     def snapshot_jpeg(self, max_side: int = 640) -> bytes:
         """Return the last frame of `frames()`, whole and upright, as a JPEG with no side over `max_side` pixels."""

@@ -6,7 +6,6 @@ change between two of its inputs.
 
 import math
 from collections import deque
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +16,17 @@ from model.video.packet_sizes import Decoding, PacketSizes
 # Squares of the detector's input are compared by their mean difference, in levels of 255.
 SQUARE_PX = 8
 MOVING_LEVELS = 4.0
+# What differs from the image shown by no more than this is not shown: sensor noise, and light that changes slowly.
+STILL_LEVELS = 2.0
 # Frames are decoded for so long after the last motion, and after a packet that turned out to show none.
 HOLD_S, DOUBT_S = 3.0, 1.0
 # This often, frames are decoded although nothing moves, to learn how sizes change with the light.
 LOOK_EVERY_S = 60.0
 # Packets are compared as means over so long a time: motion lasts longer than noise.
 MEAN_OVER_S = 0.095
+
+
+Images = tuple[NDArray[np.uint8], ...]
 
 
 def largest_change(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
@@ -33,6 +37,10 @@ def largest_change(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float
     rows = difference[:height].reshape(height // SQUARE_PX, SQUARE_PX, -1).sum(1, dtype=np.uint16)
     squares = rows[:, : 3 * width].reshape(height // SQUARE_PX, width // SQUARE_PX, 3 * SQUARE_PX)
     return float(squares.sum(2, dtype=np.uint32).max()) / (SQUARE_PX * SQUARE_PX * 3)
+
+
+def _change(before: Images, after: Images) -> float:
+    return max(largest_change(*pair) for pair in zip(before, after, strict=True))
 
 
 class QuietGate:
@@ -48,7 +56,8 @@ class QuietGate:
         self._unseen: list[CodedPacket] = []
         self._most: Deviation | None = None
         self._most_kept: Deviation | None = None
-        self._images: Sequence[NDArray[np.uint8]] | None = None
+        self._images: Images | None = None
+        self._shown: Images | None = None
         self._now_s = self._decodes_until_s = self._looks_at_s = -math.inf
         self._is_quiet = self._has_kept = self._may_miss = False
         self.misses = 0
@@ -99,21 +108,33 @@ class QuietGate:
         self._is_quiet = may_keep and at_s >= self._decodes_until_s
         return self._is_quiet
 
-    def see(self, images: Sequence[NDArray[np.uint8]]) -> None:
-        """Take in the detector's inputs, one for each region; the same object if a frame is shown again."""
+    def see(self, images: Images) -> Images:
+        """Take in the images of a frame, one for each region; the same object if a frame is shown again.
+
+        Returns:
+            The images to show the detector: these, or the ones that it was shown last if nothing differs from them.
+        """
         before, self._images = self._images, images
+        shown = images if self._shown is None else self._shown
         most, self._most = self._most, None
         if images is before:
             if self._is_quiet and most is not None:
                 self._has_kept, self._most_kept = True, self._larger(self._most_kept, most)
                 self._sizes.add_kept(most)
-        elif before is not None:
-            is_moving = any(largest_change(*pair) > MOVING_LEVELS for pair in zip(before, images, strict=True))
-            self._learn(most, is_moving=is_moving)
+        else:
+            change = math.inf if before is None else _change(before, images)
+            if before is not None:
+                self._learn(most, is_moving=change > MOVING_LEVELS)
+            if before is not shown:
+                change = _change(shown, images)
+            if change > STILL_LEVELS:
+                shown = images
         if self._sizes.is_still:
             for packet in self._unseen:
                 self._expected.learn(packet, is_kept=self._is_quiet)
         self._unseen.clear()
+        self._shown = shown
+        return shown
 
     def _score_with(self, packet: CodedPacket) -> float:
         self._unseen.append(packet)

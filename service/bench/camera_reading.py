@@ -37,6 +37,8 @@ class CameraReading:
     """The same with CAKE_QUIET=auto."""
     repeated_share: float
     """Share of the sampled frames that were shown again instead of being decoded."""
+    unchanged_share: float
+    """Share of the sampled frames for which the detector was given the image before again."""
     misses: int
     starts: StillStarts | None
     """None if nothing begins to move."""
@@ -54,6 +56,7 @@ def measure_reading(
         _core_share(off, from_s),
         _core_share(auto, from_s),
         round(float(auto.repeats[auto.times_s >= from_s].mean()), 3),
+        round(float(auto.unchanged[auto.times_s >= from_s].mean()), 3),
         auto.misses,
         _still_starts(auto, counted, usual_s=float(np.median(off.took_s))) if counted else None,
     )

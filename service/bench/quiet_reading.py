@@ -26,6 +26,8 @@ class ReadRecording:
     """From the first frame on."""
     images: list[NDArray[np.uint8]]
     repeats: NDArray[np.bool_]
+    unchanged: NDArray[np.bool_]
+    """Whether the detector was given the image of the frame before again, because nothing differed."""
     took_s: NDArray[np.float64]
     """Processor time of decoding since the sampled frame before."""
     spent_s: NDArray[np.float64]
@@ -39,25 +41,34 @@ def read(path: Path, *, quiet: bool) -> ReadRecording:
     times_s: list[float] = []
     images: list[NDArray[np.uint8]] = []
     repeats: list[bool] = []
+    unchanged: list[bool] = []
     took_s: list[float] = []
     spent_s: list[float] = []
     with PacketReader(str(path), live=True) as packets:
         gate = QuietGate() if quiet else None
         timed = _Timed(packets, None if gate is None else QuietDecoder(packets, gate, lambda: False))
         before: object = None
+        shown_before: object = None
         began_s = time.thread_time()
         for frame in FrameSampler(packets).sample(iter(timed), SAMPLE_HZ, INPUT, None, None):
-            if gate is not None:
-                gate.see(frame.images)
+            shown = frame.images if gate is None else gate.see(frame.images)
             times_s.append(frame.pts_s)
             images.append(frame.image)
             repeats.append(frame.images is before)
+            unchanged.append(shown is shown_before)
             took_s.append(timed.took_s)
             spent_s.append(time.thread_time() - began_s)
-            before, timed.took_s = frame.images, 0.0
+            before, shown_before, timed.took_s = frame.images, shown, 0.0
     decoding, misses = (None, 0) if gate is None else (gate.decoding, gate.misses)
     return ReadRecording(
-        *(np.array(times_s), images, np.array(repeats), np.array(took_s), np.array(spent_s)), decoding, misses
+        np.array(times_s),
+        images,
+        np.array(repeats),
+        np.array(unchanged),
+        np.array(took_s),
+        np.array(spent_s),
+        decoding,
+        misses,
     )
 
 

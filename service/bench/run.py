@@ -186,15 +186,27 @@ def _camera_tables(size: str, cameras: Report) -> list[Table | str]:
         shares = [f"{100 * cost[name]:.2f} %" for name in ("decoder_share", "service_share")]
         rest = (f"{100 * cost['frames_share']:.1f} %", cost["decoding"] or "", f"{cost['cameras_per_core']:.1f}")
         table.add_row(f"{cost['static_percent']} %", cost["quiet"], *shares, *rest)
-    titles = ("static", "off", "auto", "shown again", "misses", "starts", "seen later: median", "95 %", "not at all")
+    titles = (
+        "static",
+        "off",
+        "auto",
+        "shown again",
+        "unchanged",
+        "misses",
+        "starts",
+        "seen later: median",
+        "95 %",
+        "not at all",
+    )
     reading_table = _table(f"The decoder of such a camera alone, {size}30", *titles)
     for reading in cameras["readings"]:
         shares = [f"{100 * reading[name]:.2f} %" for name in ("off_share", "auto_share")]
-        again, starts = f"{100 * reading['repeated_share']:.0f} %", reading["starts"]
+        shares += [f"{100 * reading[name]:.0f} %" for name in ("repeated_share", "unchanged_share")]
+        starts = reading["starts"]
         late = ["0"] if starts is None else [str(starts["motions"])]
         if starts is not None:
             late += [f"{starts['p50_ms']:.0f} ms", f"{starts['p95_ms']:.0f} ms", str(starts["unseen"])]
-        reading_table.add_row(f"{reading['static_percent']} %", *shares, again, str(reading["misses"]), *late)
+        reading_table.add_row(f"{reading['static_percent']} %", *shares, str(reading["misses"]), *late)
     idle, misses = cameras["idle_share"], cameras["misses"]
     said = ", ".join(f"{quiet}: idle {100 * idle[quiet]:.2f} % of a core, {misses[quiet]} misses" for quiet in idle)
     return [table, reading_table, said]

@@ -14,7 +14,7 @@ from model.video.live_reader import LiveReader
 from model.video.live_timing import LiveTiming
 from model.video.media_time import slot
 from model.video.packets import PacketReader
-from model.video.quiet_gate import QuietGate
+from model.video.quiet_gate import Images, QuietGate
 from model.video.stream import VideoInfo
 from service.decoder import protocol as messages
 from service.decoder.clips import Clips
@@ -37,7 +37,8 @@ class _Newest:
         self._output = output
         self._timing = timing
         self._video = video
-        self._waiting: tuple[bytes | memoryview, ...] | None = None
+        self._waiting: tuple[bytes, Images] | None = None
+        self._sent: Images = ()
 
     def put(self, frame: Frame, decode_s: float) -> None:
         arrived_unix_s = time.time() - (time.monotonic() - self._timing.due_s)
@@ -47,7 +48,7 @@ class _Newest:
         )
         if self._waiting is not None:
             self._timing.dropped["newer_frame"] += 1
-        self._waiting = header, *(image.data for image in frame.images)
+        self._waiting = header, frame.images
 
     def send_if_requested(self) -> bool:
         """Send the newest frame if the parent has requested one. Returns whether a frame was sent."""
@@ -59,8 +60,10 @@ class _Newest:
         if self._timing.dropped:
             self._output.send_json(messages.DROPPED, self._timing.dropped)
             self._timing.dropped.clear()
-        self._output.send(messages.FRAME, *self._waiting)
-        self._waiting, self._input.frame_requested = None, False
+        header, images = self._waiting
+        new = () if images is self._sent else tuple(image.data for image in images)
+        self._output.send(messages.FRAME, header, *new)
+        self._waiting, self._sent, self._input.frame_requested = None, images, False
         return True
 
 

@@ -37,6 +37,7 @@ class DecodedFrame:
     """A frame for the detector: its media time, when it arrived, and what decoding cost.
 
     `images`: RGB uint8 (regions, size, size, 3), for each region of the request.
+    `is_unchanged`: they are those of the decoder's frame before.
     `is_new_timeline`: the timestamps of a live source do not continue those before. `timestamp_s`: the frame's own.
     """
 
@@ -46,6 +47,7 @@ class DecodedFrame:
     decode_s: float
     is_new_timeline: bool = False
     timestamp_s: float | None = None
+    is_unchanged: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ class Decoder:
         self._orders = orders
         self._messages = messages
         self._broker = broker
-        self._shape = (len(request.regions), request.size, request.size, 3)
+        self._images = np.zeros((len(request.regions), request.size, request.size, 3), np.uint8)
         self._is_live = self._frame_requested = self._is_watched = self._wants_video = False
         # Opening takes one deadline to connect and one to probe; afterwards the child gives a sign of life each second.
         self._silence_s = 2 * request.timeout_s + 5
@@ -261,10 +263,12 @@ class Decoder:
 
     def _frame(self, payload: bytes) -> DecodedFrame:
         pts_s, arrived_unix_s, timestamp_s, decode_s, is_new_timeline = kinds.FRAME_HEADER.unpack_from(payload)
-        pixels = np.frombuffer(payload, np.uint8, offset=kinds.FRAME_HEADER.size)
-        images = pixels.reshape(self._shape)
+        is_unchanged = len(payload) == kinds.FRAME_HEADER.size
+        if not is_unchanged:
+            pixels = np.frombuffer(payload, np.uint8, offset=kinds.FRAME_HEADER.size)
+            self._images = pixels.reshape(self._images.shape)
         stated_s = None if math.isnan(timestamp_s) else timestamp_s
-        return DecodedFrame(images, pts_s, arrived_unix_s, decode_s, is_new_timeline, stated_s)
+        return DecodedFrame(self._images, pts_s, arrived_unix_s, decode_s, is_new_timeline, stated_s, is_unchanged)
 
 
 def _write(orders: asyncio.WriteTransport, data: bytes) -> None:

@@ -23,7 +23,7 @@ from model.video.preprocess import WHOLE_FRAME, FrameInput, Framing, Region
 
 HEADER = struct.Struct("<cI")
 # Media time, Unix time of arrival, the timestamp of a live source or NaN, seconds of decoding, whether a new timeline
-# begins.
+# begins. Then the images, or nothing if they are those of the frame sent before.
 FRAME_HEADER = struct.Struct("<dddf?")
 CONFINED, OPENED, FRAME, DROPPED, SNAPSHOT, ALIVE, ENDED, ERROR = b"C", b"O", b"F", b"D", b"J", b"K", b"E", b"X"
 MISSED = b"M"

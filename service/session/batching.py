@@ -45,6 +45,8 @@ class FrameRequest:
     image: NDArray[np.uint8]
     requested_s: float
     outcome: "asyncio.Future[Step]" = field(repr=False)
+    is_unchanged: bool = False
+    """The image is that of the stream's frame before."""
 
 
 class BatchWindow:

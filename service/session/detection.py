@@ -213,7 +213,10 @@ class Detection:
 
     async def _step(self, frame: DecodedFrame) -> list[Step]:
         """Advance the streams of all regions, which the engine batches."""
-        pushes = [self._engine.push(stream, image) for stream, image in zip(self._streams, frame.images, strict=True)]
+        pushes = [
+            self._engine.push(stream, image, is_unchanged=frame.is_unchanged)
+            for stream, image in zip(self._streams, frame.images, strict=True)
+        ]
         if len(pushes) == 1:
             return [await pushes[0]]
         outcomes = await asyncio.gather(*pushes, return_exceptions=True)

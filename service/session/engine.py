@@ -46,8 +46,10 @@ class StepModel(Protocol):
     def open_stream(self, saved: bytes | None = None) -> Stream:
         """A stream in its initial state, or in a state that was saved. Raises StateError."""
 
-    def push(self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Advance each stream by one frame. Returns scores in [0, 1], shape (B, labels)."""
+    def push(
+        self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8], unchanged_B: Sequence[bool]
+    ) -> NDArray[np.float32]:
+        """Advance each stream by one frame, which may be the one before. Returns scores in [0, 1], (B, labels)."""
 
 
 class Engine:
@@ -139,8 +141,10 @@ class Engine:
         """The stream's state, as `open_stream` takes it."""
         return await self._in_thread(stream.stream.save)
 
-    async def push(self, stream: EngineStream, image_HWC: NDArray[np.uint8]) -> Step:
+    async def push(self, stream: EngineStream, image_HWC: NDArray[np.uint8], *, is_unchanged: bool = False) -> Step:
         """Advance a stream by one frame; an error of the model reaches only this caller.
+
+        `is_unchanged`: the image is that of the stream's frame before, which may take less time.
 
         Raises ValueError for a frame of the wrong shape, RuntimeError when the stream's last frame is still waiting,
         EngineClosedError.
@@ -153,7 +157,7 @@ class Engine:
         if stream.waiting is not None:
             raise RuntimeError("a stream takes one frame at a time")
         outcome: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
-        request = stream.waiting = FrameRequest(stream, image_HWC, time.perf_counter(), outcome)
+        request = stream.waiting = FrameRequest(stream, image_HWC, time.perf_counter(), outcome, is_unchanged)
         self._window.requests.append(request)
         self._arrived.set()
         try:
@@ -195,7 +199,8 @@ class Engine:
         began_s = time.perf_counter()
         try:
             images_BHWC = np.stack([request.image for request in batch])
-            scores_BK = self._detectors[model].push([request.stream.stream for request in batch], images_BHWC)
+            unchanged_B = [request.is_unchanged for request in batch]
+            scores_BK = self._detectors[model].push([r.stream.stream for r in batch], images_BHWC, unchanged_B)
         except Exception as error:  # raised again in the session that pushed the frame
             return [error] if len(batch) == 1 else [self._step([request])[0] for request in batch]
         infer_s = time.perf_counter() - began_s

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import structlog
@@ -113,6 +113,8 @@ class _Run:
         self._record = record
         self._span = FollowedSpan(from_s=first_s + WARM_UP_S, to_s=first_s)
         self._frames: asyncio.Queue[DecodedFrame] = asyncio.Queue(MAX_WAITING_FRAMES)
+        self._has_missed = False
+        """The frame before the next one was not taken."""
         self._pending: list[ShadowStart] = []
         self._written_s = time.monotonic()
         self._task = asyncio.create_task(self._follow())
@@ -131,8 +133,10 @@ class _Run:
     def offer(self, frame: DecodedFrame, starts: Iterable[ActionStartEvent]) -> None:
         """Take a frame, unless too many wait, and the starts that the serving version found with it."""
         try:
-            self._frames.put_nowait(frame)
+            self._frames.put_nowait(replace(frame, is_unchanged=frame.is_unchanged and not self._has_missed))
+            self._has_missed = False
         except asyncio.QueueFull:
+            self._has_missed = True
             self._span = self._span.model_copy(update={"missed_frames": self._span.missed_frames + 1})
         for start in starts:
             if start.start_s >= self._span.from_s:

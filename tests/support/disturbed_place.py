@@ -46,10 +46,12 @@ class DisturbedDetector(Detector):
         super().__init__(*arguments, **options)
         self.before_step: dict[int, Callable[[], object]] = {}
 
-    def push(self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def push(
+        self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8], unchanged_B: Sequence[bool] | None = None
+    ) -> NDArray[np.float32]:
         self.steps += 1
         self.before_step.pop(self.steps, lambda: None)()
-        return super().push(streams, images_BHWC)
+        return super().push(streams, images_BHWC, unchanged_B)
 
 
 class Place:

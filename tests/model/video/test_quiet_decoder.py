@@ -34,6 +34,8 @@ class Followed:
     times_s: list[float] = field(default_factory=list)
     images: list[NDArray[np.uint8]] = field(default_factory=list)
     repeats: list[bool] = field(default_factory=list)
+    shown: list[NDArray[np.uint8]] = field(default_factory=list)
+    """What the detector is given."""
     decoding: list[Decoding] = field(default_factory=list)
     misses: int = 0
 
@@ -66,7 +68,8 @@ def follow(
 
         before: object = None
         for frame in FrameSampler(packets).sample(timed(), RATE_HZ, INPUT, None, None):
-            gate.see(frame.images)
+            (shown,) = gate.see(frame.images)
+            seen.shown.append(shown)
             seen.times_s.append(round(frame.pts_s, 3))
             seen.images.append(frame.image)
             seen.repeats.append(frame.images is before)
@@ -115,6 +118,16 @@ def test_motion_after_a_still_time_is_seen_as_if_everything_had_been_decoded(roo
     for number in range(begins + 2, begins + 40):
         assert not seen.repeats[number]
         assert np.array_equal(seen.images[number], every[number])
+
+
+def test_the_detector_is_given_few_images_of_a_still_time_and_all_images_of_a_motion(room: Path) -> None:
+    seen = follow(room)
+    still = slice(seen.times_s.index(LEARNT_S), seen.times_s.index(60.9))
+    assert not all(seen.repeats[still])
+    # Keyframes code the noise anew, at the size of the detector's input in this stream.
+    assert len({id(image) for image in seen.shown[still]}) < 0.05 * len(seen.shown[still])
+    moves = slice(seen.times_s.index(61.2), seen.times_s.index(64.0))
+    assert all(shown is image for shown, image in zip(seen.shown[moves], seen.images[moves], strict=True))
 
 
 def test_every_frame_is_decoded_while_someone_watches(room: Path) -> None:

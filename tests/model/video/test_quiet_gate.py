@@ -5,7 +5,15 @@ import pytest
 from numpy.typing import NDArray
 
 from model.video.expected_packets import CodedPacket
-from model.video.quiet_gate import DOUBT_S, HOLD_S, LOOK_EVERY_S, MOVING_LEVELS, QuietGate, largest_change
+from model.video.quiet_gate import (
+    DOUBT_S,
+    HOLD_S,
+    LOOK_EVERY_S,
+    MOVING_LEVELS,
+    STILL_LEVELS,
+    QuietGate,
+    largest_change,
+)
 
 RATE_HZ = 10.0
 STILL_BYTES, MOVING_BYTES, QUANTISER = 100, 1000, 26
@@ -182,3 +190,28 @@ def test_a_change_counts_by_the_square_that_differs_most() -> None:
     assert largest_change(before, after) == pytest.approx(2 * MOVING_LEVELS)
     assert largest_change(after, before) == pytest.approx(2 * MOVING_LEVELS)
     assert largest_change(after, after) == 0
+
+
+def test_the_image_that_is_shown_follows_light_that_changes_slowly() -> None:
+    gate = QuietGate()
+    images = [(np.full((32, 32, 3), 100 + number // 4, np.uint8),) for number in range(40)]
+    shown = [gate.see(image) for image in images]
+    assert len({id(one) for one in shown}) < len(shown) / 4
+    assert max(largest_change(ours[0], its[0]) for ours, its in zip(shown, images, strict=True)) <= STILL_LEVELS
+
+
+def test_of_several_regions_all_are_shown_anew_when_one_changes() -> None:
+    gate = QuietGate()
+    still, moved = np.full((32, 32, 3), 100, np.uint8), np.full((32, 32, 3), 150, np.uint8)
+    first, second = (still, still), (still.copy(), moved)
+    assert gate.see(first) is first
+    assert gate.see((still.copy(), still.copy())) is first
+    assert gate.see(second) is second
+
+
+def test_after_an_interruption_the_next_image_is_compared_with_the_one_shown_before_it() -> None:
+    gate = QuietGate()
+    first, second = (np.full((32, 32, 3), 100, np.uint8),), (np.full((32, 32, 3), 150, np.uint8),)
+    gate.see(first)
+    gate.interrupt()
+    assert gate.see(second) is second

@@ -122,7 +122,7 @@ def test_the_cameras_part_compares_both_settings_side_by_side(tmp_path: Path) ->
     assert cameras["misses"] == {"off": 0, "auto": 0}
     (reading,) = cameras["readings"]
     assert min(reading["auto_share"], reading["off_share"]) > 0
-    assert reading["repeated_share"] > 0.5
+    assert reading["unchanged_share"] > reading["repeated_share"] > 0.5
     starts = reading["starts"]
     assert starts["motions"] > starts["unseen"] == 0
     assert 0 <= starts["p50_ms"] <= starts["p95_ms"] <= starts["longest_ms"]

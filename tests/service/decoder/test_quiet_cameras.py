@@ -1,10 +1,16 @@
 """A decoder of a camera says whether it decodes everything, where the service permits less."""
 
 from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from service.bench.rtsp_server import rtsp_server as recordings_server
+from service.bench.still_camera import RATE_HZ, still_images, write_still_stream
 from service.decoder.process import start_decoder
+from tests.support.commands import require_gstreamer
 from tests.support.live_decoding import LOOPBACK, request, take
 from tests.support.rtsp_server import rtsp_server
 
@@ -16,3 +22,21 @@ async def test_a_camera_is_learnt_first_if_that_is_wanted(quiet: bool, decoding:
             infos, frames = await take(decoder.messages(), 5)
     assert infos[0].decoding == decoding
     assert len({frame.pts_s for frame in frames}) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quiet", [True, False])
+async def test_images_of_a_still_camera_are_marked_as_unchanged_only_if_that_is_wanted(
+    quiet: bool, tmp_path: Path
+) -> None:
+    require_gstreamer()
+    write_still_stream(tmp_path / "room.ts", still_images(12.0, [(2.0, 3.0)]))
+    with recordings_server(tmp_path) as address:
+        async with start_decoder(replace(request(f"{address}/room"), quiet=quiet), LOOPBACK) as decoder:
+            _, frames = await take(decoder.messages(), 8 * RATE_HZ)
+    unchanged = [frame.is_unchanged for frame in frames]
+    assert not unchanged[0]
+    assert (sum(unchanged) > len(unchanged) / 3) is quiet
+    for before, frame in pairwise(frames):
+        if frame.is_unchanged:
+            assert np.array_equal(before.images, frame.images)

@@ -31,11 +31,13 @@ class WatchedDetector:
     def open_stream(self, saved: bytes | None = None) -> Stream:
         return self._detector.open_stream(saved)
 
-    def push(self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def push(
+        self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8], unchanged_B: Sequence[bool] | None = None
+    ) -> NDArray[np.float32]:
         if (images_BHWC.reshape(len(streams), -1).max(1) == 0).any():
             raise ArithmeticError("a black frame")
         self.batches.append(len(streams))
-        return self._detector.push(streams, images_BHWC)
+        return self._detector.push(streams, images_BHWC, unchanged_B)
 
 
 @pytest.fixture(scope="module")
