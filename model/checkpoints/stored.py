@@ -78,13 +78,13 @@ def network_of_bytes(name: str, config_json: bytes, data: bytes, scores_json: by
         raise CheckpointError(
             f"{name} holds only a head, for stored features of {static} and {motion} numbers a frame, and sees "
             "no video. Measure it on such features with cake eval. A whole model needs a student: write its features "
-            "with cake features --model STUDENT, and train a head on them with cake train --init STUDENT"
+            "with cake features --model STUDENT, and train a head on them with cake train --from STUDENT"
         )
     if held and held < set(PARTS):
         untrained = ", ".join(part for part in PARTS if part not in held)
         raise CheckpointError(
             f"{name} is a start for training, not a whole model: it lacks {untrained}; "
-            f"train it with: cake train --config {config.name} --init {name}"
+            f"train it with: cake train --config {config.name} --from {name}"
         )
     try:
         reference_scores = {} if scores_json is None else parse_reference_scores(scores_json)

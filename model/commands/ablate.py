@@ -9,7 +9,7 @@ import typer
 
 from model.commands.progress import show_progress
 from model.commands.terminal import CPUS, failing_clearly, require
-from model.commands.train import CheckpointEvery, Config, Effort, Init, Processes, RecipeFile, read_recipe
+from model.commands.train import CheckpointEvery, Config, Effort, From, Processes, RecipeFile, read_recipe
 
 
 def ablate_command(
@@ -25,7 +25,7 @@ def ablate_command(
     ] = None,
     config: Config = None,
     recipe: RecipeFile = None,
-    init: Init = None,
+    init: From = None,
     effort: Effort = 1.0,
     processes: Processes = CPUS,
     checkpoint_every_s: CheckpointEvery = 120.0,

@@ -66,24 +66,22 @@ def train_clips(
     context: typer.Context,
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(help="A folder of clips that show the action and one of clips that do not, with --from."),
+        typer.Argument(help="A folder of clips that show the action and one of clips that do not, with --label."),
     ] = None,
     begin: Annotated[
-        str | None, typer.Option("--from", help="Model name or checkpoint folder to build on.", rich_help_panel=FEW)
+        str | None,
+        typer.Option("--from", help="Model name or checkpoint folder to start from. Default with --background: mocap."),
     ] = None,
     label: Annotated[str | None, typer.Option(help="Name of the new action.", rich_help_panel=FEW)] = None,
     clips: Annotated[Path | None, typer.Option(help="Text file with a line 'path label' per clip.")] = None,
     root: Root = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for checkpoint, report and intermediate files. Default with --from: LABEL-model."),
+        typer.Option(help="Folder for checkpoint, report and intermediate files. Default with --label: LABEL-model."),
     ] = None,
     background: Annotated[
         str | None, typer.Option(help="Label of the clips that show no action.", rich_help_panel=HUNDREDS)
     ] = None,
-    init: Annotated[
-        str, typer.Option(help="Model name or checkpoint folder to start from.", rich_help_panel=HUNDREDS)
-    ] = "mocap",
     block_size: Annotated[
         int,
         typer.Option(
@@ -125,9 +123,9 @@ def train_clips(
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
-    """Learn one action from clips: a few of them (with --from), or hundreds.
+    """Learn one action from clips: a few of them (with --label), or hundreds (with --background).
 
-    With --from and --label, five to a hundred clips of each kind, in two folders or a list: a classifier on a frozen
+    With --label and --from, five to a hundred clips of each kind, in two folders or a list: a classifier on a frozen
     model, in minutes. Says what accuracy to expect, as clips show that are left out in turn.
 
     With --background, hundreds of clips in a list: fine-tunes a checkpoint and measures it by cross-validation over
@@ -147,14 +145,14 @@ def train_clips(
     from model.training.layouts.video_lists import read_clips
 
     use_one_thread()
-    if begin is not None:
+    if background is None:
         with failing_clearly():
             check_usage(context, few=True)
         learn_few_clips(folders or (), label, clips, root, begin, out, seed, as_json=as_json)
         return
     with failing_clearly(CheckpointNotFoundError), show_progress() as progress:
         check_usage(context, few=False)
-        if clips is None or background is None or out is None:
+        if clips is None or out is None:
             raise ValueError(USAGE)
         listed = read_clips(clips, root)
         composition = Composition(seed=seed, block_size=block_size)
@@ -170,7 +168,7 @@ def train_clips(
             views=views or recipe.views,
             frozen_stages=recipe.frozen_stages if frozen_stages is None else frozen_stages,
         )
-        workshop = open_workshop(listed, init, background, out, recipe, composition, processes, image_size)
+        workshop = open_workshop(listed, begin or "mocap", background, out, recipe, composition, processes, image_size)
         material = prepare(listed, background, workshop, progress)
         first, *others = cross_validate(material, workshop, folds=folds, repeats=repeats, seed=seed, progress=progress)
         calibration = calibrate(first.streams, workshop.config.labels)
@@ -186,7 +184,7 @@ def end_to_end_command(
     clips: Clips,
     out: Annotated[Path, typer.Option(help="Folder for the checkpoint and intermediate files.")],
     background: Background,
-    init: Annotated[str, typer.Option(help="Model name or checkpoint folder to start from.")] = "mocap",
+    begin: Annotated[str, typer.Option("--from", help="Model name or checkpoint folder to start from.")] = "mocap",
     root: Root = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps. Default: from the recipe.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
@@ -194,7 +192,7 @@ def end_to_end_command(
 ) -> None:
     """Fine-tune every layer of a checkpoint to one action from thousands of clips, without measuring it.
 
-    Use the result with `cake train clips --init`. An interrupted run resumes when the same command is repeated.
+    Use the result with `cake train clips --from`. An interrupted run resumes when the same command is repeated.
     """
     require("train end-to-end", "torch", "PyTorch")
     from model.checkpoints.folders import CheckpointNotFoundError
@@ -206,6 +204,6 @@ def end_to_end_command(
         recipe = EndToEndRecipe(seed=seed)
         recipe = replace(recipe, schedule=replace(recipe.schedule, steps=steps or recipe.schedule.steps))
         placement = Placement.detect(processes)
-        failures = train_end_to_end(read_clips(clips, root), background, init, out, recipe, placement, progress)
+        failures = train_end_to_end(read_clips(clips, root), background, begin, out, recipe, placement, progress)
     report_failures(failures)
-    typer.echo(f"wrote {out}; continue with: cake train clips --init {out}", err=True)
+    typer.echo(f"wrote {out}; continue with: cake train clips --background {background} --from {out}", err=True)

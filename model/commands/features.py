@@ -28,7 +28,7 @@ def features_command(
     """Write a model's features of every frame of labelled videos, for `cake train` and `cake eval`.
 
     The model sees the videos at its own image size and rate. A head that is trained on its features with
-    `cake train --data OUT --init MODEL` gives a complete model.
+    `cake train --data OUT --from MODEL` gives a complete model.
     """
     require("features", "torch", "PyTorch")
     from model.checkpoints.checkpoint import load_feature_network
@@ -54,4 +54,4 @@ def features_command(
         videos = fit_segments(videos, frames.load_pts_s, hz, progress.on_warning, strict=not skip_invalid)
         write_features(network, videos, frames, out, mode, progress)
     report_failures(failures)
-    typer.echo(f"wrote {out}; train a head on it with: cake train --data {out} --init {model} --out DIR", err=True)
+    typer.echo(f"wrote {out}; train a head on it with: cake train --data {out} --from {model} --out DIR", err=True)

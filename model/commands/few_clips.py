@@ -1,4 +1,4 @@
-"""`cake train clips --from`: a new action from a few clips."""
+"""`cake train clips --label`: a new action from a few clips."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from model.commands.terminal import failing_clearly, print_warnings, report_fail
 
 USAGE = (
     "Give a few clips as: cake train clips --from MODEL --label NAME SHOWN OTHER, with two folders (or --clips LIST); "
-    "hundreds as: cake train clips --clips LIST --background LABEL --out DIR"
+    "hundreds as: cake train clips --clips LIST --background LABEL --out DIR [--from MODEL]"
 )
 _OF_FEW = {"folders": "a folder", "label": "--label"}
 _OF_HUNDREDS = (
-    *("background", "init", "block_size", "folds", "repeats", "steps", "learning_rate", "image_size", "views"),
+    *("block_size", "folds", "repeats", "steps", "learning_rate", "image_size", "views"),
     *("frozen_stages", "processes"),
 )
 
@@ -29,7 +29,7 @@ def check_usage(context: typer.Context, *, few: bool) -> None:
     for name, shown in other.items():
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            raise ValueError(f"{shown} has no effect {'with' if few else 'without'} --from. {USAGE}")
+            raise ValueError(f"{shown} has no effect {'without' if few else 'with'} --background. {USAGE}")
 
 
 def learn_few_clips(
@@ -37,7 +37,7 @@ def learn_few_clips(
     label: str | None,
     clips: Path | None,
     root: Path | None,
-    begin: str,
+    begin: str | None,
     out: Path | None,
     seed: int,
     *,
@@ -49,7 +49,7 @@ def learn_few_clips(
     from model.training.clips.few.train import train_on_few_clips
 
     with failing_clearly(CheckpointNotFoundError), show_progress() as progress:
-        if label is None or len(folders) != (2 if clips is None else 0):
+        if label is None or begin is None or len(folders) != (2 if clips is None else 0):
             raise ValueError(USAGE)
         few = clips_of_folders(label, *folders) if clips is None else clips_of_list(label, clips, root)
         folder = out or _folder_of(few.label)

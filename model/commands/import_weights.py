@@ -108,7 +108,7 @@ def import_weights(
         untrained = ", ".join(part for part in PARTS if part not in held)
         typer.echo(
             f"not included because untrained: {untrained}. Train it before you use it as a model: "
-            f"cake train --config {config.name} --init {out}",
+            f"cake train --config {config.name} --from {out}",
             err=True,
         )
 

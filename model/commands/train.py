@@ -41,14 +41,14 @@ Flow = Annotated[str | None, typer.Option(help="Which flow_* folder to use, if t
 Out = Annotated[Path | None, typer.Option(help="Folder for the checkpoint, the report, logs and caches. [required]")]
 Config = Annotated[
     str | None,
-    typer.Option(help="Network size: cake-xs or cake-s. Default: that of --init, or cake-xs.", show_default=False),
+    typer.Option(help="Network size: cake-xs or cake-s. Default: that of --from, or cake-xs.", show_default=False),
 ]
 RecipeFile = Annotated[
     Path | None, typer.Option(help="A named recipe (default, paper, people) or a JSON file; see `cake train recipe`.")
 ]
-Init = Annotated[
+From = Annotated[
     Path | None,
-    typer.Option(help="Model or checkpoint folder to start from: its trunk, image size and rate."),
+    typer.Option("--from", help="Model or checkpoint folder to start from: its trunk, image size and rate."),
 ]
 Teacher = Annotated[
     Path | None,
@@ -83,7 +83,7 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
         out: Out = None,
         config: Config = None,
         recipe: RecipeFile = None,
-        init: Init = None,
+        init: From = None,
         teacher: Teacher = None,
         seed: Seed = None,
         effort: Effort = 1.0,

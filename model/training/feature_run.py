@@ -110,7 +110,7 @@ def _check_features_of(init: Path, lists: SessionLists, widths: tuple[int, int])
         static, motion = begun.head.feature_widths
         raise DataError(
             f"{init} makes features of {static} (static) and {motion} (motion) numbers a frame, the folder holds "
-            f"{widths[0]} and {widths[1]}: a head for them is trained without --init"
+            f"{widths[0]} and {widths[1]}: a head for them is trained without --from"
         )
     if begun.sample_hz != lists.feature_hz:
         raise DataError(

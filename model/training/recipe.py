@@ -156,9 +156,9 @@ class Recipe:
     flip_share: float = 0.0
     """Of the cached views, seen as in a mirror."""
     trunk_source: Literal["trained", "imported"] = "trained"
-    """`imported`: the trunk of --init as it is, frozen, as in the paper; no trunk stage."""
+    """`imported`: the trunk of --from as it is, frozen, as in the paper; no trunk stage."""
     motion_source: Literal["distilled", "imported"] = "distilled"
-    """`imported`: the motion branch of --init as it is; no teacher and no distillation."""
+    """`imported`: the motion branch of --from as it is; no teacher and no distillation."""
     trunk: SequenceRecipe = field(default_factory=SequenceRecipe)
     teacher: SequenceRecipe = field(default_factory=lambda: SequenceRecipe(Schedule(steps=2500)))
     distill: DistillRecipe = field(default_factory=DistillRecipe)

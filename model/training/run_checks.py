@@ -34,7 +34,7 @@ def check_imports(recipe: Recipe, init: Path | None) -> None:
     wanted = ["trunk", "static_head"] if recipe.trunk_source == "imported" else []
     wanted += ["motion", "motion_head"] if recipe.motion_source == "imported" else []
     if wanted and init is None:
-        raise RecipeError(f"the recipe imports {', '.join(wanted)}: name their checkpoint with --init")
+        raise RecipeError(f"the recipe imports {', '.join(wanted)}: name their checkpoint with --from")
     if init is not None and (missing := [part for part in wanted if part not in parts_of(init)]):
         raise RecipeError(f"the recipe imports {', '.join(missing)}, which {init} does not hold")
 

@@ -103,7 +103,7 @@ def test_an_x3d_file_is_a_start_for_training_and_no_model(x3d: Weights, tmp_path
     assert (config.labels, config.sample_hz, config.image_size) == (("background", "kick", "punch"), 6.0, 224)
     with pytest.raises(
         CheckpointError,
-        match="lacks motion, motion_head, head; train it with: cake train --config cake-s --init start",
+        match="lacks motion, motion_head, head; train it with: cake train --config cake-s --from start",
     ):
         load_checkpoint(out)
 

@@ -70,7 +70,7 @@ def prepared(clip_list: Path, init: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def train_clips(clip_list: Path, init: Path, out: Path, *more: str) -> Done:
-    options = {"--clips": clip_list, "--out": out, "--init": init, "--background": "calm", "--block-size": 2}
+    options = {"--clips": clip_list, "--out": out, "--from": init, "--background": "calm", "--block-size": 2}
     small = {"--folds": 2, "--repeats": 2, "--steps": 2, "--views": 1, "--processes": 1}
     return run("train", "clips", "--json", *(part for pair in (options | small).items() for part in pair), *more)
 

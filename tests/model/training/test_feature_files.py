@@ -60,7 +60,7 @@ def test_a_head_trained_on_a_model_s_features_completes_it(tmp_path: Path, mode:
     done = run("features", "--data", tmp_path / "data", "--model", student, "--out", features, "--mode", mode)
     assert done.status == 0, done.err
     (tmp_path / "recipe.json").write_text(json.dumps(TINY.to_json()))
-    options = ("--data", features, "--out", out, "--init", student, "--recipe", tmp_path / "recipe.json")
+    options = ("--data", features, "--out", out, "--from", student, "--recipe", tmp_path / "recipe.json")
     done = run("train", *options, "--processes", 1)
     assert done.status == 0, done.err
     assert "not calibrated" in done.err

@@ -82,7 +82,7 @@ async def test_a_head_on_a_student_s_features_of_the_published_widths_is_served_
     features, out = tmp_path / "features", tmp_path / "model"
     done = run("features", "--data", data, "--model", student, "--out", features, "--processes", 1)
     assert done.status == 0, done.err
-    done = run("train", "--data", features, "--init", student, "--recipe", recipe, "--out", out, "--processes", 1)
+    done = run("train", "--data", features, "--from", student, "--recipe", recipe, "--out", out, "--processes", 1)
     assert done.status == 0, done.err
     async with (
         tiny_server(tmp_path / "data", out, DEFAULT_MODEL="model") as child,

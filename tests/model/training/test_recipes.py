@@ -55,7 +55,7 @@ def test_an_imported_student_is_kept_to_the_bit_and_only_the_classifier_follows_
 
 
 def test_a_recipe_that_imports_a_missing_part_is_rejected_before_any_work(streams: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="name their checkpoint with --init"):
+    with pytest.raises(RecipeError, match="name their checkpoint with --from"):
         open_run([streams], tmp_path / "run", None, IMPORTED, ALONE, SILENT)
     save_checkpoint(tmp_path / "x3d", tiny_model(), parts=("trunk", "static_head"))
     with pytest.raises(RecipeError, match=r"imports motion, motion_head, which .* does not hold"):

@@ -96,7 +96,7 @@ def edit_session(data: Path, name: str, edit: Callable[[NDArray[np.float32]], ND
 def test_other_widths_than_the_model_s_are_reported_before_any_work(tmp_path: Path) -> None:
     data = write_thumos(tmp_path, *PUBLISHED_WIDTHS)
     save_checkpoint(tmp_path / "tiny", tiny_model())
-    done = train(data, tmp_path / "run", None, "--init", str(tmp_path / "tiny"))
+    done = train(data, tmp_path / "run", None, "--from", str(tmp_path / "tiny"))
     assert (done.status, len(done.err.strip().splitlines())) == (2, 1)
     assert "makes features of 16 (static) and 16 (motion) numbers a frame, the folder holds 2048" in done.err
     assert not (tmp_path / "run").exists()
@@ -109,7 +109,7 @@ def test_a_head_for_a_checkpoint_s_own_features_gives_a_whole_model_of_its_size_
         begun.config, sample_hz=4.0, image_size=64, head=replace(begun.config.head, feature_dim=WIDTH, motion_dim=8)
     )
     save_checkpoint(tmp_path / "begun", Cake(config))
-    done = train(write_thumos(tmp_path, WIDTH, 8), tmp_path / "run", None, "--init", str(tmp_path / "begun"))
+    done = train(write_thumos(tmp_path, WIDTH, 8), tmp_path / "run", None, "--from", str(tmp_path / "begun"))
     assert done.status == 0, done.err
     trained = load_checkpoint(tmp_path / "run")[0]
     assert (trained.config.image_size, trained.config.sample_hz, trained.config.labels) == (64, 4.0, ACTIONS)

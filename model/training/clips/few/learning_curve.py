@@ -3,7 +3,7 @@
     python -m model.training.clips.few.learning_curve --clips LIST --label fight --from mocap --out DIR
 
 For each number and each draw, blocks of clips are set aside for the test, and as many clips of each kind are drawn
-from the other blocks. Three methods learn from the same clips: the classifier of `cake train clips --from`, logistic
+from the other blocks. Three methods learn from the same clips: the classifier of `cake train clips --label`, logistic
 regression on motion statistics, and, with `--scratch-steps`, a network that begins with random weights. A clip's score
 is the highest of its frames, as in `cake eval --by-video`. Prints a line of JSON for each number of clips.
 
@@ -92,7 +92,7 @@ def learning_curve(
 
 
 def few_clip_method(source: Cake, clips: Sequence[FrozenClip], positive_N: Bools) -> Method:
-    """The classifier of `cake train clips --from`."""
+    """The classifier of `cake train clips --label`."""
     settle_frames = round(SETTLE_S * source.config.sample_hz)
 
     def scores(learned: Indices, tested: Indices, seed: int) -> Floats:
