@@ -1,6 +1,6 @@
 """Clips and stills of events."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi import Path as PathParameter
@@ -9,14 +9,41 @@ from starlette.responses import FileResponse, Response
 from service.api.authentication import SessionsReader
 from service.api.context import SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
+from service.api.feedback import MissedPath
 from service.api.found_action import found_start
 from service.api.sessions import SessionId
 from service.decoder.cut import Cut
+from service.errors import NotFoundError
 from service.event_schemas import EventId
 
 MAX_AROUND_S = 120.0
 BEFORE_S, AFTER_S = 5.0, 10.0
+NOT_MISSED = "The session has no such missed action."
+ONLY_OF_UPLOADS = (
+    "Only uploaded videos have clips of missed actions. Other sources have clips of the actions that CAKE_CLIPS names;"
+    " one of them may show it."
+)
 EventPath = Annotated[EventId, PathParameter(description="Id of an `action.start` or `action.end` of the session.")]
+BeforeS = Annotated[
+    float | None,
+    Query(ge=0, le=MAX_AROUND_S, allow_inf_nan=False, description="Seconds before the start, 5 by default."),
+]
+AfterS = Annotated[
+    float | None,
+    Query(gt=0, le=MAX_AROUND_S, allow_inf_nan=False, description="Seconds after the start, 10 by default."),
+]
+CLIP_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}},
+        "headers": {
+            "Clip-From-S": {
+                "description": "Media time of the first frame, in seconds.",
+                "schema": {"type": "number"},
+            }
+        },
+    },
+    **problem_responses(404, 409, 413, 422, 503, 507),
+}
 router = APIRouter(tags=["events"], responses=problem_responses(*AUTH_STATUSES))
 
 
@@ -28,32 +55,15 @@ router = APIRouter(tags=["events"], responses=problem_responses(*AUTH_STATUSES))
     "those of the video, so it begins at the keyframe before: `Clip-From-S` is the media time of its first frame. The "
     "problem `not_playable` says that browsers play no MP4 of this codec.",
     response_class=FileResponse,
-    responses={
-        200: {
-            "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}},
-            "headers": {
-                "Clip-From-S": {
-                    "description": "Media time of the first frame, in seconds.",
-                    "schema": {"type": "number"},
-                }
-            },
-        },
-        **problem_responses(404, 409, 413, 422, 503, 507),
-    },
+    responses=CLIP_RESPONSES,
 )
 async def get_clip(
     context: SharedContext,
     caller: SessionsReader,
     session_id: SessionId,
     event_id: EventPath,
-    before_s: Annotated[
-        float | None,
-        Query(ge=0, le=MAX_AROUND_S, allow_inf_nan=False, description="Seconds before the start, 5 by default."),
-    ] = None,
-    after_s: Annotated[
-        float | None,
-        Query(gt=0, le=MAX_AROUND_S, allow_inf_nan=False, description="Seconds after the start, 10 by default."),
-    ] = None,
+    before_s: BeforeS = None,
+    after_s: AfterS = None,
 ) -> Response:
     record = await context.store.sessions.get(session_id, sight=caller.sight)
     context.audit.record_view(caller.actor, session=session_id, what="video")
@@ -61,9 +71,39 @@ async def get_clip(
     if record.source.kind != "upload" and before_s is None and after_s is None:
         clip = await context.cuts.stored_clip(record.id, start.id)
         return _clip_response(Cut(await context.blobs.read_clip(clip), clip.from_s))
-    from_s = start.start_s - (BEFORE_S if before_s is None else before_s)
-    to_s = start.start_s + (AFTER_S if after_s is None else after_s)
+    from_s, to_s = _span_s(start.start_s, before_s, after_s)
     return _clip_response(await context.cuts.cut(record, start.id, "clip", from_s, to_s, client=caller.client))
+
+
+@router.get(
+    "/v1/sessions/{session_id}/feedback/{feedback_id}/clip.mp4",
+    summary="Get a clip of a missed action",
+    description="As the clip of an action, of uploaded videos only: nothing was stored when the action was missed.",
+    response_class=FileResponse,
+    responses=CLIP_RESPONSES,
+)
+async def get_clip_of_missed_action(
+    context: SharedContext,
+    caller: SessionsReader,
+    session_id: SessionId,
+    feedback_id: MissedPath,
+    before_s: BeforeS = None,
+    after_s: AfterS = None,
+) -> Response:
+    record = await context.store.sessions.get(session_id, sight=caller.sight)
+    context.audit.record_view(caller.actor, session=session_id, what="video")
+    missed = [each for each in await context.store.feedback.of_session(record.id) if each.id == feedback_id]
+    if not missed:
+        raise NotFoundError(NOT_MISSED)
+    if record.source.kind != "upload":
+        raise NotFoundError(ONLY_OF_UPLOADS)
+    from_s, to_s = _span_s(missed[0].start_s, before_s, after_s)
+    return _clip_response(await context.cuts.cut(record, feedback_id, "clip", from_s, to_s, client=caller.client))
+
+
+def _span_s(start_s: float, before_s: float | None, after_s: float | None) -> tuple[float, float]:
+    """From when to when a clip is requested."""
+    return start_s - (BEFORE_S if before_s is None else before_s), start_s + (AFTER_S if after_s is None else after_s)
 
 
 def _clip_response(clip: Cut) -> Response:

@@ -2,16 +2,17 @@
 
     videos/SESSION_EVENT.mp4   annotations.json
 
-Each clip shows the surroundings of one judged event. Right and missed actions are labelled, wrong ones are background,
-and actions without a verdict are ambiguous, so that they count neither way.
+Each clip shows the surroundings of one judged event or missed action. Right and missed actions are labelled, wrong ones
+are background, and actions without a verdict are ambiguous, so that they count neither way.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cake_client import ActionEnd, ActionStart, CakeError, Client, Clip, Feedback, Session
+from cake_client import ActionEnd, ActionStart, CakeError, Client, Clip, Feedback, Region, Session
 from model.atomic import write_atomically, write_text_atomically
 from model.training.layouts.annotations import ANNOTATIONS_FILE
 from model.training.layouts.segments import AMBIGUOUS
@@ -21,6 +22,9 @@ from model.video.file_reader import open_video
 UNKNOWN_LENGTH_S = 1.0
 """How much of an action without an end is labelled; what follows is ambiguous."""
 VALIDATION_EVERY = 5
+BEFORE_S, CLIP_S = 5.0, 15.0
+"""Of uploads, a clip begins this long before the start, earlier near the video's end, and lasts this long if the video
+does: training learns from 12.8 s at a time."""
 Segment = tuple[float, float, str]
 
 
@@ -30,7 +34,11 @@ class Exported:
 
     clips: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
-    """Judged events without a usable clip, with the reason."""
+    """Judged events and missed actions without a usable clip, with the reason."""
+    missed_without_clip: int = 0
+    """How many of `skipped` are missed actions."""
+    has_validation: bool = False
+    """Whether some of the clips are for validation, which training needs."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +52,38 @@ class _Action:
 
 
 @dataclass(frozen=True)
+class _Entry:
+    """What the annotations say of a clip, in its own time."""
+
+    duration_s: float
+    segments: tuple[Segment, ...]
+    region: Region | None
+
+    @property
+    def labels(self) -> set[str]:
+        return {label for _, _, label in self.segments} - {AMBIGUOUS}
+
+    def to_json(self) -> dict[str, object]:
+        """In ActivityNet's form."""
+        annotations = [{"segment": [start_s, end_s], "label": label} for start_s, end_s, label in self.segments]
+        entry: dict[str, object] = {"duration": self.duration_s, "annotations": annotations}
+        if self.region is not None:
+            entry["region"] = [self.region.x, self.region.y, self.region.width, self.region.height]
+        return entry
+
+
+@dataclass(frozen=True)
 class _LabelledClip:
     name: str
     session_id: str
     judged: _Action
-    entry: dict[str, object]
+    from_s: float
+    entry: _Entry
+
+    def shows(self, action: _Action) -> bool:
+        return (
+            action.region == self.judged.region and self.from_s <= action.start_s < self.from_s + self.entry.duration_s
+        )
 
 
 def export_training_data(
@@ -57,6 +92,7 @@ def export_training_data(
     """Write the judged events of these sessions; `on_clip` gets the name of each clip.
 
     One of every five sessions is for validation, the others for training; of a single session, one of every five clips.
+    The last examples of a label stay in training.
 
     Raises:
         CakeError: the server refuses or cannot be reached.
@@ -67,23 +103,51 @@ def export_training_data(
     (out_dir / "videos").mkdir(parents=True, exist_ok=True)
     for session_id in dict.fromkeys(session_ids):
         session = client.session(session_id)
-        actions = _actions(client, session_id)
-        for action in actions:
-            if action.verdict not in ("right", "wrong"):
-                continue
-            name = f"{session_id}_{action.id}"
-            try:
-                clip = client.clip(session_id, action.id)
-                duration_s = _write(out_dir / "videos" / f"{name}.mp4", clip)
-            except (CakeError, VideoError) as error:
-                exported.skipped[name] = str(error)
-                continue
-            entry = _entry(session, action, actions, clip.from_s, duration_s)
-            clips.append(_LabelledClip(name, session_id, action, entry))
-            on_clip(name)
+        found = _clips_of(client, session, out_dir, exported)
+        for clip in found:
+            on_clip(clip.name)
+        clips += found
     exported.clips = len(clips)
-    _write_annotations(out_dir, clips)
+    validation = _for_validation(clips)
+    exported.has_validation = bool(validation)
+    _write_annotations(out_dir, clips, validation)
     return exported
+
+
+def _clips_of(client: Client, session: Session, out_dir: Path, exported: Exported) -> list[_LabelledClip]:
+    """Write the clips of a session's judged actions; note in `exported` those without one."""
+    clips: list[_LabelledClip] = []
+    without: list[tuple[str, _Action, str]] = []
+    actions = _actions(client, session.id)
+    for action in actions:
+        if action.verdict is None:
+            continue
+        name = f"{session.id}_{action.id}"
+        try:
+            clip = _clip_of(client, session, action)
+            duration_s = _write(out_dir / "videos" / f"{name}.mp4", clip)
+        except (CakeError, VideoError) as error:
+            without.append((name, action, str(error)))
+            continue
+        entry = _entry(session, action, actions, clip.from_s, duration_s)
+        clips.append(_LabelledClip(name, session.id, action, clip.from_s, entry))
+    for name, action, reason in without:
+        is_missed = action.verdict == "missed"
+        # Nothing is stored for what was missed, but the clip of another action may show it.
+        if not (is_missed and any(clip.shows(action) for clip in clips)):
+            exported.skipped[name] = reason
+            exported.missed_without_clip += is_missed
+    return clips
+
+
+def _clip_of(client: Client, session: Session, action: _Action) -> Clip:
+    """Raises CakeError."""
+    get = client.missed_clip if action.verdict == "missed" else client.clip
+    if session.source.kind != "upload":
+        return get(session.id, action.id)
+    until_end_s = max(0.0, session.position_s - action.start_s)
+    before_s = min(action.start_s, max(BEFORE_S, CLIP_S - until_end_s))
+    return get(session.id, action.id, before_s=before_s, after_s=CLIP_S - min(before_s, BEFORE_S))
 
 
 def _actions(client: Client, session_id: str) -> list[_Action]:
@@ -121,20 +185,11 @@ def _write(path: Path, clip: Clip) -> float:
     return round(times_s[-1] + 1 / rate_hz, 3)
 
 
-def _entry(
-    session: Session, judged: _Action, actions: Sequence[_Action], from_s: float, duration_s: float
-) -> dict[str, object]:
-    """In ActivityNet's form, in the clip's own time."""
+def _entry(session: Session, judged: _Action, actions: Sequence[_Action], from_s: float, duration_s: float) -> _Entry:
     shown = [action for action in actions if action.region == judged.region]
     segments = [segment for action in shown for segment in _segments(action, from_s, duration_s)]
-    entry: dict[str, object] = {
-        "duration": duration_s,
-        "annotations": [{"segment": [start_s, end_s], "label": label} for start_s, end_s, label in sorted(segments)],
-    }
     regions = [each for each in session.regions if each.name == judged.region]
-    if regions:
-        entry["region"] = [regions[0].x, regions[0].y, regions[0].width, regions[0].height]
-    return entry
+    return _Entry(duration_s, tuple(sorted(segments)), regions[0] if regions else None)
 
 
 def _segments(action: _Action, from_s: float, duration_s: float) -> list[Segment]:
@@ -151,18 +206,31 @@ def _segments(action: _Action, from_s: float, duration_s: float) -> list[Segment
     return [(round(start_s, 3), round(end_s, 3), kind) for start_s, end_s, kind in shown if end_s - start_s > 0.001]
 
 
-def _write_annotations(out_dir: Path, clips: Sequence[_LabelledClip]) -> None:
+def _for_validation(clips: Sequence[_LabelledClip]) -> set[str]:
+    """Names of the clips for validation: every fifth group, or another one without which each label has examples."""
     ordered = sorted(clips, key=lambda clip: (clip.judged.label, clip.judged.verdict or "", clip.name))
-    sessions = list(dict.fromkeys(clip.session_id for clip in ordered))
-    # Recordings of one camera stay together; of a single session some clips have to be taken.
-    groups = [clip.name for clip in ordered] if len(sessions) == 1 else sessions
-    validation = set(groups[1::VALIDATION_EVERY])
+    is_one_session = len({clip.session_id for clip in ordered}) == 1
+    groups: dict[str, list[_LabelledClip]] = {}
+    for clip in ordered:
+        # Recordings of one camera stay together; of a single session some clips have to be taken.
+        groups.setdefault(clip.name if is_one_session else clip.session_id, []).append(clip)
+    examples = {name: Counter(label for clip in group for label in clip.entry.labels) for name, group in groups.items()}
+    left = sum(examples.values(), Counter[str]())
+    names = list(groups)
+    wanted = len(names[1::VALIDATION_EVERY])
+    validation: set[str] = set()
+    for name in [*names[1::VALIDATION_EVERY], *names]:
+        is_new = name not in validation and len(validation) < wanted
+        if is_new and all(left[label] > count for label, count in examples[name].items()):
+            validation.add(name)
+            left -= examples[name]
+    return {clip.name for name in validation for clip in groups[name]}
+
+
+def _write_annotations(out_dir: Path, clips: Sequence[_LabelledClip], validation: set[str]) -> None:
     database = {
-        clip.name: {
-            "subset": "validation" if {clip.name, clip.session_id} & validation else "training",
-            **clip.entry,
-        }
-        for clip in ordered
+        clip.name: {"subset": "validation" if clip.name in validation else "training", **clip.entry.to_json()}
+        for clip in sorted(clips, key=lambda clip: clip.name)
     }
     content = {"version": "CAKE feedback 1", "database": database}
     write_text_atomically(out_dir / ANNOTATIONS_FILE, json.dumps(content, indent=1))

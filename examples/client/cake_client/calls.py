@@ -120,9 +120,19 @@ def events(session_id: str, after: str | None, limit: int, wait_s: float) -> Cal
 
 def clip(session_id: str, event_id: str, before_s: float | None, after_s: float | None) -> Call:
     """The video of an event, from `before_s` before its start to `after_s` after it."""
+    path = session_path(session_id, f"/events/{quote(event_id, safe='')}/clip.mp4")
+    return Call("GET", path, _around(before_s, after_s))
+
+
+def missed_clip(session_id: str, feedback_id: str, before_s: float | None, after_s: float | None) -> Call:
+    """The video of a missed action, as that of an event."""
+    path = session_path(session_id, f"/feedback/{quote(feedback_id, safe='')}/clip.mp4")
+    return Call("GET", path, _around(before_s, after_s))
+
+
+def _around(before_s: float | None, after_s: float | None) -> dict[str, str]:
     given = {"before_s": before_s, "after_s": after_s}
-    params = {name: f"{value:g}" for name, value in given.items() if value is not None}
-    return Call("GET", session_path(session_id, f"/events/{quote(event_id, safe='')}/clip.mp4"), params)
+    return {name: f"{value:g}" for name, value in given.items() if value is not None}
 
 
 def clip_of(response: httpx.Response) -> Clip:

@@ -155,6 +155,13 @@ class Client:
         """The video around the start of an action: by default from 5 s before until 10 s after it."""
         return calls.clip_of(self._transport.request(calls.clip(session_id, event_id, before_s, after_s)))
 
+    def missed_clip(
+        self, session_id: str, feedback_id: str, *, before_s: float | None = None, after_s: float | None = None
+    ) -> Clip:
+        """As `clip`, of an action that was added with `add_missed`. Only uploaded videos have such clips."""
+        call = calls.missed_clip(session_id, feedback_id, before_s, after_s)
+        return calls.clip_of(self._transport.request(call))
+
     def feedback(self, session_id: str) -> tuple[Feedback, ...]:
         """What people said about the session's events, by `start_s`."""
         return parse(FeedbackList, self._transport.send(calls.feedback(session_id))).feedback

@@ -49,6 +49,7 @@ async def test_the_openapi_description_is_complete(server: Running) -> None:
         "/v1/sessions/{session_id}/retry",
         "/v1/sessions/{session_id}/feedback",
         "/v1/sessions/{session_id}/feedback/{feedback_id}",
+        "/v1/sessions/{session_id}/feedback/{feedback_id}/clip.mp4",
         "/v1/sessions/{session_id}/events/{event_id}/feedback",
         "/v1/events",
         "/v1/sessions/{session_id}/snapshot.jpg",

@@ -66,6 +66,22 @@ async def test_without_parameters_a_clip_reaches_from_five_seconds_before_to_ten
     assert frames[-1][0] == pytest.approx(17.0, abs=0.3)
 
 
+async def test_a_missed_action_of_an_upload_has_a_clip(server: Running, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "v.mp4", count=180, rate_hz=RATE_HZ)
+    uploaded, by_url = await analysed(server, video, [1.0]), await server.running_session()
+    clips = []
+    for session in (uploaded, by_url):
+        answer = await server.http.post(f"{session.links.self}/feedback", json={"label": "kick", "start_s": 3.0})
+        clips.append(f"{session.links.self}/feedback/{answer.json()['id']}/clip.mp4")
+    answer = await server.http.get(clips[0], params={"before_s": 1.1, "after_s": 0.5})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4"), answer.text
+    times = [time_s for time_s, _ in frames_of_clip(answer.content, float(answer.headers["clip-from-s"]))]
+    assert (times[0], 3.4 < times[-1] < 3.6) == (1.6, True)
+    assert "Only uploaded videos" in problem(await server.http.get(clips[1]), 404, "not_found").detail
+    unknown = f"{uploaded.links.self}/feedback/missed-{'0' * 32}/clip.mp4"
+    assert "no such missed action" in problem(await server.http.get(unknown), 404, "not_found").detail
+
+
 async def test_events_without_a_clip_say_why(server: Running, tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.avi", codec="mpeg4", codec_options={"g": "12"})
     session = await analysed(server, video, [1.0, 90.0])

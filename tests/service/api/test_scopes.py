@@ -54,6 +54,7 @@ ROUTES = {
     ("GET", "/v1/sessions/x/feedback"): "sessions:read",
     ("POST", "/v1/sessions/x/feedback"): "sessions:write",
     ("DELETE", "/v1/sessions/x/feedback/z"): "sessions:write",
+    ("GET", "/v1/sessions/x/feedback/z/clip.mp4"): "sessions:read",
     ("PUT", "/v1/sessions/x/events/0-0/feedback"): "sessions:write",
     ("DELETE", "/v1/sessions/x/events/0-0/feedback"): "sessions:write",
     ("GET", "/v1/subscriptions"): "events:read",
