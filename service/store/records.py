@@ -3,23 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from model.video.media_time import TimeZero
 from service.event_schemas import Event, SessionStateEvent, next_event_id
 from service.schemas import FailureCode, NamedRegion, Pace, Rule, SessionState, VideoProperties
 from service.sources.stored import StoredModel, StoredSource
 from service.store.model_records import model_key
-from service.store.previous_release import join_video, split_video
+from service.store.previous_release import join_video
 from service.store.webhook_records import StoredWebhook
 
 WATCHED_S = 5.0
@@ -27,7 +20,7 @@ WATCHED_S = 5.0
 
 
 class SessionRecord(StoredModel):
-    """A session as stored."""
+    """A session as stored; `service.store.reading` writes and reads it."""
 
     id: str
     source: StoredSource
@@ -90,10 +83,6 @@ class SessionRecord(StoredModel):
     """`position_s` when its worker claimed it; None before the first claim and after it was handed over."""
 
     _read_video = model_validator(mode="before")(join_video)
-
-    @model_serializer(mode="wrap", when_used="json")
-    def _write_video(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return split_video(serialize(self))
 
     @property
     def model_key(self) -> str:

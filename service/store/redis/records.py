@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic_core import to_json
 
 from service.event_schemas import Event, event_key
-from service.store.reading import dump_event, parse_session, stored_update
+from service.store.reading import dump_event, parse_session, stored_session, stored_update
 from service.store.records import DetectorSnapshot, ResumePoint, ScoreRow, SessionRecord, SessionUpdate
 
 Argument = str | bytes | int | float
@@ -31,7 +31,7 @@ class Retained:
 
 def fields_of(record: SessionRecord | SessionUpdate) -> list[str | bytes]:
     """Names and values in turn, each value as JSON; of an update only the fields that it sets."""
-    fields = stored_update(record) if isinstance(record, SessionUpdate) else record.model_dump(mode="json")
+    fields = stored_update(record) if isinstance(record, SessionUpdate) else stored_session(record)
     return [text for name, value in fields.items() for text in (name, to_json(value))]
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from service.event_schemas import Event, event_key
 from service.schemas import ENDED_STATES
-from service.store.reading import dump_event
-from service.store.records import SessionRecord
+from service.store.reading import dump_event, dump_session
+from service.store.records import SessionRecord, state_event
 from service.store.rejections import unknown_session
 from service.store.worker_records import LEASE_S
 
@@ -22,6 +22,28 @@ def row_of(db: sqlite3.Connection, session_id: str, owner: str | None = None) ->
     if row is None or owner not in (None, row["owner"]):
         raise unknown_session()
     return row
+
+
+def insert(db: sqlite3.Connection, record: SessionRecord, idempotency_key: str | None, digest: str) -> SessionRecord:
+    """Save a new record and its first event."""
+    first = state_event(record, "queued", time=record.created_at)
+    record = record.model_copy(update={"last_event_id": first.id})
+    db.execute(
+        "INSERT INTO sessions (id, state, pace, model, cost, owner, upload_bytes, idempotency_key, digest, record)"
+        " VALUES (:id, :state, :pace, :model_key, :cost_steps_per_s, :owner, :upload_bytes, :key, :digest, :record)",
+        {
+            **vars(record),
+            "model_key": record.model_key,
+            "key": idempotency_key,
+            "digest": digest,
+            "record": dump_session(record),
+        },
+    )
+    if record.webhook is not None:
+        url, secret = record.webhook.url.get_secret_value(), record.webhook.secret.get_secret_value()
+        db.execute("INSERT INTO webhooks (session_id, url, secret) VALUES (?, ?, ?)", (record.id, url, secret))
+    append_events(db, record.id, record.owner, None, [first])
+    return record
 
 
 def append_events(
@@ -46,7 +68,7 @@ def append(db: sqlite3.Connection, record: SessionRecord, events: list[Event]) -
     record = record.model_copy(update={"last_event_id": newest})
     db.execute(
         "UPDATE sessions SET state = ?, ended = ?, token = ?, record = ? WHERE id = ?",
-        (record.state, record.state in ENDED_STATES, record.token, record.model_dump_json(), record.id),
+        (record.state, record.state in ENDED_STATES, record.token, dump_session(record), record.id),
     )
     return record
 

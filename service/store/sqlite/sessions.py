@@ -25,6 +25,7 @@ from service.store.sqlite.session_rows import (
     append,
     capacity_and_reserved,
     delete_resume_point,
+    insert,
     row_of,
 )
 
@@ -54,7 +55,9 @@ class SqliteSessions:
             if limits is not None and record.owner is not None:
                 _check_limits(db, record.owner, limits, record.upload_bytes)
             _check_capacity(db, record.cost_steps_per_s, max_queued, may_wait, self._database.now_s())
-            return _insert(db, record, key, digest)
+            if record.is_version_pinned:
+                require_model(db, record.model_key)
+            return insert(db, record, key, digest)
 
         return await self._database.write(change, notify=True)
 
@@ -151,20 +154,6 @@ def _check_capacity(
     (queued,) = db.execute("SELECT count(*) FROM sessions WHERE state = 'queued'").fetchone()
     if queued >= max_queued:
         raise admission.queue_full(queued)
-
-
-def _insert(db: sqlite3.Connection, record: SessionRecord, idempotency_key: str | None, digest: str) -> SessionRecord:
-    if record.is_version_pinned:
-        require_model(db, record.model_key)
-    db.execute(
-        "INSERT INTO sessions (id, state, pace, model, cost, owner, upload_bytes, idempotency_key, digest, record)"
-        " VALUES (:id, :state, :pace, :model_key, :cost_steps_per_s, :owner, :upload_bytes, :key, :digest, '')",
-        {**vars(record), "model_key": record.model_key, "key": idempotency_key, "digest": digest},
-    )
-    if record.webhook is not None:
-        url, secret = record.webhook.url.get_secret_value(), record.webhook.secret.get_secret_value()
-        db.execute("INSERT INTO webhooks (session_id, url, secret) VALUES (?, ?, ?)", (record.id, url, secret))
-    return append(db, record, [state_event(record, "queued", time=record.created_at)])
 
 
 def _record(reader: Reader, row: sqlite3.Row) -> SessionRecord:

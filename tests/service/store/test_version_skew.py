@@ -18,7 +18,15 @@ from service.errors import NotFoundError, StoreUnavailableError
 from service.schemas import NamedRegion, VideoProperties
 from service.store import open_store
 from service.store.protocols import Store
-from service.store.reading import dump_event, dump_worker, parse_event, parse_session, parse_worker, stored_update
+from service.store.reading import (
+    dump_event,
+    dump_session,
+    dump_worker,
+    parse_event,
+    parse_session,
+    parse_worker,
+    stored_update,
+)
 from service.store.records import SessionRecord, SessionUpdate
 from service.store.worker_records import WorkerInfo
 from tests.support.paths import ROOT
@@ -231,7 +239,7 @@ def test_the_previous_release_can_read_the_properties_of_a_video() -> None:
     properties = {"codec": "h264", "width": 2, "height": 2, "rate_hz": None, "duration_s": None, "rotation_deg": 0}
     region = {"x": 0.1, "y": 0.0, "width": 0.8, "height": 1.0}
     video = VideoProperties.model_validate({**properties, "live": True, "mirrored": True, "analysed": region})
-    written = record().model_copy(update={"video": video}).model_dump_json()
+    written = dump_session(record().model_copy(update={"video": video}))
     assert set(json.loads(written)["video"]) == {*properties, "live"}
     assert parse_session(written).video == video
     update = stored_update(SessionUpdate(video=video))
