@@ -98,6 +98,9 @@ const list = new SessionsList({
     if (isFirstList && sessions.length > 0 && narrow.matches) element("new").open = false;
     isFirstList = false;
   },
+  onDeleted(id) {
+    if (id === selectedId()) leave("");
+  },
   isShown: isListShown,
 });
 

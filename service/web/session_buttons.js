@@ -13,9 +13,11 @@ export async function press(button, action, onError) {
   }
 }
 
-/** Asks whether to delete the session; resolves to the answer. */
-export function confirmDelete() {
+/** Asks whether to delete sessions, `title`, with `what` they have; resolves to the answer. */
+export function confirmDelete(title, what) {
   const dialog = document.getElementById("delete-dialog");
+  document.getElementById("delete-title").textContent = title;
+  document.getElementById("delete-what").textContent = what;
   dialog.returnValue = "cancel";
   dialog.showModal();
   return new Promise((resolve) => {

@@ -288,7 +288,7 @@ export class SessionPanel {
 
   async #stopOrDelete() {
     if (this.#session === null) return;
-    if (ENDED.has(this.#session.state) && !(await confirmDelete())) return;
+    if (ENDED.has(this.#session.state) && !(await confirmDelete("Delete this session?", "its events and its uploaded video"))) return;
     const action = async () => {
       await deleteSession(this.#id);
       if (ENDED.has(this.#session.state)) this.#onGone("");

@@ -6,12 +6,17 @@ import { ago, clock, moment, sourceName } from "./format.js";
 import { hasKey } from "./key.js";
 import { listLive } from "./live_sessions.js";
 import { poll } from "./poll.js";
+import { Selection } from "./selection.js";
+import { matches } from "./session_filter.js";
 import { SnapshotView } from "./snapshot.js";
 import { STILL_MS, Stills } from "./stills.js";
 
 const PAGE = 20;
+const SEARCHED_PAGE = 200;
 const REFRESH_MS = 3000;
 const MAX_STARTS = 200;
+const NO_SESSIONS = "No sessions yet.";
+const NO_MATCH = "No session matches the filter.";
 const NO_KEY = "Enter an API key to see sessions.";
 const isLive = ({ state }) => !ENDED.has(state);
 const hasStill = (session) => isLive(session) && session.frames > 0;
@@ -26,13 +31,16 @@ export class SessionsList {
   #starts = new Map();
   #snapshots = new Map();
   #stills = new Stills();
+  #selection = new Selection({ onChanged: () => this.#render(), onDeleted: (id) => this.#onDeleted(id) });
+  #tellDeleted;
   #poll;
 
   /**
    * `onRefresh(sessions)` is called with the newest sessions each time that they were fetched. They are not fetched
-   * unless `isShown()`.
+   * unless `isShown()`. `onDeleted(id)` is called for each session that was deleted in the list.
    */
-  constructor({ onRefresh, isShown }) {
+  constructor({ onRefresh, onDeleted, isShown }) {
+    this.#tellDeleted = onDeleted;
     const task = async (signal) => {
       await this.#refresh(signal);
       onRefresh(this.#sessions);
@@ -43,6 +51,7 @@ export class SessionsList {
     };
     this.#poll = poll(task, REFRESH_MS, onError, isShown);
     element("sessions-more").addEventListener("click", () => this.#loadMore());
+    element("sessions-filter").addEventListener("input", () => this.#render());
   }
 
   refresh() {
@@ -98,21 +107,52 @@ export class SessionsList {
     return STILL_MS;
   }
 
+  /** Reads an older page; while the list is filtered, pages until one has a match. */
   async #loadMore() {
+    const text = element("sessions-filter").value;
     try {
-      const page = await listSessions({ limit: PAGE, before: this.#next });
-      this.#next = page.next;
-      const listed = new Set(this.#sessions.map(({ id }) => id));
-      this.#sessions.push(...page.sessions.filter(({ id }) => !listed.has(id)));
+      let isFound = false;
+      while (!isFound && this.#next !== null) {
+        const page = await listSessions({ limit: text === "" ? PAGE : SEARCHED_PAGE, before: this.#next });
+        this.#next = page.next;
+        const listed = new Set(this.#sessions.map(({ id }) => id));
+        const older = page.sessions.filter(({ id }) => !listed.has(id));
+        this.#sessions.push(...older);
+        isFound = text === "" || older.some((session) => matches(session, text));
+      }
       this.#render();
     } catch (error) {
       element("sessions-error").textContent = error.message;
     }
   }
 
+  #onDeleted(id) {
+    this.remove(id);
+    this.#tellDeleted(id);
+  }
+
   #render() {
+    const filter = element("sessions-filter");
+    const shown = this.#sessions.filter((session) => matches(session, filter.value));
+    this.#removeExcept(new Set(shown.map((session) => session.id)));
     const list = element("sessions");
-    const wanted = new Set(this.#sessions.map((session) => session.id));
+    const liveFirst = shown.toSorted((one, other) => isLive(other) - isLive(one));
+    this.#selection.show(liveFirst);
+    liveFirst.forEach((session, place) => {
+      if (!this.#items.has(session.id)) this.#add(session);
+      const item = this.#items.get(session.id);
+      this.#selection.fill(item.firstChild, session);
+      fillItem(item, session, session.id === this.#selected, this.#starts.get(session.id));
+      if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
+    });
+    filter.hidden = this.#sessions.length === 0;
+    element("sessions-none").hidden = !this.#isFetched || shown.length > 0;
+    element("sessions-none").textContent = this.#sessions.length > 0 ? NO_MATCH : NO_SESSIONS;
+    element("sessions-more").hidden = this.#next === null;
+    element("sessions-more").textContent = filter.value === "" ? "Show older sessions" : "Search older sessions";
+  }
+
+  #removeExcept(wanted) {
     for (const [id, item] of this.#items) {
       if (wanted.has(id)) continue;
       this.#stills.remove(item);
@@ -121,27 +161,18 @@ export class SessionsList {
       item.remove();
       this.#items.delete(id);
     }
-    const liveFirst = this.#sessions.toSorted((one, other) => isLive(other) - isLive(one));
-    liveFirst.forEach((session, place) => {
-      if (!this.#items.has(session.id)) this.#add(session);
-      const item = this.#items.get(session.id);
-      fillItem(item, session, session.id === this.#selected, this.#starts.get(session.id));
-      if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
-    });
-    element("sessions-none").hidden = !this.#isFetched || this.#sessions.length > 0;
-    element("sessions-more").hidden = this.#next === null;
   }
 
   #add(session) {
     const still = document.createElement("canvas");
-    const item = newItem(session, still);
+    const item = newItem(session, still, this.#selection.newBox(session));
     this.#items.set(session.id, item);
     this.#snapshots.set(session.id, new SnapshotView(still));
     this.#stills.add(item, (signal) => this.#drawStill(session.id, signal));
   }
 }
 
-function newItem(session, still) {
+function newItem(session, still, box) {
   const item = document.createElement("li");
   const link = document.createElement("a");
   still.className = "still";
@@ -155,13 +186,13 @@ function newItem(session, still) {
   name.textContent = sourceName(session);
   name.title = name.textContent;
   link.append(still, name, " ", state, " ", facts);
-  item.append(link);
+  item.append(box, link);
   return item;
 }
 
 /** `start` is the event with which its last action started, if that is known. */
 function fillItem(item, session, selected, start) {
-  const link = item.firstChild;
+  const link = item.lastChild;
   if (selected) link.setAttribute("aria-current", "true");
   else link.removeAttribute("aria-current");
   const [still, , state, facts] = link.children;
