@@ -14,6 +14,7 @@ import { RegionsEditor } from "./regions.js";
 import { ServerView } from "./server_view.js";
 import { SessionPanel } from "./session_panel.js";
 import { SessionsList } from "./sessions_list.js";
+import { startSound } from "./sound.js";
 import { showStorage } from "./storage.js";
 import { startForm } from "./submit.js";
 import { Wall } from "./wall.js";
@@ -86,6 +87,7 @@ startKeyForm();
 startIdentity(askToSignIn);
 const feed = new LogFeed();
 startNews(feed);
+startSound(feed);
 const regions = new RegionsEditor();
 
 let isFirstList = true;

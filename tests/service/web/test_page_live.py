@@ -30,6 +30,11 @@ NOTE_NOTIFICATIONS = """() => {
         constructor(title, { body }) { window.shown.push(this); Object.assign(this, { title, body }); }
     };
 }"""
+NOTE_TONES = """() => {
+    window.tones = 0;
+    const { start } = OscillatorNode.prototype;
+    OscillatorNode.prototype.start = function () { window.tones += 1; start.call(this); };
+}"""
 
 
 def test_live_sessions_come_first_with_a_still_and_the_age_of_their_last_action(
@@ -94,6 +99,30 @@ def test_a_hidden_page_tells_of_all_sessions_and_misses_none_when_its_connection
         set_hidden(page, False)
         page.evaluate("window.shown[0].onclick()")
         expect(page.locator("#session-title")).to_have_text("yard")
+
+
+def test_actions_are_heard_once_sound_was_turned_on_and_until_it_is_turned_off(
+    browser: Browser, url: str, long_video: Path
+) -> None:
+    with opened(browser, "about:blank") as page:
+        page.add_init_script(f"({NOTE_TONES})()")
+        page.goto(f"{url}/#sessions")
+        sound = page.get_by_role("button", name="Sound")
+        expect(sound).to_have_attribute("aria-pressed", "false")
+        sound.click()
+        expect(sound).to_have_attribute("aria-pressed", "true")
+        # One that shows how it sounds.
+        assert page.evaluate("window.tones") == 1
+        live = submit(url, long_video, "gate")
+        page.wait_for_function("() => window.tones > 1", timeout=PATIENCE_MS)
+        sound.click()
+        expect(sound).to_have_attribute("aria-pressed", "false")
+        before = page.evaluate("window.tones")
+        page.goto(f"{url}/#session={live.id}")
+        expect(page.locator("#events tr").first).to_be_visible(timeout=PATIENCE_MS)
+        stop(url, live)
+        expect(page.locator("#session-state")).to_have_text("stopped", timeout=PATIENCE_MS)
+        assert page.evaluate("window.tones") == before
 
 
 def test_a_session_says_what_quiet_decoding_decodes_and_what_a_score_is(
