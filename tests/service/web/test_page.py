@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -241,6 +242,19 @@ def test_the_skip_link_leads_to_the_session_and_leaves_it_open(browser: Browser,
         page.keyboard.press("Enter")
         expect(page.locator("#stage")).to_be_focused()
         expect(actions(page).first).to_be_visible()
+
+
+def test_the_page_can_be_put_on_a_home_screen(page: Page, server: str) -> None:
+    devtools = page.context.new_cdp_session(page)
+    errors = devtools.send("Page.getInstallabilityErrors")["installabilityErrors"]
+    # As all tabs of the tests are.
+    assert [error["errorId"] for error in errors] == ["in-incognito"]
+    manifest = devtools.send("Page.getAppManifest")
+    assert manifest["errors"] == []
+    content = json.loads(manifest["data"])
+    assert urljoin(manifest["url"], content["start_url"]) == urljoin(manifest["url"], content["scope"]) == f"{server}/"
+    icon = httpx.get(f"{server}/static/apple-touch-icon.png", timeout=120)
+    assert (icon.status_code, icon.headers["content-type"]) == (200, "image/png")
 
 
 def test_names_are_text_and_never_markup(browser: Browser, server: str) -> None:
