@@ -31,6 +31,13 @@ export function percent(score) {
   return `${Math.round(score * 100)}%`;
 }
 
+/** A score as `91%`, or `90.9%` where that would read as the threshold that it is below. */
+export function percentBelow(score, threshold) {
+  const text = percent(score);
+  const isBelow = score < threshold && text === percent(threshold);
+  return isBelow ? `${(Math.floor(score * 1000) / 10).toFixed(1)}%` : text;
+}
+
 /** A duration: `31 ms` below a second, else `1.2 s`. */
 export function span(seconds) {
   return seconds < 0.9995 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`;

@@ -1,7 +1,5 @@
 /** Below the plot, in words: what in the part that it shows was nearly an action, and why there was no event. */
 
-import { percent } from "./format.js";
-
 /** With more, the highest are listed. */
 const MAX_LISTED = 3;
 const NONE = "No near misses in this part.";
@@ -23,7 +21,7 @@ export class NearMisses {
     this.#list.replaceChildren();
   }
 
-  /** Takes the near misses of a rules trial, each with `why`, or null before the first trial, and what the plot shows. */
+  /** Takes the near misses of a rules trial, each with `why` and `score`, or null before the first trial, and what the plot shows. */
   show(misses, from_s, to_s) {
     if (misses === null) return;
     const inPart = misses.filter(({ peak_s }) => peak_s >= from_s && peak_s <= to_s);
@@ -50,8 +48,8 @@ export class NearMisses {
 }
 
 /** Why a near miss was no event. */
-export function sentenceOf({ label, peak, why }) {
-  return `${label} ${percent(peak)} was no event: ${why}.`;
+export function sentenceOf({ label, score, why }) {
+  return `${label} ${score} was no event: ${why}.`;
 }
 
 function textItem(text) {

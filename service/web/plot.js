@@ -2,7 +2,7 @@
 
 import { Chart, canvasOf } from "./chart.js";
 import { hueOf, readTheme } from "./colours.js";
-import { clock, percent, wallClock } from "./format.js";
+import { clock, percent, percentBelow, wallClock } from "./format.js";
 import { sentenceOf } from "./near_misses.js";
 import {
   LANE_PX, drawActions, drawNamesNow, drawNearMiss, drawPeakName, drawThreshold, endOf, summaryOf,
@@ -197,7 +197,9 @@ export class ScorePlot {
     if (idx === null || idx === undefined) return "";
     const scores = this.#labels.map((label, index) => ({ label, score: data[index + 1][idx] ?? 0 }));
     const highest = scores.filter(({ score }) => score >= MIN_READ_SCORE).sort((one, other) => other.score - one.score);
-    const texts = highest.slice(0, MAX_READ).map(({ label, score }) => `${label} ${percent(score)}`);
+    const texts = highest.slice(0, MAX_READ).map(({ label, score }) => {
+      return `${label} ${percentBelow(score, this.#state.rules[label]?.enter ?? 0)}`;
+    });
     if (highest.length > 0) texts[0] += this.#whyNot(highest[0], data[0][idx]);
     const miss = this.#missAt(uplot);
     if (miss) return sentenceOf(miss);

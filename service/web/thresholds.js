@@ -2,7 +2,7 @@
 
 import { changeSession, tryRules } from "./api.js";
 import { ENDED } from "./event_stream.js";
-import { percent, tenths } from "./format.js";
+import { percent, percentBelow, tenths } from "./format.js";
 
 /** Scores of this time before the last frame are decided again: each move of the slider takes the server a moment. */
 const TRIED_S = 3600;
@@ -167,7 +167,11 @@ export class Thresholds {
     const tried = await tryRules(this.#session.id, { rules, after_s }, signal);
     if (signal.aborted) return;
     this.#triedUpTo_s = position_s;
-    for (const miss of tried.near_misses) miss.why = REASONS[miss.reason](tried.start_rules[miss.label]);
+    for (const miss of tried.near_misses) {
+      const rule = tried.start_rules[miss.label];
+      miss.why = REASONS[miss.reason](rule);
+      miss.score = percentBelow(miss.peak, rule.enter);
+    }
     if (!isOpen) return this.#onTried(tried.near_misses, null, tried.start_rules);
     if (this.#isUntouched && this.#suggest(tried.near_misses)) return;
     this.#show(tried, label);
@@ -193,8 +197,8 @@ export class Thresholds {
 
   /** The newest near misses of all actions, each with the reason why it was no start. */
   #listMisses(misses) {
-    const items = misses.slice(-MAX_LISTED).reverse().map(({ peak_s, region, label, peak, why }) => {
-      return this.#item(peak_s, region, `${label}${whereOf(region)} ${percent(peak)}: ${why}`);
+    const items = misses.slice(-MAX_LISTED).reverse().map(({ peak_s, region, label, score, why }) => {
+      return this.#item(peak_s, region, `${label}${whereOf(region)} ${score}: ${why}`);
     });
     element("near-misses-title").hidden = items.length === 0;
     element("near-misses").replaceChildren(...items);

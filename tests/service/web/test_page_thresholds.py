@@ -92,6 +92,17 @@ def test_a_near_miss_says_why_it_was_no_start_and_leads_to_its_place_in_the_plot
         ).to_have_count(1)
 
 
+def test_a_score_just_below_a_threshold_does_not_read_as_the_threshold(
+    browser: Browser, url: str, analysed: Session
+) -> None:
+    with opened(browser, f"{url}/#session={analysed.id}") as page:
+        texts = page.evaluate("""async () => {
+            const { percentBelow } = await import("./static/format.js");
+            return [percentBelow(0.9496, 0.95), percentBelow(0.9304, 0.95), percentBelow(0.95, 0.95)];
+        }""")
+    assert texts == ["94.9%", "93%", "95%"]
+
+
 def point_at_a_near_miss(page: Page, url: str, session: Session) -> None:
     """At the last one, in the last half minute of the video, which the plot shows."""
     tried = httpx.post(f"{url}{session.links.self}/rules:try", json={}, timeout=120).json()
