@@ -244,6 +244,15 @@ def test_the_skip_link_leads_to_the_session_and_leaves_it_open(browser: Browser,
         expect(actions(page).first).to_be_visible()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_reference_of_the_api_is_dark_where_the_page_is(browser: Browser, server: str, scheme: str) -> None:
+    with opened(browser, f"{server}/docs", scheme=scheme) as page:
+        title = page.get_by_role("heading", name="CAKE")
+        expect(title).to_be_visible()
+        text_lightness = title.evaluate("(e) => Math.max(...getComputedStyle(e).color.match(/[0-9]+/g).map(Number))")
+        assert (text_lightness > 128) == (scheme == "dark")
+
+
 def test_the_page_can_be_put_on_a_home_screen(page: Page, server: str) -> None:
     devtools = page.context.new_cdp_session(page)
     errors = devtools.send("Page.getInstallabilityErrors")["installabilityErrors"]
