@@ -38,6 +38,7 @@ function openSelected() {
   view = null;
   element("session").hidden = true;
   element("no-session").hidden = id !== null;
+  element("stage").classList.toggle("told", blankText !== "");
   element("no-session").textContent = blankText || "Select a session, or start one with a video.";
   blankText = "";
   document.body.dataset.view = name ?? (id === null ? "list" : "session");

@@ -225,6 +225,15 @@ def test_a_phone_goes_from_the_list_to_a_session_and_back(browser: Browser, serv
         assert header_px < 3.5 * row_px
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_a_session_that_does_not_exist_is_said_to_be_missing(browser: Browser, server: str, size: str) -> None:
+    with opened(browser, f"{server}/#session=gone", size=size) as page:
+        expect(page.get_by_text("There is no session")).to_be_visible()
+        page.get_by_role("link", name="Wall").click()
+        page.get_by_role("link", name="Sessions", exact=True).click()
+        expect(page.get_by_text("There is no session")).to_have_count(0)
+
+
 @pytest.mark.parametrize(("size", "scheme"), [("phone", "dark"), ("wide", "light"), ("wide", "dark")])
 def test_axe_finds_no_barrier(browser: Browser, server: str, analysed: str, size: str, scheme: str) -> None:
     for view in ("sessions", f"session={analysed}"):
