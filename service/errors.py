@@ -1,7 +1,7 @@
 """Request errors: one exception, one stable code and one HTTP status each. `service.problems` is their wire format.
 
-Raise them where the failure happens; `service.api.error_responses` turns them into HTTP answers. A failed *session* is
-described by a `FailureCode` of `service.schemas` instead.
+Raise them where the failure happens; `service.api.error_responses` turns them into HTTP responses. A failed *session*
+has a `FailureCode` of `service.schemas` instead.
 """
 
 from typing import ClassVar
@@ -50,7 +50,7 @@ class MissingScopeError(ServiceError):
 
 
 class NoRoleError(ServiceError):
-    """The person is known, and no role of the settings is for one of their groups."""
+    """The person is known, but none of their groups has a role."""
 
     code, status, title = "no_role", 403, "No role"
 
@@ -92,13 +92,13 @@ class UnknownLabelError(ServiceError):
 
 
 class SourceRejectedError(ServiceError):
-    """The source's scheme or address is not one that this server opens."""
+    """The server does not open the scheme or address of the source."""
 
     code, status, title = "source_forbidden", 403, "Source not allowed"
 
 
 class WebhookRejectedError(ServiceError):
-    """The webhook's address is not one that this server posts to."""
+    """The server does not send to the address of the webhook."""
 
     code, status, title = "webhook_forbidden", 403, "Webhook address not allowed"
 
@@ -132,7 +132,7 @@ class RangeNotSatisfiableError(ServiceError):
 
 
 class UpgradeRequiredError(ServiceError):
-    """A WebSocket handshake that arrived without its Upgrade header."""
+    """A WebSocket handshake arrived without its Upgrade header."""
 
     code, status, title = "upgrade_required", 426, "Upgrade required"
 
@@ -162,13 +162,13 @@ class PushEndedError(ServiceError):
 
 
 class SessionEndedError(ServiceError):
-    """Rules, labels or model of an ended session were to change."""
+    """The request would change rules, labels or model of an ended session."""
 
     code, status, title = "session_ended", 409, "Session has ended"
 
 
 class NotRetryableError(ServiceError):
-    """A session was to be retried that still runs, or whose video the server cannot fetch."""
+    """The session to retry is still running, or the server cannot fetch its video."""
 
     code, status, title = "not_retryable", 409, "Session cannot be retried"
 
@@ -186,13 +186,13 @@ class InvalidModelError(ServiceError):
 
 
 class ModelInUseError(ServiceError):
-    """A model was to be deleted on which sessions run."""
+    """The model to delete is used by sessions."""
 
     code, status, title = "model_in_use", 409, "Model in use"
 
 
 class ModelConfiguredError(ServiceError):
-    """A model that the settings of the workers name was to be replaced or deleted."""
+    """The model to replace or delete is named by the settings of the workers."""
 
     code, status, title = "model_configured", 409, "Model is part of the configuration"
 
@@ -216,19 +216,19 @@ class StorageLimitError(ServiceError):
 
 
 class StreamLimitError(ServiceError):
-    """The client has as many open streams as it is allowed."""
+    """The client has as many open streams as its limit allows."""
 
     code, status, title = "stream_limit", 429, "Stream limit reached"
 
 
 class SubscriptionLimitError(ServiceError):
-    """The API key, or the store, has as many subscriptions as allowed."""
+    """The API key, or the store, has as many subscriptions as its limit allows."""
 
     code, status, title = "subscription_limit", 429, "Subscription limit reached"
 
 
 class ModelLimitError(ServiceError):
-    """As many versions of uploaded models are stored as allowed."""
+    """The limit of stored versions of uploaded models is reached."""
 
     code, status, title = "model_limit", 429, "Model limit reached"
 
@@ -252,13 +252,13 @@ class NotReadyError(ServiceError):
 
 
 class IdentityUnavailableError(ServiceError):
-    """The identity provider does not answer, so that its tokens cannot be checked."""
+    """The identity provider does not answer, so its tokens cannot be checked."""
 
     code, status, title = "identity_unavailable", 503, "Identity provider unavailable"
 
 
 class StoreUnavailableError(ServiceError):
-    """The store did not answer in time, or refused."""
+    """The store did not answer in time, or returned an error."""
 
     code, status, title = "store_unavailable", 503, "Store unavailable"
 

@@ -148,7 +148,7 @@ async def _identify(
         )
     if video_ticket is not None:
         raise UnauthorizedError(
-            "The ticket is unknown or expired, or is one for another video. Get a new one with"
+            "The ticket is unknown, expired or for another video. Get a new one with"
             " `POST /v1/sessions/{session_id}/video/tickets`."
         )
     if _ticket_of(connection) is not None:

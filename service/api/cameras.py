@@ -34,8 +34,8 @@ async def discover_cameras(context: SharedContext, caller: Administrator, search
     allowed = context.settings.source_allow
     if not allowed:
         raise SourceRejectedError(
-            "This server looks for no cameras, since it may not open any: the operator can allow their network with"
-            " CAKE_SOURCE_ALLOW."
+            "This server does not search for cameras, because it may not open any. The operator can allow their network"
+            " with CAKE_SOURCE_ALLOW."
         )
     hosts = [_host_and_port(text) for text in search.hosts]
     if not all(_is_allowed(host, allowed) for host, _ in hosts):

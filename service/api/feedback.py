@@ -128,7 +128,9 @@ def _check(missed: MissedAction, record: SessionRecord) -> None:
 
 async def _keep(context: Context, caller: Caller, record: SessionRecord, feedback: Feedback) -> None:
     if not await context.store.feedback.put(record.id, feedback, max_kept=MAX_PER_SESSION):
-        raise InvalidRequestError(f"The session has {MAX_PER_SESSION:,} pieces of feedback, as many as it may.")
+        raise InvalidRequestError(
+            f"The session has reached the limit of {MAX_PER_SESSION:,} entries of feedback. Delete some of them first."
+        )
     context.metrics.feedback.labels(record.model, feedback.label, feedback.verdict).inc()
     context.audit.record("feedback.give", caller.actor, session=record.id, feedback=feedback.id)
 

@@ -83,7 +83,9 @@ async def get_metrics(context: SharedContext, _caller: MetricsReader, request: R
 async def get_session_metrics(context: SharedContext, caller: SessionMetricsReader) -> Response:
     limit = context.settings.session_metrics
     if limit == 0:
-        raise NotFoundError("Metrics of single sessions are off. The operator can set CAKE_SESSION_METRICS to 100.")
+        raise NotFoundError(
+            "Metrics of sessions are off. The operator can turn them on, for example with CAKE_SESSION_METRICS=100."
+        )
     # The scope shows the sessions of every key; only metadata limit it.
     sight = caller.sight if caller.sight.metadata else ALL
     shown, load = await asyncio.gather(

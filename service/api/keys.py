@@ -112,7 +112,7 @@ def _changed(key: ApiKey, asked: KeyChange) -> ApiKey:
     if key.person is not None:
         if asked.model_fields_set != {"revoked"}:
             raise InvalidRequestError(
-                "Scopes and limits of people are those of their role. Change the roles in the file CAKE_ROLES."
+                "A person has the scopes and limits of their role. Change the role in the file that CAKE_ROLES names."
             )
         return key.model_copy(update={"revoked_at": None})
     if key.revoked_at is not None or asked.revoked is not None:

@@ -160,14 +160,14 @@ def _require_shadow_of(versions: Sequence[UploadedModel], info: ModelInfo) -> No
     """Check that the version can follow what the others serve. Raises NotFoundError, InvalidRequestError."""
     if not versions:
         raise NotFoundError(
-            f"There is no uploaded model {info.name!r} that it could follow. First upload a version that serves."
+            f"There is no uploaded model {info.name!r} for the shadow to follow. First upload it without `shadow`."
         )
     if versions[-1].info.version == info.version:
-        raise InvalidRequestError("This version already serves. Upload another one as its shadow.")
+        raise InvalidRequestError("New sessions already use this version. Upload another one as the shadow.")
     if frames_of(versions[-1].info) != frames_of(info):
         raise InvalidRequestError(
-            "It takes other frames (sample_hz, image_size or framing) than the version that serves, so it cannot see"
-            " what that sees."
+            "It takes other frames (sample_hz, image_size or framing) than the version that new sessions use, so it"
+            " cannot be its shadow."
         )
 
 

@@ -152,7 +152,7 @@ def check_rules(rules: Iterable[str], labels: Sequence[str]) -> None:
     if unknown:
         names = ", ".join(sorted(unknown))
         raise UnknownLabelError(
-            f"There are rules for {names}, which the session does not report. `known` lists what it reports.",
+            f"There are rules for {names}, which the session does not report. `known` lists those that it reports.",
             known=list(labels),
         )
 

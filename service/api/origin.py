@@ -50,7 +50,8 @@ def check_own_page(connection: HTTPConnection, public_url: str | None, *, must_n
         is_own = origin.lower() in (f"http://{host}", f"https://{host}")
     if not is_own:
         raise OriginForbiddenError(
-            "People who are signed in use this server on its own pages only. Other pages and programs send an API key."
+            "People who are signed in can use this server only on its own pages. Other pages and programs must send an"
+            " API key."
         )
 
 

@@ -129,7 +129,7 @@ class People:
         except ProviderUnavailableError as error:
             _log.warning("an access token could not be checked", reason=str(error))
             raise IdentityUnavailableError(
-                "The identity provider does not answer, so that access tokens cannot be checked. Retry later, or send"
+                "The identity provider does not answer, so access tokens cannot be checked. Retry later, or send"
                 " an API key.",
                 retry_after_s=math.ceil(10),
             ) from error

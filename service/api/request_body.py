@@ -92,7 +92,7 @@ class _Gunzip:
             try:
                 piece = self._inflate.decompress(chunk, _PIECE_BYTES)
             except zlib.error as error:
-                raise InvalidRequestError("The body is not valid gzip data, as `Content-Encoding` says.") from error
+                raise InvalidRequestError("`Content-Encoding` is gzip, but the body is not valid gzip data.") from error
             chunk = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
             if piece:
                 yield piece

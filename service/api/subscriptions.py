@@ -132,7 +132,7 @@ async def pause_subscription(
 
 @router.post(
     "/v1/subscriptions/{subscription_id}/resume",
-    summary="Resume a subscription that is paused or disabled, or retry at once",
+    summary="Resume a subscription that is paused or disabled, or retry immediately",
     responses=problem_responses(404, 422, 503),
 )
 async def resume_subscription(
@@ -188,7 +188,7 @@ async def rotate_subscription_secret(
     while not is_replaced:
         stored = await _own(context, caller, subscription_id)
         if not isinstance(stored.record.target, StoredWebhookTarget):
-            raise InvalidRequestError("The subscription has no secret to rotate, since its target is no webhook.")
+            raise InvalidRequestError("Only subscriptions to a webhook have a secret to rotate.")
         target = stored.record.target.with_secret(secret, old_until=old_until)
         rotated = stored.record.model_copy(update={"target": target})
         is_replaced = await context.store.subscriptions.replace(rotated, revision=stored.revision)

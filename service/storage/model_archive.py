@@ -67,7 +67,7 @@ def model_in(files: Mapping[str, bytes], name: str, *, where: str) -> ModelInfo:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise InvalidModelError(f"{CONFIG_FILE} has a value that cannot be: {where}: {first['msg']}.") from error
+        raise InvalidModelError(f"{CONFIG_FILE} has an invalid value: {where}: {first['msg']}.") from error
 
 
 def read_archive(archive: Path, *, max_bytes: int) -> dict[str, bytes]:
@@ -83,7 +83,7 @@ def read_archive(archive: Path, *, max_bytes: int) -> dict[str, bytes]:
             raise
         except _UNREADABLE as error:
             raise InvalidModelError(
-                f"The body is no tar or zip archive that can be read ({error or type(error).__name__})."
+                f"The body cannot be read as a tar or zip archive ({error or type(error).__name__})."
             ) from error
     return found
 

@@ -21,7 +21,7 @@ async def read_checkpoint(url: str, *, bucket_url: str | None, max_bytes: int) -
     """
     if bucket_url is None:
         raise InvalidRequestError(
-            "This server reads models from no bucket. Its operator can name one in CAKE_MODEL_BUCKET."
+            "This server does not read models from a bucket. The operator can name one in CAKE_MODEL_BUCKET."
         )
     folder, root = url.rstrip("/"), bucket_url.rstrip("/")
     rest = folder.removeprefix(root)

@@ -159,7 +159,7 @@ def _authorities_of_bucket() -> Iterator[None]:
         yield
         return
     if not Path(bundle).is_file():
-        raise BlobUrlError(f"AWS_CA_BUNDLE names {bundle}, which is no file. Correct it, or remove the variable.")
+        raise BlobUrlError(f"AWS_CA_BUNDLE names {bundle}, which is not a file. Correct it, or remove the variable.")
     os.environ["SSL_CERT_FILE"] = bundle
     try:
         yield
