@@ -126,7 +126,7 @@ def train_clips(
     """Learn one action from clips: a few of them (with --label), or hundreds (with --background).
 
     With --label and --from, five to a hundred clips of each kind, in two folders or a list: a classifier on a frozen
-    model, in minutes. Says what accuracy to expect, as clips show that are left out in turn.
+    model, in minutes. Estimates the accuracy by leaving out clips in turn.
 
     With --background, hundreds of clips in a list: fine-tunes a checkpoint and measures it by cross-validation over
     blocks. Writes crossval.json: clip accuracy and AUC next to those of a baseline of motion statistics, and frame AP

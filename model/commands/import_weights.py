@@ -55,7 +55,10 @@ def import_weights(
         Path | None, typer.Option(exists=True, dir_okay=False, help="The authors' X3D on optical flow.")
     ] = None,
     sample_hz: Annotated[
-        float, typer.Option(min=0.1, help="Frames per second: X3D-XS 2.5, S 5, M 6; the authors' THUMOS'14 4.")
+        float,
+        typer.Option(
+            min=0.1, help="Frames per second: 2.5 for X3D-XS, 5 for S, 6 for M; 4 for the authors' THUMOS'14 weights."
+        ),
     ] = 5.0,
     temperature: Annotated[
         float,

@@ -47,7 +47,7 @@ def explain(
 ) -> None:
     """Show with Grad-CAM where in the frame each branch of the network finds a label.
 
-    Writes a figure with a row per time and a column per branch, and an image of each map.
+    Writes a figure with one row per time and one column per branch, and an image of each map.
     """
     require("explain", "captum", "captum")
     from model.checkpoints.checkpoint import load_checkpoint

@@ -48,7 +48,7 @@ def list_models_command(as_json: bool) -> None:
 def export_model(
     model: Annotated[str, typer.Argument(help="Name of a shipped model, or a checkpoint folder.")],
     out: Annotated[Path, typer.Option(help="Folder for step.onnx and clip.onnx.")],
-    onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX graphs, the only format so far.")] = True,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX graphs, the only format at present.")] = True,
 ) -> None:
     """Export a model as graphs for runtimes without PyTorch, and compare their output with PyTorch's.
 

@@ -73,7 +73,7 @@ def synth_fights(
     aspect: Annotated[str, typer.Option(help="Width:height of the frames, such as 16:9.")] = "1:1",
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = CPUS,
 ) -> None:
-    """Write clips as from a surveillance camera, half of them of people who fight, with a list of their labels.
+    """Write clips like those of a surveillance camera, half of which show a fight, with a list of their labels.
 
     Needs the extra `train` (pybullet). An interrupted run resumes when the same command is repeated.
     """
@@ -100,7 +100,9 @@ def synth_people(
     minutes: Annotated[float, typer.Option(min=0.1, help="Length of all streams together.")],
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the streams.")],
     stream_s: Annotated[float, typer.Option(min=5.0, help="Length of each stream, seconds.")] = 40.0,
-    fps: Annotated[int | None, typer.Option(min=1, max=60, help="Frames a second; else 5 to 30, by stream.")] = None,
+    fps: Annotated[
+        int | None, typer.Option(min=1, max=60, help="Frames per second. Default: 5 to 30, different for each stream.")
+    ] = None,
     everyday: Annotated[bool, typer.Option(help="Everyday life only, without falls or fights.")] = False,
     look_alikes: Annotated[
         bool, typer.Option(help="More of what is easily taken for a fall or a fight: pets, dancing, lying down.")

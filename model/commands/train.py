@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 Data = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Annotated videos, a feature folder, or a list of clips. Folders of annotated videos may be repeated: "
-        "they are trained on together. [required]"
+        help="Annotated videos, a feature folder, or a list of clips. The option may be "
+        "repeated for folders of annotated videos, which are then used together. [required]"
     ),
 ]
 Validation = Annotated[
@@ -190,7 +190,9 @@ for _stage in HELP:
 def print_recipe(
     name: Annotated[
         str,
-        typer.Argument(help="default, paper (the authors' settings for THUMOS'14), or people (of that model)."),
+        typer.Argument(
+            help="default, paper (the authors' settings for THUMOS'14), or people (the settings of that model)."
+        ),
     ] = "default",
 ) -> None:
     """Print a named recipe as JSON. Edit it and pass it with --recipe."""

@@ -51,7 +51,8 @@ def bench(
     peers: Annotated[
         bool,
         typer.Option(
-            "--peers", help="Compare with how others do the same, on one core; alone, or with what --only names."
+            "--peers",
+            help="Compare with other implementations on one core; alone, or besides the parts that --only names.",
         ),
     ] = False,
     quick: Annotated[

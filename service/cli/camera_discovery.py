@@ -48,9 +48,9 @@ def discover(
         bool, typer.Option("--csv", help="Print a list for `cake cameras start`; it contains the password.")
     ] = False,
 ) -> None:
-    """Find cameras with ONVIF, and choose the smallest stream of each that has the pixels and frames of a model.
+    """Find cameras with ONVIF, and choose the smallest stream of each that is large and fast enough for a model.
 
-    Exit status 1: none was found, or one could not be asked; the others are printed.
+    Exit status 1: no camera was found, or one did not answer; the others are printed.
     """
     import asyncio
 

@@ -26,7 +26,7 @@ NOT_METADATA = ("name", "url", "labels", "model")
 # Spreadsheets use semicolons where the comma is the decimal mark; what is copied from them has tabs.
 DELIMITERS = ",;\t"
 
-cameras_app = typer.Typer(no_args_is_help=True, help="Find cameras, and start and stop those of a list.")
+cameras_app = typer.Typer(no_args_is_help=True, help="Find cameras, and start or stop the cameras of a list.")
 CameraList = Annotated[
     Path,
     typer.Argument(
@@ -66,10 +66,11 @@ def start(
     ] = False,
     within_s: Annotated[float, typer.Option(min=0, help="Longest time to wait, with --wait.")] = 60.0,
 ) -> None:
-    """Start each camera that has no live session of its name. One at another address than its session's is restarted.
+    """Start each camera that has no live session with its name. A camera whose address has changed is restarted.
 
-    Repeat the command after changing the list, or every few minutes: what runs already is left alone. Exit status 1:
-    the server refused a camera; the others were started. With --wait also: a camera does not deliver frames in time.
+    Repeat the command after changing the list, or every few minutes: cameras that are already running are left alone.
+    Exit status 1: the server rejected a camera; the others were started. With --wait also: a camera does not deliver
+    frames in time.
     """
     from service.cli.camera_wait import wait_for_frames
 

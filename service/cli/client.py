@@ -56,7 +56,7 @@ Webhook = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help="Post the session's events there, signed with CAKE_WEBHOOK_SECRET, or a secret that is printed to stderr.",
+        help="Post the session's events to URL, signed with CAKE_WEBHOOK_SECRET or a secret that is printed to stderr.",
         show_default=False,
     ),
 ]
@@ -75,12 +75,14 @@ def submit(
     name: Name = None,
     metadata: Metadata = None,
     webhook: Webhook = None,
-    follow: Annotated[bool, typer.Option("--watch", help="Then print its events until it has ended.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--watch", help="Afterwards print the session's events until it has ended.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Submit a video to a server and print the id of its session.
 
-    Exit status 1: the server refused it or cannot be reached, or with --watch, the session failed.
+    Exit status 1: the server rejected the request or cannot be reached, or with --watch, the session failed.
     """
     with connected_client(server) as client:
         session = _submit(client, source, _options(model, label, pace, name, metadata, webhook))
@@ -172,7 +174,7 @@ def push(
     """Send a stream to a server until the stream ends. Prints the id of its session first.
 
     With the pace `realtime` a file is sent as fast as it was recorded, else as fast as the server reads it.
-    Exit status 1: the server refused it, cannot be reached, or no longer reads the stream.
+    Exit status 1: the server rejected the request, cannot be reached, or no longer reads the stream.
     """
     from model.video.errors import VideoError
     from service.cli.paced_file import paced

@@ -32,10 +32,10 @@ def export(
     ] = None,
     server: Server = LOCAL,
 ) -> None:
-    """Write clips of the events that people judged and of what was missed, labelled for `cake train --data`.
+    """Write clips of judged events and of missed actions, labelled for `cake train --data`.
 
-    Right and missed actions are labelled, wrong ones are background. Exit status 1: no event was judged, or the server
-    refused.
+    Right and missed actions are labelled, wrong ones are background. Exit status 1: no event has been judged, or
+    the server rejected a request.
     """
     from service.offline.training_data import export_training_data
 

@@ -54,7 +54,7 @@ def push_model(
     wait: Wait = True,
     as_json: Json = False,
 ) -> None:
-    """Upload a model, or a new version of it, to a server. New sessions use it; those that run keep their version.
+    """Upload a model, or a new version of it, to a server. New sessions use it; running sessions keep their version.
 
     Requires an API key with the scope admin. Exit status 1: the server refused it, or no worker can load it.
     """
@@ -79,7 +79,7 @@ def remove_model(
 def shadow_model(
     name: Name,
     checkpoint: Annotated[
-        str | None, typer.Argument(help="Upload this one as the shadow; without it, show what the shadow finds.")
+        str | None, typer.Argument(help="Checkpoint to upload as the shadow. Without it, show what the shadow finds.")
     ] = None,
     server: Server = LOCAL,
     wait: Wait = True,
@@ -108,7 +108,7 @@ def promote_model(
     name: Name,
     server: Server = LOCAL,
     move_sessions: Annotated[
-        bool, typer.Option("--move-sessions", help="Move the sessions that run on other versions of it, too.")
+        bool, typer.Option("--move-sessions", help="Also move running sessions that use other versions of the model.")
     ] = False,
     as_json: Json = False,
 ) -> None:

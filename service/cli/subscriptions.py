@@ -23,7 +23,7 @@ Values = list[str] | None
 
 @subscriptions_app.command("list")
 def print_subscriptions(server: Server = LOCAL, as_json: Json = False) -> None:
-    """List the subscriptions of the API key, and how their delivery stands."""
+    """List the subscriptions of the API key and the progress of their delivery."""
     with connected_client(server) as client:
         found = client.subscriptions()
     if as_json:
@@ -47,7 +47,8 @@ def add(
     name: Annotated[str | None, typer.Option(help="Name of the subscription.", show_default=False)] = None,
     label: Annotated[Values, typer.Option(help="Only events of this action; may be repeated.")] = None,
     event_type: Annotated[
-        Values, typer.Option("--type", metavar="TYPE", help="Only such events, as action.start; may be repeated.")
+        Values,
+        typer.Option("--type", metavar="TYPE", help="Only events of this type, such as action.start; may be repeated."),
     ] = None,
     session: Annotated[Values, typer.Option(help="Only events of this session; may be repeated.")] = None,
     session_name: Annotated[Values, typer.Option(help="Only sessions of this name; may be repeated.")] = None,
@@ -55,14 +56,16 @@ def add(
         Values, typer.Option(metavar="KEY=VALUE", help="Only sessions with this metadata; may be repeated.")
     ] = None,
     min_score: Annotated[
-        float | None, typer.Option(help="Only starts and ends with this score.", show_default=False)
+        float | None, typer.Option(help="Only starts and ends with at least this score.", show_default=False)
     ] = None,
     cooldown_s: Annotated[
-        float | None, typer.Option(help="Least time between two actions of a label.", show_default=False)
+        float | None, typer.Option(help="Minimum time between two actions of a label, in seconds.", show_default=False)
     ] = None,
     body: Annotated[
         str | None,
-        typer.Option("--format", help="standard, cloudevents or cloudevents-binary, of a webhook.", show_default=False),
+        typer.Option(
+            "--format", help="Body of a webhook: standard, cloudevents or cloudevents-binary.", show_default=False
+        ),
     ] = None,
     stream: Annotated[
         str | None, typer.Option(help="Key of the stream in Redis. Default: cake:events.", show_default=False)
@@ -78,7 +81,7 @@ def add(
     ] = True,
     as_json: Json = False,
 ) -> None:
-    """Deliver events from now on, and print the id. The secret of a webhook is printed to stderr, this once."""
+    """Deliver events from now on, and print the id. The secret of a webhook is printed to stderr, only this once."""
     from cake_client import AppriseTarget, MqttTarget, RedisTarget, SubscriptionOptions, WebhookTarget
 
     values: dict[str, list[str]] = {}
@@ -138,7 +141,7 @@ def send_test(subscription: SubscriptionId, server: Server = LOCAL, as_json: Jso
 
 @subscriptions_app.command()
 def pause(subscription: SubscriptionId, server: Server = LOCAL, as_json: Json = False) -> None:
-    """Deliver nothing until it is resumed; its place in the log is kept."""
+    """Stop delivery until the subscription is resumed; its position in the log is kept."""
     with connected_client(server) as client:
         _print_state(client.pause_subscription(subscription), as_json)
 
@@ -150,14 +153,14 @@ def resume(
     skip_missed: Annotated[bool, typer.Option("--skip-missed", help="Leave out the events since the pause.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Continue a subscription that is paused or disabled, or retry at once."""
+    """Continue a subscription that is paused or disabled, or retry immediately."""
     with connected_client(server) as client:
         _print_state(client.resume_subscription(subscription, skip_missed=skip_missed), as_json)
 
 
 @subscriptions_app.command("rotate-secret")
 def rotate_secret(subscription: SubscriptionId, server: Server = LOCAL, as_json: Json = False) -> None:
-    """Replace the secret of a webhook, and print the new one. For a day deliveries carry a signature by each."""
+    """Replace the secret of a webhook, and print the new one. For a day, deliveries are signed with both."""
     with connected_client(server) as client:
         rotated = client.rotate_subscription_secret(subscription)
     typer.echo(rotated.model_dump_json() if as_json else rotated.target.secret)

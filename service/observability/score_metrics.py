@@ -23,7 +23,7 @@ class ScoreMetrics:
         )
         self._drift = Gauge(
             "cake_score_drift",
-            "Population stability index of a label's scores against those at calibration; the largest of all workers.",
+            "Population stability index of a label's scores, compared with calibration; the largest of all workers.",
             ["model", "label"],
             registry=registry,
             multiprocess_mode="livemax",

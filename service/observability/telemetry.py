@@ -88,7 +88,7 @@ class ApiMetrics:
         )
         self.slow_clients = Counter(
             "cake_slow_clients_total",
-            "Clients disconnected for falling behind, by transport.",
+            "Clients that were disconnected because they fell behind, by transport.",
             ["transport"],
             registry=registry,
         )
@@ -127,7 +127,7 @@ class ApiMetrics:
         )
         self.subscription_deliveries = Counter(
             "cake_subscription_deliveries_total",
-            "Deliveries of subscriptions by kind of target and outcome: delivered, failed (retried later), given_up.",
+            "Subscription deliveries by kind of target and outcome: delivered, failed (retried later), given_up.",
             ["target", "outcome"],
             registry=registry,
         )
@@ -136,7 +136,7 @@ class ApiMetrics:
                 self.subscription_deliveries.labels(target, outcome)
         self.subscriptions_pending = Gauge(
             "cake_subscriptions_pending",
-            "Subscriptions with an undelivered event or a failing target; on the server that delivers.",
+            "Subscriptions with an undelivered event or a failing target; only on the server that delivers.",
             registry=registry,
         )
         self.subscriptions_oldest = Gauge(
@@ -146,12 +146,12 @@ class ApiMetrics:
         )
         self.subscriptions_failing = Gauge(
             "cake_subscriptions_failing",
-            "Subscriptions whose target refused the last event or cannot be reached.",
+            "Subscriptions whose target rejected the last event or cannot be reached.",
             registry=registry,
         )
         self.poison = Counter(
             "cake_poison_total",
-            "Items that raised an unexpected exception and were set aside, by where it happened.",
+            "Items that raised an unexpected exception and were set aside, by place.",
             ["where"],
             registry=registry,
         )
@@ -174,7 +174,7 @@ class ApiMetrics:
         )
         self.capacity = Gauge(
             "cake_capacity_steps_per_second",
-            "Detector steps per second that all live workers offer.",
+            "Detector steps per second that all live workers offer together.",
             registry=registry,
         )
         self.reserved = Gauge(
@@ -201,7 +201,7 @@ class WorkerMetrics:
         )
         self.events = Counter(
             "cake_events_total",
-            "Events committed to the store, by type, model and label; without a label for events of sessions.",
+            "Events committed to the store, by type, model and label; session events have no label.",
             ["type", "model", "label"],
             registry=registry,
         )
@@ -217,16 +217,14 @@ class WorkerMetrics:
         )
         self.quiet_misses = Counter(
             "cake_quiet_misses_total",
-            "Times that something moved in front of a camera while its frames were not decoded (CAKE_QUIET).",
+            "How often something moved in front of a camera while its frames were not decoded (CAKE_QUIET).",
             registry=registry,
         )
-        self.reconnects = Counter(
-            "cake_source_reconnects_total", "Times that a source was reconnected.", registry=registry
-        )
+        self.reconnects = Counter("cake_source_reconnects_total", "Reconnects of live sources.", registry=registry)
         # Not `cake_poison_total`: an embedded server's page holds the families of both.
         self.poison = Counter(
             "cake_worker_poison_total",
-            "Items that raised an unexpected exception in a worker and were set aside, by where it happened.",
+            "Items that raised an unexpected exception in a worker and were set aside, by place.",
             ["where"],
             registry=registry,
         )
