@@ -65,7 +65,7 @@ async def get_viewer(
 
 
 async def caller_if_known(connection: HTTPConnection, context: Context) -> Caller:
-    """Who sends a request that needs no scope. Raises UnauthorizedError, and what else `get_caller` raises."""
+    """The caller of a request that needs no scope. Raises UnauthorizedError, and what `get_caller` raises."""
     return await _admit(connection, context, SecurityScopes(), await _Bearer()(connection))
 
 
@@ -180,7 +180,9 @@ async def _known_key(context: Context, token: str) -> ApiKey | None:
 
 
 def video_digest(session_id: str, ticket: str) -> str:
-    """Tickets for videos are stored under another digest than those for streams: neither opens the other."""
+    """Tickets for videos are stored under another digest than those for streams: neither is accepted in place of the
+    other.
+    """
     return digest(f"{session_id} {ticket}")
 
 

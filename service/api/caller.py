@@ -15,7 +15,7 @@ class Caller:
 
     key: ApiKey | None
     by_ticket: bool = False
-    """Whether a ticket authorizes a stream other than a WebSocket: it must not open what is no stream."""
+    """Whether a ticket authorizes a stream other than a WebSocket: a ticket must not open anything but streams."""
     sign_in: str | None = None
     """Digest of the sign-in that authorizes it."""
     valid_until: datetime | None = None
@@ -25,7 +25,7 @@ class Caller:
 
     @property
     def client(self) -> str:
-        """Whom limits of streams apply to: the key, or without keys the address."""
+        """The client that limits of streams count by: the key, or without keys the address."""
         return self.address if self.key is None else self.key.id
 
     @property
@@ -39,7 +39,7 @@ class Caller:
         return AuditActor(key=self.key.id, key_name=self.key.name, address=self.address)
 
     def may(self, scope: str) -> bool:
-        """Return whether the caller has the scope; without a key, on a server that requires none, every scope."""
+        """Whether the caller has the scope. On a server that requires no key, a caller without one has every scope."""
         if self.key is None:
             return True
         if self.by_ticket and scope not in (Scope.EVENTS_READ, Scope.SESSIONS_WRITE):

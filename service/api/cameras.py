@@ -77,7 +77,7 @@ def _host(device: FoundDevice) -> str:
 
 
 def _is_allowed(host: str, allowed: Sequence[IPNetwork]) -> bool:
-    """Whether it is an address in one of the networks; a name is none: it may lead anywhere."""
+    """Whether it is an address in one of the networks. Names are not accepted, since they may lead anywhere."""
     try:
         address = ip_address(host)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What confines the decoders of all live workers, as this server's health check, metric and log show it."""
+"""The confinement of the decoders of all live workers, for this server's health check, metric and log."""
 
 from collections.abc import Iterable, Mapping
 
@@ -13,7 +13,7 @@ _log = structlog.get_logger(__name__)
 
 
 def weakest(workers: Iterable[WorkerInfo]) -> dict[str, bool] | None:
-    """For each mechanism whether it is active in all workers; None if no worker says so."""
+    """For each mechanism, whether it is active in all workers; None if no worker reports it."""
     known = [worker.confinement for worker in workers if worker.confinement is not None]
     if not known:
         return None

@@ -59,7 +59,7 @@ class Context:
     metrics: ApiMetrics
     registry: CollectorRegistry
     own_key: ApiKey
-    """Key of this process, which is in no store: it submits the sample through the server's own API."""
+    """Key of this process, which is not in the store: it submits the sample through the server's own API."""
     audit: AuditLog
     stored: StoredSize
     streams: OpenStreams

@@ -1,4 +1,4 @@
-"""Cuts clips and stills out of uploads and stored clips, a few at a time, clients in turns; stills are kept."""
+"""Cuts clips and stills out of uploads and stored clips. Clients take turns, and stills are stored."""
 
 import asyncio
 from typing import Literal
@@ -28,7 +28,7 @@ DAMAGED = "No clip can be cut here: the video is damaged at this time."
 
 
 class Cuts:
-    """What one server process cuts. `disk` is that of the files, where stills must leave room; a bucket has none."""
+    """Cuts for one server process. `disk` holds the files, and stills must leave room on it; a bucket has no disk."""
 
     def __init__(self, blobs: Blobs, disk: Disk | None = None) -> None:
         self._blobs, self._disk = blobs, disk
@@ -56,7 +56,7 @@ class Cuts:
         return jpeg
 
     async def _keep(self, name: str, jpeg: bytes) -> None:
-        """Keep a still for those who look next; without space for it, it is cut again."""
+        """Store a still for later requests. Without space for it, each request cuts it again."""
         try:
             if self._disk is not None:
                 await asyncio.to_thread(self._disk.require_room, len(jpeg))
@@ -76,8 +76,8 @@ class Cuts:
     ) -> Cut:
         """Cut a part out of the upload, or out of the stored clip of a start; times are those of the session.
 
-        `client` is for whom. Raises NotFoundError, NotPlayableError, TooLargeError, RateLimitError, InternalError,
-        StoreUnavailableError, StorageFullError.
+        `client` is the one that asked for it. Raises NotFoundError, NotPlayableError, TooLargeError, RateLimitError,
+        InternalError, StoreUnavailableError, StorageFullError.
         """
         async with self._places.place(client):
             if record.source.kind == "upload":

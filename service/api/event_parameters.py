@@ -70,7 +70,7 @@ WantedEvents = Annotated[EventFilter, Depends(get_event_filter)]
 
 
 def _metadata_of(connection: HTTPConnection) -> dict[str, frozenset[str]]:
-    """The values by key: the framework cannot read parameters whose names are the client's."""
+    """The values by key: the framework cannot read parameters whose names the client chooses."""
     asked = {name for name in connection.query_params if name.startswith(METADATA)}
     found = {name: frozenset(connection.query_params.getlist(name)) for name in asked}
     errors = [

@@ -36,12 +36,12 @@ class ExpiredKeys:
 
     async def _revoke(self, key: ApiKey, now: datetime) -> None:
         try:
-            # Nobody can use the key any more. It counts as revoked last, so that what fails is repeated.
+            # Nobody can use the key any more. It is marked as revoked last, so that steps that fail are repeated.
             sessions = await end_all_of(self._store, key.id)
             log_stopped(sessions)
             await self._store.keys.revoke(key.id, now=now)
         except ServiceError as error:
-            # The other keys are revoked all the same.
+            # The other keys are revoked nevertheless.
             _log.warning("an expired API key was not revoked completely", key=key.id, error=error.detail)
             return
         _log.info("revoked an expired API key", key=key.id, name=key.name, sessions_stopped=len(sessions))

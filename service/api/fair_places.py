@@ -1,4 +1,4 @@
-"""Places for work that is expensive: clients take turns, so that none holds up the others."""
+"""Places for expensive work: clients take turns, so that none holds up the others."""
 
 import asyncio
 from collections import Counter, deque
@@ -12,10 +12,10 @@ RETRY_AFTER_S = 5
 
 
 class FairPlaces:
-    """Some places, of which one client holds at most `per_client`, with at most `max_waiting` requests in line.
+    """Some places. One client holds at most `per_client` of them, and at most `max_waiting` of its requests wait.
 
-    A place that becomes free goes to the client that holds the fewest, and of several to the one that was not served
-    for longest. A client is an API key, or without keys an address.
+    A free place goes to the waiting client that holds the fewest places; among several, to the one that was served
+    least recently. A client is an API key, or without keys an address.
     """
 
     def __init__(self, places: int, *, per_client: int, max_waiting: int = MAX_WAITING) -> None:
@@ -27,11 +27,11 @@ class FairPlaces:
         """Requests that wait, by client."""
         self._turns = 0
         self._last_turn: dict[str, int] = {}
-        """When clients were served, as a number that grows; only of those that hold a place or wait for one."""
+        """By client, a number that grows with each one served; only for clients that hold a place or wait for one."""
 
     @asynccontextmanager
     async def place(self, client: str) -> AsyncIterator[None]:
-        """Hold a place once it is the client's turn. Raises RateLimitError if its line is full."""
+        """Hold a place once it is the client's turn. Raises RateLimitError if too many of its requests wait."""
         line = self._lines.setdefault(client, deque())
         if len(line) >= self._max_waiting:
             raise RateLimitError(
@@ -48,7 +48,7 @@ class FairPlaces:
             self._leave(client, turn)
 
     def _leave(self, client: str, turn: asyncio.Future[None]) -> None:
-        """Give the place back, or leave the line."""
+        """Give the place back, or stop waiting."""
         if turn.done() and not turn.cancelled():
             self._free += 1
             self._held[client] -= 1

@@ -25,7 +25,7 @@ from service.server_schemas import Health, Readiness
 
 T = TypeVar("T")
 STORE_TIMEOUT_S = 4.0
-"""Enough for a new connection to a Redis that answers a second late: all servers would be out of service at once."""
+"""Enough for a new connection to a Redis that answers a second late: otherwise all servers would be out of service."""
 router = APIRouter(tags=["health"])
 
 
@@ -110,7 +110,7 @@ async def _answer(ask: Callable[[], Awaitable[T]]) -> T:
             try:
                 return await ask()
             except StoreUnavailableError:
-                # An idle connection may just have been lost, in all servers at once.
+                # An idle connection may just have been lost, on all servers at the same time.
                 return await ask()
     except TimeoutError as error:
         raise NotReadyError(f"The store did not answer within {STORE_TIMEOUT_S:.0f} s.", retry_after_s=2) from error

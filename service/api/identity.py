@@ -1,4 +1,4 @@
-"""The route that tells a page who uses it, and how people sign in."""
+"""The route that tells the page who is using it, and how to sign in."""
 
 from fastapi import APIRouter
 from starlette.requests import Request

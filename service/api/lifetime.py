@@ -53,7 +53,7 @@ Work = Callable[[], Coroutine[None, None, None]]
 _log = structlog.get_logger(__name__)
 RETRY_S = 30.0
 MAX_CONNECTIONS = MAX_LANES + MAX_HANGING + MAX_SUBSCRIPTIONS
-"""Connections of webhooks and subscriptions: enough that no receiver waits for those that hang."""
+"""Connections of webhooks and subscriptions: so many that no receiver waits for hanging ones."""
 
 
 @asynccontextmanager

@@ -45,7 +45,7 @@ async def watch_session(
     video: Annotated[bool, Query(description="Whether to send video; without, only scores are sent.")] = True,
     _ticket: TicketParameter = None,
 ) -> None:
-    """Send live video in binary messages, and what belongs to it in text messages; see `GET /asyncapi.json`."""
+    """Send live video in binary messages, and scores and times in text messages; see `GET /asyncapi.json`."""
     record = await context.store.sessions.get(session_id, sight=caller.sight)
     context.audit.record_view(caller.actor, session=session_id, what="video")
     if record.video is not None and not record.video.live:

@@ -1,4 +1,4 @@
-"""Which models sessions can use: those that workers have loaded, of uploaded ones the newest version."""
+"""Which models sessions can use: those that workers have loaded; for uploaded ones, the newest loaded version."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ async def ready_workers(workers: Workers) -> list[WorkerInfo]:
 async def loaded_models(store: Store) -> dict[str, ModelInfo]:
     """The models that new sessions can use, by name. Raises NotReadyError while no worker is registered.
 
-    An uploaded version is used once a worker has loaded it; until then, the one before.
+    An uploaded version is used once a worker has loaded it; until then, the previous one is.
     """
     live, uploaded = await ready_workers(store.workers), await store.models.all()
     loaded = loaded_keys(live)

@@ -149,7 +149,7 @@ async def delete_model(context: SharedContext, caller: Administrator, name: AnyN
                 f"{name!r} is a model of the settings. Take it out of CAKE_MODELS and restart the workers."
             )
         raise unknown_model(name)
-    # The record first: what it alone leads to, the sweep finds.
+    # The record first: if this is interrupted, the sweep finds files without a record.
     await context.store.models.delete([model.key for model in versions])
     for model in versions:
         await context.blobs.models.delete(model.key)
@@ -157,7 +157,7 @@ async def delete_model(context: SharedContext, caller: Administrator, name: AnyN
 
 
 def _require_shadow_of(versions: Sequence[UploadedModel], info: ModelInfo) -> None:
-    """Check that the version can follow what the others serve. Raises NotFoundError, InvalidRequestError."""
+    """Check that the version can follow the sessions of the others. Raises NotFoundError, InvalidRequestError."""
     if not versions:
         raise NotFoundError(
             f"There is no uploaded model {info.name!r} for the shadow to follow. First upload it without `shadow`."

@@ -61,7 +61,7 @@ async def queue_session(
 
 
 def within_sight(sight: Sight, metadata: Mapping[str, str]) -> dict[str, str]:
-    """The metadata of a session that the caller will see; where one value alone is possible, it need not be sent.
+    """The metadata of a session that the caller will see. If only one value is possible, the client need not send it.
 
     Raises InvalidRequestError.
     """

@@ -1,4 +1,4 @@
-"""The OpenAPI description: FastAPI's, plus problem responses and the schemas of bodies that are read by hand."""
+"""The OpenAPI description: FastAPI's, with the schemas of problems and of bodies that are read by hand."""
 
 from typing import Any
 

@@ -56,7 +56,7 @@ def check_own_page(connection: HTTPConnection, public_url: str | None, *, must_n
 
 
 def is_in(address: str | None, networks: Collection[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
-    """Whether an address is in one of the networks; anything that is no address is not."""
+    """Whether an address is in one of the networks; False for anything but an address."""
     found = _address(address or "")
     return found is not None and any(found in network for network in networks)
 

@@ -1,4 +1,4 @@
-"""Remembers who is at the other end of a connection, before proxies are believed about clients: ASGI middleware."""
+"""Remembers the address at the other end of a connection before headers of proxies replace it: ASGI middleware."""
 
 from collections.abc import Sequence
 

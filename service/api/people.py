@@ -56,7 +56,7 @@ class People:
         self.cookie = _cookie_name(settings)
 
     async def identify(self, connection: HTTPConnection, token: str | None) -> Identified | None:
-        """Who sends a request; None if it does not say so. `token` is what it sends as bearer.
+        """The person who sends a request; None if it does not name one. `token` is its bearer token.
 
         Raises UnauthorizedError, NoRoleError, OriginForbiddenError, IdentityUnavailableError, StoreUnavailableError.
         """
@@ -78,7 +78,7 @@ class People:
         return secret, key
 
     async def sign_out(self, connection: HTTPConnection) -> ApiKey | None:
-        """Forget the sign-in of a browser. Returns whose it was."""
+        """Forget the sign-in of a browser, and return the person's key; None if nobody was signed in."""
         secret = connection.cookies.get(self.cookie)
         if secret is None:
             return None
@@ -111,7 +111,7 @@ class People:
         return frozenset(filter(None, groups))
 
     async def _holder_of(self, token: str) -> Identified | None:
-        """Whose access token it is."""
+        """The person to whom an access token belongs."""
         audience = self._settings.oidc_audience
         if self.provider is None or audience is None:
             return None
@@ -138,7 +138,7 @@ class People:
         return Identified(key, valid_until=datetime.fromtimestamp(expires_s, UTC))
 
     async def _signed_in(self, connection: HTTPConnection) -> Identified | None:
-        """Whose cookie it is."""
+        """The person to whom a cookie belongs."""
         secret = connection.cookies.get(self.cookie)
         if self.provider is None or secret is None:
             return None
@@ -164,7 +164,7 @@ class People:
         key = await self._store.keys.find(wanted.id) or await self._store.keys.admit(wanted)
         if key.person == person and _follows_role(key) != _follows_role(wanted):
             key = await self._follow_role(key, wanted)
-        # An id has 64 bits: someone else's key is not theirs, however unlikely it is to meet one.
+        # An id has 64 bits. However unlikely a collision is, a person must not get someone else's key.
         if key.person != person or not key.is_active(datetime.now(UTC)):
             raise UnauthorizedError(f"The access of {name} was revoked. Ask the operator.")
         await self._note_used(key)
@@ -174,7 +174,7 @@ class People:
         update = {field: getattr(wanted, field) for field in OF_ROLE}
         changed = await self._store.keys.change(key.id, lambda stored: stored.model_copy(update=update))
         if changed.sight != key.sight:
-            # They would deliver what the person does not see any more.
+            # They would deliver events that the person may no longer see.
             await self._store.subscriptions.disable_all_of(key.id)
         return changed
 
@@ -189,7 +189,7 @@ def _follows_role(key: ApiKey) -> list[object]:
 
 
 def sign_in_digest(secret: str) -> str:
-    """Sign-ins are stored like tickets, under another digest: neither opens what the other does."""
+    """Sign-ins are stored like tickets, under another digest: neither is accepted in place of the other."""
     return digest(f"sign-in {secret}")
 
 

@@ -1,4 +1,4 @@
-"""Whether a caller is still authorized, for requests that last: streams and long uploads."""
+"""Whether a caller is still authorized, for requests that take long: streams and uploads."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -36,7 +36,7 @@ async def while_authorized(
 
 
 async def _still_sees(context: Context, caller: Caller, session_id: str | None) -> bool:
-    """Whether the session's metadata have not left what the caller is limited to."""
+    """Whether the caller may still see the session, given its current metadata."""
     if session_id is None or not caller.sight.metadata:
         return True
     try:
@@ -47,7 +47,8 @@ async def _still_sees(context: Context, caller: Caller, session_id: str | None) 
 
 
 async def require_authorized(context: Context, caller: Caller) -> None:
-    """Check again, once a body that the handler reads itself has arrived, which may take hours, or a long poll ends.
+    """Check again when a long poll ends, or when a body that the handler reads itself has arrived, which may take
+    hours.
 
     Raises UnauthorizedError.
     """

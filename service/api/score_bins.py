@@ -15,7 +15,7 @@ async def read_highest_scores(
 ) -> list[ScoreRow]:
     """For each part of `bin_s` seconds with frames: each label's highest score, at the time of its last frame.
 
-    A client that asks again `after_s` the last one misses nothing, but may get the rest of a part as another one.
+    A client that continues `after_s` the last part misses nothing, but may get the rest of that part as another one.
     Returns up to `limit` parts, fewer after MAX_FRAMES. Raises StoreUnavailableError.
     """
     found: list[ScoreRow] = []

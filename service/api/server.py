@@ -70,7 +70,7 @@ class Server(uvicorn.Server):
         """Serve on `sockets` until stopped. If other machines can connect, CAKE_AUTH=auto means `required`."""
         is_exposed = not all(map(is_loopback, sockets or []))
         if self._app.state.auth == "auto" and (is_exposed or self._settings.identifies_people):
-            # Otherwise the loss of all keys, with the data of a Redis for example, would open the server to everyone.
+            # Otherwise the loss of all keys, for example with the data of Redis, would open the server to everyone.
             self._app.state.auth = "required"
         await super().serve(sockets)
 

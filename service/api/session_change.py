@@ -30,7 +30,7 @@ async def settings_change(
         before, model = await model_of(context.store, record), await _latest(context, record)
         changes["model_version"], changes["is_version_pinned"] = model.version, model.origin == "uploaded"
         if "labels" not in asked.model_fields_set and set(record.labels) == set(before.labels):
-            # It reported all actions, and continues to.
+            # It reported all actions, and continues to do so.
             changes["labels"] = tuple(model.labels)
     if "labels" in asked.model_fields_set:
         model = model or await model_of(context.store, record)

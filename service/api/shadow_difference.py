@@ -1,4 +1,4 @@
-"""Compares what a shadow version found in sessions with what was published of them. Pure, except for its reader."""
+"""Compares what a shadow version found in sessions with what was published. Pure, except for its reader."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ MAX_STARTS = 200
 
 @dataclass(frozen=True)
 class Pairs:
-    """The starts of one session: pairs of (serving, shadow), and those that are alone."""
+    """The starts of one session: pairs of (serving, shadow), and starts that only one version found."""
 
     both: Sequence[tuple[ShadowStart, ShadowStart]]
     alone: Sequence[ShadowStart]

@@ -1,4 +1,4 @@
-"""Routes with which people sign in on the page through an identity provider, and out. Only served where one is set."""
+"""Routes for signing in and out on the page through an identity provider. Served only if one is configured."""
 
 import base64
 import json
@@ -108,7 +108,7 @@ async def _finish(
 
 @router.post("/sign-out")
 async def sign_out(request: Request, context: SharedContext, people: SharedPeople) -> Response:
-    """End the sign-in of this browser. The answer says where it also ends its session at the provider."""
+    """End the sign-in of this browser. The response says where the browser can end its session at the provider, too."""
     _check_host(request, context)
     check_own_page(request, context.settings.public_url, must_name_origin=True)
     key = await people.sign_out(request)

@@ -10,7 +10,7 @@ from service.storage.blobs import Blobs
 from service.store.protocols import Sessions
 
 RECENT_S = 30.0
-"""The snapshot of a live source shows an action that was decided this long ago; later, only its clip does."""
+"""For this long after a decision, the snapshot of a live source shows the action; later, only the clip does."""
 
 
 class EventStillsAndClips:

@@ -1,4 +1,4 @@
-"""Fails sessions whose model no worker has loaded for long, and says of those that wait why they do."""
+"""Fails sessions whose model no worker has had for a long time, and says why other sessions wait."""
 
 import time
 import uuid
@@ -50,7 +50,7 @@ class UnservedSessions:
         return CHECK_EVERY_S
 
     async def _explain(self, unended: Iterable[SessionRecord], loaded: Set[str]) -> None:
-        """Say of sessions that wait which model is missing, and no longer say so once it is there."""
+        """State in waiting sessions which model is missing, and remove that once it is loaded."""
         for record in unended:
             detail = reason_to_wait(record, loaded)
             is_told = record.detail is not None
