@@ -35,7 +35,7 @@ class Limits(BaseModel):
 
 
 class Person(BaseModel):
-    """Whom a proxy or an identity provider has authenticated."""
+    """A person that a proxy or an identity provider has authenticated."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,12 +60,12 @@ class ApiKey(BaseModel):
     scopes: frozenset[Scope]
     limits: Limits
     metadata: MetadataLimit | None = None
-    """Limits it to sessions, of every key, with such metadata; None: it sees the sessions that it submitted."""
+    """Limits the key to sessions, of every key, with such metadata. None: it sees the sessions that it submitted."""
     created_at: datetime
     revoked_at: datetime | None = None
     expires_at: datetime | None = None
     person: Person | None = None
-    """Who it stands for; None for a key that its holder sends."""
+    """The person that it stands for; None for a key that its holder sends."""
     last_used_at: datetime | None = Field(default=None, exclude=True)
     """Accurate to a minute; stored apart from the other fields."""
 
@@ -133,7 +133,9 @@ def key_of_person(
     created_at: datetime,
     metadata: MetadataLimit | None = None,
 ) -> ApiKey:
-    """The key that stands for a person. Its id follows from who they are: a person has one key in every store."""
+    """The key that stands for a person. Its id is derived from their identity, so a person has one key in every
+    store.
+    """
     return ApiKey(
         id=digest(f"{person.issuer}\n{person.subject}")[:16],
         name=name,

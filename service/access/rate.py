@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 BURST_S = 2.0
-"""An idle key may send as many requests at once as its rate allows in this time."""
+"""A key that was idle may send as many requests in a burst as its rate allows in this time."""
 
 
 NOTE_EVERY_S = 60.0
@@ -23,7 +23,7 @@ def capacity(rate_hz: float) -> float:
 
 
 def take(bucket: Bucket | None, rate_hz: float, now_s: float) -> tuple[Bucket, float]:
-    """Take a token from a bucket; None is a full one.
+    """Take a token from a bucket; None stands for a full one.
 
     Returns:
         The bucket afterwards, and the seconds to wait: 0.0 when a token was taken.
@@ -43,9 +43,9 @@ class Allowance:
     """What is left of a rate limit after a request."""
 
     limit: int
-    """Requests that may be sent at once when none was sent for a while."""
+    """Size of a burst after a pause, in requests."""
     remaining: int
-    """Requests that may be sent at once now."""
+    """Size of a burst at present, in requests."""
     full_in_s: float
     """Seconds until `remaining` is `limit` again."""
     wait_s: float
@@ -53,7 +53,7 @@ class Allowance:
 
 
 class KeyUses:
-    """When the use of each key was last recorded: once a minute is enough for operators."""
+    """When the last use of each key was recorded. Once a minute is enough for operators."""
 
     def __init__(self) -> None:
         self._noted_s: dict[str, float] = {}

@@ -23,9 +23,8 @@ MetadataLimit = Annotated[dict[MetadataKey, Values], Field(min_length=1, max_len
 
 @dataclass(frozen=True)
 class Sight:
-    """All sessions; with `owner`, those that this API key submitted.
-
-    With `metadata`, sessions of every key, whose metadata have one of the values of each key as they are now.
+    """All sessions; with `owner`, those that this API key submitted; with `metadata`, the sessions of every key whose
+    current metadata have one of the values for each name.
     """
 
     owner: str | None = None
@@ -47,6 +46,6 @@ ALL = Sight()
 
 
 def require_limitable(scopes: Collection[Scope], metadata: MetadataLimit | None) -> None:
-    """Who manages keys could create one without the limit. Raises ValueError."""
+    """Whoever manages keys could create one without the limit. Raises ValueError."""
     if metadata is not None and Scope.ADMIN in scopes:
         raise ValueError("has the scope admin, which `metadata` cannot limit")

@@ -79,7 +79,7 @@ class Subscription:
 
     @property
     def has_messages(self) -> bool:
-        """Whether `take` would return or raise at once."""
+        """Whether `take` would return or raise immediately."""
         return bool(self._messages) or self._overflowed
 
     async def take(self, timeout_s: float) -> list[Message]:
@@ -110,7 +110,7 @@ class Feed:
         self._by_sight: dict[Sight, set[Subscription]] = {}
         """Clients that follow all sessions that a sight shows."""
         self._deliveries: dict[Sight, set[Subscription]] = {}
-        """The same for those that deliver to other systems: thousands, of which few want an event."""
+        """The same for those that deliver to other systems. There may be thousands, and few of them want an event."""
         self._closed = False
         self.position: str | None = None
         """Cursor of the common log: every event up to there was passed on."""
@@ -154,7 +154,7 @@ class Feed:
         entry: LoggedEvent,
         limited: Mapping[Sight, set[str]],
     ) -> None:
-        """An event that cannot be passed on costs its followers this event, and no other."""
+        """If an event cannot be passed on, its followers miss this event and no other."""
         try:
             pass_on(entry, limited)
         except Exception:
@@ -199,7 +199,9 @@ class Feed:
     def subscribe_all(
         self, sight: Sight, wanted: EventFilter = EVERYTHING, *, delivers: bool = False
     ) -> Iterator[Subscription]:
-        """Follow all sessions that `sight` shows. What `delivers` to other systems gets an event after all clients."""
+        """Follow all sessions that `sight` shows. Followers that `delivers` to other systems get an event after all
+        clients.
+        """
         by_sight = self._deliveries if delivers else self._by_sight
         followers = by_sight.setdefault(sight, set())
         try:
@@ -246,7 +248,7 @@ async def follow(
     """Yield the messages after a position: first pages that `read` gets from the store, then live messages.
 
     Ends after the last message of a session, and after the stored messages unless `live`. An empty list means that no
-    message that the client wants arrived for HEARTBEAT_S, or on a page. Raises SlowClientError, FeedClosedError.
+    wanted message arrived for HEARTBEAT_S, or that a page has none. Raises SlowClientError, FeedClosedError.
     """
     subscription.seen = () if after is None else position_order(after)
     caught_up = False

@@ -1,4 +1,4 @@
-"""Signed tokens of an identity provider: who they are about, once signature and claims were checked."""
+"""Signed tokens of an identity provider: the person that they identify, once signature and claims have been checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _NAMES = ("preferred_username", "email", "name", "client_id", "azp")
 
 
 class TokenRejectedError(Exception):
-    """A token is not one that this server accepts. The message says why, for its log."""
+    """This server does not accept a token. The message says why, for the log."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _verified(
 
 
 def claims_of(claimed: Mapping[str, Any], groups_claim: str) -> Claims:
-    """Who claims are about. Raises TokenRejectedError."""
+    """The person that claims identify. Raises TokenRejectedError."""
     subject = claimed.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= 255:
         raise TokenRejectedError("its `sub` is no text of at most 255 characters")

@@ -37,12 +37,13 @@ FRESH_S = 3600.0
 KEPT_S = 24 * 3600.0
 """How long they are used while the provider does not answer."""
 REREAD_AFTER_S = 60.0
-"""How soon the provider is asked again: after it did not answer, and for the keys of a token with an unknown one, since
-whoever sends such tokens must not cause requests."""
+"""How soon the provider is asked again: after it did not answer, and when a token names an unknown key, since nobody
+may cause requests by sending such tokens.
+"""
 
 
 class ProviderUnavailableError(Exception):
-    """The provider did not answer, or not as OpenID Connect says. The message is for the log."""
+    """The provider did not answer, or its answer violates OpenID Connect. The message is for the log."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class IdentityProvider:
         return _with_query((await self._current()).metadata, "authorization_endpoint", parameters)
 
     async def sign_out_url(self, back_to: str) -> str | None:
-        """Where a browser also ends its session at the provider; None if the provider has no such page.
+        """The address at which a browser ends its session at the provider; None if the provider has no such page.
 
         Raises ProviderUnavailableError.
         """
@@ -134,7 +135,7 @@ class IdentityProvider:
             raise TokenRejectedError("the answer does not come from this provider")
 
     async def redeem(self, code: str, attempt: Attempt, *, redirect_uri: str) -> Claims:
-        """Exchange the code of a sign-in for what is known about the person.
+        """Exchange the code of a sign-in for the claims about the person.
 
         Raises TokenRejectedError, ProviderUnavailableError.
         """
@@ -156,7 +157,7 @@ class IdentityProvider:
         return claims_of(claimed, self._groups_claim)
 
     async def holder_of(self, access_token: str, *, audience: str) -> tuple[Claims, float]:
-        """Whose access token it is, and the Unix time at which it expires.
+        """The person to whom an access token belongs, and the Unix time at which it expires.
 
         Raises TokenRejectedError, ProviderUnavailableError.
         """
@@ -210,7 +211,7 @@ class IdentityProvider:
             return self._known
 
     def _kept(self, now_s: float, why: str) -> _Known:
-        """What was read earlier, while the provider does not answer. Raises ProviderUnavailableError."""
+        """What was read earlier, for use while the provider does not answer. Raises ProviderUnavailableError."""
         if self._known is None or now_s - self._known.at_s >= KEPT_S:
             raise ProviderUnavailableError(f"the identity provider {self.issuer} cannot be used: {why}")
         _log.warning("the identity provider does not answer, its known keys are used", issuer=self.issuer, why=why)
@@ -266,7 +267,7 @@ def _address(metadata: Mapping[str, Any], name: str) -> str:
     address = metadata.get(name)
     if not isinstance(address, str) or urlsplit(address).scheme not in ("https", "http"):
         raise ProviderUnavailableError(f"the provider has no {name}")
-    # What is sent there is secret: an issuer with TLS must not lead to an address without it.
+    # Secrets are sent there: an issuer with TLS must not lead to an address without it.
     if urlsplit(str(metadata["issuer"])).scheme == "https" and urlsplit(address).scheme != "https":
         raise ProviderUnavailableError(f"the provider's {name} has no TLS")
     return address

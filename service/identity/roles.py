@@ -15,7 +15,7 @@ ANYONE = "*"
 
 
 class RolesUnusableError(ValueError):
-    """The file cannot be read, or is no list of roles. The message says what is wrong."""
+    """The file cannot be read, or is not a list of roles. The message says what is wrong."""
 
 
 class Role(BaseModel):
@@ -63,7 +63,7 @@ def read_roles(path: Path) -> tuple[Role, ...]:
 def role_of(groups: Collection[str], roles: Sequence[Role]) -> Role | None:
     """The first role that one of the groups has.
 
-    Roles are not added up: someone who may change the sessions of one place and watch those of another would
-    otherwise change both.
+    Roles are not combined: someone who may change the sessions of one place and watch those of another could otherwise
+    change both.
     """
     return next((role for role in roles if ANYONE in role.groups or not role.groups.isdisjoint(groups)), None)

@@ -16,7 +16,7 @@ CLOCK_TOLERANCE_S = 0.02
 
 
 class Viewer:
-    """Sends what it is given in order, until `close` or the end of the connection, which `send_all` closes."""
+    """Sends messages in order until `close` or the end of the connection, which `send_all` closes."""
 
     def __init__(self, connection: socket.socket, *, wants_video: bool) -> None:
         self.wants_video = wants_video
@@ -40,7 +40,9 @@ class Viewer:
             self._put(message(TEXT, description.encode()) + message(VIDEO, head))
 
     def put_part(self, part: VideoFragment) -> None:
-        """Send a fragment, and before it its media time if that is news; without room, none up to the next keyframe."""
+        """Send a fragment, preceded by its media time if that changed. Without room, drop video up to the next
+        keyframe.
+        """
         if not self.wants_video or (self._waits_for_keyframe and not part.is_start):
             return
         sent, offset_s = message(VIDEO, part.data), part.media_s - part.at_s
@@ -53,7 +55,7 @@ class Viewer:
             self._offset_s = math.inf
 
     def close(self) -> None:
-        """End the connection once everything was sent, or cannot be. Idempotent."""
+        """End the connection once everything was sent, or cannot be sent. Idempotent."""
         self._closed = True
         self._changed.set()
 

@@ -1,4 +1,4 @@
-"""The viewers of one session, in its worker: each gets the same video and scores, from where it joins.
+"""The viewers of one session, in its worker: each gets the same video and scores from the moment it joins.
 
 Messages for viewers are described in `service.live_schemas`.
 """
@@ -17,7 +17,7 @@ MAX_VIEWERS = 16
 """Of one session at a time."""
 SCORES_EVERY_S = 0.25
 MAX_GROUP_BYTES = 8 * 1024**2
-"""Since the last keyframe, for those who join: with more, they wait for the next one."""
+"""Kept since the last keyframe for new viewers; if there is more, they wait for the next keyframe."""
 CLOSE_WITHIN_S = 2.0
 
 
@@ -49,7 +49,9 @@ class Viewers:
         return wanted
 
     def admit(self, connection: socket.socket, *, wants_video: bool) -> bool:
-        """Send to a new viewer from now on, unless there are MAX_VIEWERS; then the connection stays the caller's."""
+        """Send to a new viewer from now on, unless there are MAX_VIEWERS; in that case the caller keeps the
+        connection.
+        """
         if len(self._sending) >= MAX_VIEWERS:
             return False
         viewer = Viewer(connection, wants_video=wants_video)
@@ -101,7 +103,7 @@ class Viewers:
             await asyncio.gather(*late, return_exceptions=True)
 
     def _welcome(self, viewer: Viewer) -> None:
-        """Send what is known: that there is no video, or its beginning and what followed the last keyframe."""
+        """Send the current state: that there is no video, or its beginning and everything since the last keyframe."""
         match self._state:
             case VideoUnavailable() if viewer.wants_video:
                 viewer.put_text(self._state.model_dump_json())

@@ -10,7 +10,7 @@ from service.push.protocol import ACCEPTED, TOO_MANY, Hello, PushAddress
 
 CONNECT_WITHIN_S = 5.0
 SILENT_S = 3 * ALIVE_EVERY_S
-"""A worker that sends nothing for this long is gone."""
+"""A worker that sends nothing for this long is considered gone."""
 READ_BYTES = 256 * 1024
 
 
@@ -19,7 +19,7 @@ class NotRunningError(Exception):
 
 
 class TooManyViewersError(Exception):
-    """The session has as many viewers as it may have."""
+    """The session has reached its limit of viewers."""
 
 
 class WorkerView:

@@ -96,7 +96,7 @@ class PushGate:
         try:
             yield
         finally:
-            # A session that is claimed again may have begun before the earlier run of it has ended.
+            # When a session is claimed again, the new run may begin before the earlier one has ended.
             if self._admits.get(session_id) == admit:
                 del self._admits[session_id]
 

@@ -13,7 +13,7 @@ from service.subscriptions.notifier import Attachment, Notifier
 from service.subscriptions.target import Trial
 
 MAX_ATTACHMENT_BYTES = 8 * 1024**2
-"""What most services take. A longer clip is left out."""
+"""The limit of most services. A larger clip is left out."""
 _log = structlog.get_logger(__name__)
 
 

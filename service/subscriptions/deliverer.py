@@ -22,11 +22,12 @@ from service.webhooks.retry import Backoff
 LOOK_EVERY_S = 0.25
 STORE_AGAIN_S = 1.0
 GIVE_UP_AFTER_S = 7 * 24 * 3600.0
-"""A subscription whose target fails for so long is disabled."""
+"""A subscription whose target fails for this long is disabled."""
 BACKOFFS: dict[TargetKind, Backoff] = {
     "webhook": Backoff(give_up_after_s=GIVE_UP_AFTER_S),
     "apprise": Backoff(give_up_after_s=GIVE_UP_AFTER_S),
-    # A broker is one for many, and often in the same house: it bears more attempts, and is missed sooner.
+    # A broker serves many subscribers and is often nearby: it can take more attempts, and people notice its absence
+    # sooner.
     "mqtt": Backoff(first_s=1.0, longest_s=60.0, give_up_after_s=GIVE_UP_AFTER_S),
     "redis": Backoff(first_s=1.0, longest_s=60.0, give_up_after_s=GIVE_UP_AFTER_S),
 }
@@ -63,7 +64,7 @@ class SubscriptionDeliverer:
         self._clock = clock
         self._lanes: dict[str, tuple[Lane, asyncio.Task[None]]] = {}
         self._unreadable: dict[str, int] = {}
-        """Revisions that cannot be read: they are not read again."""
+        """Revisions that could not be read; they are not read again."""
 
     async def run(self) -> None:
         """Deliver until cancelled."""

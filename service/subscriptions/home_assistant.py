@@ -1,4 +1,4 @@
-"""Keeps the devices of Home Assistant as the sessions are."""
+"""Keeps the devices in Home Assistant in step with the sessions."""
 
 import asyncio
 import uuid

@@ -1,4 +1,4 @@
-"""The lane of one subscription: reads the events that it wants, delivers them in order, and notes how far it came."""
+"""The lane of one subscription: reads the events that it wants, delivers them in order, and records its progress."""
 
 import asyncio
 import random
@@ -33,9 +33,11 @@ from service.webhooks.retry import Backoff, retry_at
 
 PAGE = 500
 SAVE_EVERY = 20
-"""A lane waits after so many deliveries until its progress is written. A crash repeats at most these."""
+"""After this many deliveries, a lane waits until its progress is written. A crash repeats at most these."""
 IDLE_S = 60.0
-"""After so long without a wanted event the cursor moves past the others, so that a restart need not read them again."""
+"""After this long without a wanted event, the cursor moves past the others, so that a restart need not read them
+again.
+"""
 STORE_AGAIN_S = 1.0
 _log = structlog.get_logger(__name__)
 
@@ -87,7 +89,7 @@ class Lane:
 
     @property
     def waiting_since(self) -> datetime | None:
-        """When the event at hand was decided, or its target began to fail; None if all is delivered."""
+        """When the current event was decided, or when its target began to fail; None if everything is delivered."""
         since = (None if self.waiting is None else self.waiting.time, self._progress.failing_since)
         return min((moment for moment in since if moment is not None), default=None)
 
@@ -127,7 +129,7 @@ class Lane:
                     while True:
                         await self._deliver_live(target, live)
                 except SlowClientError:
-                    # More events came than are buffered: they are read from the store.
+                    # More events came than the buffer holds: they are read from the store.
                     continue
 
     async def _deliver_stored(self, target: Target, live: Subscription) -> None:
@@ -189,7 +191,7 @@ class Lane:
             self._unwritten = 0
 
     def _save(self) -> None:
-        """All was accepted up to the cursor. Raises LaneEndedError."""
+        """Everything up to the cursor was accepted. Raises LaneEndedError."""
         recovered = {"failed_attempts": 0, "failing_since": None, "next_attempt_at": None}
         self._progress = self._progress.model_copy(update=recovered)
         self._put("active")

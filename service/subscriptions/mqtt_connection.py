@@ -152,7 +152,7 @@ async def _connect(client: aiomqtt.Client) -> None:
     try:
         await asyncio.shield(connecting)
     except asyncio.CancelledError:
-        # Half a connection could not be closed.
+        # A half-open connection could not be closed.
         with suppress(aiomqtt.MqttError, OSError):
             await connecting
             await _disconnect(client)

@@ -19,7 +19,9 @@ from service.subscriptions.notify_protocol import Notice, NotifyAnswer, NotifyRe
 from service.subscriptions.target import DeliveryFailedError
 
 MAX_PROCESSES = 16
-"""At a time, of about 60 MB each. Those of targets that hang end after `SEND_WITHIN_S`, and are ever rarer."""
+"""Processes at a time, of about 60 MB each. Those of hanging targets end after `SEND_WITHIN_S`, and backoff makes them
+rare.
+"""
 SEND_WITHIN_S = 60.0
 """From the start of the process, which takes a while on a busy machine."""
 MISSING = "This server cannot notify people, since it lacks the extra `apprise`. Its operator installs it with pip."

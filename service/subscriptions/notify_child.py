@@ -1,7 +1,7 @@
 """The child process that sends one notification with Apprise, confined as a decoder is.
 
-Apprise knows a hundred services, and connects where addresses of callers lead it. Here it connects through the parent
-only, to the addresses that the policy permits, reads no file but its own, and starts no program.
+Apprise knows a hundred services, and connects wherever the addresses of callers lead. Here it connects only through the
+parent, to addresses that the policy permits, reads no file but its own, and starts no program.
 """
 
 import logging
@@ -57,7 +57,7 @@ def run_notifier(request: NotifyRequest, attachment: bytes) -> NotifyAnswer:
     except ConfinementUnavailableError:
         return NotifyAnswer(True, NOT_CONFINED, traceback.format_exc())
     except Exception as error:
-        # Only where it was raised: its text may hold the address.
+        # Log only where it was raised: its text may contain the address.
         place = "".join(traceback.format_tb(error.__traceback__))
         return NotifyAnswer(True, UNEXPECTED, f"{place}{type(error).__name__}")
 
@@ -84,7 +84,7 @@ def _send(request: NotifyRequest, attachment: bytes) -> NotifyAnswer:
         attached = apprise.AppriseAttachment(file)
     result = _notify(service, request.notice, attached)
     if attached is not None and result.status == AppriseResultStatus.FAILURE:
-        # A service that takes no such file must not lose the event.
+        # The event must not be lost if the service does not accept the file.
         result = _notify(service, request.notice, None)
     if result.status == AppriseResultStatus.TIMEOUT:
         return NotifyAnswer(True, f"no answer within {ANSWER_WITHIN_S:.0f} s")

@@ -55,7 +55,7 @@ class NotifyRequest:
 
 @dataclass(frozen=True)
 class NotifyAnswer:
-    """What came of it. `failure` never holds a part of the address: neither text of the library nor of the service.
+    """The outcome. `failure` contains no text of the library or the service, so it never reveals a part of the address.
 
     `is_valid`: the library can use the address.
     """

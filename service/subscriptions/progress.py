@@ -23,15 +23,17 @@ class ProgressWriter:
         self._pending[change.subscription_id] = change
 
     def has_moved(self, subscription_id: str, revision: int) -> bool:
-        """Whether progress of this revision was refused: the subscription was changed, or another server delivers."""
+        """Whether progress of this revision was rejected: the subscription was changed, or another server delivers."""
         return self._moved.get(subscription_id) == revision
 
     def keep(self, revisions: Mapping[str, int]) -> None:
-        """Forget what was refused of other revisions than these."""
+        """Forget rejections of all revisions but these."""
         self._moved = {each: revision for each, revision in self._moved.items() if revisions.get(each) == revision}
 
     async def write(self) -> None:
-        """Return once all that was put is written. Raises ServiceError; it is then still to be written."""
+        """Return once everything that was put is written. If this raises ServiceError, the rest will still be
+        written.
+        """
         async with self._writing:
             changes, self._pending = self._pending, {}
             if not changes:

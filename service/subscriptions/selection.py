@@ -9,11 +9,11 @@ from service.schemas import ENDED_STATES
 from service.store.subscription_records import LastAction
 
 MAX_REMEMBERED = 500
-"""Actions; beyond, the ones that are over are forgotten first."""
+"""Limit of remembered actions; beyond it, those that are over are forgotten first."""
 
 
 class Selection:
-    """The events that pass a filter, less those that a cooldown holds back.
+    """Selects the events that pass a filter, without those that a cooldown holds back.
 
     A cooldown holds back an action, with its end, that begins within `cooldown_s` of media time after the last one of
     the same session, region and label that passed. `actions` is all that is remembered; it is stored with the cursor,

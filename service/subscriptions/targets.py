@@ -45,7 +45,7 @@ class TargetOpener:
 
     @asynccontextmanager
     async def open(self, record: SubscriptionRecord, is_open: IsOpen) -> AsyncIterator[Target]:
-        """Connected, where the target needs a connection, for the subscription's lane. Raises DeliveryFailedError."""
+        """Open a target for the subscription's lane, connected if it needs a connection. Raises DeliveryFailedError."""
         target = record.target
         if isinstance(target, StoredWebhookTarget):
             yield WebhookTarget(target, self.pool)

@@ -27,9 +27,9 @@ from service.webhooks.retry import retry_at
 LOOK_EVERY_S = 0.25
 STORE_AGAIN_S = 1.0
 HANGS_AFTER_S = 1.0
-"""A receiver that has not answered for so long hangs."""
+"""A receiver that has not answered for this long is considered hanging."""
 EVENTS_PER_LANE, LANE_S = 50, 30.0
-"""A lane ends after so many events, or so long. What is left is due again at once, so that webhooks take turns."""
+"""A lane ends after this many events, or this long. The rest is due again immediately, so that webhooks take turns."""
 _log = structlog.get_logger(__name__)
 
 
@@ -113,7 +113,7 @@ class Deliverer:
                 group.create_task(self._run_lane(webhook))
                 opened += 1
         if opened and len(due) == room:
-            # Many may be for the same receiver: others are found by the next look, which leaves that one out.
+            # Many may be for the same receiver. The next query leaves that one out, and finds others.
             self._more_is_due.set()
         return opened
 
@@ -154,7 +154,7 @@ class Deliverer:
         except ServiceError:
             raise
         except Exception as error:
-            # A row or URL that cannot be handled: it fails like a receiver, so that it is tried again ever later.
+            # The row or URL cannot be handled. It counts as a failure of the receiver, so it is retried with backoff.
             self._poison.labels("webhook").inc()
             _log.exception("webhook delivery failed unexpectedly", session=webhook.session_id)
             failure = PostFailedError(type(error).__name__)
@@ -205,7 +205,7 @@ class Deliverer:
 
     @asynccontextmanager
     async def _attempt(self, session_id: str) -> AsyncIterator[None]:
-        """Note when the receiver hangs. Raises PostFailedError when the attempt has to make room for others."""
+        """Note that the receiver hangs. Raises PostFailedError if the attempt must make room for others."""
         hangs = asyncio.get_running_loop().call_later(HANGS_AFTER_S, self._note_hanging, session_id)
         try:
             async with asyncio.timeout(None) as attempt:

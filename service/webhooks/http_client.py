@@ -44,7 +44,9 @@ class PolicyBackend(AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> AsyncNetworkStream:
-        """Connect to the first address that answers. Each gets a share of the time, so that a dead one leaves some."""
+        """Connect to the first address that answers. Each gets a share of the time, so that a dead one leaves time for
+        others.
+        """
         share_s = None if timeout is None else timeout / len(addresses)
         failure: Exception | None = None
         for address in addresses:

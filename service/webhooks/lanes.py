@@ -1,4 +1,4 @@
-"""Which webhooks may be delivered at a time, so that receivers that hang take no place of those that answer."""
+"""Which webhooks may be delivered at a time, so that hanging receivers do not take the place of others."""
 
 from collections import Counter as Tally
 
@@ -65,7 +65,7 @@ class Lanes:
         self._owners, self._receivers = +self._owners, +self._receivers
 
     def hangs(self, session_id: str) -> str | None:
-        """A lane hangs from now on. Returns the session of a lane that hangs and has to give up its attempt, if any."""
+        """Mark a lane as hanging. Returns the session of a hanging lane that has to give up its attempt, if any."""
         webhook = self._open[session_id]
         self._hanging[session_id] = webhook
         self._hanging_owners[webhook.owner] += 1
@@ -79,7 +79,7 @@ class Lanes:
         return given_up
 
     def answered(self, session_id: str) -> None:
-        """A lane does not hang any more, if it did."""
+        """Mark a lane as no longer hanging."""
         webhook = self._hanging.pop(session_id, None)
         if webhook is not None:
             self._hanging_owners[webhook.owner] -= 1

@@ -45,7 +45,7 @@ async def post_signed(
                 content=body,
                 extensions={"timeout": {"connect": CONNECT_TIMEOUT_S}},
             )
-            # The body of the answer is not read: it could be without end.
+            # The body of the response is not read: it could be endless.
             async with request as response:
                 status, answered = response.status, response.headers
     except SourceForbiddenError as error:

@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 3600.0
 GIVE_UP_AFTER_S = 24 * 3600.0
-"""A receiver that fails for so long is disabled."""
+"""A receiver that fails for this long is disabled."""
 
 
 @dataclass(frozen=True)

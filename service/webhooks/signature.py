@@ -1,4 +1,4 @@
-"""Signatures of Standard Webhooks 1.0 (https://www.standardwebhooks.com): HMAC-SHA256 over id, moment and body."""
+"""Signatures of Standard Webhooks 1.0 (https://www.standardwebhooks.com): HMAC-SHA256 over id, time and body."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ _BASE64 = "[A-Za-z0-9+/]"
 SECRET_PATTERN = (
     rf"^whsec_(?:{_BASE64}{{4}}){{8,20}}(?:{_BASE64}{{4}}(?:{_BASE64}{{2}}==)?|{_BASE64}{{3}}=|{_BASE64}{{2}}==)?$"
 )
-"""What `secret_key` takes, for callers who check before they ask."""
+"""The form of secrets that `secret_key` accepts, for validation in schemas."""
 
 
 def new_webhook_secret() -> str:
@@ -33,9 +33,8 @@ def secret_key(secret: str) -> bytes:
 
 
 def signed_headers(secrets: Sequence[str], message_id: str, sent_unix_s: int, body: bytes) -> dict[str, str]:
-    """Return the three headers by which the receiver knows that the message is ours, complete and new.
-
-    There is one signature for each secret: a receiver accepts the message if one of them is by the secret it knows.
+    """Return the three headers with which a receiver verifies that the message is authentic, complete and new. There is
+    one signature for each secret, and a receiver accepts the message if one of them matches the secret that it knows.
     """
     signed = b".".join((message_id.encode(), str(sent_unix_s).encode(), body))
     digests = [hmac.new(secret_key(secret), signed, hashlib.sha256).digest() for secret in secrets]
