@@ -19,7 +19,7 @@ _DNS_PORT, _ANY_PORT = 53, 9
 
 
 def is_own(address: IPAddress) -> bool:
-    """Whether this machine has `address`, which then reaches services that a firewall may hide from others.
+    """Whether `address` belongs to this machine: it would reach services that a firewall may hide from others.
 
     The kernel is asked each time, as addresses come and go: it sends to an own address from that same address. No
     packet is sent.

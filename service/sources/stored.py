@@ -1,4 +1,4 @@
-"""A session's source as it is stored, with its secrets; `service.schemas` has the redacted one that callers see."""
+"""A session's source as it is stored, with its secrets; `service.schemas` has the redacted form that callers see."""
 
 from typing import Annotated, Literal
 
@@ -58,7 +58,7 @@ class StoredUrl(_StoredVideo):
     transport: Transport = "tcp"
     max_down_s: float | None = None
     live: bool | None = None
-    """Whether it is live, as the caller says; None: it is found out."""
+    """Whether it is live according to the caller; None: to be detected."""
 
 
 class StoredPush(_StoredVideo):

@@ -157,7 +157,7 @@ class Blobs:
                 raise NotFoundError(gone)
             yield path
             return
-        # Named so that it is removed at the next start, should this process be killed.
+        # Its name makes the next start remove it if this process is killed.
         path = self._uploads_dir / f"{session_id}.{uuid.uuid4().hex}.part"
         try:
             try:

@@ -1,6 +1,8 @@
-"""Deletes clips that are old, each label's at its own age, and the oldest ones when all of them take too much space.
+"""Deletes clips that are too old, with a limit of age for each label, and the oldest ones when they take too much
+space.
 
-Stills that were cut out of clips are deleted with them. Those of uploads are deleted as clips are, and cut again.
+Stills that were cut out of clips are deleted with them. Stills of uploads are deleted in the same way, and cut again
+when requested.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,7 +41,7 @@ class ClipRetention:
         return SWEEP_EVERY_S
 
     async def sweep(self) -> int:
-        """Delete what is too old or too much, and return the number of files. Raises ServiceError."""
+        """Delete clips that are too old or take too much space, and return the number of files. Raises ServiceError."""
         files: list[StoredFile] = []
         async for batch in self._blobs.clips():
             files += batch

@@ -29,12 +29,12 @@ from service.storage.model_files import CARD_FILE
 MAX_SMALL_BYTES = 256 * 1024
 """Limit of each file but the weights."""
 MAX_DIRECTORY_BYTES = 1024**2
-"""Limit of the table of contents of a zip archive, which is read at once."""
+"""Limit of the table of contents of a zip archive, which is read into memory."""
 FILES = (CONFIG_FILE, WEIGHTS_FILE, SCORES_FILE, CARD_FILE)
 _ZIP_END = struct.Struct("<4s8xI4x2x")
 _DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 _UNREADABLE = (*_DAMAGED, NotImplementedError, RuntimeError)
-"""What the libraries raise for archives that are damaged, encrypted or of an unsupported kind."""
+"""The libraries raise these for archives that are damaged, encrypted or of an unsupported kind."""
 
 
 def read_model(archive: Path, name: str, *, max_bytes: int) -> tuple[ModelInfo, dict[str, bytes]]:

@@ -27,7 +27,9 @@ class StoredModelFiles:
 
 
 class ModelFiles:
-    """Files of a version never change: another content has another key. All methods may raise StoreUnavailableError."""
+    """Files of a version never change: different content has a different key. All methods may raise
+    StoreUnavailableError.
+    """
 
     def __init__(self, objects: Objects, folder: Path | None) -> None:
         """`folder` is where the objects are, if it is not a bucket."""

@@ -49,7 +49,7 @@ class ModelSweep:
 
 
 def _replaced(models: Iterable[UploadedModel], loaded: set[str]) -> list[UploadedModel]:
-    """Versions of which a newer one is loaded by a worker, and so used by new sessions; and all but the newest shadow.
+    """Versions that a newer one has replaced, because a worker has loaded it; and all shadows but the newest.
 
     A shadow and the versions that serve do not replace each other.
     """

@@ -28,7 +28,7 @@ REPORT_EVERY_S = 60.0
 MAX_REASON = 400
 """Length of each of its two parts."""
 NO_SPACE = f"os error {errno.ENOSPC}"
-"""How obstore says that a disk is full."""
+"""Text by which obstore reports a full disk."""
 DISK_FULL = "The server is out of disk space. Delete ended sessions, or free disk space."
 _log = structlog.get_logger(__name__)
 
@@ -133,7 +133,7 @@ class Objects:
             raise self.unavailable(error) from error
 
     def unavailable(self, error: Exception) -> StoreUnavailableError:
-        """The error for callers. Its reason goes to the log, once a minute: it holds addresses."""
+        """The error for callers. The reason contains addresses, so it goes only to the log, once a minute."""
         kind, now_s = type(error).__name__, time.monotonic()
         reason = _reason(error) or kind
         if self._reported is None or self._reported[0] != kind or now_s - self._reported[1] >= REPORT_EVERY_S:
@@ -150,7 +150,7 @@ def check_blob_url(url: str | None) -> None:
 
 @contextmanager
 def _authorities_of_bucket() -> Iterator[None]:
-    """Have the client that is made meanwhile trust AWS_CA_BUNDLE, as Amazon's tools do. It only knows SSL_CERT_FILE.
+    """Within the context, make new clients trust AWS_CA_BUNDLE, as Amazon's tools do. They only know SSL_CERT_FILE.
 
     Raises BlobUrlError.
     """
@@ -194,8 +194,8 @@ def _client(url: str) -> ObjectStore:
 
 
 def _reason(error: Exception) -> str:
-    """What obstore says first. Where no connection came about, also the innermost cause of its debug output: only that
-    says that a certificate is not trusted.
+    """The first line of obstore's message. If there was no connection, also the innermost cause in its debug output:
+    only that tells that a certificate is not trusted.
     """
     message, _, debug = redact(str(error)).partition("\n")
     cause = debug.rpartition("source: ")[2] if "HttpError {" in debug else ""

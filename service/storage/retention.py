@@ -15,7 +15,7 @@ from service.store.protocols import Sessions
 SWEEP_EVERY_S = 60.0
 BATCH = 100
 MAX_FAILURES = 10
-"""A sweep ends after so many failures, since the bucket is probably unavailable."""
+"""A sweep ends after this many failures, since the bucket is probably unavailable."""
 SET_ASIDE = timedelta(minutes=10)
 """How long a session that could not be deleted is skipped, so that it does not delay others."""
 _log = structlog.get_logger(__name__)

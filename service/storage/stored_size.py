@@ -17,7 +17,7 @@ class StoredSize:
         self._blobs = blobs
         self._clock_s = clock_s
         self._measured: tuple[float, int] | None = None
-        """When, and the size."""
+        """Time of the last measurement, and its result."""
         self._measuring = asyncio.Lock()
 
     async def size_bytes(self) -> int:

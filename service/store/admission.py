@@ -9,7 +9,7 @@ STORAGE_RETRY_AFTER_S = 60
 
 
 def idempotency_conflict() -> IdempotencyConflictError:
-    """The same key came with another body."""
+    """The same key was sent with another body."""
     return IdempotencyConflictError("This Idempotency-Key was used with another request body. Use a new key.")
 
 
@@ -33,7 +33,7 @@ def storage_limit(limits: Limits, stored_bytes: int) -> StorageLimitError:
 def over_capacity(
     capacity_steps_per_s: float, reserved_steps_per_s: float, cost_steps_per_s: float
 ) -> OverCapacityError:
-    """The live workers have too little capacity to spare."""
+    """The live workers have too little spare capacity."""
     return OverCapacityError(
         f"The workers can run {capacity_steps_per_s:.0f} steps/s, {reserved_steps_per_s:.0f} are reserved, and this"
         f" session needs {cost_steps_per_s:.0f}. Retry when another session has ended.",

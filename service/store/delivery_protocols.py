@@ -100,7 +100,7 @@ class Subscriptions(Protocol):
     async def change(
         self, subscription_id: str, state: SubscriptionState, *, progress: DeliveryProgress | None = None
     ) -> None:
-        """Replace the state, and the progress if one is given. Deliveries under way are not noted any more."""
+        """Replace the state, and the progress if one is given. Deliveries that are under way are no longer noted."""
 
     async def replace(self, record: SubscriptionRecord, *, revision: int) -> bool:
         """Deliver as the record says. Returns False, and does nothing, if it was changed since `revision`."""

@@ -19,10 +19,11 @@ class Keys(Protocol):
         """
 
     async def admit(self, key: ApiKey) -> ApiKey:
-        """Add the key of a person unless it is there; returns the stored one. Names of people need not be unique."""
+        """Add the key of a person unless there is one; returns the stored one. Names of people need not be unique."""
 
     async def change(self, key_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey:
-        """Replace a key by what `change` makes of it, which keeps id and name; atomic, so `change` may be repeated.
+        """Replace a key by the result of `change`, which keeps id and name. Atomic, so `change` may be called
+        repeatedly.
 
         Raises:
             NotFoundError: No key has this id.
@@ -48,7 +49,7 @@ class Keys(Protocol):
         """Set the key's `last_used_at`."""
 
     async def usage(self, key_id: str) -> KeyUsage:
-        """What the key uses now."""
+        """What the key uses at present."""
 
     async def add_ticket(self, digest: str, key_id: str, *, now: datetime, expires_at: datetime) -> None:
         """Keep a ticket by its digest, and drop expired tickets."""

@@ -13,7 +13,7 @@ class UploadedModel(StoredModel):
     """With the name under which it was uploaded, and the fingerprint of its content as version."""
     size_bytes: int
     uploaded_at: datetime
-    """When this content was last uploaded: of several versions, the newest is meant for new sessions."""
+    """When this content was last uploaded. If there are several versions, new sessions use the newest."""
     is_shadow: bool = False
     """Whether it only follows live sessions of the model, until it is promoted; new sessions do not use it."""
     uploaded_by: str | None = None
@@ -21,7 +21,7 @@ class UploadedModel(StoredModel):
 
     @property
     def key(self) -> str:
-        """What workers announce it as, and what its files and its sessions are found by."""
+        """The name under which workers announce it, and by which its files and sessions are found."""
         return model_key(self.info.name, self.info.version)
 
 

@@ -85,10 +85,10 @@ class Sessions(Protocol):
         """Ask the session's live worker to stop it, or end it as `stopped` when it has none. Idempotent."""
 
     async def unowned(self) -> list[str]:
-        """Ids of sessions that have begun and not ended, and that no live worker has."""
+        """Ids of sessions that have begun and not ended, but that no live worker has."""
 
     async def requeue(self, session_id: str, detail: str) -> bool:
-        """Make a session `queued` and say why, if no live worker has it and it has not ended; else return False.
+        """Make a session `queued` and say why. Returns False if a live worker has it or it has ended.
 
         Any worker may claim it then, and continues it from its resume point.
         """
@@ -159,7 +159,7 @@ class Workers(Protocol):
         """
 
     async def release(self, worker_id: str) -> None:
-        """Remove the worker; its sessions may be claimed at once, and its later commits raise LeaseLostError."""
+        """Remove the worker. Its sessions may be claimed immediately, and its later commits raise LeaseLostError."""
 
 
 class EventLog(Protocol):
@@ -221,13 +221,13 @@ class EventLog(Protocol):
 
 
 class FeedbackOfSessions(Protocol):
-    """What people said about the actions of sessions. It is deleted with its session."""
+    """Feedback of people on the actions of sessions. It is deleted with its session."""
 
     async def put(self, session_id: str, feedback: Feedback, *, max_kept: int) -> bool:
         """Keep feedback, in place of that with the same id. Returns False when the session has `max_kept` others."""
 
     async def delete(self, session_id: str, feedback_id: str) -> None:
-        """Remove feedback, if it is there."""
+        """Remove feedback, if it exists."""
 
     async def of_session(self, session_id: str) -> list[Feedback]:
         """All feedback of a session, by `start_s`; none of an unknown session."""

@@ -16,7 +16,7 @@ from service.store.previous_release import join_video
 from service.store.webhook_records import StoredWebhook
 
 WATCHED_S = 5.0
-"""For this long after a request for a session's snapshot its worker makes snapshots often."""
+"""For this long after a request for a session's snapshot, its worker makes snapshots often."""
 
 
 class SessionRecord(StoredModel):
@@ -27,7 +27,7 @@ class SessionRecord(StoredModel):
     model: str
     model_version: str
     is_version_pinned: bool = False
-    """Whether only this version of the model may run it, as with uploaded models; else any that a worker has loaded."""
+    """Whether only this version of the model may run it, as with uploaded models. Otherwise any loaded version may."""
     labels: tuple[str, ...]
     """The actions to report; never empty, without background."""
     columns: tuple[str, ...] = ()
@@ -146,7 +146,7 @@ class SessionUpdate(BaseModel):
 def requeued(record: SessionRecord, detail: str) -> SessionUpdate:
     """What changes when a session goes back to the queue."""
     if record.state == "reconnecting":
-        # A source that was away is not to blame for the death of its worker.
+        # The death of the worker is not the fault of a source that was unavailable.
         return SessionUpdate(state="queued", code=None, detail=detail, claimed_at_position_s=None)
     return SessionUpdate(state="queued", code=None, detail=detail)
 

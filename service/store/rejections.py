@@ -19,7 +19,7 @@ from service.store.worker_records import LeaseLostError
 
 
 def unknown_session() -> NotFoundError:
-    """There is no such session, or it is another owner's."""
+    """There is no such session, or it belongs to another owner."""
     return NotFoundError("There is no session with this id. It may have been deleted.")
 
 
@@ -32,7 +32,7 @@ def require_changeable(record: SessionRecord, change: SettingsChange) -> None:
     """Check that the change can take effect.
 
     Raises:
-        SessionEndedError: It concerns what is decided, and the session has ended.
+        SessionEndedError: It concerns decisions, and the session has ended.
     """
     if record.state in ENDED_STATES and change.model_fields_set & {"labels", "rules", "model_version"}:
         raise SessionEndedError(
@@ -62,12 +62,12 @@ def unknown_key(id_or_name: str) -> NotFoundError:
 
 
 def unknown_subscription() -> NotFoundError:
-    """There is no such subscription, or it is another key's."""
+    """There is no such subscription, or it belongs to another key."""
     return NotFoundError("There is no subscription with this id. `GET /v1/subscriptions` lists yours.")
 
 
 def subscription_limit(limits: SubscriptionLimits) -> SubscriptionLimitError:
-    """The key, or the whole service, has as many as it may."""
+    """The key, or the whole service, has reached its limit of subscriptions."""
     return SubscriptionLimitError(
         f"One API key may have {limits.max_of_key} subscriptions, and all together {limits.max_in_all}. Delete one"
         " first; the operator can raise CAKE_MAX_SUBSCRIPTIONS."
@@ -80,7 +80,7 @@ def model_gone(key: str) -> UnknownModelError:
 
 
 def model_limit(max_kept: int) -> ModelLimitError:
-    """As many versions of models are stored as may be."""
+    """The limit of stored versions of models is reached."""
     return ModelLimitError(
         f"{max_kept} versions of uploaded models are stored, as many as CAKE_MAX_UPLOADED_MODELS allows. Delete a model"
         " first; a replaced version is deleted automatically once no session uses it."

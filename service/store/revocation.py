@@ -1,4 +1,4 @@
-"""Revokes an API key with everything that it started: its holder gets nothing more."""
+"""Revokes an API key and ends everything that it started, so that its holder receives nothing more."""
 
 from contextlib import suppress
 from datetime import datetime

@@ -17,14 +17,14 @@ class FollowedSpan(StoredModel):
 
     kind: Literal["span"] = "span"
     from_s: float
-    """After the shadow has settled: starts before it do not count, of neither version."""
+    """End of the shadow's warm-up. Earlier starts do not count, for either version."""
     to_s: float
     missed_frames: int = 0
     """Frames that it did not see, because the machine was busy."""
 
     @property
     def id(self) -> str:
-        """Its place in the session: it is replaced while it grows."""
+        """Identifies the span in its session. A span is replaced while it grows."""
         return f"span {round(self.from_s * 1000)}"
 
 
@@ -43,7 +43,7 @@ class ShadowStart(StoredModel):
 
     @property
     def id(self) -> str:
-        """The same for the same start: one that is added again changes nothing."""
+        """The same for the same start, so that adding it again changes nothing."""
         return f"{self.found_by} {self.region or ''} {self.label} {round(self.start_s * 1000)}"
 
 

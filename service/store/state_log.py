@@ -10,7 +10,7 @@ _log = structlog.get_logger(__name__)
 
 
 def log_state(record: SessionRecord) -> None:
-    """Write that the session has entered its state; a warning unless that was to be expected."""
+    """Log that the session has entered its state, as a warning if that was unexpected."""
     fields: dict[str, object] = {"session": record.id, "name": record.name, "state": record.state}
     fields["position_s"] = round(record.position_s, 3)
     if record.code is not None:
@@ -22,7 +22,7 @@ def log_state(record: SessionRecord) -> None:
 
 
 def log_stopped(sessions: Iterable[SessionRecord]) -> None:
-    """Write which of the sessions have stopped at once; the workers of the others write that."""
+    """Log which of the sessions stopped immediately; the workers of the others log theirs."""
     for record in sessions:
         if record.state == "stopped":
             log_state(record)

@@ -95,7 +95,7 @@ class StoredRedisTarget(StoredModel):
     """With user and password."""
     stream: str
     max_entries: int
-    """About so many entries are kept in it."""
+    """Approximate limit of its entries."""
 
 
 class StoredAppriseTarget(StoredModel):
@@ -103,7 +103,7 @@ class StoredAppriseTarget(StoredModel):
 
     kind: Literal["apprise"] = "apprise"
     url: StoredSecret
-    """An address as Apprise has it: all of it but the scheme may be secret."""
+    """An Apprise URL: all of it but the scheme may be secret."""
     attach: bool = True
     """Whether a still goes with a start, and the clip with `event.media`."""
 
@@ -153,7 +153,7 @@ class LastAction(StoredModel):
 
 
 class DeliveryProgress(StoredModel):
-    """How far delivery has come. Written as a whole after events were delivered, or were not."""
+    """How far delivery has come. Written as a whole after each delivery or failure."""
 
     cursor: str
     """In the common log: every event up to there was delivered, or is not wanted."""
@@ -182,7 +182,7 @@ class ProgressChange:
 
 @dataclass(frozen=True)
 class StoredSubscription:
-    """A subscription and its delivery. `revision` grows with every change that is not progress."""
+    """A subscription and its delivery. `revision` grows with every change other than progress."""
 
     record: SubscriptionRecord
     state: SubscriptionState

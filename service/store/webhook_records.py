@@ -47,7 +47,7 @@ class Webhook:
 
     @property
     def receiver(self) -> str:
-        """The server that it posts to, as `receiver_of` names it."""
+        """The receiver, as `receiver_of` names it."""
         return receiver_of(self.url.get_secret_value())
 
 

@@ -107,7 +107,7 @@ class RedisOutbox:
         await self._scripts.run("rotate_secret", session_id, secret.get_secret_value(), old_until_unix_s)
 
     async def hand_over(self) -> None:
-        """Let another server deliver at once."""
+        """Let another server deliver immediately."""
         client = self._scripts.client
         if self._has_delivered and await translated(client.get(name_of("deliverer"))) == self._id.encode():
             await translated(client.delete(name_of("deliverer")))

@@ -30,7 +30,7 @@ class Retained:
 
 
 def fields_of(record: SessionRecord | SessionUpdate) -> list[str | bytes]:
-    """Names and values in turn, each value as JSON; of an update only the fields that it sets."""
+    """Names and values alternately, each value as JSON; for an update, only the fields that it sets."""
     fields = stored_update(record) if isinstance(record, SessionUpdate) else stored_session(record)
     return [text for name, value in fields.items() for text in (name, to_json(value))]
 
@@ -48,7 +48,7 @@ def stream_id(event_id: str) -> str:
 
 
 def event_argument(event: Event) -> str:
-    """An event as the scripts take it: what version 0.1 knows, and in a second line the rest, if there is any."""
+    """An event as the scripts take it: the fields that version 0.1 knows, and the others, if any, in a second line."""
     known, others = dump_event(event)
     return known if others is None else f"{known}\n{others}"
 

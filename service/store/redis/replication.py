@@ -1,4 +1,4 @@
-"""Data that survives a failover: replicas confirm it, and a primary that Sentinel has replaced gets none."""
+"""Data that survives a failover: replicas confirm writes, and a primary that Sentinel has replaced gets none."""
 
 import asyncio
 import time
@@ -15,11 +15,13 @@ from service.store.redis.sentinels import Sentinels
 
 CHECK_EVERY_S = 0.5
 REMEMBER_S = 15.0
-"""A replica that was connected within this time must confirm writes: a promoted one leaves the old primary at once."""
+"""A replica that was connected within this time must confirm writes; a promoted one leaves the old primary
+immediately.
+"""
 CONFIRM_TIMEOUT_S = 1.0
 """In half a second, a replica on a busy machine had not always answered."""
 LONGEST_LAG_S = 10
-"""A replica that is silent for longer is not waited for: it hangs, and its connection may last for another minute."""
+"""Writes do not wait for a replica that is silent for longer: it hangs, and its connection may last another minute."""
 _log = structlog.get_logger(__name__)
 
 

@@ -1,4 +1,4 @@
-"""The replies of Redis, and its errors as those of the service."""
+"""Translates the replies and errors of Redis into those of the service."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -20,7 +20,7 @@ UVLOOP_LOST = "the handler is closed"
 
 
 def id_of(reply: bytes) -> str:
-    """An id as text. One that is not UTF-8 names nothing then, and does not keep others from being read."""
+    """An id as text. An id that is not UTF-8 then names nothing, and others can still be read."""
     return reply.decode(errors="replace")
 
 

@@ -18,7 +18,9 @@ PREFIX = "{cake}"
 """Prefix of every key; the braces keep all of them on one node of a cluster, as scripts need."""
 
 FORMAT = 1
-"""Of all data in Redis. Raised only by a change that older versions cannot work with; they refuse it."""
+"""Format of all data in Redis. Incremented only by changes that older versions cannot work with: they refuse to
+start.
+"""
 
 CONFIRMED = frozenset(
     {
@@ -82,7 +84,7 @@ def name_of(*parts: str) -> str:
 def _text(name: str) -> str:
     folder = files("service.store.redis") / "lua"
     script = (folder / f"{name}.lua").read_text()
-    # Each function that a script defines costs Redis time at each run, so scripts name what they use.
+    # Each function that a script defines takes time at each run, so scripts name the ones that they use.
     used = USES.match(script)
     parts = [] if used is None else [(folder / "parts" / f"{part}.lua").read_text() for part in used[1].split()]
     text = "\n".join([(folder / "common.lua").read_text(), *parts, script])
@@ -148,7 +150,7 @@ class Scripts:
         return required
 
     async def _run_confirmed(self, script: Any, arguments: tuple[Argument, ...], required: int) -> Any:
-        """Run a script, and raise StoreUnavailableError unless so many replicas have confirmed what it wrote."""
+        """Run a script, and raise StoreUnavailableError unless this many replicas have confirmed its writes."""
         async with self.client.pipeline(transaction=False) as pipe:
             await script(keys=[PREFIX], args=arguments, client=pipe)
             if required:

@@ -114,7 +114,7 @@ class RedisSessions:
         return [record for _, record in found[:limit]], following
 
     async def live(self, *, limit: int, sight: Sight = ALL) -> list[SessionRecord]:
-        # What a sight shows is only known of the records, so all of them are read.
+        # Only the records tell what a sight shows, so all of them are read.
         last = limit - 1 if sight == ALL else -1
         async with self._client.pipeline(transaction=False) as pipe:
             for state in LIVE_STATES:

@@ -34,7 +34,7 @@ class RedisShadows:
         for session_id in sorted(map(id_of, members)):
             fields = await translated(self._scripts.client.hgetall(name_of("shadow", session_id)))
             if fields.pop(VERSION_FIELD.encode(), b"") != key.encode():
-                continue  # The session was deleted, or another version followed it since.
+                continue  # The session was deleted, or another version has followed it since.
             read = self._scripts.reader.read
             entries = [read("shadow", id_of(each), partial(parse_shadow_entry, row)) for each, row in fields.items()]
             found.append(by_session(session_id, [entry for entry in entries if entry is not None]))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 SIZE_BYTES = 8 * 1024**2
 RELEASES = 4
-"""How many give up the whole space."""
+"""After this many releases, the whole space has been given up."""
 
 
 class DiskReserve:
@@ -17,9 +17,10 @@ class DiskReserve:
         self._size_bytes = size_bytes
 
     def restore(self) -> bool:
-        """Hold the space back, or as much of it as the disk has room for; False if that is not all. Blocks; idempotent.
+        """Hold the space back, or as much of it as the disk has room for. Returns whether that is all. Blocks;
+        idempotent.
 
-        What a write leaves of the space is so held back again, for the next one.
+        In this way, what a write leaves of the space is held back again for the next one.
         """
         fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -36,6 +37,6 @@ class DiskReserve:
             os.close(fd)
 
     def release(self) -> None:
-        """Give a part of the space back to the disk, as others may take it at once. Blocks."""
+        """Give back only a part of the space, since other processes may take it immediately. Blocks."""
         with suppress(FileNotFoundError):
             os.truncate(self._path, max(0, self._path.stat().st_size - self._size_bytes // RELEASES))

@@ -32,7 +32,7 @@ from service.store.sqlite.session_rows import BATCH, append_events, delete_resum
 from service.store.sqlite.sight import Seen
 
 READ_EVERY_S = 0.005
-"""The log is read at most this often for those who wait; events that arrive close together are read together."""
+"""The log is read at most this often for waiting tasks, so events that arrive close together are read together."""
 
 MAX_CURSOR = 2**63 - 1
 
@@ -67,7 +67,7 @@ class SqliteLog:
 
         def change(db: sqlite3.Connection) -> None:
             state = _save(db, self._database.reader, session_id, token, update, events)
-            # By chance, so that the work is spread and no session is missed.
+            # At random, so that the work is spread and no session is left out.
             if random.random() * self._trim_every < len(events):
                 _trim_events(db, session_id, events[-1].decided_s - self._events_keep_s, self._events_max)
             _append_scores(db, session_id, scores, self._scores_keep_s)

@@ -107,7 +107,7 @@ def _receiver(url: object) -> str:
 
 
 def _backlog(db: sqlite3.Connection, now_unix_s: float) -> WebhookBacklog:
-    # An event that cannot be read counts, but has no time.
+    # An event that cannot be read is counted, but has no time.
     [row] = db.execute(
         """SELECT count(first) AS pending, min((julianday(nullif(first, '')) - 2440587.5) * 86400.0) AS oldest
            FROM (SELECT (SELECT coalesce(CASE WHEN json_valid(e.event) THEN json_extract(e.event, '$.time') END, '')

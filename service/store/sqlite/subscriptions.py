@@ -1,4 +1,4 @@
-"""Subscriptions in SQLite. A data folder has one server, so that one delivers."""
+"""Subscriptions in SQLite. A data folder has a single server, which delivers."""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
