@@ -1,4 +1,4 @@
-"""Background tasks with an owner: one for the lifetime of a context, or several of which the first result counts."""
+"""Background tasks with an owner: one for the lifetime of a context, or several that race for the first result."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -29,7 +29,7 @@ async def background_task(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio
 async def repeat(step: Callable[[], Awaitable[float]], *, name: str, retry_s: float, poison: Counter) -> None:
     """Await `step` again and again until cancelled. It returns the seconds until the next time.
 
-    A failure never ends the loop: it is logged, and the step repeated after `retry_s`. Those that are not expected are
+    A failure never ends the loop: it is logged, and the step repeated after `retry_s`. Unexpected exceptions are
     counted in `poison` under `name`.
     """
     while True:

@@ -1,4 +1,4 @@
-"""What people said about a session's actions: that one was right or wrong, and which ones were missed."""
+"""Feedback on a session's actions: whether they were right, and which ones were missed."""
 
 from datetime import datetime
 from typing import Literal

@@ -31,7 +31,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def is_loopback(listener: socket.socket) -> bool:
-    """Whether only this machine can connect to a listening socket."""
+    """Whether a listening socket accepts connections from this machine only."""
     return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 

@@ -1,4 +1,4 @@
-"""Addresses in requests: what can be rejected before anything connects, with a sentence that names the mistake."""
+"""Addresses in requests: rejects mistakes before anything connects, with a sentence that names the mistake."""
 
 import re
 import socket
@@ -39,7 +39,7 @@ def with_possible_port(url: AnyUrl) -> AnyUrl:
 
 
 def _is_ipv4(host: str) -> bool:
-    """Whether resolvers take it for an address, in any of its notations."""
+    """Whether resolvers read it as an address, in any of its notations."""
     try:
         socket.inet_aton(host)
     except OSError:

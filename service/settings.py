@@ -32,7 +32,7 @@ class Settings(
     WorkerSettings,
     BaseSettings,
 ):
-    """All that an operator may set. Sizes in bytes, times in seconds, rates in Hz.
+    """Everything that an operator may set. Sizes are in bytes, times in seconds, rates in Hz.
 
     The groups hold the fields and what depends on one group only. The first example of a field is quoted in error
     messages.

@@ -47,7 +47,7 @@ APPRISE_SCHEMES = (
     *("opsgenie", "pagerduty", "pbul", "pover", "psafer", "rocket", "rockets", "signal", "signals", "slack", "tgram"),
     *("twilio", "webex", "workflows", "wxteams", "zulip"),
 )
-"""Those that only send requests over HTTP, or mail: others act on the server's machine, or need more libraries."""
+"""Services that only send HTTP requests or mail; others act on the server's machine, or need more libraries."""
 REFUSED_OPTIONS = frozenset(
     {"cto", "optional", "pgp", "pgpprv", "pgppub", "redirect", "retry", "rto", "template", "verify", "wait", "wkd"}
 )
@@ -67,7 +67,7 @@ def _of_a_service(url: SecretStr) -> SecretStr:
 
 
 class SubscriptionFilter(Schema):
-    """Which events are delivered, as the parameters of `GET /v1/events`. One of several values has to be met."""
+    """Which events are delivered, as the parameters of `GET /v1/events`. Of several values, one must match."""
 
     label: Values = Field(default=[], description="Only events of these actions.", examples=[["kick"]])
     type: list[EventType] = Field(default=[], max_length=MAX_VALUES, description="Only events of these types.")
@@ -286,7 +286,7 @@ class SubscriptionList(Schema):
 
 
 class SubscriptionTestResult(Schema):
-    """What came of a test message."""
+    """The result of a test message."""
 
     delivered: bool = Field(description="Whether the target accepted the test message.")
     failure: str | None = Field(description="What went wrong; null if it was accepted.", examples=["ConnectError"])

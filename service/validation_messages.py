@@ -1,4 +1,4 @@
-"""Invalid input in sentences of our own, for people who do not know the library that validates it."""
+"""Describes invalid input in our own sentences, for people who do not know the library that validates it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

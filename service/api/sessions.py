@@ -157,7 +157,7 @@ def _region_of(record: SessionRecord, asked: str | None) -> tuple[int, str | Non
     if asked is None:
         return 0, next(iter(names), None)
     if asked not in names:
-        message = f"is no region of this session; it has {', '.join(names) or 'none'}"
+        message = f"is not a region of this session; it has {', '.join(names) or 'none'}"
         raise InvalidRequestError(f"region: {message}.", errors=[FieldError(field="region", message=message)])
     return names.index(asked), asked
 

@@ -149,7 +149,7 @@ async def resume_subscription(
 @router.post(
     "/v1/subscriptions/{subscription_id}/test",
     summary="Send a test message to the target of a subscription",
-    description="The message has the type `subscription.test`. It is sent at once, in any state, and not repeated.",
+    description="The message has the type `subscription.test`. It is sent immediately, in any state, and not repeated.",
     responses=problem_responses(404, 422, 503),
 )
 async def test_subscription(
@@ -171,8 +171,8 @@ async def test_subscription(
 @router.post(
     "/v1/subscriptions/{subscription_id}/rotate-secret",
     summary="Replace the secret of a subscription's webhook",
-    description="Returns the new secret, once. For a time deliveries carry two signatures, so that the receiver has "
-    "time to change its secret.",
+    description="Returns the new secret, which is not shown again. For a time, deliveries carry two signatures, so "
+    "that the receiver can change its secret.",
     responses=problem_responses(404, 422, 503),
 )
 async def rotate_subscription_secret(

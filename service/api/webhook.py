@@ -83,8 +83,8 @@ async def redeliver_webhook(
 @router.post(
     "/v1/sessions/{session_id}/webhook/rotate-secret",
     summary="Replace the secret of a session's webhook",
-    description="Returns the new secret, once. For a time deliveries carry two signatures, so that the receiver has "
-    "time to change its secret.",
+    description="Returns the new secret, which is not shown again. For a time, deliveries carry two signatures, so "
+    "that the receiver can change its secret.",
     responses=problem_responses(404, 422, 503),
 )
 async def rotate_webhook_secret(

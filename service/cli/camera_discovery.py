@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PASSWORD = "CAKE_CAMERA_PASSWORD"
 LEAST_SIDE, SAMPLE_HZ = 112, 10.0
-"""What the models that ship take at most."""
+"""The most that the shipped models take."""
 
 
 def discover(
@@ -95,7 +95,7 @@ async def _found(
     sample_hz: float,
     within_s: float,
 ) -> tuple[list[FoundCamera], list[str]]:
-    """Cameras, and a sentence for each device that could not be asked."""
+    """Cameras, and a sentence for each device that did not answer."""
     from service.onvif.cameras import Wish, find_cameras
     from service.onvif.discovery import discover_devices
 

@@ -52,7 +52,7 @@ class ListedCamera:
     metadata: dict[str, str]
 
     def is_shown_by(self, session: Session) -> bool:
-        """Whether the session's source is this camera's. Servers do not tell users, passwords and queries."""
+        """Whether the session has this camera's source. Servers do not return users, passwords and queries."""
         shown, own = urlsplit(session.source.url or ""), urlsplit(self.url)
         return (shown.scheme, shown.hostname, shown.port, shown.path) == (own.scheme, own.hostname, own.port, own.path)
 
@@ -176,7 +176,9 @@ def _live_sessions(client: Client) -> dict[str, list[Session]]:
 
 
 def _started(client: Client, camera: ListedCamera, live: list[Session]) -> str | None:
-    """Make sure that the camera has a session, and say what was done. Its id; None if the server refused the camera."""
+    """Make sure that the camera has a session, and print what was done. Returns its id; None if the server rejected
+    it.
+    """
     from cake_client import CakeError, SessionOptions, UnreachableError
 
     running = [session for session in live if camera.is_shown_by(session)]

@@ -216,7 +216,7 @@ def connected_client(server: str) -> Iterator[Client]:
 
 
 def _made(client: type[C], server: str) -> C:
-    """A client that fails at once: a person waits for it, and can repeat the command."""
+    """A client that does not retry: a person is waiting, and can repeat the command."""
     try:
         return client(server, os.environ.get("CAKE_KEY") or None, retry_for_s=0)
     except ValueError as error:

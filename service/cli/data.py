@@ -1,4 +1,4 @@
-"""`cake data`: training data from what people said about events."""
+"""`cake data`: training data from feedback on events."""
 
 from __future__ import annotations
 

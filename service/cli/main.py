@@ -1,4 +1,4 @@
-"""The command `cake` and its subcommands. Each imports what it needs when it runs: `cake --help` answers at once."""
+"""The command `cake` and its subcommands. Each imports what it needs when it runs, so that `cake --help` is fast."""
 
 from __future__ import annotations
 

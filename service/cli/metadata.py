@@ -8,7 +8,7 @@ from service.cli.terminal import MISUSED, fail
 
 
 def metadata_pairs(given: Iterable[str] | None) -> list[tuple[str, str]]:
-    """Keys and values in their order. Ends the command with one line for one without `=`."""
+    """Keys and values in their order. If one lacks `=`, the command ends with one line."""
     pairs: list[tuple[str, str]] = []
     for text in given or ():
         key, separator, value = text.partition("=")

@@ -10,7 +10,7 @@ from model.video.container import open_container
 
 OPEN_TIMEOUT_S = 10.0
 MAX_STEP_S = 10.0
-"""A longer pause in the timestamps is a cut in the recording, and is not waited for any longer."""
+"""A longer pause in the timestamps is a cut in the recording; the wait is limited to this."""
 
 
 def paced(

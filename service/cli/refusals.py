@@ -1,4 +1,4 @@
-"""What a server's refusal says to a user of the command line."""
+"""Errors of the server in words for users of the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NO_KEY = (
 
 
 def refusal(error: CakeError) -> str:
-    """The code, what is wrong and what to do: one line, with the labels or models that the server knows instead."""
+    """One line: the code, what is wrong and what to do, with the labels or models that the server knows."""
     from cake_client import ApiError
 
     if error.code == "unauthorized" and not os.environ.get("CAKE_KEY"):

@@ -1,4 +1,4 @@
-"""Tables for people, and for what reads the output of a command."""
+"""Tables for people and for programs that read the output of a command."""
 
 from __future__ import annotations
 

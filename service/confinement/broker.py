@@ -54,7 +54,7 @@ class ConnectionBroker:
 
     @property
     def refused(self) -> tuple[IPAddress, ...]:
-        """Addresses that the decoder wanted and was refused, in order."""
+        """Addresses that the decoder was refused, in order."""
         return tuple(self._refused)
 
     def start(self) -> None:
@@ -74,7 +74,7 @@ class ConnectionBroker:
         try:
             self._reply_all(listener)
         except Exception:
-            # A defect of ours. After the listener is closed, every further call of the decoder fails.
+            # A bug. After the listener is closed, every further call of the decoder fails.
             _log.exception("connection broker failed")
         finally:
             os.close(listener)

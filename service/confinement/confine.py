@@ -1,4 +1,6 @@
-"""How a child process confines itself before it touches what callers name; all of it lasts until the process ends."""
+"""How a child process confines itself before it opens what callers name. The restrictions last until the process
+ends.
+"""
 
 import ctypes
 import os
@@ -15,7 +17,7 @@ from service.confinement.syscall_filter import ask_parent_for_connections, refus
 MAX_OPEN_FILES = 96
 _PR_SET_PDEATHSIG = 1
 _PACKAGES = Path(__file__).parents[2]
-# Libraries that are loaded late, for example for names and certificates, and the files that the resolver reads.
+# Libraries that are loaded late, for example for host names and certificates, and the files that the resolver reads.
 _SYSTEM_FILES = (
     *(
         "/usr",

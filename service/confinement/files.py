@@ -9,7 +9,7 @@ from pathlib import Path
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_QUERY, _PATH_BENEATH, _PR_SET_NO_NEW_PRIVS = 1, 1, 38
 _EXECUTE, _READ_FILE, _READ_FOLDER = 1 << 0, 1 << 2, 1 << 3
-# All rights of version 1 of the interface; those that are not granted are refused.
+# All rights of version 1 of the interface; those that are not granted are denied.
 _ALL_RIGHTS = (1 << 13) - 1
 
 

@@ -92,7 +92,7 @@ def _program(calls: SystemCalls, network: int, channel_fd: int = -1) -> bytes:
             _step(_JUMP_GREATER_EQUAL, _X32_BIT, 0, 1) + _step(_RETURN, refuse),
             *(_when(number, _ALLOW) for name, number in calls.numbers.items() if name not in conditional),
             *(_for_call(calls[name], steps) for name, steps in conditional.items()),
-            # Libraries that meet this error fall back to older calls.
+            # Libraries that get this error fall back to older calls.
             _step(_JUMP_GREATER_EQUAL, FIRST_RECENT, 0, 1) + _step(_RETURN, _REFUSE | errno.ENOSYS),
             _step(_RETURN, refuse),
         ]
@@ -122,5 +122,5 @@ def _for_call(number: int, steps: bytes) -> bytes:
 
 
 def _if_argument_set(index: int, verdict: int) -> bytes:
-    """A verdict when a pointer argument is not null."""
+    """A verdict for calls whose pointer argument is not null."""
     return _argument(index) + _unless(0, verdict) + _argument(index, high=True) + _unless(0, verdict)

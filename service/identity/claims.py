@@ -40,7 +40,7 @@ def key_id_of(token: str) -> str | None:
     try:
         key_id = jws.extract_compact(token.encode()).headers().get("kid")
     except (JoseError, ValueError) as error:
-        raise TokenRejectedError(f"it is no signed token ({error})") from error
+        raise TokenRejectedError(f"it is not a signed token ({error})") from error
     return key_id if isinstance(key_id, str) else None
 
 
@@ -59,7 +59,7 @@ def verified_access_token(token: str, keys: KeySet, *, issuer: str, audience: st
     claims, header = _verified(token, keys, issuer=issuer, audience=audience, nonce=None)
     # RFC 9068 has at+jwt; providers that are older than it have JWT, or nothing.
     if str(header.get("typ", "JWT")).lower().removeprefix("application/") not in ("at+jwt", "jwt"):
-        raise TokenRejectedError("it is no access token")
+        raise TokenRejectedError("it is not an access token")
     return claims
 
 
@@ -88,7 +88,7 @@ def claims_of(claimed: Mapping[str, Any], groups_claim: str) -> Claims:
     """The person that claims identify. Raises TokenRejectedError."""
     subject = claimed.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= 255:
-        raise TokenRejectedError("its `sub` is no text of at most 255 characters")
+        raise TokenRejectedError("its `sub` is not a text of at most 255 characters")
     names = (claimed.get(claim) for claim in _NAMES)
     name = next((name for name in names if isinstance(name, str) and name), subject)
     return Claims(subject, name[:100], _groups(claimed.get(groups_claim)))

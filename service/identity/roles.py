@@ -54,7 +54,7 @@ def read_roles(path: Path) -> tuple[Role, ...]:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise RolesUnusableError(f"{path} is no list of roles: {where or 'the file'}: {first['msg']}") from error
+        raise RolesUnusableError(f"{path} is not a list of roles: {where or 'the file'}: {first['msg']}") from error
     if not roles:
         raise RolesUnusableError(f"{path} lists no role, so no one could sign in")
     return roles

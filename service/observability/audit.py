@@ -16,7 +16,7 @@ import structlog
 
 MAX_FILE_BYTES, KEPT_FILES = 10 * 1024**2, 10
 VIEW_EVERY_S = 600.0
-"""A client that views the same thing again within this time is recorded once: the page polls several times a second."""
+"""Repeated views of the same thing within this time are recorded once: the page polls several times per second."""
 Action = Literal[
     "session.submit",
     "session.retry",
@@ -94,7 +94,7 @@ class AuditLog:
     def record_view(self, actor: AuditActor, *, session: str, what: str) -> None:
         """Append an entry unless the same actor viewed the same thing recently."""
         now_s, key = self._clock_s(), (actor, session, what)
-        # Oldest first, so that a view costs the same however many sessions are viewed.
+        # Oldest first, so that recording a view takes the same time however many sessions are viewed.
         while self._viewed_s and now_s - next(iter(self._viewed_s.values())) >= VIEW_EVERY_S:
             del self._viewed_s[next(iter(self._viewed_s))]
         if key in self._viewed_s:
@@ -110,5 +110,5 @@ class AuditLog:
         try:
             os.close(os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, stat.S_IRUSR | stat.S_IWUSR))
         except OSError:
-            # The handler meets and reports the same problem.
+            # The handler will have the same problem, and reports it.
             return

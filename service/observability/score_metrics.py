@@ -1,4 +1,4 @@
-"""Metrics of the scores of each label, and of how far they have moved from those at calibration."""
+"""Metrics of the scores of each label, and of their drift from those at calibration."""
 
 from collections.abc import Mapping, Sequence
 
@@ -32,15 +32,15 @@ class ScoreMetrics:
         self._shown: set[tuple[str, str]] = set()
 
     def expect(self, model_key: str, histograms: Mapping[str, Sequence[int]]) -> None:
-        """Compare the scores of a model with these from now on. Without an entry, a label has no drift."""
+        """Compare the scores of a model with these from now on. Labels without an entry have no drift."""
         self._windows[model_key] = {label: DriftWindow(counts) for label, counts in histograms.items()}
 
     def forget(self, model_key: str) -> None:
-        """The model is no longer loaded."""
+        """Remove a model that is no longer loaded."""
         self._windows.pop(model_key, None)
 
     def observe(self, model: str, model_key: str, labels: Sequence[str], scores: Sequence[float]) -> None:
-        """Take the scores of a frame: those of each label, of one region after the other."""
+        """Add the scores of a frame: the scores of each label, one region after the other."""
         windows = self._windows.get(model_key, {})
         for number, score in enumerate(scores):
             label = labels[number % len(labels)]

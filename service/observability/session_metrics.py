@@ -1,4 +1,4 @@
-"""Metrics of single sessions, made from the store for each scrape: those of ended sessions leave no series behind."""
+"""Metrics of individual sessions, read from the store for each scrape, so ended sessions leave no series behind."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from service.feedback import Feedback, Verdict
 from service.store.records import SessionRecord
 
 MAX_NAME_LENGTH = 100
-"""Characters of a name that its label has: a name is anything that a client sends, and each series repeats it."""
+"""Length of names in labels: clients choose names, and each series repeats them."""
 LABELS = ("session", "name")
 
 
@@ -74,7 +74,9 @@ class SessionMetrics(Collector):
         ]
 
     def _verdicts(self) -> Metric:
-        """Not a counter: people change their minds. A label that was judged has all verdicts, so that shares exist."""
+        """Not a counter, since people change their minds. Each label with feedback has all verdicts, so that shares are
+        defined.
+        """
         family = GaugeMetricFamily(
             "cake_session_feedback",
             "Verdicts on events, and missed actions, by label and verdict.",

@@ -13,7 +13,7 @@ from service.observability.score_metrics import ScoreMetrics
 from service.sources.sources import redact
 from service.store.subscription_records import TARGET_KINDS
 
-# The time at which each series was created is of no use and doubles the number of series.
+# The time at which each series was created is useless, and doubles the number of series.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32)
@@ -30,7 +30,9 @@ def _redact_values(_logger: WrappedLogger, _method: str, event: EventDict) -> Ev
 
 
 def configure_logging(level: str = "INFO", *, as_json: bool | None = None, stream: TextIO = sys.stderr) -> None:
-    """Send structlog's and the standard library's logs to `stream`, one line each: JSON unless it is a terminal."""
+    """Send structlog's and the standard library's logs to `stream`, one line per entry: JSON unless it is a
+    terminal.
+    """
     as_json = not stream.isatty() if as_json is None else as_json
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -116,7 +118,7 @@ class ApiMetrics:
             ["outcome"],
             registry=registry,
         )
-        # Prometheus sees no increase in a counter that appears with the value 1: alerts would miss the first one.
+        # Prometheus sees no increase in a counter that appears with the value 1, so alerts would miss the first event.
         for outcome in ("delivered", "failed", "given_up"):
             self.webhook_deliveries.labels(outcome)
         self.webhooks_pending = Gauge(

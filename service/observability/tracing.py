@@ -20,7 +20,7 @@ class TracingUnavailableError(Exception):
 
 
 def configure_tracing(service: str) -> None:
-    """Export this process's spans as the OTEL_EXPORTER_OTLP_ variables say. Raises TracingUnavailableError.
+    """Export this process's spans as the OTEL_EXPORTER_OTLP_ variables configure. Raises TracingUnavailableError.
 
     The library queues spans and drops those that exceed its queue.
     """

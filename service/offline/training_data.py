@@ -20,11 +20,12 @@ from model.video.errors import VideoError
 from model.video.file_reader import open_video
 
 UNKNOWN_LENGTH_S = 1.0
-"""How much of an action without an end is labelled; what follows is ambiguous."""
+"""How much of an action without an end is labelled; the rest is ambiguous."""
 VALIDATION_EVERY = 5
 BEFORE_S, CLIP_S = 5.0, 15.0
-"""Of uploads, a clip begins this long before the start, earlier near the video's end, and lasts this long if the video
-does: training learns from 12.8 s at a time."""
+"""A clip of an upload begins this long before the start, earlier near the end of the video, and lasts this long if the
+video is long enough: training uses sequences of 12.8 s.
+"""
 Segment = tuple[float, float, str]
 
 
@@ -53,7 +54,7 @@ class _Action:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What the annotations say of a clip, in its own time."""
+    """The annotations of a clip, in its own time."""
 
     duration_s: float
     segments: tuple[Segment, ...]
@@ -91,8 +92,8 @@ def export_training_data(
 ) -> Exported:
     """Write the judged events of these sessions; `on_clip` gets the name of each clip.
 
-    One of every five sessions is for validation, the others for training; of a single session, one of every five clips.
-    The last examples of a label stay in training.
+    One of every five sessions is for validation, the others are for training; with a single session, one of every five
+    clips. The last examples of a label stay in training.
 
     Raises:
         CakeError: the server refuses or cannot be reached.
@@ -133,7 +134,7 @@ def _clips_of(client: Client, session: Session, out_dir: Path, exported: Exporte
         clips.append(_LabelledClip(name, session.id, action, clip.from_s, entry))
     for name, action, reason in without:
         is_missed = action.verdict == "missed"
-        # Nothing is stored for what was missed, but the clip of another action may show it.
+        # No clip is stored of a missed action, but the clip of another action may show it.
         if not (is_missed and any(clip.shows(action) for clip in clips)):
             exported.skipped[name] = reason
             exported.missed_without_clip += is_missed
@@ -212,7 +213,7 @@ def _for_validation(clips: Sequence[_LabelledClip]) -> set[str]:
     is_one_session = len({clip.session_id for clip in ordered}) == 1
     groups: dict[str, list[_LabelledClip]] = {}
     for clip in ordered:
-        # Recordings of one camera stay together; of a single session some clips have to be taken.
+        # Recordings of one camera stay together; with a single session, some of its clips must be taken.
         groups.setdefault(clip.name if is_one_session else clip.session_id, []).append(clip)
     examples = {name: Counter(label for clip in group for label in clip.entry.labels) for name, group in groups.items()}
     left = sum(examples.values(), Counter[str]())

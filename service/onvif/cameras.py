@@ -1,4 +1,4 @@
-"""The cameras of a network: each device is asked for its streams, and the one that suits a model is chosen."""
+"""The cameras of a network: asks each device for its streams, and chooses the one that suits a model."""
 
 import asyncio
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from service.onvif.profiles import Profile, best_profiles
 from service.onvif.soap import Credentials, OnvifError
 
 MAX_ASKED = 32
-"""Devices that are asked at a time."""
+"""How many devices are asked at the same time."""
 MAX_STREAMS = 8
-"""Streams of a camera of which the address is asked for."""
+"""Largest number of streams of a camera whose addresses are requested."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class FoundCamera:
 
 @dataclass(frozen=True)
 class Wish:
-    """What a stream should have: pixels of both sides, and frames a second. `all_streams`: list the others too."""
+    """What a stream should have: pixels of both sides, and frames per second. `all_streams`: list the others, too."""
 
     least_side: int
     sample_hz: float
@@ -49,7 +49,7 @@ async def find_cameras(
 ) -> tuple[list[FoundCamera], list[str]]:
     """Cameras with names of their own, and a sentence for each device that could not be asked."""
     places = asyncio.Semaphore(MAX_ASKED)
-    # Cameras have certificates of their own; what is sent is a digest of the password.
+    # Cameras have self-signed certificates; only a digest of the password is sent.
     async with httpx.AsyncClient(verify=False, trust_env=False) as client:
 
         async def cameras_of(device: FoundDevice) -> list[FoundCamera] | str:
@@ -82,7 +82,7 @@ async def _cameras_of(
 
 
 def _named(cameras: Sequence[FoundCamera]) -> list[FoundCamera]:
-    """Each with a name of its own, as lists of cameras need it: most cameras are named after their model."""
+    """Make names unique, as lists of cameras require: most cameras are named after their model."""
     count: dict[str, int] = {}
     for camera in cameras:
         count[camera.name] = count.get(camera.name, 0) + 1

@@ -33,7 +33,7 @@ class OnvifDevice:
         self._media_url = url
 
     async def open(self) -> None:
-        """Read the device's clock, without which it refuses passwords, and where its streams are described.
+        """Read the device's clock, which passwords depend on, and the address that describes its streams.
 
         Raises NotAuthorizedError, OnvifError.
         """
@@ -44,8 +44,8 @@ class OnvifDevice:
         address = found.findtext(".//tt:Media/tt:XAddr", None, NAMES)
         if not address:
             raise OnvifError("it offers no streams (ONVIF Profile S)")
-        # At the host that is known: the device may be behind a router and not know its own address, and the password
-        # belongs to no other host.
+        # At the host that answered: the device may be behind a router and not know its own address, and no other host
+        # may get the password.
         self._media_url = urlsplit(self._url)._replace(path=_parts(address).path).geturl()
 
     async def profiles(self) -> list[Profile]:
@@ -78,7 +78,7 @@ class OnvifDevice:
             raise
 
     async def _read_clock_offset(self) -> timedelta:
-        """How far the device's clock is ahead. Devices tell the time without a password; few do not tell it."""
+        """How far the device's clock is ahead. Nearly all devices tell the time without a password."""
         try:
             found = await call(self._client, self._url, "<tds:GetSystemDateAndTime/>", None, self._now())
         except NotAuthorizedError:

@@ -1,4 +1,4 @@
-"""Finds ONVIF devices with WS-Discovery: a question to all of a network, or to given hosts, and their answers."""
+"""Finds ONVIF devices with WS-Discovery: sends a probe to a whole network, or to given hosts, and reads the answers."""
 
 import asyncio
 import socket
@@ -23,13 +23,13 @@ _NAMES = {
     "dn": "http://www.onvif.org/ver10/network/wsdl",
     "tds": "http://www.onvif.org/ver10/device/wsdl",
 }
-# What devices say they are; some know only one of both.
+# Types that devices state; some state only one of them.
 _TYPES = ("dn:NetworkVideoTransmitter", "tds:Device")
 
 
 @dataclass(frozen=True)
 class FoundDevice:
-    """A device that answered: the address of its device service, and what it calls itself."""
+    """A device that answered: the address of its device service, and its name."""
 
     url: str
     name: str
@@ -57,7 +57,7 @@ class _Answers(asyncio.DatagramProtocol):
                     self.found.setdefault(endpoint or device.url, device)
 
     def error_received(self, exc: Exception) -> None:
-        """A host that was asked has no such port: it is no device."""
+        """A probed host has no such port, so it is not a device."""
 
 
 async def discover_devices(
@@ -115,11 +115,11 @@ def _question(message_id: str, kind: str) -> bytes:
 
 
 def _device(match: ElementTree.Element, sender: str) -> FoundDevice | None:
-    """None for what is no ONVIF device."""
+    """None for anything but an ONVIF device."""
     addresses = [url for url in match.findtext("d:XAddrs", "", _NAMES).split() if _is_http(url)]
     if not addresses:
         return None
-    # A device with several networks lists all its addresses: the one that answered can be reached.
+    # A device with several networks lists all its addresses; the one that answered is reachable.
     reached = [url for url in addresses if urlsplit(url).hostname == sender]
     scopes = [scope for scope in match.findtext("d:Scopes", "", _NAMES).split() if scope.startswith(_SCOPE)]
     said = dict(scope.removeprefix(_SCOPE).partition("/")[::2] for scope in reversed(scopes))

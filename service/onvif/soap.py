@@ -26,11 +26,11 @@ NAMES = {"s": SOAP, "tds": DEVICE, "trt": MEDIA, "tt": SCHEMA}
 
 
 class OnvifError(Exception):
-    """A device that cannot be asked. The message is a sentence for people."""
+    """A device did not answer a request. The message is a sentence for people."""
 
 
 class NotAuthorizedError(OnvifError):
-    """The device wants a user and a password, or others."""
+    """The device requires a user and a password, or rejected those that were given."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,13 @@ async def call(
 
 def parsed(text: bytes) -> ElementTree.Element:
     """The root of an XML document from the network. Raises OnvifError."""
-    # No document of the protocol has one; entities could make a small document large.
+    # No document of the protocol has a DTD; entities could make a small document large.
     if b"<!DOCTYPE" in text:
         raise OnvifError("its answer is not valid")
     try:
         return ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise OnvifError("its answer is not XML, so it is probably no ONVIF device") from error
+        raise OnvifError("its answer is not XML, so it is probably not an ONVIF device") from error
 
 
 def _content(text: bytes, status: int) -> ElementTree.Element:

@@ -75,5 +75,7 @@ class SourceSettings(BaseModel):
 
     @property
     def source_policy(self) -> AddressPolicy:
-        """Which addresses sources and receivers may have: name servers are none, and finding them takes time."""
+        """Which addresses sources and receivers may have. Name servers are excluded, and finding them would take
+        time.
+        """
         return AddressPolicy(self.source_allow)

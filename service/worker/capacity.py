@@ -1,4 +1,4 @@
-"""Measures how many detector steps per second a worker can promise to its sessions."""
+"""Measures how many detector steps per second a worker can offer to its sessions."""
 
 import asyncio
 import os
@@ -20,14 +20,14 @@ WARM_UP_CALLS = 3
 
 
 async def measure_capacity_steps_per_s(detectors: Mapping[str, Detector], settings: Settings) -> float:
-    """Steps per second to promise: those of the slowest model, less a reserve, unless the settings state a number."""
+    """Steps per second to offer: those of the slowest model, minus a reserve, unless the settings state a number."""
     if settings.worker_capacity_steps_per_s is not None:
         return settings.worker_capacity_steps_per_s
     duration_s = MEASURE_S / len(detectors)
     slowest = min([await asyncio.to_thread(measure_steps_per_s, d, duration_s) for d in detectors.values()])
     cores = len(os.sched_getaffinity(0))
     usable = slowest * (USABLE_SHARE if cores > 1 else USABLE_SHARE_OF_ONE_CORE)
-    # The maximum number of live sessions cannot use more; fast sessions that were promised more would only wait.
+    # The maximum number of live sessions cannot use more, and fast sessions that reserved more would only wait.
     max_hz = max(detector.config.sample_hz for detector in detectors.values())
     return min(usable, settings.worker_max_sessions * max_hz)
 
@@ -53,7 +53,7 @@ def measure_steps_per_s(detector: Detector, duration_s: float, clock: Callable[[
 def relative_speed(detector: Detector, others: Iterable[Detector]) -> float | None:
     """The speed of a model in proportion to that of the slowest of `others`; None unless it is clearly slower.
 
-    Both are measured now: the sessions that a worker runs slow them down alike.
+    Both are measured now, because the worker's sessions slow both down alike.
     """
     slowest = min(measure_steps_per_s(other, COMPARE_S) for other in others)
     speed = measure_steps_per_s(detector, COMPARE_S) / slowest

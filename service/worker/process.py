@@ -39,7 +39,7 @@ from service.worker.self_check import SelfCheckError, analyse_clip, decode_clip
 from service.worker.uploaded_models import UploadedModels
 from service.worker.worker import Worker
 
-# The kernel ends a worker that has not handed over its sessions within this time.
+# The kernel kills a worker that has not handed over its sessions within this time.
 EXIT_WITHIN_S = 9
 
 _log = structlog.get_logger("service.worker")

@@ -20,7 +20,7 @@ CLIP_HZ, CLIP_FRAMES = 10.0, 5
 
 
 class SelfCheckError(Exception):
-    """This installation cannot decode or analyse video; the message says which, and why."""
+    """This installation cannot decode or cannot analyse video; the message says which, and why."""
 
 
 async def decode_clip(size: int, settings: Settings) -> tuple[list[NDArray[np.uint8]], Confinement]:

@@ -1,4 +1,4 @@
-"""Which live sessions are followed by the shadow versions of their models: those for which there is capacity left."""
+"""Chooses the live sessions that the shadow versions of their models follow: those for which capacity is left."""
 
 from collections.abc import Iterable, Mapping
 
@@ -16,7 +16,7 @@ def follow_shadows(
 ) -> None:
     """Let each realtime session be followed by the shadow with its model's name, in the order of their claims.
 
-    Sessions come first: a shadow takes what they leave, and stops when they need it. `speeds` are the shares of the
+    Sessions come first: a shadow uses what they leave, and stops when they need it. `speeds` are the shares of the
     configured models' speed that slower versions have.
     """
     by_name = {key.rpartition("@")[0]: key for key in keys if engine.has(key)}

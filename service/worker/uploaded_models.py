@@ -23,12 +23,12 @@ from service.store.worker_records import WorkerInfo
 from service.worker.capacity import relative_speed
 
 RETRY_S = 10.0
-"""After a failure of the store or the bucket. A model that is damaged stays so, and is not tried again."""
+"""Delay after a failure of the store or the bucket. A damaged model is not tried again."""
 _log = structlog.get_logger(__name__)
 
 
 class UploadedModels:
-    """The uploaded models of one worker, by their keys. A model that fails is reported and ends nothing."""
+    """The uploaded models of one worker, by their keys. A model that fails is reported; the worker continues."""
 
     def __init__(
         self,
@@ -37,7 +37,9 @@ class UploadedModels:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`configured` are the models by which the worker's capacity was measured; without any it never changes."""
+        """`configured` are the models for which the worker's capacity was measured. Without any, the capacity never
+        changes.
+        """
         self._context = context
         self._configured = configured
         self._clock = clock
@@ -45,14 +47,14 @@ class UploadedModels:
         self._shadows: AbstractSet[str] = frozenset()
         self._loaded: dict[str, ModelInfo] = {}
         self.speeds: dict[str, float] = {}
-        """Of each loaded model that is slower than the configured ones: its share of their speed."""
+        """For each loaded model that is slower than the configured ones, its share of their speed."""
         self._failures: dict[str, str] = {}
         self._retry_at_s: dict[str, float] = {}
         """When to try a model again that could not be fetched."""
         self._changed = asyncio.Event()
 
     def follow(self, keys: set[str], shadows: AbstractSet[str] = frozenset()) -> None:
-        """Load and unload until the models are those with these keys. Call it again and again.
+        """Load and unload until the models are those with these keys. Call it regularly.
 
         `shadows` are those that only follow sessions: they use what these leave, so they take no capacity from them.
         """
@@ -61,7 +63,7 @@ class UploadedModels:
             self._changed.set()
 
     def offered_by(self, worker: WorkerInfo) -> WorkerInfo:
-        """What the worker, as it was without them, offers with the models that are loaded now."""
+        """The worker with the models that are loaded now, and the capacity that remains with them."""
         slowest = min((speed for key, speed in self.speeds.items() if key not in self._shadows), default=1.0)
         return replace(
             worker,

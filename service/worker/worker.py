@@ -22,12 +22,12 @@ from service.worker.shadows import follow_shadows
 from service.worker.uploaded_models import UploadedModels
 
 CLAIM_EVERY_S = 0.1
-# Without sessions, a worker claims at a notification, and this often for those of workers that died.
+# Without sessions, a worker claims when notified, and at this interval to find sessions of dead workers.
 IDLE_CLAIM_EVERY_S = 0.5
 # A stop request is seen at a renewal: often enough for it to take effect within 2 s.
 RENEW_EVERY_S = 0.5
 STORE_RETRY_S = 1.0
-# More at once would not be faster, as larger batches gain nothing beyond that; the others wait.
+# More at a time would not be faster, since larger batches gain nothing; the others wait.
 MAX_FAST_STREAMS = 8
 # A session that may crash this process runs for this long before others are claimed.
 QUARANTINE_S = 10.0
@@ -57,7 +57,7 @@ class Worker:
         self._not_ready: str | None = "The worker has not registered with the store yet."
 
     def why_not_ready(self) -> str | None:
-        """A sentence while it takes no sessions, else None."""
+        """Why it takes no sessions, as a sentence; None if it does."""
         return self._not_ready
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -213,7 +213,7 @@ class Worker:
             await self._store.workers.register(self._info)
 
     async def _announce(self) -> None:
-        """Tell the store of models that were loaded, unloaded or cannot be loaded since the last time."""
+        """Tell the store which models have been loaded or unloaded, or could not be loaded, since the last call."""
         offered = self._uploaded.offered_by(self._configured)
         if offered != self._info:
             await self._store.workers.announce(offered)
