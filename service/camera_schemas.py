@@ -25,7 +25,9 @@ def _with_address(text: str) -> str:
 class CameraSearch(Schema):
     """Which cameras to look for, and how to ask them for their streams."""
 
-    user: str | None = Field(default=None, max_length=100, description="User of the cameras, who need only view.")
+    user: str | None = Field(
+        default=None, max_length=100, description="User of the cameras; viewing rights are enough."
+    )
     password: SecretStr | None = Field(
         default=None, description="Password of the user. It is not stored, and only digests of it are sent."
     )
@@ -33,8 +35,8 @@ class CameraSearch(Schema):
     hosts: list[Annotated[str, AfterValidator(_with_address)]] = Field(
         default=[],
         max_length=MAX_HOSTS,
-        description="Ask these in place of the server's network: IPv4 addresses in CAKE_SOURCE_ALLOW, each "
-        "with `:PORT` if WS-Discovery has another UDP port there than 3702.",
+        description="Ask these hosts instead of the server's network: IPv4 addresses in CAKE_SOURCE_ALLOW, each with "
+        "`:PORT` if its WS-Discovery does not use UDP port 3702.",
         examples=[["192.168.2.20"]],
     )
     within_s: float = Field(default=3.0, ge=0.1, le=10.0, description="How long to wait for answers, in seconds.")
@@ -48,14 +50,14 @@ class CameraProfile(Schema):
     codec: str = Field(description="Codec, as the camera names it.")
     width: int = Field(description="Pixels.")
     height: int = Field(description="Pixels.")
-    rate_hz: float | None = Field(description="Limit of its frames per second; null if the camera does not tell it.")
+    rate_hz: float | None = Field(description="Maximum frame rate; null if the camera does not report it.")
     is_suitable: bool = Field(description="Whether it suits the model best among the streams of the camera.")
 
 
 class Camera(Schema):
     """A camera, or a channel of a recorder."""
 
-    name: str = Field(description="Its name; no two are alike.")
+    name: str = Field(description="Its name, unique among the cameras found.")
     device_url: str = Field(description="Address of the device that has it.")
     profiles: list[CameraProfile] = Field(description="Its streams, the suitable one first.")
 
@@ -64,4 +66,6 @@ class FoundCameras(Schema):
     """The cameras that answered in time."""
 
     cameras: list[Camera] = Field(description="Cameras, by the address of their device.")
-    problems: list[str] = Field(description="A sentence for each device that answered, but could not be asked.")
+    problems: list[str] = Field(
+        description="A sentence for each device that answered the search, but not the requests for its streams."
+    )

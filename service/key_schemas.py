@@ -15,7 +15,7 @@ _REQUESTS_PER_S, _MAX_STORED_BYTES = (
     "Total size of the uploads of its sessions.",
 )
 _METADATA = (
-    "Limits it to sessions, submitted by any key, whose metadata have one of these values under each of these keys; "
+    "Limits it to sessions, submitted by any key, whose metadata have one of these values for each of these names; "
     "null: it sees the sessions that it submitted, or with `admin` all."
 )
 _METADATA_EXAMPLES: list[object] = [{"site": ["north"]}]
@@ -55,7 +55,7 @@ class KeyChange(Schema):
     max_stored_bytes: MaxStoredBytes | None = Field(default=None, description=_MAX_STORED_BYTES)
     expires_at: AwareDatetime | None = Field(default=None, description=_EXPIRES_AT)
     revoked: Literal[False] | None = Field(
-        default=None, description="Lets a person in again whose key was revoked; other keys stay revoked."
+        default=None, description="`false` lets a person in again whose key was revoked; other keys stay revoked."
     )
 
     @model_validator(mode="after")
@@ -71,7 +71,7 @@ class KeyInfo(Schema):
     id: str = Field(description="Public id.")
     name: str = Field(description="Who or what uses it.")
     kind: Literal["key", "person"] = Field(
-        description="`person`: it stands for someone who signs in, and scopes and limits are those of their role."
+        description="`person`: it stands for a person, and has the scopes and limits of their role."
     )
     issuer: str | None = Field(description="Who authenticates the person: URL of the identity provider, or `proxy`.")
     scopes: list[Scope] = Field(description=_SCOPES)
@@ -79,22 +79,22 @@ class KeyInfo(Schema):
     max_sessions: int = Field(description=_MAX_SESSIONS)
     requests_per_s: float = Field(description=_REQUESTS_PER_S)
     max_stored_bytes: int = Field(description=_MAX_STORED_BYTES)
-    created_at: datetime = Field(description="When it was created, or the person signed in first.")
+    created_at: datetime = Field(description="When it was created, or when the person first signed in.")
     expires_at: datetime | None = Field(description="When it stops working.")
-    revoked_at: datetime | None = Field(description="When it was revoked; the person cannot sign in since then.")
+    revoked_at: datetime | None = Field(description="When it was revoked; a person cannot sign in from then on.")
     last_used_at: datetime | None = Field(description="When it was last used, to the minute.")
 
 
 class KeyList(Schema):
     """The keys of a server."""
 
-    keys: list[KeyInfo] = Field(description="Oldest first, with those that were revoked.")
+    keys: list[KeyInfo] = Field(description="Oldest first, including revoked ones.")
 
 
 class CreatedKey(KeyInfo):
     """A new key with its secret."""
 
-    key: str = Field(description="The key as requests send it. It is shown only now.")
+    key: str = Field(description="The key as requests send it. It is not shown again.")
 
 
 class RevokedKey(KeyInfo):
@@ -114,11 +114,11 @@ class Identity(Schema):
     name: str | None = Field(description="Name of the key or person.")
     scopes: list[Scope] = Field(description="What the caller may do; empty for `anyone`, who may do everything.")
     metadata: MetadataLimit | None = Field(
-        description="The caller sees the sessions of every key with such metadata; null: those that the "
-        "caller submitted, or with `admin` and as `anyone` all.",
+        description="The caller sees sessions with such metadata, submitted by any key; null: those that the caller "
+        "submitted, or with `admin` or as `anyone` all.",
         examples=_METADATA_EXAMPLES,
     )
     sign_in: str | None = Field(
         description="Where a browser signs in, relative to the page; null without an identity provider."
     )
-    sign_out: str | None = Field(description="Where the page signs out (POST); null unless a sign-in was sent.")
+    sign_out: str | None = Field(description="Where the page signs out (POST); null if the caller did not sign in.")

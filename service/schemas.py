@@ -159,17 +159,17 @@ class VideoProperties(Schema):
         default=None,
         description=(
             "How much later than its capture, by the camera's own clock, a frame arrives: the delay of camera and "
-            "network, plus what the camera's clock is behind the server's. By the camera's clock, the frame at media "
-            "time t was captured at about `started_at` + t - `capture_offset_s`. Null unless an RTSP camera sends RTCP "
-            "sender reports."
+            "network, plus the time by which the camera's clock is behind the server's. By the camera's clock, the "
+            "frame at media time t was captured at about `started_at` + t - `capture_offset_s`. Null unless an RTSP "
+            "camera sends RTCP sender reports."
         ),
     )
     decoding: Literal["learning", "on_motion", "no_signal"] | None = Field(
         default=None,
         description=(
-            "With CAKE_QUIET=auto, what of a live source is decoded: `on_motion`: everything while something moves or "
-            "someone watches snapshots, else keyframes; `learning`: everything, to learn how the sizes of its frames "
-            "change with motion; `no_signal`: everything, because they do not tell motion. Null: everything."
+            "With CAKE_QUIET=auto, which frames of a live source are decoded. `on_motion`: all while something moves "
+            "or someone watches snapshots, otherwise keyframes. `learning`: all, to learn how the sizes of its frames "
+            "change with motion. `no_signal`: all, because the sizes do not reveal motion. Null: all."
         ),
     )
     analysed: FrameRegion | None = Field(

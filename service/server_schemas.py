@@ -30,7 +30,7 @@ class Capabilities(Schema):
     )
     limits: SourceLimits
     camera_discovery: bool = Field(
-        description="Whether `POST /v1/cameras:discover` finds cameras, which CAKE_SOURCE_ALLOW has to allow."
+        description="Whether `POST /v1/cameras:discover` can find cameras: only if CAKE_SOURCE_ALLOW allows networks."
     )
 
 
@@ -71,9 +71,10 @@ class ModelOnWorker(Schema):
 
     worker: str = Field(description="Id of the worker.")
     state: Literal["loaded", "absent", "failed"] = Field(
-        description="`absent`: not yet, or the worker's settings do not name it. `failed`: it cannot be loaded there."
+        description="`absent`: not loaded yet, or the worker's settings do not name it. `failed`: it cannot be loaded "
+        "there."
     )
-    detail: str | None = Field(description="Why it failed, as a sentence; null unless it did.")
+    detail: str | None = Field(description="Why it failed, as a sentence; otherwise null.")
 
 
 class ModelShadow(Schema):

@@ -12,7 +12,7 @@ class StartCounts(Schema):
     """Starts that both versions found, and those that only one found."""
 
     both: int = Field(description="Found by both: the same label and region, at most a second apart.")
-    only_serving: int = Field(description="Published, and not found by the shadow.")
+    only_serving: int = Field(description="Published, but not found by the shadow.")
     only_shadow: int = Field(description="Found by the shadow only.")
 
 

@@ -220,7 +220,7 @@ class MqttTargetInfo(Schema):
     topic: str = Field(description="First levels of all topics.")
     identify: CameraIdentity = Field(description="What sessions are called in topics.")
     home_assistant: HomeAssistantOptions | None = Field(
-        description="How sessions are announced to Home Assistant; null: they are not."
+        description="How sessions are announced to Home Assistant; null if they are not."
     )
 
 
@@ -262,9 +262,11 @@ class SubscriptionInfo(Schema):
     id: str = Field(description="Id of the subscription.")
     name: str | None = Field(description="Name that the client gave.")
     created_at: datetime = Field(description="When it was created, UTC.")
-    all_sessions: bool = Field(description="Whether it covers the sessions of all API keys, or only those of its own.")
+    all_sessions: bool = Field(
+        description="Whether it covers the sessions of all API keys, or only those of its own key."
+    )
     filter: SubscriptionFilter = Field(description="Which events are delivered.")
-    cooldown_s: float = Field(description="Least time between actions of a label, session and region, in seconds.")
+    cooldown_s: float = Field(description="Minimum time between actions of a label, session and region, in seconds.")
     target: TargetInfo = Field(description="Where the events go.")
     state: Literal["active", "retrying", "paused", "disabled"] = Field(
         description="`retrying`: the last attempt failed and will be repeated. `disabled`: the target failed for 7"

@@ -26,8 +26,8 @@ router = APIRouter(route_class=JsonRoute, tags=["sessions"], responses=problem_r
     "/v1/cameras:discover",
     summary="Find the cameras of the server's network with ONVIF",
     description="Lists their streams, and which one suits the model. Only devices in CAKE_SOURCE_ALLOW are asked for "
-    "their streams, since sessions can use no others. The password of the cameras is in the body, as it must not be "
-    "part of an address. A server searches once at a time.",
+    "their streams, since sessions cannot use others. The password of the cameras is sent in the body, because it must "
+    "not be part of a URL. A server runs one search at a time.",
     responses=problem_responses(403, 422, 503),
 )
 async def discover_cameras(context: SharedContext, caller: Administrator, search: CameraSearch) -> FoundCameras:

@@ -53,8 +53,7 @@ _DESCRIPTIONS: Mapping[ProblemStatus, str] = {
     408: "`request_timeout`: the body stopped arriving, or arrived too slowly",
     409: "`idempotency_conflict`: the idempotency key was used with a different body; `not_a_push`, `push_conflict` or "
     "`push_ended`: the session accepts no stream, or none at present; `session_ended`: it cannot change; "
-    "`not_retryable`: it runs, or has no URL; "
-    "`not_playable`: no clip can be made of the video",
+    "`not_retryable`: it is running, or its source has no URL; `not_playable`: no clip can be made of the video",
     413: "`too_large`",
     415: "`unsupported_media_type`",
     416: "`range_not_satisfiable`: `Content-Range` has the size",

@@ -27,11 +27,12 @@ router = APIRouter(tags=["events"], responses=problem_responses(*AUTH_STATUSES))
     response_model=EventLogPage,
     responses={
         200: {
-            "description": "A page of events of the sessions that the caller can see: the newest first, those before "
-            "`before`, or in the order of their commits those after `after`. With `since` the newest come first, and "
-            "the search ends an hour of commits before it. With `Accept: text/event-stream`: the events after "
-            "`Last-Event-ID` or `after`, else only new ones, each a `LogEntry` with its cursor as id. A WebSocket on "
-            "the same path receives one `LogEntry` per message. All three accept the same filters.",
+            "description": "A page of events of the sessions that the caller can see: the newest first, or those "
+            "before `before`; or those after `after`, in the order of their commits. With `since`, the newest come "
+            "first, and the search ends at events that were committed an hour before it. With `Accept: "
+            "text/event-stream`: the events after `Last-Event-ID` or `after`, else only new ones, each a `LogEntry` "
+            "with its cursor as id. A WebSocket on the same path receives one `LogEntry` per message. All three accept "
+            "the same filters.",
             "content": {"text/event-stream": {"schema": {"type": "string"}, "example": "id: 1024\ndata: {…}\n\n"}},
         },
         **problem_responses(422, 503),

@@ -33,8 +33,8 @@ router = APIRouter(tags=["events"], responses=problem_responses(*AUTH_STATUSES))
 @router.get(
     "/v1/sessions/{session_id}/export",
     summary="Export the events of a session as CSV, JSON lines, ActivityNet annotations or WebVTT",
-    description="CSV and JSON lines hold all events, ActivityNet annotations and WebVTT only actions; one that has not "
-    "ended lasts until the newest frame. Accepts the filters of all pages of events.",
+    description="CSV and JSON lines contain all events, ActivityNet annotations and WebVTT only actions. An action "
+    "that has not ended lasts until the newest frame. Accepts the filters of all pages of events.",
     response_class=StreamingResponse,
     responses={
         200: {"content": {media_type: {"schema": {"type": kind}} for media_type, _, kind in _FILES.values()}},

@@ -43,7 +43,7 @@ async def list_keys(context: SharedContext, _caller: KeyManager) -> KeyList:
 @router.post(
     "/v1/keys",
     summary="Create an API key",
-    description="The answer holds the key, once.",
+    description="The response contains the key, which is not shown again.",
     status_code=201,
     responses=problem_responses(422, 503, 507),
 )
@@ -64,7 +64,8 @@ async def create_key(context: SharedContext, caller: KeyManager, response: Respo
     "/v1/keys/{key_id}",
     summary="Change scopes, limits or expiry of an API key",
     description="Takes effect with the next request of the key, and for open streams within half a minute. A change of "
-    "`admin` or `metadata` disables the key's subscriptions, which would deliver what it no longer sees.",
+    "`admin` or `metadata` disables the key's subscriptions, which could deliver events that the key may no longer "
+    "see.",
     responses=problem_responses(404, 422, 503, 507),
 )
 async def change_key(context: SharedContext, caller: KeyManager, key_id: KeyId, asked: KeyChange) -> KeyInfo:

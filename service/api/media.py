@@ -51,9 +51,9 @@ router = APIRouter(tags=["events"], responses=problem_responses(*AUTH_STATUSES))
     "/v1/sessions/{session_id}/events/{event_id}/clip.mp4",
     summary="Get a clip of an action",
     description="A fragmented MP4 of the video from `before_s` before the action's start (5 if absent) until `after_s` "
-    "after it (10 if absent); of a source that is not kept, that part of the stored clip, or all of it. Its frames are "
-    "those of the video, so it begins at the keyframe before: `Clip-From-S` is the media time of its first frame. The "
-    "problem `not_playable` says that browsers play no MP4 of this codec.",
+    "after it (10 if absent); for a source that is not stored, that part of the stored clip, or all of it. Frames are "
+    "not encoded again, so it begins at the preceding keyframe: `Clip-From-S` is the media time of its first frame. "
+    "The problem `not_playable` means that browsers cannot play this codec in MP4.",
     response_class=FileResponse,
     responses=CLIP_RESPONSES,
 )
@@ -78,7 +78,8 @@ async def get_clip(
 @router.get(
     "/v1/sessions/{session_id}/feedback/{feedback_id}/clip.mp4",
     summary="Get a clip of a missed action",
-    description="As the clip of an action, of uploaded videos only: nothing was stored when the action was missed.",
+    description="Like the clip of an action, but only for uploaded videos: nothing was stored when the action was "
+    "missed.",
     response_class=FileResponse,
     responses=CLIP_RESPONSES,
 )

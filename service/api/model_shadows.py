@@ -48,8 +48,8 @@ async def delete_shadow(context: SharedContext, caller: Administrator, name: Any
 @router.post(
     "/v1/models/{name}/promote",
     summary="Make the shadow version of a model the one that new sessions use",
-    description="Sessions that run keep their version; `PATCH /v1/sessions/{id}` with `model_version: latest` moves "
-    "one. What the shadow found cannot be read any more.",
+    description="Running sessions keep their version; `PATCH /v1/sessions/{id}` with `model_version: latest` moves "
+    "one. The results of the shadow can no longer be read.",
     responses=problem_responses(404, 422, 429, 503),
 )
 async def promote_shadow(context: SharedContext, caller: Administrator, name: AnyName) -> ModelDetail:

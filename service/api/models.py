@@ -81,10 +81,11 @@ async def get_model(context: SharedContext, _caller: SessionsReader, name: AnyNa
     "/v1/models/{name}",
     summary="Upload a model, or a new version of it",
     description="The body is a tar, tar.gz or zip archive of a checkpoint folder: `model.json`, `model.safetensors` "
-    "and, optionally, `README.md`. With `url` there is no body. Nothing in it is executed. Workers load it within "
-    "seconds; then new sessions use it; sessions that run keep their version. The version is a fingerprint of the "
-    "content: the same content again becomes the newest version again. With `shadow` new sessions do not use it: it "
-    "follows live sessions of the model, and what it finds is not published, see `GET /v1/models/{name}/shadow`.",
+    "and, optionally, `README.md`. With `url`, there is no body. Nothing in it is executed. Workers load the model "
+    "within seconds; then new sessions use it, and running sessions keep their version. The version is a fingerprint "
+    "of the content: if the same content is uploaded again, it becomes the newest version again. With `shadow` new "
+    "sessions do not use it: it follows live sessions of the model, and what it finds is not published, see `GET "
+    "/v1/models/{name}/shadow`.",
     response_model=ModelDetail,
     responses={
         201: {"model": ModelDetail, "description": "The version is new."},
@@ -100,12 +101,12 @@ async def put_model(
     name: ModelName,
     shadow: Annotated[
         bool,
-        Query(description="Upload it as the shadow of the model, in place of an earlier shadow."),
+        Query(description="Upload it as the shadow of the model. It replaces an earlier shadow."),
     ] = False,
     url: Annotated[
         str | None,
         Query(
-            description="In place of a body: such a folder in the bucket of CAKE_MODEL_BUCKET.",
+            description="Instead of a body: a checkpoint folder in the bucket that CAKE_MODEL_BUCKET names.",
             max_length=2048,
             pattern="^s3://",
             examples=["s3://models/released/gate-3"],

@@ -56,11 +56,12 @@ _BODY = {
     responses={
         202: {
             "description": "The whole stream was accepted. The video is analysed as it arrives: a session of pace "
-            "`fast` reads only as fast as it can analyse, one of pace `realtime` drops frames that it has no time for. "
-            "The end of the body is the end of the video. When a stream breaks off, the session is `reconnecting` and "
-            "accepts another stream. A WebSocket on the same path accepts binary messages of at most 64 KiB; close it "
-            "with 1000 at the end of the video. The server closes it with 1000 when the session has ended, 1003 after "
-            "a text message, 1008 when its key was revoked and 1013 when another stream may be pushed."
+            "`fast` reads only as fast as it can analyse, one of pace `realtime` drops frames that it has no time to "
+            "analyse. The end of the body is the end of the video. When a stream breaks off, the session is "
+            "`reconnecting` and accepts another stream. A WebSocket on the same path accepts binary messages of at "
+            "most 64 KiB; close it with 1000 at the end of the video. The server closes it with 1000 when the session "
+            "has ended, 1003 after a text message, 1008 when its key was revoked and 1013 when another stream may be "
+            "pushed."
         },
         **problem_responses(404, 409, 422, 503),
     },

@@ -23,8 +23,8 @@ router = APIRouter(tags=["sessions"], responses=problem_responses(*AUTH_STATUSES
 @router.post(
     "/v1/sessions/{session_id}/retry",
     summary="Submit a session of a URL again, with the same options",
-    description="A new session of the same URL, with the user, password and webhook secret that the ended session was "
-    "submitted with; the ended session stays.",
+    description="Creates a new session of the same URL, with the user, password and webhook secret of the ended "
+    "session, which is kept.",
     status_code=202,
     response_model=Session,
     responses=problem_responses(404, 409, 422, 503, 507),

@@ -38,7 +38,7 @@ class TriedStart(Schema):
     label: str = Field(description="The action.")
     score: float = Field(description="Mean score from `start_s` to `decided_s`.")
     start_s: float = Field(description="Media time at which the action would have started, in seconds.")
-    decided_s: float = Field(description="Media time at which it would have been certain, in seconds.")
+    decided_s: float = Field(description="Media time at which it would have been decided, in seconds.")
 
 
 class TriedEnd(Schema):
@@ -59,7 +59,7 @@ class NearMissFound(Schema):
     peak: float = Field(description="Highest score of the run.")
     peak_s: float = Field(description="Media time of the highest score, in seconds.")
     start_s: float = Field(description="Media time from which the score was at least half of `enter`, in seconds.")
-    end_s: float = Field(description="Media time until which it was, in seconds.")
+    end_s: float = Field(description="Media time until which the score was at least half of `enter`, in seconds.")
     reason: Literal["below_enter", "too_short", "refractory"] = Field(
         description="Why it would not have been an action: the peak is below `enter`, the run is shorter than "
         "`min_duration_s`, or it began within `refractory_s` after an end."
@@ -75,7 +75,9 @@ class TriedRules(Schema):
     to_s: float | None = Field(description="Media time of the last frame; to try later ones, send it as `after_s`.")
     starts: list[TriedStart] = Field(description="Actions that would have started.")
     ends: list[TriedEnd] = Field(description="Actions that would have ended.")
-    near_misses: list[NearMissFound] = Field(description="What came near a start; at most 1,000, the highest peaks.")
+    near_misses: list[NearMissFound] = Field(
+        description="Runs that came near a start; at most 1,000, those with the highest peaks."
+    )
     added: list[TriedStart] = Field(description="Those of `starts` that were not published.")
     removed: list[ActionStartEvent] = Field(description="Published starts that these rules would not have decided.")
 
@@ -83,8 +85,8 @@ class TriedRules(Schema):
 @router.post(
     "/v1/sessions/{session_id}/rules:try",
     summary="Try rules on the scores that a session kept",
-    description="Decides again, without any effect. Labels that are not named keep the rules in force. One request "
-    "decides on up to 1,000,000 scores, frames times labels.",
+    description="Decides again, without changing anything. Labels that are not named keep the rules in force. One "
+    "request decides on up to 1,000,000 scores, frames times labels.",
     responses=problem_responses(404, 422, 503),
 )
 async def try_rules(

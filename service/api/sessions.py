@@ -69,8 +69,8 @@ async def get_session(context: SharedContext, caller: SessionsReader, session_id
     "/v1/sessions/{session_id}",
     summary="Change the rules, labels, model version, name or metadata of a session",
     description="The worker applies a change within a second, between two frames, and publishes it as the event "
-    "`session.changed`: later events follow it. Of an ended session only name and metadata can change; its events stay "
-    "as they are.",
+    "`session.changed`; later events follow the change. Only name and metadata of an ended session can change; its "
+    "events stay as they are.",
     responses=problem_responses(404, 409, 422, 503, 507),
 )
 async def change_session(
@@ -124,7 +124,8 @@ async def get_scores(
             le=86_400,
             allow_inf_nan=False,
             description="Instead of each frame, return the highest scores of parts of this length in seconds, each at "
-            "the time of its last frame. At most 100,000 frames are read; ask again after the last one.",
+            "the time of its last frame. At most 100,000 frames are read; for the rest, send another request with "
+            "`after_s`.",
         ),
     ] = None,
     region: Annotated[str | None, Query(description="Name of a region. Default: the first, if there are any.")] = None,
@@ -179,8 +180,8 @@ async def get_snapshot(
     watch: Annotated[
         bool,
         Query(
-            description="Whether the worker makes more snapshots for this client. With `false` there is one in five "
-            "seconds: enough for an overview of many sessions, at no cost to the worker."
+            description="Whether the worker makes more snapshots for this client. With `false` there is one every five "
+            "seconds: enough for an overview of many sessions, and it costs the worker nothing."
         ),
     ] = True,
 ) -> Response:

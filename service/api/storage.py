@@ -15,7 +15,8 @@ class Storage(Schema):
     """The space that uploads take."""
 
     stored_bytes: int = Field(
-        description="Size of the uploads of the caller's sessions; with snapshots and clips where the caller sees all."
+        description="Size of the uploads of the caller's sessions; if the caller sees all sessions, snapshots and "
+        "clips are included."
     )
     quota_bytes: int | None = Field(description="Storage quota of the API key; null if the caller sees all sessions.")
     free_bytes: int | None = Field(

@@ -70,7 +70,7 @@ IdempotencyKey = Annotated[
     Header(
         min_length=1,
         max_length=255,
-        description="Makes retries safe: a repeated key with the same body returns the first request's session.",
+        description="Makes retries safe: a repeated key with the same body returns the session of the first request.",
     ),
 ]
 

@@ -53,8 +53,9 @@ SubscriptionId = Annotated[str, Path(description="Id of the subscription.", max_
 @router.post(
     "/v1/subscriptions",
     summary="Deliver the events of many sessions to a target",
-    description="Events of the caller's sessions, of those to come too, or of all sessions with the scope `admin`. "
-    "They are delivered in order and at least once. The answer holds the target's secret, once.",
+    description="Delivers events of the caller's sessions, including future ones; with the scope `admin`, of all "
+    "sessions. They are delivered in order and at least once. The response contains the target's secret, which is not "
+    "shown again.",
     status_code=201,
     responses=problem_responses(403, 422, 429, 503, 507),
 )

@@ -27,7 +27,7 @@ def _described(description: str, *headers: str) -> dict[str, Any]:
     meanings = {
         "Accept-Ranges": "Always `bytes`.",
         "ETag": "Pass as `If-Range`. It never changes.",
-        "Content-Range": "Which bytes these are, and how many there are.",
+        "Content-Range": "Position of these bytes, and size of the file.",
     }
     file = {"schema": {"type": "string", "format": "binary"}}
     return {
@@ -40,7 +40,8 @@ def _described(description: str, *headers: str) -> dict[str, Any]:
 @router.get(
     "/v1/sessions/{session_id}/video",
     summary="Get the uploaded video, or a part of it",
-    description="The file as it was uploaded. `Range` may name one range of bytes; for several, all of it is sent.",
+    description="The file as it was uploaded. `Range` may name one range of bytes; for several, the whole file is "
+    "sent.",
     response_class=FileResponse,
     responses={
         200: _described("The whole file.", "Accept-Ranges", "ETag"),
@@ -81,7 +82,7 @@ async def get_video(
 @router.post(
     "/v1/sessions/{session_id}/video/tickets",
     summary="Create a ticket with which a player reads the uploaded video for an hour, as `?ticket=`",
-    description="Players of browsers cannot send an API key. While authentication is off, none is required.",
+    description="The player of a browser cannot send an API key. While authentication is off, no ticket is required.",
     status_code=201,
     responses=problem_responses(404, 422, 503, 507),
 )

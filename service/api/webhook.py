@@ -41,9 +41,9 @@ class WebhookStatus(Schema):
 
     url: str = Field(description="The address; without user, password and query.")
     state: Literal["active", "retrying", "disabled", "finished"] = Field(
-        description="`retrying`: the last attempt failed, the next one follows. `disabled`: the receiver failed for 24 "
-        "hours or answered 410, or the API key was revoked; redeliver to enable it again. `finished`: the session's "
-        "last event was delivered."
+        description="`retrying`: the last attempt failed, and another one will follow. `disabled`: the receiver failed "
+        "for 24 hours or answered 410, or the API key was revoked; redeliver to enable it again. `finished`: the "
+        "session's last event was delivered."
     )
     delivered: EventId | None = Field(description="The last event that the receiver accepted.")
     failed_attempts: int = Field(description="Failed attempts since then.")
@@ -66,8 +66,8 @@ async def get_webhook(context: SharedContext, caller: SessionsReader, session_id
 @router.post(
     "/v1/sessions/{session_id}/webhook/redeliver",
     summary="Deliver events to a session's webhook again",
-    description="Delivery starts again after the event `after`, in order, also to a receiver that was disabled. "
-    "Receivers recognize repeated events by the header `webhook-id`.",
+    description="Delivery starts again after the event `after`, in order, even if the receiver was disabled. Receivers "
+    "recognize repeated events by the header `webhook-id`.",
     status_code=202,
     responses=problem_responses(404, 422, 503),
 )

@@ -17,8 +17,9 @@ class ClipSettings(BaseModel):
     clips: Annotated[tuple[str, ...], *COMMA_SEPARATED] = Field(
         default=(),
         examples=["fall,fight", "all"],
-        description="Actions of which clips are kept for cameras, URLs and pushed streams: labels, `all` or `off`. By"
-        " default none, since clips show people and take space. Clips of uploads take none and need no setting.",
+        description="Actions whose clips are kept for cameras, URLs and pushed streams: labels, `all` or `off`. The "
+        "default is none, because clips show people and take space. Clips of uploads take no space and need no "
+        "setting.",
     )
     clip_before_s: float = Field(
         default=5.0, ge=0, le=60, examples=["5"], description="How long before an action's start its clip begins."
@@ -45,7 +46,7 @@ class ClipSettings(BaseModel):
     ] = Field(
         default={},
         examples=["fall=2592000,fight=86400"],
-        description="For single actions, the age at which their clips are deleted, in place of CAKE_CLIPS_KEEP_S.",
+        description="For individual actions, the age at which their clips are deleted, instead of CAKE_CLIPS_KEEP_S.",
     )
     clips_max_bytes: int = Field(
         default=10 * 1024**3,

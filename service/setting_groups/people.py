@@ -31,8 +31,8 @@ class PeopleSettings(BaseModel):
     identity_proxies: Annotated[tuple[IPvAnyNetwork, ...], *COMMA_SEPARATED] = Field(
         default=(),
         examples=["10.0.0.7/32"],
-        description="Proxies that authenticate people and say who they are in the headers below. The headers of others"
-        " are ignored. By default, none are trusted.",
+        description="Proxies that authenticate people and name them in the headers below. These headers are ignored in "
+        "other requests. By default, no proxy is trusted.",
     )
     identity_user_header: str = Field(
         default="X-Forwarded-User",
@@ -59,7 +59,7 @@ class PeopleSettings(BaseModel):
     oidc_client_secret_file: Path | None = Field(
         default=None,
         examples=["/run/secrets/oidc"],
-        description="File with the client's secret. The default is a public client, which PKCE protects.",
+        description="File with the client's secret. Without it, the client is a public one, which PKCE protects.",
     )
     oidc_scopes: Annotated[tuple[str, ...], *COMMA_SEPARATED] = Field(
         default=("openid", "profile", "email"),

@@ -66,6 +66,6 @@ class ServerSettings(BaseModel):
         ge=0,
         le=1000,
         examples=["50"],
-        description="Subscriptions that one API key may have. Without keys the limit applies to all together, which are"
-        " at most 1000.",
+        description="Subscriptions that one API key may have; without keys, the limit applies to all subscriptions "
+        "together. A store holds at most 1000.",
     )

@@ -54,8 +54,8 @@ class SourceSettings(BaseModel):
     quiet: Literal["off", "auto"] = Field(
         default="off",
         examples=["auto"],
-        description="`auto`: while nothing moves in front of a live camera, only its keyframes are decoded, where the"
-        " sizes of its frames tell motion. `off`: every frame is decoded.",
+        description="`auto`: while nothing moves in front of a live camera, only its keyframes are decoded, if the "
+        "sizes of its frames reveal motion. `off`: every frame is decoded.",
     )
     snapshot_hz: float = Field(
         default=2.0, ge=0, le=5, examples=["2"], description="Snapshots per second while a session is watched."

@@ -51,7 +51,7 @@ class StorageSettings(BaseModel):
     delete_oldest_when_full: bool = Field(
         default=False,
         examples=["true"],
-        description="Delete the ended sessions that ended first while less than CAKE_MIN_FREE_BYTES is free.",
+        description="Delete the sessions that ended first while less than CAKE_MIN_FREE_BYTES is free.",
     )
     scores_keep_s: float = Field(
         default=3600.0, gt=0, examples=["3600"], description="Media time for which each session keeps its scores."

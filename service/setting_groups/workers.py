@@ -45,12 +45,13 @@ class WorkerSettings(BaseModel):
         default=2.0,
         gt=0,
         examples=["2"],
-        description="Capacity reserved for each session of pace `fast`. It also uses what is free beyond that.",
+        description="Capacity reserved for each session of pace `fast`. Such a session also uses capacity that is "
+        "free.",
     )
     queue_beyond_capacity: bool = Field(
         default=False,
         examples=["true"],
-        description="Queue sessions beyond the capacity instead of refusing them, for deployments that add workers.",
+        description="Queue sessions beyond the capacity instead of rejecting them, for deployments that add workers.",
     )
     max_queued_sessions: int = Field(
         default=64, ge=0, examples=["64"], description="Largest number of sessions waiting for a worker."
