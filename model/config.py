@@ -163,6 +163,8 @@ class ModelConfig:
     """Whether the rules were chosen on labelled videos, or are `DEFAULT_START_RULE`."""
     candidate_rule: StartRule = StartRule(enter=0.2, leave=0.1)
     """Decodes the candidates that evaluation ranks, the same for every label: see `model.training.evaluation`."""
+    display_names: Mapping[str, str] = field(default_factory=dict)
+    """What labels are called for people, as `getup_facedown` is "getting up, face down"; a label need not have one."""
     settle_s: float = 0.0
     """How long a stream shows the background alone when it begins: the first frames lack the past that they are judged
     by, so their scores say little. `SETTLE_S` for networks of `cake train`."""
@@ -179,6 +181,9 @@ class ModelConfig:
         unknown = sorted(set(self.start_rules) - set(self.labels[1:]))
         if unknown:
             raise ConfigError(f"start rules for labels that the model lacks: {', '.join(unknown)}")
+        unnamed = sorted(set(self.display_names) - set(self.labels))
+        if unnamed:
+            raise ConfigError(f"display names of labels that the model lacks: {', '.join(unnamed)}")
 
     @property
     def settle_frames(self) -> int:
@@ -236,6 +241,11 @@ class ModelConfig:
     def with_calibrated_rules(self, rules: Mapping[str, StartRule], candidate_rule: StartRule) -> ModelConfig:
         """The same with rules that were chosen on labelled videos."""
         return replace(self, start_rules=rules, start_rules_origin="calibrated", candidate_rule=candidate_rule)
+
+    def for_labels(self, labels: tuple[str, ...]) -> ModelConfig:
+        """The same for other labels: without start rules, and with the display names of labels that stay."""
+        names = {label: name for label, name in self.display_names.items() if label in labels}
+        return replace(self, labels=labels, start_rules={}, display_names=names)
 
     def to_json(self) -> dict[str, Any]:
         """The content of `model.json`, for `json.dumps`."""

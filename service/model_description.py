@@ -28,6 +28,7 @@ def describe(name: str, model: DescribedModel, origin: ModelOrigin = "configured
         name=name,
         version=model.version,
         labels=labels,
+        display_names=dict(config.display_names),
         sample_hz=config.sample_hz,
         image_size=config.image_size,
         framing=config.framing,

@@ -43,6 +43,9 @@ class ModelInfo(Schema):
     name: str = Field(description="Name to submit sessions with.")
     version: str = Field(description="Fingerprint of the weights and of the rules that decide starts.")
     labels: list[str] = Field(description="Actions that the model detects, without the background.")
+    display_names: dict[str, str] = Field(
+        default={}, description="What labels are called for people, by label; a label need not have one."
+    )
     sample_hz: float = Field(description="Frames analysed per second of video.")
     image_size: int = Field(description="Side of the network's square input, in pixels.")
     framing: Framing = Field(

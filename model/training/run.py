@@ -184,9 +184,7 @@ def begin_config(config_name: str | None, init: Path | None, labels: tuple[str, 
     if config_name is not None and architecture(config_name, labels).trunk != begun.trunk:
         raise CheckpointError(f"{init} has another trunk than {config_name}; train it without --config")
     candidate_rule = StartRule(enter=0.2, leave=0.1)
-    return replace(
-        begun, labels=labels, start_rules={}, candidate_rule=candidate_rule, mode="causal", settle_s=SETTLE_S
-    )
+    return replace(begun.for_labels(labels), candidate_rule=candidate_rule, mode="causal", settle_s=SETTLE_S)
 
 
 def _read_videos(

@@ -3,6 +3,8 @@
  * action, `#wall`, `#inbox`, `#server`, `#keys`, or else the list.
  */
 
+import { nameActions } from "./action_names.js";
+import { listModels } from "./api.js";
 import { ENDED } from "./event_stream.js";
 import { startIdentity } from "./identity.js";
 import { Inbox } from "./inbox.js";
@@ -86,6 +88,8 @@ function focusContent() {
 
 startKeyForm();
 startIdentity(askToSignIn);
+// Before anything shows an action; without the models, actions are called by their labels.
+await listModels().then(({ models }) => nameActions(models)).catch(() => {});
 const feed = new LogFeed();
 startNews(feed);
 startSound(feed);

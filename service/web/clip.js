@@ -1,5 +1,6 @@
 /** The clip of an action, played in place of the snapshot. */
 
+import { actionName } from "./action_names.js";
 import { getClip } from "./api.js";
 import { timeOf } from "./format.js";
 
@@ -55,7 +56,7 @@ export class ClipView {
     download.href = this.#url;
     download.download = `${action.label}-${action.id}.mp4`;
     download.hidden = false;
-    const what = `${action.label} at ${timeOf(action)}. The clip begins at ${this.#clock.text(clip.from_s)}.`;
+    const what = `${actionName(action.label)} at ${timeOf(action)}. The clip begins at ${this.#clock.text(clip.from_s)}.`;
     this.#say(action.media?.problem ? `${what} ${action.media.problem}` : what);
     // A browser may block autoplay; the user then starts the clip with the controls.
     await this.#video.play().catch(() => undefined);

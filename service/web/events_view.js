@@ -1,5 +1,6 @@
 /** The table of events with the latest action above it, and their announcements for screen readers. */
 
+import { actionName } from "./action_names.js";
 import { Announcer } from "./announcer.js";
 import { hueOf } from "./colours.js";
 import { clock, inRegion, percent, span, tenths, timeOf } from "./format.js";
@@ -113,7 +114,7 @@ export class EventsView {
     row.insertCell().append(when);
     const label = document.createElement("th");
     label.scope = "row";
-    label.textContent = action.label;
+    label.textContent = actionName(action.label);
     if (action.region) {
       const region = document.createElement("span");
       region.className = "region-name";
@@ -173,5 +174,5 @@ function durationText({ start_s, end_s }) {
 }
 
 function sentenceOf(action) {
-  return `${action.label}${inRegion(action)} at ${timeOf(action)}, score ${percent(action.score)}`;
+  return `${actionName(action.label)}${inRegion(action)} at ${timeOf(action)}, score ${percent(action.score)}`;
 }

@@ -1,5 +1,6 @@
 /** The actions of all sessions with their stills, newest or most doubtful first: to look through, to judge, and to open. */
 
+import { actionName } from "./action_names.js";
 import { Announcer } from "./announcer.js";
 import { listEvents } from "./api.js";
 import { inRegion } from "./format.js";
@@ -133,7 +134,7 @@ export class Inbox {
     if (event.type !== "action.start" || !this.#filter.passes(event)) return;
     this.#add(entry, true);
     element("inbox-none").hidden = true;
-    this.#announcer.add([`${event.label}${inRegion(event)}: ${this.#filter.nameOf(event)}`]);
+    this.#announcer.add([`${actionName(event.label)}${inRegion(event)}: ${this.#filter.nameOf(event)}`]);
     if (this.#items.size > MAX_ITEMS) this.#dropLast();
   }
 

@@ -1,5 +1,6 @@
 /** Which actions the inbox shows, of one label, of one session, not judged yet, and in which order. */
 
+import { actionName } from "./action_names.js";
 import { listSessions } from "./api.js";
 import { hueOf } from "./colours.js";
 import { sourceName } from "./format.js";
@@ -36,7 +37,7 @@ export class InboxFilter {
     const { sessions } = await listSessions({ limit: MAX_SESSIONS }, signal);
     this.#labels = [...new Set(sessions.flatMap(({ labels }) => labels))];
     this.#sessions = new Map(sessions.map((each) => [each.id, each]));
-    offer(label, this.#labels.toSorted().map((each) => [each, each]), "All actions");
+    offer(label, this.#labels.toSorted().map((each) => [each, actionName(each)]), "All actions");
     offer(session, sessions.map((each) => [each.id, sourceName(each)]), "All sessions");
   }
 

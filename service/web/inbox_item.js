@@ -1,5 +1,6 @@
 /** One action in the inbox: its still, what and where it was, and the buttons that judge it. */
 
+import { actionName } from "./action_names.js";
 import { Problem, getStill } from "./api.js";
 import { ago, clock, eventHash, inRegion, percent } from "./format.js";
 
@@ -34,7 +35,7 @@ export class InboxItem {
     session.title = name;
     const link = document.createElement("a");
     link.href = eventHash(start);
-    const label = part("span", "name", `${start.label}${inRegion(start)}`);
+    const label = part("span", "name", `${actionName(start.label)}${inRegion(start)}`);
     link.append(still, label, " ", part("span", "score", percent(start.score)), " ", session);
     this.#age.dateTime = start.start_time ?? start.time;
     this.#age.title = new Date(this.#age.dateTime).toLocaleString();

@@ -1,5 +1,6 @@
 /** The latest action of a session in large letters: what and when it was, how late it was reported, and whether it was right. */
 
+import { actionName } from "./action_names.js";
 import { hueOf } from "./colours.js";
 import { ago, inRegion, percent, span, tenths, timeOf } from "./format.js";
 import { whyLate } from "./lateness.js";
@@ -38,7 +39,7 @@ export class LatestAction {
     card.style.setProperty("--hue", hueOf(action.label, this.#labels));
     element("latest-facts").hidden = false;
     element("latest-none").hidden = true;
-    element("latest-label").textContent = action.label + inRegion(action);
+    element("latest-label").textContent = actionName(action.label) + inRegion(action);
     element("latest-when").textContent = timeOf(action);
     element("latest-score").textContent = percent(action.score);
     element("latest-score").title = scoreTitle(action);

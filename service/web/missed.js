@@ -1,5 +1,6 @@
 /** Actions that happened without an event: marked in the plot by dragging, or typed, and listed. */
 
+import { actionName } from "./action_names.js";
 import { addMissed, getFeedback, removeMissed } from "./api.js";
 
 /** A drag that is shorter than this is a click. */
@@ -23,7 +24,7 @@ export class MissedActions {
     this.#timeline = timeline;
     this.#clock = clock;
     const options = { signal: this.#closed.signal };
-    element("missed-label").replaceChildren(...session.labels.map((label) => new Option(label, label)));
+    element("missed-label").replaceChildren(...session.labels.map((label) => new Option(actionName(label), label)));
     element("missed-form").addEventListener("submit", (event) => this.#onSubmit(event), options);
     for (const field of [this.#from, this.#to]) field.addEventListener("input", () => this.#showTimes(), options);
     this.#panel.addEventListener("toggle", () => this.#panel.open || this.#clear(), options);
@@ -88,7 +89,7 @@ export class MissedActions {
     const missed = { label: element("missed-label").value, start_s, end_s, region: this.#timeline.region };
     try {
       await addMissed(this.#sessionId, missed);
-      this.#say(`Added ${missed.label} at ${this.#clock.text(start_s)}.`);
+      this.#say(`Added ${actionName(missed.label)} at ${this.#clock.text(start_s)}.`);
       this.#clear();
     } catch (error) {
       this.#say(error.message);
@@ -115,11 +116,11 @@ export class MissedActions {
       remove.type = "button";
       remove.className = "quiet";
       remove.textContent = "Remove";
-      remove.setAttribute("aria-label", `Remove ${each.label} at ${this.#clock.text(each.start_s)}`);
+      remove.setAttribute("aria-label", `Remove ${actionName(each.label)} at ${this.#clock.text(each.start_s)}`);
       remove.addEventListener("click", () => this.#remove(each.id));
       const item = document.createElement("li");
       const where = each.region === null ? "" : ` (${each.region})`;
-      item.append(`${this.#clock.text(each.start_s)} ${each.label}${where} `, remove);
+      item.append(`${this.#clock.text(each.start_s)} ${actionName(each.label)}${where} `, remove);
       return item;
     });
     element("missed-list").replaceChildren(...items);

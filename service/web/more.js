@@ -1,5 +1,7 @@
 /** The rarer options of a new session: its name, the actions to report, and a webhook. Regions have an editor of their own. */
 
+import { actionName } from "./action_names.js";
+
 const element = (id) => document.getElementById(id);
 
 export class MoreOptions {
@@ -11,7 +13,7 @@ export class MoreOptions {
       box.value = label;
       box.checked = true;
       const shown = document.createElement("label");
-      shown.append(box, ` ${label}`);
+      shown.append(box, ` ${actionName(label)}`);
       return shown;
     });
     element("label-list").replaceChildren(...boxes);

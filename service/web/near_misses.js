@@ -1,5 +1,7 @@
 /** Below the plot, in words: what in the part that it shows was nearly an action, and why there was no event. */
 
+import { actionName } from "./action_names.js";
+
 /** With more, the highest are listed. */
 const MAX_LISTED = 3;
 const NONE = "No near misses in this part.";
@@ -49,7 +51,7 @@ export class NearMisses {
 
 /** Why a near miss was no event. */
 export function sentenceOf({ label, score, why }) {
-  return `${label} ${score} was no event: ${why}.`;
+  return `${actionName(label)} ${score} was no event: ${why}.`;
 }
 
 function textItem(text) {

@@ -3,6 +3,7 @@
  * user wants.
  */
 
+import { actionName } from "./action_names.js";
 import { eventHash, inRegion, percent } from "./format.js";
 
 const button = document.getElementById("notify");
@@ -34,7 +35,7 @@ function tell(start) {
   if (!window.Notification || Notification.permission !== "granted") return;
   // Of one session only the newest is shown.
   const options = { body: start.name ?? "A session without a name", tag: start.session_id };
-  const notification = new Notification(`${start.label}${inRegion(start)}, ${percent(start.score)}`, options);
+  const notification = new Notification(`${actionName(start.label)}${inRegion(start)}, ${percent(start.score)}`, options);
   notification.onclick = () => {
     window.focus();
     location.hash = eventHash(start);

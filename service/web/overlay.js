@@ -1,5 +1,7 @@
 /** What is drawn over the frames of a session. Pure. */
 
+import { actionName } from "./action_names.js";
+
 const MIN_CAPTION_S = 1;
 
 /** What is analysed of each frame: its regions with their names, or a part of it, or nothing that is known. */
@@ -17,5 +19,5 @@ function isOn({ start_s, end_s }, at_s) {
 export function captionsOf(actions, at_s) {
   const on = at_s === null ? [] : actions.filter((action) => isOn(action, at_s));
   const texts = Map.groupBy(on, ({ region }) => region ?? null);
-  return [...texts].map(([part, those]) => ({ part, text: those.map(({ label }) => label).join(", ") }));
+  return [...texts].map(([part, those]) => ({ part, text: those.map(({ label }) => actionName(label)).join(", ") }));
 }

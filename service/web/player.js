@@ -1,5 +1,6 @@
 /** The uploaded video of a session, played in place of the snapshot. Its clock is the media time of scores and events. */
 
+import { actionName } from "./action_names.js";
 import { checkVideo, getVideoSource } from "./api.js";
 import { clock } from "./format.js";
 
@@ -57,7 +58,7 @@ export class Player {
     await this.seek(Math.max(0, action.start_s - LEAD_S), true);
     // The video may belong to another session by now.
     if (this.#closed.signal.aborted) return;
-    this.#say(`${action.label} at ${clock(action.start_s)}.`);
+    this.#say(`${actionName(action.label)} at ${clock(action.start_s)}.`);
     // On a narrow screen the events are far below.
     element("player").scrollIntoView({ block: "nearest" });
   }

@@ -1,5 +1,6 @@
 /** The scores of a session over time, as a chart. */
 
+import { actionName } from "./action_names.js";
 import { Chart, canvasOf } from "./chart.js";
 import { hueOf, readTheme } from "./colours.js";
 import { clock, percent, percentBelow, wallClock } from "./format.js";
@@ -198,7 +199,7 @@ export class ScorePlot {
     const scores = this.#labels.map((label, index) => ({ label, score: data[index + 1][idx] ?? 0 }));
     const highest = scores.filter(({ score }) => score >= MIN_READ_SCORE).sort((one, other) => other.score - one.score);
     const texts = highest.slice(0, MAX_READ).map(({ label, score }) => {
-      return `${label} ${percentBelow(score, this.#state.rules[label]?.enter ?? 0)}`;
+      return `${actionName(label)} ${percentBelow(score, this.#state.rules[label]?.enter ?? 0)}`;
     });
     if (highest.length > 0) texts[0] += this.#whyNot(highest[0], data[0][idx]);
     const miss = this.#missAt(uplot);

@@ -1,5 +1,6 @@
 /** What the plot of scores shows of actions, near misses and thresholds, and the names at its lines. */
 
+import { actionName } from "./action_names.js";
 import { hueOf } from "./colours.js";
 import { percent } from "./format.js";
 
@@ -29,7 +30,7 @@ export function topPeaks({ labels, rows, pts }, from_s, to_s, except = new Set()
 
 /** What the plot shows from `from_s` to `to_s`, in words that follow "Scores"; `clock` is a SessionClock. */
 export function summaryOf(run, from_s, to_s, clock) {
-  const parts = topPeaks(run, from_s, to_s).map(({ index, score }) => `${run.labels[index]} ${percent(score)}`);
+  const parts = topPeaks(run, from_s, to_s).map(({ index, score }) => `${actionName(run.labels[index])} ${percent(score)}`);
   const highest = parts.length > 0 ? parts.join(", ") : "no action above the background";
   return `of ${Math.round(to_s - from_s)} seconds up to ${clock.text(to_s)}. Highest: ${highest}.`;
 }
@@ -59,7 +60,7 @@ export function drawActions(context, view, { shown, missed, run, current }, them
     context.fillRect(x, LANE_PX, width, view.bottom - LANE_PX);
     context.fillStyle = theme.label(hue);
     context.fillRect(x, 2, 2, view.bottom - 2);
-    drawActionName(context, view, action.label, x, roomFrom(action.start_s), theme.text);
+    drawActionName(context, view, actionName(action.label), x, roomFrom(action.start_s), theme.text);
   }
   for (const { label, start_s, end_s } of missed) {
     const x = Math.round(view.x(start_s)) + 0.5;
@@ -132,7 +133,7 @@ export function drawNamesNow(context, view, run, colour) {
   context.textAlign = "left";
   names.forEach(({ index, score }, place) => {
     context.fillStyle = colour(index);
-    context.fillText(`${percent(score)} ${run.labels[index]}`, x, heights[place] - excess, view.width - x);
+    context.fillText(`${percent(score)} ${actionName(run.labels[index])}`, x, heights[place] - excess, view.width - x);
   });
 }
 

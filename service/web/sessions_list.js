@@ -1,5 +1,6 @@
 /** The list of sessions in pages, live ones first, else the newest; the newest page is kept up to date. */
 
+import { actionName } from "./action_names.js";
 import { Problem, listEvents, listSessions } from "./api.js";
 import { ENDED } from "./event_stream.js";
 import { ago, clock, moment, sourceName } from "./format.js";
@@ -202,6 +203,6 @@ function fillItem(item, session, selected, start) {
   if (state.textContent !== text) state.textContent = text;
   state.dataset.state = session.state;
   const position = session.position_s > 0 ? [clock(session.position_s)] : [];
-  const last = isLive(session) && start ? [`${start.label} ${ago(start.time)}`] : [...position, moment(session.created_at)];
+  const last = isLive(session) && start ? [`${actionName(start.label)} ${ago(start.time)}`] : [...position, moment(session.created_at)];
   facts.textContent = ["", ...last].join(" · ");
 }

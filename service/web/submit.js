@@ -1,5 +1,6 @@
 /** The form that starts sessions from a dropped or chosen file, a URL, or this device's camera. */
 
+import { nameActions } from "./action_names.js";
 import { createFromFile, createFromUrl, listModels } from "./api.js";
 import { CameraPush } from "./camera.js";
 import { offerCameraSearch } from "./find_cameras.js";
@@ -114,6 +115,7 @@ function listModelOptions() {
   const select = element("model");
   const listing = poll(async (signal) => {
     const { models, default: first } = await listModels(signal);
+    nameActions(models);
     const offerLabels = () => more.offer(models.find(({ name }) => name === select.value)?.labels ?? []);
     select.replaceChildren(...models.map(({ name }) => new Option(name, name, name === first, name === first)));
     select.addEventListener("change", offerLabels);

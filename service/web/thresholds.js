@@ -1,5 +1,6 @@
 /** The panel in which a user tries another threshold on the scores of a session, and keeps it for the session. */
 
+import { actionName } from "./action_names.js";
 import { changeSession, tryRules } from "./api.js";
 import { ENDED } from "./event_stream.js";
 import { percent, percentBelow, tenths } from "./format.js";
@@ -76,7 +77,7 @@ export class Thresholds {
   #offerLabels() {
     const chosen = this.#label.value;
     const labels = Object.keys(this.#session.start_rules);
-    this.#label.replaceChildren(...labels.map((label) => new Option(label, label)));
+    this.#label.replaceChildren(...labels.map((label) => new Option(actionName(label), label)));
     if (labels.includes(chosen)) this.#label.value = chosen;
     this.#panel.hidden = labels.length === 0;
     this.#reset();
@@ -198,7 +199,7 @@ export class Thresholds {
   /** The newest near misses of all actions, each with the reason why it was no start. */
   #listMisses(misses) {
     const items = misses.slice(-MAX_LISTED).reverse().map(({ peak_s, region, label, score, why }) => {
-      return this.#item(peak_s, region, `${label}${whereOf(region)} ${score}: ${why}`);
+      return this.#item(peak_s, region, `${actionName(label)}${whereOf(region)} ${score}: ${why}`);
     });
     element("near-misses-title").hidden = items.length === 0;
     element("near-misses").replaceChildren(...items);

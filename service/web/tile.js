@@ -1,5 +1,6 @@
 /** One session on the wall: its latest snapshot, name and state, and its last action. */
 
+import { actionName } from "./action_names.js";
 import { hueOf } from "./colours.js";
 import { ago, inRegion, sourceName } from "./format.js";
 import { Silence } from "./silence.js";
@@ -85,7 +86,7 @@ export class Tile {
   }
 }
 
-const nameOf = (start) => start.label + inRegion(start);
+const nameOf = (start) => actionName(start.label) + inRegion(start);
 
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;

@@ -1,5 +1,6 @@
 /** Whether a person finds actions right: two buttons for each, and the keys R and W. */
 
+import { actionName } from "./action_names.js";
 import { Problem, getFeedback, judgeEvent, withdrawVerdict } from "./api.js";
 import { timeOf } from "./format.js";
 
@@ -45,7 +46,7 @@ export class Verdicts {
     return this.#pair(action, (button, verdict, { sign, key }) => {
       button.textContent = sign;
       button.title = `${verdict} (${key.toUpperCase()})`;
-      button.setAttribute("aria-label", `${verdict}: ${action.label} at ${timeOf(action)}`);
+      button.setAttribute("aria-label", `${verdict}: ${actionName(action.label)} at ${timeOf(action)}`);
     });
   }
 

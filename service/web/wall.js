@@ -1,5 +1,6 @@
 /** All live sessions side by side. Those with an action come first, then those with a problem. */
 
+import { actionName } from "./action_names.js";
 import { Activity } from "./activity.js";
 import { Announcer } from "./announcer.js";
 import { inRegion } from "./format.js";
@@ -85,7 +86,7 @@ export class Wall {
     const tile = this.#tiles.get(start.session_id);
     if (!tile) return;
     this.#stills.hurry(tile.element);
-    this.#announcer.add([`${start.label}${inRegion(start)}: ${tile.name}`]);
+    this.#announcer.add([`${actionName(start.label)}${inRegion(start)}: ${tile.name}`]);
   }
 
   async #refresh(signal) {

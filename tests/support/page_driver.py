@@ -15,6 +15,8 @@ import av
 import httpx
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from model.checkpoints.folders import find_checkpoint
+from model.checkpoints.stored import read_config
 from service.schemas import Session
 from tests.support.commands import require_chromium
 from tests.support.paths import ROOT
@@ -74,6 +76,11 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
         # It may not listen yet: asking is all that one can do.
         time.sleep(0.2)
     raise AssertionError("the server is not ready in time")
+
+
+def action_name(label: str) -> str:
+    """What the page calls an action of `mocap`."""
+    return read_config(find_checkpoint("mocap")).display_names.get(label, label)
 
 
 def free_port() -> int:

@@ -29,7 +29,7 @@ from service.settings import Settings
 uvloop.run(Server(Settings()).serve(sockets=[listen("127.0.0.1", int(sys.argv[1]))]))
 """
 WORK = "from service.worker import main; main()"
-UNKNOWN_TO_MODELS = ("framing", "mode", "settle_s", "start_rules_origin")
+UNKNOWN_TO_MODELS = ("display_names", "framing", "mode", "settle_s", "start_rules_origin")
 """Fields of `model.json` that it rejects."""
 
 

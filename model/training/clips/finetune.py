@@ -63,7 +63,7 @@ class ViewMaps:
 def new_labels(source: Cake, labels: tuple[str, ...], name: str, dropout: float) -> Cake:
     """The same network and weights for other labels: if they differ, the classifier is initialised again."""
     head = replace(source.config.head, dropout=dropout, activation="softmax")
-    config = replace(source.config, name=name, labels=labels, start_rules={}, head=head)
+    config = replace(source.config.for_labels(labels), name=name, head=head)
     network = Cake(config)
     if source.config.labels == labels and source.config.head.activation == head.activation:
         network.load_state_dict(source.state_dict())

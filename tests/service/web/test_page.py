@@ -16,6 +16,7 @@ from tests.support.page_driver import (
     PATIENCE_MS,
     SAMPLE,
     SIZES,
+    action_name,
     chromium,
     focus_by_tab,
     free_port,
@@ -107,7 +108,7 @@ def test_the_latest_action_shows_its_label_start_score_and_delay(browser: Browse
     newest = [event for event in events if event["type"] == "action.start"][-1]
     with opened(browser, f"{server}/#session={analysed}") as page:
         card = page.get_by_role("region", name="Latest action")
-        expect(card).to_contain_text(newest["label"], timeout=PATIENCE_MS)
+        expect(card).to_contain_text(action_name(newest["label"]), timeout=PATIENCE_MS)
         expect(card).to_contain_text(f"{newest['score']:.0%}")
         expect(card).to_contain_text(f"{newest['decided_s'] - newest['start_s']:.1f} s")
         expect(card).to_contain_text(f":{newest['start_s'] % 60:04.1f}")

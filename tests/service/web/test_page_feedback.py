@@ -76,7 +76,7 @@ def test_actions_are_judged_with_the_keyboard(browser: Browser, url: str, sessio
         expect_pressed(button(page, "right", "backflip"), True)
         # That of the latest action has words.
         expect_pressed(page.get_by_role("button", name="✓ Right"), True)
-        expect_pressed(button(page, "wrong", "dance_b"), True)
+        expect_pressed(button(page, "wrong", "dance B"), True)
         assert verdicts(url, session) == [("dance_b", "wrong"), ("backflip", "right")]
 
 

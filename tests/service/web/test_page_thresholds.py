@@ -68,18 +68,18 @@ def test_a_near_miss_says_why_it_was_no_start_and_leads_to_its_place_in_the_plot
         expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
         # Marked in the plot before anyone asks.
         said = page.get_by_role("list", name="Near misses in the plot").get_by_role("listitem")
-        why = re.compile(r"^○ \d:\d\d\.\d \w+ \d+% was no event: (below|shorter|less) .*\.$")
+        why = re.compile(r"^○ \d:\d\d\.\d [\w ]+ \d+% was no event: (below|shorter|less) .*\.$")
         expect(said.first).to_have_text(why, timeout=PATIENCE_MS)
         # Too low for a mark.
         point_at(page, 33.2)
-        expect(page.locator("#plot-reading")).to_have_text(re.compile(r": dance_b \d+% \(below the threshold of 95%\)"))
+        expect(page.locator("#plot-reading")).to_have_text(re.compile(r": dance B \d+% \(below the threshold of 95%\)"))
         point_at_a_near_miss(page, url, analysed)
         expect(page.locator("#plot-reading")).to_have_text(re.compile(r"\w+ \d+% was no event: .*(below|shorter|less)"))
         page.get_by_text("Thresholds", exact=True).click()
         # The action that came nearest to a start.
         expect(page.locator("#threshold-label")).to_have_value("punch", timeout=PATIENCE_MS)
         move_threshold(page, "dance_a", 100)
-        miss = page.locator("#near-misses li").filter(has_text=re.compile(r"dance_a 9\d%: below the threshold of 100%"))
+        miss = page.locator("#near-misses li").filter(has_text=re.compile(r"dance A 9\d%: below the threshold of 100%"))
         expect(miss).to_have_count(1, timeout=PATIENCE_MS)
         before = page.locator("#plot").screenshot()
         miss.get_by_role("button").click()
@@ -88,8 +88,24 @@ def test_a_near_miss_says_why_it_was_no_start_and_leads_to_its_place_in_the_plot
         assert page.locator("#plot").screenshot() != before
         # Those that the plot shows are said.
         expect(
-            said.filter(has_text=re.compile(r"dance_a 9\d% was no event: below the threshold of 100%"))
+            said.filter(has_text=re.compile(r"dance A 9\d% was no event: below the threshold of 100%"))
         ).to_have_count(1)
+
+
+def test_actions_have_the_names_that_their_model_gives_them_else_their_labels_with_spaces(
+    browser: Browser, url: str, analysed: Session
+) -> None:
+    with opened(browser, f"{url}/#session={analysed.id}") as page:
+        offered = page.locator("#threshold-label option")
+        named = offered.filter(has_text="getting up, face down")
+        expect(named).to_have_attribute("value", "getup_facedown", timeout=PATIENCE_MS)
+        page.locator("#more summary").first.click()
+        expect(page.get_by_role("checkbox", name="spin-kick")).to_be_visible()
+        name = page.evaluate("""async () => {
+            const { actionName } = await import("./static/action_names.js");
+            return actionName("drop_a_parcel");
+        }""")
+        assert name == "drop a parcel"
 
 
 def test_a_score_just_below_a_threshold_does_not_read_as_the_threshold(
