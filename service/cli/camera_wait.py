@@ -47,7 +47,7 @@ def wait_for_frames(
         waiting = {name: client.session(session.id) for name, session in waiting.items()}
     for name, session in waiting.items():
         typer.echo(f"{name}: not running after {within_s:g} s: {_problem(session)}", err=True)
-    typer.echo(f"{running} of {len(session_ids)} cameras run")
+    typer.echo(f"{running} of {len(session_ids)} cameras are running")
     return running == len(session_ids)
 
 

@@ -63,7 +63,7 @@ class OnvifDevice:
         )
         parts = _parts(found.findtext("trt:MediaUri/tt:Uri", "", NAMES))
         if parts.scheme not in ("rtsp", "rtsps") or not parts.hostname:
-            raise OnvifError("it gives no RTSP address")
+            raise OnvifError("it returns no RTSP address")
         if self._credentials is None:
             return urlunsplit(parts)
         login = f"{quote(self._credentials.user, safe='')}:{quote(self._credentials.password, safe='')}"
@@ -74,7 +74,7 @@ class OnvifDevice:
             return await call(self._client, url, body, self._credentials, self._now() + self._clock_offset)
         except NotAuthorizedError:
             if self._credentials is None:
-                raise NotAuthorizedError("it wants a user and a password") from None
+                raise NotAuthorizedError("it requires a user and a password") from None
             raise
 
     async def _read_clock_offset(self) -> timedelta:
@@ -99,7 +99,7 @@ def _parts(url: str) -> SplitResult:
     try:
         return urlsplit(url.strip())
     except ValueError as error:
-        raise OnvifError("it gives an address that is not valid") from error
+        raise OnvifError("it returns an address that is not valid") from error
 
 
 def _profile(element: ElementTree.Element) -> Profile | None:

@@ -75,7 +75,7 @@ async def call(
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise OnvifError(f"it does not answer ({type(error).__name__})") from error
     if answer.status_code == httpx.codes.UNAUTHORIZED:
-        raise NotAuthorizedError("it refuses this user and password")
+        raise NotAuthorizedError("it rejects this user and password")
     return _content(bytes(text), answer.status_code)
 
 
@@ -98,8 +98,8 @@ def _content(text: bytes, status: int) -> ElementTree.Element:
     if content.tag == f"{{{SOAP}}}Fault":
         said = " ".join("".join(content.itertext()).split())
         if "NotAuthorized" in said or "FailedAuthentication" in said:
-            raise NotAuthorizedError("it refuses this user and password")
-        raise OnvifError(f"it refuses the request: {said[:200]}")
+            raise NotAuthorizedError("it rejects this user and password")
+        raise OnvifError(f"it rejects the request: {said[:200]}")
     return content
 
 

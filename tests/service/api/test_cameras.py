@@ -18,7 +18,7 @@ async def test_the_stream_that_suits_the_model_comes_first_and_no_password_is_re
             await server.worker.register()
             refused = (await server.http.post(PATH, json=search)).json()
             found = (await server.http.post(PATH, json={**search, "password": device.password})).json()
-    assert refused == {"cameras": [], "problems": [f"Hall & Door ({device.url}): it refuses this user and password"]}
+    assert refused == {"cameras": [], "problems": [f"Hall & Door ({device.url}): it rejects this user and password"]}
     [camera] = found["cameras"]
     assert (camera["name"], camera["device_url"], found["problems"]) == ("Hall & Door", device.url, [])
     assert [profile["name"] for profile in camera["profiles"] if profile["is_suitable"]] == ["sub"]

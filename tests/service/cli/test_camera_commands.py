@@ -91,7 +91,7 @@ async def test_waiting_reports_each_camera_as_it_runs_or_fails(
             all_run = await asyncio.to_thread(wait_for_frames, client, ids, 30.0, clock=lambda: now_s, sleep=sleep)
     out, err = capsys.readouterr()
     assert not all_run
-    assert out.splitlines() == ["door: running", "1 of 3 cameras run"]
+    assert out.splitlines() == ["door: running", "1 of 3 cameras are running"]
     failed, queued = err.splitlines()
     assert failed == "yard: failed: source_unauthorized: Check the password."
     assert queued.startswith("hall: not running after 30 s: queued: no worker has taken it")
@@ -105,7 +105,7 @@ async def test_start_waits_for_what_runs_already_too(tmp_path: Path) -> None:
         await server.worker.claim()
         await server.worker.enter(started.split()[-1], "running")
         out, err, status = await cake(server, "start", cameras, "--wait")
-    assert (out[1:], err, status) == (["Door: running", "1 of 1 cameras run"], [], 0)
+    assert (out[1:], err, status) == (["Door: running", "1 of 1 cameras are running"], [], 0)
 
 
 @pytest.mark.parametrize(

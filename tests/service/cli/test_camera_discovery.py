@@ -58,8 +58,8 @@ def test_a_device_that_cannot_be_asked_is_named_with_the_reason() -> None:
         device.stream_host = "[127.0.0.1"
         faulty = discover(device, "--user", "admin")
     place = f"cake: Hall & Door ({device.url}): "
-    assert without == (1, "name,url\n", f"{place}it wants a user and a password\n")
-    assert wrong == (1, "", f"{place}it refuses this user and password\n")
+    assert without == (1, "name,url\n", f"{place}it requires a user and a password\n")
+    assert wrong == (1, "", f"{place}it rejects this user and password\n")
     assert faulty == (1, "", f"{place}it gives an address that is not valid\n")
 
 
