@@ -60,7 +60,7 @@ def test_a_device_that_cannot_be_asked_is_named_with_the_reason() -> None:
     place = f"cake: Hall & Door ({device.url}): "
     assert without == (1, "name,url\n", f"{place}it requires a user and a password\n")
     assert wrong == (1, "", f"{place}it rejects this user and password\n")
-    assert faulty == (1, "", f"{place}it gives an address that is not valid\n")
+    assert faulty == (1, "", f"{place}it returns an address that is not valid\n")
 
 
 def test_silence_and_misuse_are_one_line() -> None:
