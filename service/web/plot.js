@@ -101,7 +101,7 @@ export class ScorePlot {
   }
 
   #options() {
-    const font = `12px ${this.#theme.font}`;
+    const font = this.#font;
     const stroke = () => this.#theme.muted;
     const line = () => this.#theme.line;
     const x = {
@@ -142,22 +142,38 @@ export class ScorePlot {
 
   #drawBelow(uplot) {
     if (this.#state === null) return;
-    const { view, draw } = canvasOf(uplot);
+    const { view, draw } = this.#canvasOf(uplot);
     draw((context) => {
       clipToPlot(context, view);
       drawActions(context, view, this.#state, this.#theme);
     });
   }
 
+  get #font() {
+    return `12px ${this.#theme.font}`;
+  }
+
+  /** Sets the font: the one that uPlot leaves is already enlarged by the ratio of pixels. */
+  #canvasOf(uplot) {
+    const { view, draw } = canvasOf(uplot);
+    const drawWithFont = (drawing) => draw((context) => {
+      context.font = this.#font;
+      drawing(context);
+    });
+    return { view, draw: drawWithFont };
+  }
+
   #drawAbove(uplot) {
     if (this.#state === null) return;
     const { run, threshold, nearMisses, peaks } = this.#state;
-    const { view, draw } = canvasOf(uplot);
+    const { view, draw } = this.#canvasOf(uplot);
     draw((context) => {
       clipToPlot(context, view);
       if (threshold !== null) drawThreshold(context, view, threshold.score, this.#colourOf(threshold.label));
       for (const miss of nearMisses) drawNearMiss(context, view, miss, this.#colourOf(miss.label), this.#theme);
-      for (const peak of peaks) drawPeakName(context, view, peak, run.labels[peak.index], this.#colour(peak.index));
+      for (const peak of peaks) {
+        drawPeakName(context, view, peak, run.labels[peak.index], this.#colour(peak.index), this.#theme);
+      }
     });
     draw((context) => drawNamesNow(context, view, run, (index) => this.#colour(index)));
   }

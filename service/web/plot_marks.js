@@ -109,12 +109,18 @@ export function drawNearMiss(context, view, { peak, peak_s }, colour, theme) {
 }
 
 /** The name of a score that peaked without starting an action, above its peak. */
-export function drawPeakName(context, view, { score, pts_s }, label, colour) {
-  const half_px = context.measureText(label).width / 2;
+export function drawPeakName(context, view, { score, pts_s }, label, colour, theme) {
+  const name = actionName(label);
+  const half_px = context.measureText(name).width / 2;
   const x = Math.max(view.left + half_px, Math.min(view.x(pts_s), view.right - half_px));
   context.textAlign = "center";
+  // Lines that cross it must not make it unreadable.
+  context.strokeStyle = theme.page;
+  context.lineWidth = 4;
+  context.lineJoin = "round";
+  context.strokeText(name, x, view.y(score) - 10);
   context.fillStyle = colour;
-  context.fillText(label, x, view.y(score) - 10);
+  context.fillText(name, x, view.y(score) - 10);
 }
 
 /** The highest current scores with their names, at the end of their lines and without overlap. */

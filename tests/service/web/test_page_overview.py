@@ -18,6 +18,16 @@ IS_DRAWN = """() => {
 PINCH = """(over, clientX) =>
     over.dispatchEvent(new WheelEvent("wheel", { ctrlKey: true, deltaY: 9, clientX, cancelable: true }))"""
 
+NOTE_TEXT_SIZES = """() => {
+    window.sizes_px = new Set();
+    const { fillText } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.fillText = function (...drawn) {
+        const { a, b } = this.getTransform();
+        window.sizes_px.add(Math.round(parseFloat(this.font) * Math.hypot(a, b) / devicePixelRatio));
+        return fillText.apply(this, drawn);
+    };
+}"""
+
 
 def drag(page: Page, start: float, end: float) -> None:
     """Drag across the strip, between fractions of its width."""
@@ -70,3 +80,17 @@ def test_a_drag_on_the_strip_selects_what_the_plot_shows(
         expect_length(page, 5 * 1.25)
         assert until_s(page) == pytest.approx(25, abs=1)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 3])
+def test_names_in_the_plot_are_as_small_on_screens_with_finer_pixels(
+    browser: Browser, url: str, analysed: Session, ratio: int
+) -> None:
+    page = browser.new_page(device_scale_factor=ratio, viewport={"width": 360, "height": 740})
+    page.add_init_script(f"({NOTE_TEXT_SIZES})()")
+    page.goto(f"{url}/#session={analysed.id}")
+    # Near misses are named after the actions.
+    expect(page.locator("#plot-misses .link").first).to_be_visible(timeout=PATIENCE_MS)
+    page.wait_for_function("() => window.sizes_px.size > 0")
+    assert page.evaluate("[...window.sizes_px]") == [12]
+    page.close()
