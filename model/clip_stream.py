@@ -29,6 +29,8 @@ class ClipStream:
         self.images_THWC: NDArray[np.uint8] = np.zeros((0, size, size, 3), np.uint8)
         """The newest frames, at most as many as a clip has."""
         self.hidden_Z: NDArray[np.float32] = np.zeros(config.head.hidden_dim, np.float32)
+        self.has_settled = False
+        """Every clip is computed in full."""
 
     def with_frame(self, image_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The newest frames if this one follows."""

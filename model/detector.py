@@ -60,7 +60,7 @@ class Detector:
         self._background_K = np.eye(1, len(self.config.labels), dtype=np.float32)[0]
         self._clips = _clip_runner(network, threads) if self.config.mode == "clip" else None
         self._runtime = StepRuntime(network, precision, threads, graphs)
-        self._groups = Groups(self._runtime.slots)
+        self._groups = Groups(self._runtime.slots, self.config.trunk.window_steps)
 
     @classmethod
     def load(
@@ -87,7 +87,7 @@ class Detector:
         """The same model with separate graphs and streams; no graph is compiled yet."""
         twin = copy(self)
         twin._runtime = self._runtime.twin()
-        twin._groups = Groups(twin._runtime.slots)
+        twin._groups = Groups(twin._runtime.slots, self.config.trunk.window_steps)
         return twin
 
     def prepare(self, batches: Sequence[int] = BATCHES) -> None:
@@ -129,8 +129,8 @@ class Detector:
     ) -> NDArray[np.float32]:
         """Advance each stream by one frame.
 
-        While a stream's image stays the same, so do its features after three or four seconds; from then on only the
-        head is computed, at a tenth of the cost. Scores differ from those of whole steps by at most 0.002.
+        While a stream's image stays the same, so does what its GRU is given, after three or four seconds. From then on
+        only the GRU is computed, at a tenth of the cost. Scores differ from those of whole steps by at most 0.002.
 
         Args:
             streams: all different.
@@ -159,8 +159,7 @@ class Detector:
     def _push_causal(
         self, streams: Sequence[CausalStream], images_BHWC: NDArray[np.uint8], unchanged_B: Sequence[bool]
     ) -> NDArray[np.float32]:
-        window_steps = self.config.trunk.window_steps
-        settled = [i for i, stream in enumerate(streams) if unchanged_B[i] and stream.has_settled(window_steps)]
+        settled = [index for index, stream in enumerate(streams) if unchanged_B[index] and stream.has_settled]
         order = sorted({*range(len(streams))}.difference(settled), key=lambda index: _slot_order(streams[index]))
         scores_BK = np.empty((len(streams), len(self.config.labels)), np.float32)
         stepped: list[Group] = []
@@ -169,13 +168,16 @@ class Detector:
             np.take(images_BHWC, order[part], axis=0, out=group.slots.frames_BHWC)
             scores_BK[order[part]] = self._runtime.step(group.slots)
             stepped.append(group)
-        heads = [self._runtime.step_head(streams[index].group.slots, streams[index].slot) for index in settled]
+        places = [(streams[index].group.slots, streams[index].slot) for index in settled]
+        if places:
+            given_BG = np.concatenate([slots.given_BG[slot : slot + 1] for slots, slot in places])
+            hidden_BH = np.concatenate([slots.hidden(slot) for slots, slot in places])
+            scores_BK[settled], hidden_BH = self._runtime.step_head(given_BG, hidden_BH)
         # Only now: a push that fails must not advance any stream.
         for group in stepped:
             group.slots.advance()
-        for index, (scores_K, hidden_1H) in zip(settled, heads, strict=True):
-            scores_BK[index] = scores_K
-            streams[index].group.slots.hidden(streams[index].slot)[:] = hidden_1H
+        for number, (slots, slot) in enumerate(places):
+            slots.hidden(slot)[:] = hidden_BH[number]
         for index in order:
             streams[index].follow(is_unchanged=unchanged_B[index])
         for stream in streams:

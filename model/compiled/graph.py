@@ -5,7 +5,8 @@ temporal convolution then become one sum that OpenVINO fuses, and the state move
 go in and out with channels last, the order in which the kernels work. The number of streams is fixed: with a free one
 OpenVINO prepares less, and takes twice the time.
 
-Shapes: B streams, C channels, H and W pixels, S window steps, P positions of a kernel, F features, K labels.
+Shapes: B streams, C channels, H and W pixels, S window steps, P positions of a kernel, K labels,
+F features, E of them fused, and G = E + 3 * H values that the GRU is given: those, and what its gates make of them.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from model.compiled.layers import (
     StemLayers,
 )
 from model.compiled.precision import int8_constant, uses_int8
+from model.config import HeadConfig
 from model.network.geometry import DEVIATION_FLOOR
 from model.video.preprocess import MEAN, STD
 
@@ -49,7 +51,7 @@ class Memory:
 @dataclass(frozen=True)
 class StepGraph:
     """Inputs: RGB frames (B, H, W, 3) as uint8, the steps seen before (B, 1), then of each memory its values, oldest
-    first. Outputs: scores (B, K), then of each memory the next value, then the features (B, F) that the head was given.
+    first. Outputs: scores (B, K), then of each memory the next value, then what the GRU was given (B, G).
     """
 
     model: Model
@@ -66,11 +68,11 @@ def build_step_graph(layers: Layers, streams: int, map_type: Type) -> StepGraph:
 
 
 def build_head_graph(layers: Layers, map_type: Type) -> Model:
-    """Build the end of that graph, for one stream whose features are known.
+    """Build the end of that graph, for any number of streams.
 
-    Inputs: features (1, F), the head's hidden state (1, H). Outputs: scores (1, K), its next hidden state.
+    Inputs: what the GRU is given (B, G), the hidden state (B, H). Outputs: scores (B, K), the next hidden state.
     """
-    return _Builder(layers, 1, map_type).build_head()
+    return _Builder(layers, -1, map_type).build_head()
 
 
 class _Builder:
@@ -92,14 +94,13 @@ class _Builder:
             x_BCHW = self._block(x_BCHW, block)
         static_BD = self._feature(x_BCHW, layers.static_head)
         motion_BD = self._feature(self._motion(x_BCHW, layers.motion), layers.motion_head)
-        features_BF = op.concat([static_BD, motion_BD], 1)
-        scores_BK = self._head(features_BF, layers.head)
-        results = [op.result(node) for node in (scores_BK, *self._outputs, features_BF)]
+        given_BG = self._given(op.concat([static_BD, motion_BD], 1), layers.head)
+        scores_BK = self._head(given_BG, layers.head)
+        results = [op.result(node) for node in (scores_BK, *self._outputs, given_BG)]
         return StepGraph(Model(results, self._inputs, "step"), tuple(self._memories))
 
     def build_head(self) -> Model:
-        features_BF = self._input((sum(self._config.head.feature_widths),), Type.f32)
-        scores_BK = self._head(features_BF, self._layers.head)
+        scores_BK = self._head(self._input((given_width(self._config.head),), Type.f32), self._layers.head)
         return Model([op.result(node) for node in (scores_BK, *self._outputs)], self._inputs, "head")
 
     def _input(self, shape: Sequence[int], kind: Type) -> Node:
@@ -226,18 +227,30 @@ class _Builder:
         kept = int8_constant(weight) if uses_int8(weight, self._map_type) else ops.constant(weight)
         return ops.affine(x, kept, layer.bias_O)
 
-    def _head(self, features_BF: Node, head: HeadLayers) -> Node:
+    def _given(self, features_BF: Node, head: HeadLayers) -> Node:
         fused_BE = op.relu(ops.layer_norm(self._affine(features_BF, head.fuse), head.fuse_norm))
+        return op.concat([fused_BE, self._affine(fused_BE, head.from_input)], 1)
+
+    def _head(self, given_BG: Node, head: HeadLayers) -> Node:
         before_BH = self._remembered((self._config.head.hidden_dim,))
-        from_input = op.split(self._affine(fused_BE, head.from_input), 1, 3)
+        fused_BE, *from_input = op.variadic_split(given_BG, 1, _given_widths(self._config.head)).outputs()
         from_past = op.split(self._affine(before_BH, head.from_hidden), 1, 3)
-        reset, update = (op.sigmoid(op.add(from_input.output(i), from_past.output(i))) for i in (0, 1))
-        new_BH = op.tanh(op.add(from_input.output(2), op.multiply(reset, from_past.output(2))))
+        reset, update = (op.sigmoid(op.add(from_input[i], from_past.output(i))) for i in (0, 1))
+        new_BH = op.tanh(op.add(from_input[2], op.multiply(reset, from_past.output(2))))
         hidden_BH = op.add(new_BH, op.multiply(update, op.subtract(before_BH, new_BH)))
         self._outputs.append(hidden_BH)
         out_BH = op.add(hidden_BH, fused_BE) if self._config.head.residual else hidden_BH
         logits_BK = ops.linear(op.relu(out_BH), head.classify)
         return op.softmax(logits_BK, 1) if self._config.head.activation == "softmax" else op.sigmoid(logits_BK)
+
+
+def _given_widths(head: HeadConfig) -> list[int]:
+    return [head.fused_dim, *[head.hidden_dim] * 3]
+
+
+def given_width(head: HeadConfig) -> int:
+    """How many values the GRU is given: G."""
+    return sum(_given_widths(head))
 
 
 def _mix(columns_BCHW: list[Node], scale_BPC: Node, layer: Dynamic, hidden: Node) -> Node:

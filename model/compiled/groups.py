@@ -1,6 +1,6 @@
 """Which stream's state is where: streams that are pushed together form a group, and their states stay in its slots.
 
-Only the states of streams that change their group are copied. Shapes: F features.
+Only the states of streams that change their group are copied. Shapes: G values that the GRU is given.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from model.compiled.state import load_state, save_state
 SLOTS_PER_STREAM = 2
 """At most. More take 3 MB each and save no time, not even where streams come together at random."""
 SETTLED_CHANGE = 1e-4
-"""Features have settled once they change by no more than this from one step to the next, relative to the largest."""
+"""What a GRU is given has settled once it changes by no more than this in a step, relative to its largest value."""
 
 
 @dataclass(eq=False)
@@ -32,13 +32,14 @@ class Group:
 class Stream:
     """The detector state of one stream. Opaque: made by `Detector.open_stream`, advanced by `Detector.push`."""
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Group, window_steps: int) -> None:
         self.frames = 0
         """Pushed so far."""
         self.group, self.slot = group, 0
+        self._window_steps = window_steps
         group.streams.add(self)
-        self._unchanged, self._has_settled = 0, False
-        self._features_F: NDArray[np.float32] | None = None
+        self._unchanged, self._is_calm = 0, False
+        self._given_G: NDArray[np.float32] | None = None
 
     def save(self) -> bytes:
         """The whole state, for `Detector.open_stream` to resume from."""
@@ -54,19 +55,20 @@ class Stream:
         self.frames, state = load_state(saved, shapes)
         self.group.slots.set_state(self.slot, self.frames, state)
 
-    def has_settled(self, window_steps: int) -> bool:
-        """Whether its features stay as they are while its frames do, which have to be the same for that long."""
-        return self._has_settled and self._unchanged >= window_steps
+    @property
+    def has_settled(self) -> bool:
+        """Whether only the GRU's state still changes while the frames stay the same, as they have for a window."""
+        return self._is_calm and self._unchanged >= self._window_steps
 
     def follow(self, *, is_unchanged: bool) -> None:
         """Note that a step was computed, and whether its frame was the one of the step before."""
-        self._unchanged, self._has_settled = (self._unchanged + 1, False) if is_unchanged else (0, False)
-        before_F, self._features_F = self._features_F, None
+        self._unchanged, self._is_calm = (self._unchanged + 1, False) if is_unchanged else (0, False)
+        before_G, self._given_G = self._given_G, None
         if is_unchanged:
-            self._features_F = now_F = self.group.slots.features_BF[self.slot].copy()
-            if before_F is not None:
-                change = np.abs(now_F - before_F).max()
-                self._has_settled = bool(change <= SETTLED_CHANGE * np.abs(now_F).max())
+            self._given_G = now_G = self.group.slots.given_BG[self.slot].copy()
+            if before_G is not None:
+                change = np.abs(now_G - before_G).max()
+                self._is_calm = bool(change <= SETTLED_CHANGE * np.abs(now_G).max())
 
     def move(self, group: Group, slot: int) -> None:
         """Note that the state is now there; the caller has copied it."""
@@ -78,8 +80,8 @@ class Stream:
 class Groups:
     """All streams of a detector. Groups whose streams left are kept for reuse."""
 
-    def __init__(self, make_slots: Callable[[int], BatchSlots]) -> None:
-        self._make_slots = make_slots
+    def __init__(self, make_slots: Callable[[int], BatchSlots], window_steps: int) -> None:
+        self._make_slots, self._window_steps = make_slots, window_steps
         self._groups: list[Group] = []
         """In order of use, the most recent one last."""
 
@@ -87,7 +89,7 @@ class Groups:
         """A stream in its initial state."""
         group = self._vacant(1, busy=())
         group.slots.reset()
-        return Stream(group)
+        return Stream(group, self._window_steps)
 
     def gather(self, streams: Sequence[Stream], busy: Sequence[Group]) -> Group:
         """The group of exactly these streams, in this order. Groups in `busy` are not broken up for it."""

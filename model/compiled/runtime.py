@@ -1,6 +1,6 @@
 """Runs the step graph: compiled for a few batch sizes, on memory that stays in place.
 
-Shapes: B streams, K labels.
+Shapes: B streams, K labels; G values that a GRU is given, and H of its state.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from openvino import CompiledModel, InferRequest, Type
 
 from model.checkpoints.stored import StoredNetwork
-from model.compiled.graph import Memory, build_head_graph, build_step_graph
+from model.compiled.graph import Memory, build_head_graph, build_step_graph, given_width
 from model.compiled.graph_files import GraphFiles
 from model.compiled.kept_graph import graph_key, pack, unpack
 from model.compiled.layers import Network
@@ -72,20 +72,23 @@ class StepRuntime:
         if self._memories is None:
             self._memories = self._compiled_for(streams).memories
         config = self._layers.config
-        features = sum(config.head.feature_widths)
-        return BatchSlots(streams, self._memories, self._map_type, config.image_size, features)
+        return BatchSlots(streams, self._memories, self._map_type, config.image_size, given_width(config.head))
 
     def step(self, slots: BatchSlots) -> NDArray[np.float32]:
         """Scores (B, K) in [0, 1] of the slots' frames. `BatchSlots.advance` then keeps the new states."""
         return self._compiled_for(slots.size).run(slots)
 
-    def step_head(self, slots: BatchSlots, slot: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What a slot's next step gives if the features are those of its last one: scores (K), hidden state (1, H)."""
+    def step_head(
+        self, given_BG: NDArray[np.float32], hidden_BH: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Scores (B, K) and the next hidden states (B, H) of streams whose GRU is given the same again."""
         if self._head is None:
+            # Pinning takes as long as this small graph.
+            options = {**self._options, "ENABLE_CPU_PINNING": False}
             model = build_head_graph(self._layers, self._map_type)
-            self._head = _core().compile_model(model, "CPU", self._options).create_infer_request()
-        scores_1K, hidden_1H = self._head.infer([slots.features_BF[slot : slot + 1], slots.hidden(slot)]).values()
-        return scores_1K[0], hidden_1H
+            self._head = _core().compile_model(model, "CPU", options).create_infer_request()
+        scores_BK, next_BH = self._head.infer([given_BG, hidden_BH]).values()
+        return scores_BK, next_BH
 
     def _compiled_for(self, streams: int) -> _Compiled:
         if streams not in self._compiled:

@@ -1,7 +1,8 @@
 """The states of a batch of streams, in the memory that the step graph reads and writes.
 
 A step writes the next values over values that are no longer needed: nothing is copied or allocated, and a step that
-fails has changed nothing. Shapes: B streams, F features, H = W pixels; H of a hidden state is its size.
+fails has changed nothing. Shapes: B streams, H = W pixels; G values that the GRU is given, and H of
+its state.
 """
 
 from __future__ import annotations
@@ -28,26 +29,26 @@ class BatchSlots:
     """One slot for each of B streams, with its state and its next frame."""
 
     def __init__(
-        self, size: int, memories: Sequence[Memory], map_type: Type, image_size: int, feature_width: int
+        self, size: int, memories: Sequence[Memory], map_type: Type, image_size: int, given_width: int
     ) -> None:
         self.size = size
         self.frames_BHWC = np.zeros((size, image_size, image_size, 3), np.uint8)
         self._seen_B1 = np.zeros((size, 1), np.float32)
-        self.features_BF = np.zeros((size, feature_width), np.float32)
-        """What the last step gave the head."""
-        self._given = _shared(self.frames_BHWC), _shared(self._seen_B1)
-        self._features = _shared(self.features_BF)
+        self.given_BG = np.zeros((size, given_width), np.float32)
+        """What the GRU was given in the last step."""
+        self._inputs = _shared(self.frames_BHWC), _shared(self._seen_B1)
+        self._given = _shared(self.given_BG)
         self._rings = [_Ring.empty(size, memory, map_type) for memory in memories]
         self._steps = 0
 
     def bind(self, request: InferRequest) -> None:
         """Let the graph read its inputs here and write its outputs here, except for the first one, the scores."""
-        past = chain(self._given, *(ring.past(ring.tensors, self._steps) for ring in self._rings))
+        past = chain(self._inputs, *(ring.past(ring.tensors, self._steps) for ring in self._rings))
         for index, tensor in enumerate(past):
             request.set_input_tensor(index, tensor)
         for index, ring in enumerate(self._rings, 1):
             request.set_output_tensor(index, ring.next(ring.tensors, self._steps))
-        request.set_output_tensor(len(self._rings) + 1, self._features)
+        request.set_output_tensor(len(self._rings) + 1, self._given)
 
     def advance(self) -> None:
         """Make what the graph wrote the current state."""
@@ -64,7 +65,7 @@ class BatchSlots:
         """Copy the states of `count` slots of `other`, from its `first` on, to the slots from `slot` on."""
         here, there = slice(slot, slot + count), slice(first, first + count)
         self._seen_B1[here] = other._seen_B1[there]
-        self.features_BF[here] = other.features_BF[there]
+        self.given_BG[here] = other.given_BG[there]
         for mine, others in zip(self._values(), other._values(), strict=True):
             mine[here] = others[there]
 

@@ -17,7 +17,7 @@ from model.video.packet_sizes import Decoding, PacketSizes
 SQUARE_PX = 8
 MOVING_LEVELS = 4.0
 # What differs from the image shown by no more than this is not shown: sensor noise, and light that changes slowly.
-STILL_LEVELS = 2.0
+STILL_LEVELS = 3.0
 # Frames are decoded for so long after the last motion, and after a packet that turned out to show none.
 HOLD_S, DOUBT_S = 3.0, 1.0
 # This often, frames are decoded although nothing moves, to learn how sizes change with the light.

@@ -16,6 +16,8 @@ MAX_BATCH = 8
 MAX_IDLE_S = 0.008
 # While live sessions run, each call takes only this many frames of fast ones: a live frame waits for at most one call.
 MAX_FAST_PER_LIVE_BATCH = 2
+# Brief frames, of scenes that have been still for a while, take little time and are not urgent: they wait for others.
+BRIEF_GATHER_S = 0.03
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class FrameRequest:
     is_unchanged: bool = False
     """The image is that of the stream's frame before."""
 
+    @property
+    def is_brief(self) -> bool:
+        """Whether only the end of the network has to be computed."""
+        return self.is_unchanged and self.stream.stream.has_settled
+
 
 class BatchWindow:
     """The streams of an engine and their waiting frames, at most one per stream."""
@@ -59,7 +66,12 @@ class BatchWindow:
 
     def wait_s(self, now_s: float) -> float:
         """How long to wait for more frames before the next call; 0 when it should start now."""
-        if not self.requests or len(self.requests) >= min(MAX_BATCH, len(self.streams)):
+        if not self.requests:
+            return 0.0
+        if all(request.is_brief for request in self.requests):
+            is_full = len(self.requests) >= len(self.streams)
+            return 0.0 if is_full else max(0.0, self.requests[0].requested_s + BRIEF_GATHER_S - now_s)
+        if len(self.requests) >= min(MAX_BATCH, len(self.streams)):
             return 0.0
         fast_streams = sum(not stream.live for stream in self.streams)
         fast_waiting = sum(not request.stream.live for request in self.requests)
@@ -69,15 +81,16 @@ class BatchWindow:
         return max(0.0, until_s - now_s)
 
     def take(self) -> list[FrameRequest]:
-        """The next batch, of one model: live frames first, then fast ones, oldest first."""
+        """The next batch, of one model: live frames first, then fast ones, oldest first, then all brief ones."""
         if not self.requests:
             return []
-        live = [request for request in self.requests if request.stream.live]
-        fast = [request for request in self.requests if not request.stream.live]
+        by_urgency = sorted(self.requests, key=lambda request: not request.stream.live)
+        of_model = [each for each in by_urgency if each.stream.model == by_urgency[0].stream.model]
+        whole = [request for request in of_model if not request.is_brief]
         if any(stream.live for stream in self.streams):
-            fast = fast[:MAX_FAST_PER_LIVE_BATCH]
-        chosen = live + fast
-        batch = [request for request in chosen if request.stream.model == chosen[0].stream.model][:MAX_BATCH]
+            live = sum(request.stream.live for request in whole)
+            whole = whole[: live + MAX_FAST_PER_LIVE_BATCH]
+        batch = whole[:MAX_BATCH] + [request for request in of_model if request.is_brief]
         self.requests = [request for request in self.requests if request not in batch]
         return batch
 

@@ -1,7 +1,8 @@
 """When a batch starts and what it holds; the tests pass the time in."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from model.detector import Detector
 from model.detector import Stream as DetectorStream
 from service.session.batching import (
+    BRIEF_GATHER_S,
     GATHER_S,
     MAX_BATCH,
     MAX_FAST_PER_LIVE_BATCH,
@@ -23,7 +25,12 @@ from service.session.batching import (
 from tests.support.tiny_model import SIZE, tiny_model
 
 IMAGE = np.zeros((SIZE, SIZE, 3), np.uint8)
-Frame = Callable[[EngineStream, float], FrameRequest]
+
+
+class Frame(Protocol):
+    """Makes requests."""
+
+    def __call__(self, stream: EngineStream, requested_s: float, is_unchanged: bool = False) -> FrameRequest: ...
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +39,22 @@ def state() -> DetectorStream:
 
 
 @pytest.fixture(scope="module")
+def settled() -> DetectorStream:
+    """A stream of a scene that has been still for a while."""
+    detector = Detector(tiny_model(), "v1", "tiny")
+    stream = detector.open_stream()
+    while not stream.has_settled:
+        detector.push([stream], IMAGE[None], [stream.frames > 0])
+    return stream
+
+
+@pytest.fixture(scope="module")
 def frame() -> Iterator[Frame]:
     loop = asyncio.new_event_loop()
 
-    def of(stream: EngineStream, requested_s: float) -> FrameRequest:
+    def of(stream: EngineStream, requested_s: float, is_unchanged: bool = False) -> FrameRequest:
         outcome: asyncio.Future[Step] = loop.create_future()
-        return FrameRequest(stream, IMAGE, requested_s, outcome)
+        return FrameRequest(stream, IMAGE, requested_s, outcome, is_unchanged)
 
     yield of
     loop.close()
@@ -106,3 +123,48 @@ def test_a_batch_holds_frames_of_one_model(state: DetectorStream, frame: Frame) 
     opened.requests = [frame(stream, 0.0) for stream in streams]
     assert [request.stream.model for request in opened.take()] == ["a", "a"]
     assert [request.stream.model for request in opened.take()] == ["b"]
+
+
+def test_frames_of_still_scenes_wait_for_each_other_unless_all_are_there(settled: DetectorStream, frame: Frame) -> None:
+    opened, streams = window(settled, live=3)
+    for stream in streams[:2]:
+        opened.requests.append(frame(stream, 10.0, is_unchanged=True))
+    assert opened.wait_s(10.001) == pytest.approx(BRIEF_GATHER_S - 0.001)
+    assert opened.wait_s(10.0 + BRIEF_GATHER_S) == 0.0
+    opened.requests.append(frame(streams[2], 10.002, is_unchanged=True))
+    assert opened.wait_s(10.002) == 0.0
+
+
+def test_a_frame_that_shows_something_new_does_not_wait_for_those_of_still_scenes(
+    settled: DetectorStream, frame: Frame
+) -> None:
+    opened, streams = window(settled, live=3)
+    opened.requests = [frame(streams[0], 10.0, is_unchanged=True), frame(streams[1], 10.001)]
+    assert opened.wait_s(10.001) == 0.0
+    assert [request.stream for request in opened.take()] == [streams[1], streams[0]]
+
+
+def test_a_scene_that_has_just_become_still_is_computed_like_any_other(state: DetectorStream, frame: Frame) -> None:
+    opened, streams = window(state, live=3)
+    opened.requests = [frame(streams[0], 10.0, is_unchanged=True)]
+    assert opened.wait_s(10.0) == 0.0
+
+
+def test_all_frames_of_still_scenes_go_into_one_batch_beside_the_others(
+    settled: DetectorStream, state: DetectorStream, frame: Frame
+) -> None:
+    opened, still = window(settled, live=30)
+    moving = [EngineStream("tiny", True, state) for _ in range(MAX_BATCH + 1)]
+    opened.streams.update(moving)
+    opened.requests = [frame(stream, 10.0, is_unchanged=True) for stream in still]
+    opened.requests += [frame(stream, 10.0) for stream in moving]
+    assert len(opened.take()) == len(still) + MAX_BATCH
+    assert [request.stream for request in opened.take()] == moving[MAX_BATCH:]
+
+
+def test_the_oldest_live_frame_decides_which_model_is_next(settled: DetectorStream, frame: Frame) -> None:
+    opened = BatchWindow()
+    still, moving = EngineStream("a", True, settled), EngineStream("b", True, settled)
+    opened.streams.update([still, moving])
+    opened.requests = [frame(still, 10.0, is_unchanged=True), frame(moving, 10.001)]
+    assert [request.stream.model for request in opened.take()] == ["a"]
