@@ -54,8 +54,9 @@ class SourceSettings(BaseModel):
     quiet: Literal["off", "auto"] = Field(
         default="off",
         examples=["auto"],
-        description="`auto`: while nothing moves in front of a live camera, only its keyframes are decoded, if the "
-        "sizes of its frames reveal motion. `off`: every frame is decoded.",
+        description="`auto`: while nothing moves in front of a live camera, only the end of the network is computed, "
+        "and only keyframes are decoded, if the sizes of frames reveal motion. `off`: every frame is decoded and "
+        "analysed.",
     )
     snapshot_hz: float = Field(
         default=2.0, ge=0, le=5, examples=["2"], description="Snapshots per second while a session is watched."

@@ -214,9 +214,9 @@ async def test_a_detector_that_is_too_slow_sees_the_newest_frames(place: Place, 
     async with place.session(camera.url("fast")) as running:
         push = place.engine.push
 
-        async def slow_push(*arguments: object) -> object:
+        async def slow_push(*arguments: object, **options: object) -> object:
             await asyncio.sleep(SLOW_S)
-            return await push(*arguments)  # type: ignore[arg-type]
+            return await push(*arguments, **options)  # type: ignore[arg-type]
 
         place.engine.push = slow_push  # type: ignore[method-assign,assignment]
         await running.runs(beyond_s=3.0)
