@@ -49,6 +49,7 @@ class Server(uvicorn.Server):
             key_id=OWN_KEY_ID,
         )
         self._settings = settings
+        self._companion: asyncio.Task[None] | None = None
         self._app: FastAPI = create_app(settings, known, lambda: len(self.server_state.connections))
         super().__init__(
             uvicorn.Config(
@@ -66,8 +67,14 @@ class Server(uvicorn.Server):
             )
         )
 
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve on `sockets` until stopped. If other machines can connect, CAKE_AUTH=auto means `required`."""
+    async def serve(
+        self, sockets: list[socket.socket] | None = None, companion: asyncio.Task[None] | None = None
+    ) -> None:
+        """Serve on `sockets` until stopped. If other machines can connect, CAKE_AUTH=auto means `required`.
+
+        `companion` uses the server; it is cancelled and awaited when the server is to exit, while it still works.
+        """
+        self._companion = companion
         is_exposed = not all(map(is_loopback, sockets or []))
         if self._app.state.auth == "auto" and (is_exposed or self._settings.identifies_people):
             # Otherwise the loss of all keys, for example with the data of Redis, would open the server to everyone.
@@ -95,8 +102,12 @@ class Server(uvicorn.Server):
                 await asyncio.sleep(READY_POLL_S)
 
     async def main_loop(self) -> None:
-        """Run until the server is to exit, and then end the event streams, which would keep it running."""
+        """Run until the server is to exit, and then end what uses it."""
         await super().main_loop()
+        if self._companion is not None:
+            # Its next request would find the store closed.
+            self._companion.cancel()
+            await asyncio.wait([self._companion])
         # Event streams would otherwise never end.
         self._app.state.context.feed.close()
 

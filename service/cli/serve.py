@@ -125,8 +125,8 @@ async def _run(server: Server, listener: socket.socket, settings: Settings, samp
     """Serve until SIGTERM or SIGINT."""
     from service.background import background_task
 
-    async with background_task(_accompany(server, page_url(listener), settings, sample)):
-        await server.serve(sockets=[listener])
+    async with background_task(_accompany(server, page_url(listener), settings, sample)) as companion:
+        await server.serve(sockets=[listener], companion=companion)
 
 
 async def _accompany(server: Server, url: str, settings: Settings, sample: Path | None) -> None:

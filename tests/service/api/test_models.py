@@ -1,5 +1,6 @@
 """The default model, models that no worker has any more, and models that cannot be loaded."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 
 from service.api.server import Server
 from service.api.unserved import UnservedSessions
+from service.background import background_task
 from service.listening import listen
 from service.server_schemas import ModelInfo
 from service.settings import Settings
@@ -115,3 +117,20 @@ async def test_a_worker_that_cannot_start_with_its_settings_ends_the_server(
     with listen("127.0.0.1", 0) as listener:
         await server.serve(sockets=[listener])
     assert server.failed
+
+
+async def test_a_server_that_is_stopped_before_it_is_ready_no_longer_asks_its_closed_store_for_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.server.READY_POLL_S", 0.0)
+    server = Server(Settings.model_validate({"data_dir": tmp_path / "data", "workers": 0}))
+
+    async def accompany() -> None:
+        await server.until_started()
+        asyncio.get_running_loop().call_soon(setattr, server, "should_exit", True)
+        await server.until_ready()
+
+    with listen("127.0.0.1", 0) as listener:
+        async with background_task(accompany()) as companion:
+            await server.serve(sockets=[listener], companion=companion)
+    assert companion.cancelled()
