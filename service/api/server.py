@@ -17,6 +17,7 @@ from service.api.context import Context
 from service.api.http_protocol import GuardedProtocol
 from service.api.model_catalogue import loaded_models
 from service.api.peer import BehindProxies
+from service.api.websocket_protocol import RejectingProtocol
 from service.errors import ServiceError
 from service.listening import is_loopback, raise_open_file_limit
 from service.observability.tracing import configure_tracing
@@ -55,6 +56,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 BehindProxies(self._app, [str(network) for network in settings.trusted_proxies]),
                 http=GuardedProtocol,
+                ws=RejectingProtocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from service.settings import Settings
 from tests.support.api_kit import problem
@@ -147,6 +148,16 @@ async def test_a_websocket_handshake_without_its_upgrade_header_gets_upgrade_req
         refused = await server.http.get(path, headers={"Sec-WebSocket-Key": "x", "Sec-WebSocket-Version": "13"})
         assert "proxy" in problem(refused, 426, "upgrade_required").detail
         assert refused.headers["upgrade"] == "websocket"
+
+
+async def test_rejected_websockets_are_not_logged_as_errors(server: Running, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        with pytest.raises(InvalidStatus) as raised:
+            await connect(f"{server.ws_url}/v1/sessions/unknown/events")
+        assert raised.value.response.status_code == 404
+    # The server is done with the handshakes before it answers another request of the same client.
+    assert (await server.http.get("/livez")).status_code == 200
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_metrics_have_no_series_for_the_times_of_creation(server: Running) -> None:
