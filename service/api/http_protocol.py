@@ -11,6 +11,8 @@ from service.listening import max_connections
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_WITHIN_S = 30.0
+FIRST_HEAD_WITHIN_S = 1.0
+"""Time that a new connection has for its first request before it may have to make room for another."""
 REST_WITHIN_S = 30.0
 """Time for the rest of a body that the response did not wait for. It is discarded."""
 
@@ -29,6 +31,8 @@ class GuardedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _head_begun = False
     """Whether part of a head has arrived."""
+    _made_s = 0.0
+    """When the connection was made, by the event loop's clock."""
     _takes_body = False
     _rest_due: TimerHandle | None = None
     """Deadline of a body that is discarded, as its request was answered before it ended."""
@@ -37,6 +41,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._made_s = self.loop.time()
         self._await_head()
         if len(self.connections) > max_connections():
             self._close_an_idle_connection()
@@ -126,9 +131,14 @@ class GuardedProtocol(HttpToolsProtocol):
     def _close_an_idle_connection(self) -> None:
         """Make room for this connection: clients open idle connections again when they need them."""
         for other in self.connections:
-            if isinstance(other, GuardedProtocol) and other is not self and other._is_idle():
+            if isinstance(other, GuardedProtocol) and other is not self and other._can_make_room():
                 other.transport.close()
                 return
+
+    def _can_make_room(self) -> bool:
+        """Whether the connection is idle and not so new that its first request may be on its way."""
+        had_time = self.cycle is not None or self.loop.time() - self._made_s >= FIRST_HEAD_WITHIN_S
+        return had_time and self._is_idle()
 
     def _await_head(self) -> None:
         self._forget_head()

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from asyncio import StreamReader, StreamWriter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -95,3 +95,33 @@ async def test_the_head_timeout_does_not_apply_to_running_requests(
             writer.write(wait * 2)
             answers = await reader.read()
     assert answers.count(b"HTTP/1.1 200") == 2
+
+
+async def test_beyond_the_limit_of_connections_a_new_one_can_send_its_request(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Health checks must be answered while many clients connect at the same time."""
+    monkeypatch.setattr("service.api.http_protocol.FIRST_HEAD_WITHIN_S", 60.0)
+    monkeypatch.setattr("service.api.http_protocol.max_connections", lambda: 1)
+    async with AsyncExitStack() as stack:
+        connections = [await stack.enter_async_context(connection(server)) for _ in range(5)]
+        # The server has made all of them once it answers the last.
+        for reader, writer in reversed(connections):
+            writer.write(HEAD + b"Connection: close\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("sent", [b"", HEAD + b"\r\n"])
+async def test_beyond_the_limit_of_connections_idle_ones_are_closed(
+    server: Running, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.http_protocol.FIRST_HEAD_WITHIN_S", 0.0 if not sent else 60.0)
+    monkeypatch.setattr("service.api.http_protocol.max_connections", lambda: 1)
+    async with connection(server) as (idle, writer):
+        writer.write(sent)
+        if sent:
+            await idle.readuntil(b"}")
+        async with connection(server) as (reader, other):
+            other.write(HEAD + b"Connection: close\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 200")
+            assert await idle.read() == b""
