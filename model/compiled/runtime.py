@@ -47,6 +47,8 @@ class StepRuntime:
             "INFERENCE_PRECISION_HINT": "bf16" if self.bfloat16 else "f32",
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",
+            # Every process would pin its steps to the same core, which several workers would share.
+            "ENABLE_CPU_PINNING": False,
         }
         self.batches: Sequence[int] = BATCHES
         """Batch sizes in use, descending."""
@@ -83,10 +85,8 @@ class StepRuntime:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Scores (B, K) and the next hidden states (B, H) of streams whose GRU is given the same again."""
         if self._head is None:
-            # Pinning takes as long as this small graph.
-            options = {**self._options, "ENABLE_CPU_PINNING": False}
             model = build_head_graph(self._layers, self._map_type)
-            self._head = _core().compile_model(model, "CPU", options).create_infer_request()
+            self._head = _core().compile_model(model, "CPU", self._options).create_infer_request()
         scores_BK, next_BH = self._head.infer([given_BG, hidden_BH]).values()
         return scores_BK, next_BH
 
