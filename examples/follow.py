@@ -1,9 +1,9 @@
-"""Print the events of a session. Survives restarts of the server without losing or repeating an event.
+"""Print the events of a session. Continues after restarts of the server without losing or repeating an event.
 
     pip install websockets
     python follow.py http://127.0.0.1:8000 SESSION_ID
 
-The API key, if the server requires one, comes from the variable CAKE_KEY.
+The API key, if the server requires one, is read from the variable CAKE_KEY.
 """
 
 import argparse
@@ -47,14 +47,14 @@ def follow(base_url: str, session_id: str, key: str | None = None) -> Iterator[d
 
 
 def reason(error: InvalidStatus | ConnectionClosedError) -> str:
-    """Why the server refused the request or closed the connection."""
+    """Why the server rejected the request or closed the connection."""
     if isinstance(error, ConnectionClosedError):
         return str(error)
     response = error.response
     try:
         detail = json.loads(response.body or b"")["detail"]
     except (ValueError, KeyError, TypeError):
-        detail = response.reason_phrase  # A proxy may answer with HTML.
+        detail = response.reason_phrase  # A proxy may respond with HTML.
     return f"{response.status_code}: {detail}"
 
 

@@ -1,7 +1,7 @@
 """Writes recordings of a camera in front of which something moves for a given share of the time.
 
-Noisy images are encoded once, as groups of frames that fit each other, and then strung together: a recording of any
-length costs no more. H.264 without B-frames, 30 frames per second, a keyframe every 2 s.
+Noisy images are encoded once, as groups of frames that can follow each other, and then concatenated, so that a long
+recording takes no more encoding than a short one. H.264 without B-frames, 30 frames per second, a keyframe every 2 s.
 """
 
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 RATE_HZ, GOP_FRAMES = 30, 60
 GOP_S = GOP_FRAMES / RATE_HZ
 NOISE = 1.5
-"""Standard deviation of each pixel, of 255 levels."""
+"""Standard deviation of each pixel, in levels out of 255."""
 X264 = {"preset": "veryfast", "tune": "zerolatency", "crf": "28", "g": str(GOP_FRAMES), "bf": "0", "sc_threshold": "0"}
 STILL_GOPS = 4
-# Motion begins so many frames after a keyframe, and ends as many after the next but one.
+# Motion begins this many frames after a keyframe, and ends as many frames after the next but one.
 OFFSETS = (6, 18, 30, 42, 54)
-# The room, the thing and its way, as shares of the frame's height.
+# The room, the moving object and its path, as fractions of the frame's height.
 PATCH, THING, WAY = 1 / 18, 1 / 4, 1 / 2
 MUX_HZ = 90_000
 
@@ -53,10 +53,10 @@ class CodedGroups:
         self._size = width, height
 
     def write(self, path: Path, moving: list[bool]) -> list[MovingSpan]:
-        """Write a recording of as many pairs of groups, 4 s each. Return when something moves.
+        """Write a recording of this many pairs of groups, 4 s each. Returns the spans in which something moves.
 
-        In a pair that is moving between others that are not, motion lasts 2 s and begins between keyframes; in several
-        in a row, it lasts throughout.
+        In a single moving pair between still ones, motion lasts 2 s and begins between keyframes; in several moving
+        pairs in a row, it does not stop.
         """
         order: list[list[bytes]] = []
         motions: list[MovingSpan] = []
@@ -77,7 +77,7 @@ class CodedGroups:
 
 
 class _Scene:
-    """A room of patches, and a thing that goes to and fro in it."""
+    """A room of patches, and an object that moves back and forth in it."""
 
     def __init__(self, width: int, height: int) -> None:
         rng = np.random.default_rng(0)
@@ -91,7 +91,7 @@ class _Scene:
         self._rng = rng
 
     def image(self, phase: float) -> NDArray[np.uint8]:
-        """An image in I420 (3/2 height, width) at a phase of the way, from 0 to 1."""
+        """An image in I420 (3/2 height, width) at a phase of the path, from 0 to 1."""
         grey = self._room.copy()
         top = self.height // 3
         left = round(self.width / 4 + WAY * self.height * (1 - abs(1 - 2 * phase)))

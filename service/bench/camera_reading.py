@@ -1,6 +1,7 @@
-"""Measures what reading a camera's recording takes with and without CAKE_QUIET, and how late motion is seen.
+"""Measures how much processor time reading a camera's recording takes with and without CAKE_QUIET, and how late motion
+is seen.
 
-Only processor time counts, and without a network: that is comparable where the machine is busy.
+Processor time without a network is comparable even if the machine is busy.
 """
 
 from collections.abc import Sequence
@@ -16,14 +17,14 @@ from service.bench.quiet_reading import ReadRecording, read
 
 @dataclass(frozen=True)
 class StillStarts:
-    """Extra latency in milliseconds until a frame of a motion is decoded, over all motions after a still time."""
+    """Extra latency in milliseconds until a frame of a motion is decoded, over all motions after a still period."""
 
     motions: int
     p50_ms: float
     p95_ms: float
     longest_ms: float
     unseen: int
-    """Motions that ended before a frame of them was decoded. They are not among the latencies."""
+    """Motions that ended before any of their frames was decoded. They are not included in the latencies."""
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,13 @@ class CameraReading:
 
     static_percent: int
     off_share: float
-    """Share of a core that reading, decoding and scaling takes with everything decoded."""
+    """Share of a core that reading, decoding and scaling take when everything is decoded."""
     auto_share: float
     """The same with CAKE_QUIET=auto."""
     repeated_share: float
     """Share of the sampled frames that were shown again instead of being decoded."""
     unchanged_share: float
-    """Share of the sampled frames for which the detector was given the image before again."""
+    """Share of the sampled frames for which the detector was given the previous image again."""
     misses: int
     starts: StillStarts | None
     """None if nothing begins to move."""
@@ -47,7 +48,7 @@ class CameraReading:
 def measure_reading(
     recording: Path, static_percent: int, motions: Sequence[MovingSpan], from_s: float
 ) -> CameraReading:
-    """Read a recording at once, in both ways. Measures what comes after `from_s`."""
+    """Read a recording as fast as possible, in both ways. Measures the part after `from_s`."""
     off, auto = read(recording, quiet=False), read(recording, quiet=True)
     before_s = {motion.end_s for motion in motions}
     counted = [motion for motion in motions if motion.begin_s >= from_s and motion.begin_s not in before_s]
@@ -69,12 +70,12 @@ def _core_share(seen: ReadRecording, from_s: float) -> float:
 
 
 def _still_starts(auto: ReadRecording, motions: Sequence[MovingSpan], *, usual_s: float) -> StillStarts:
-    """A latency is the media time until a frame of the motion is decoded, and what decoding it and the kept packets
-    before it takes, less what a frame takes with everything decoded.
+    """A latency is the media time until a frame of the motion is decoded, plus the time for decoding it and the packets
+    kept before it, minus the time for a frame when everything is decoded.
     """
     late_s: list[float] = []
     for motion in motions:
-        # The first frame that is sampled after the motion began shows it.
+        # The first frame sampled after the motion began shows it.
         first = int(np.searchsorted(auto.times_s, motion.begin_s + 1e-3))
         decoded = np.flatnonzero(~auto.repeats[first:] & (auto.times_s[first:] < motion.end_s))
         if decoded.size:

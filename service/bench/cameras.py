@@ -22,8 +22,8 @@ from service.schemas import Session
 
 Quiet = Literal["off", "auto"]
 QUIET: tuple[Quiet, ...] = ("off", "auto")
-# By the percentage of time in which nothing moves: pairs of groups of frames, 4 s each, over and over. A motion
-# between two still pairs lasts 2 s.
+# By percentage of time in which nothing moves: pairs of groups of frames, 4 s each, repeated. A motion between two
+# still pairs lasts 2 s.
 STILL, MOVES = False, True
 SCHEDULES: Mapping[int, Sequence[bool]] = {
     0: (MOVES,),
@@ -31,10 +31,10 @@ SCHEDULES: Mapping[int, Sequence[bool]] = {
     90: (STILL, STILL, MOVES, STILL, STILL),
     99: (STILL,) * 12 + (MOVES,) + (STILL,) * 37,
 }
-# Enough for a gate to learn what motion looks like.
+# Long enough for a gate to learn what motion looks like.
 LEAD = (STILL,) * 5 + (MOVES,) + (STILL,) * 3 + (MOVES,) + (STILL,) * 2
 LEAD_S = 2 * GOP_S * len(LEAD)
-# A core that is busier than this is not sustained.
+# A load that uses more of the core than this is not sustained.
 USABLE_SHARE = 0.9
 FORK_SERVER, WORKER = "service.decoder.fork_server_child", "service.worker"
 _POLL_S, _START_S = 0.05, 120.0
@@ -47,12 +47,12 @@ class CamerasEffort:
     sizes: tuple[str, ...]
     static_percents: tuple[int, ...]
     cameras: int
-    """For each percentage and setting; all of a size run at once."""
+    """For each percentage and setting; all cameras of a size run at the same time."""
     lead_s: float
     """How long after its start the last camera is measured, at most `LEAD_S`."""
     window_s: float
     starting_s: float
-    """How long all cameras may take to start. Recordings are longer by that."""
+    """How long all cameras may take to start. Recordings are longer by this time."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,14 @@ class CameraCost:
     decoder_share: float
     """Share of a core that its decoder takes."""
     service_share: float
-    """The same of worker and server, beyond what they take without cameras: the mean of the cameras of a setting."""
+    """The same for worker and server, beyond their use without cameras: the mean over the cameras of a setting."""
     frames_share: float
-    """Analysed share of the frames that were due. Below 0.95, the camera fell behind, and its cost means nothing."""
+    """Analysed share of the frames that were due. Below 0.95, the camera fell behind, and its cost is not meaningful.
+    """
     decoding: str | None
-    """`video.decoding` of its session in the end."""
+    """`video.decoding` of its session at the end."""
     cameras_per_core: float
-    """By processor time, with a tenth of the core to spare."""
+    """Derived from processor time, with a tenth of the core to spare."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Cameras:
     misses: Mapping[Quiet, int]
     """`cake_quiet_misses_total` by setting."""
     readings: tuple[CameraReading, ...]
-    """The decoder's work alone, from a file."""
+    """The decoder's work alone, measured with a file."""
 
 
 @dataclass
@@ -145,7 +146,7 @@ async def measure_cameras(folder: Path, model: str, size: str, effort: CamerasEf
 
 
 def _write(folder: Path, size: str, effort: CamerasEffort) -> dict[int, list[MovingSpan]]:
-    """Write a recording for each percentage. Return when something moves in it."""
+    """Write a recording for each percentage. Returns the spans in which something moves in each."""
     groups = CodedGroups(*SIZES[size])
     pairs = round((effort.window_s + effort.starting_s) / (2 * GOP_S))
     motions: dict[int, list[MovingSpan]] = {}

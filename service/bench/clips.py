@@ -1,4 +1,4 @@
-"""Generates the videos to measure with."""
+"""Generates the videos for the measurements."""
 
 from pathlib import Path
 

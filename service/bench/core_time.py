@@ -14,9 +14,9 @@ class Effort:
 
 
 def core_seconds(functions: Mapping[str, Callable[[], object]], effort: Effort) -> dict[str, list[float]]:
-    """Of each function the processor time of one call in seconds, once for each round.
+    """For each function, the processor time of one call in seconds, once for each round.
 
-    They take turns, so that a temporary disturbance of the machine affects all of them.
+    The functions alternate, so that a temporary disturbance of the machine affects all of them.
     """
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(effort.rounds):

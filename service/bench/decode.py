@@ -28,7 +28,7 @@ def make_clips(folder: Path, duration_s: float) -> dict[str, Path]:
 def decode_fps(path: Path, rounds: int) -> float:
     """The median of frames decoded per second of processor time. Sampled frames are also scaled.
 
-    A frame that is not taken and that no taken frame depends on is not decoded.
+    Frames that are neither sampled nor needed to decode a sampled frame are not decoded.
     """
     return round(float(np.median([_decode_once(path) for _ in range(rounds)])), 1)
 
@@ -50,7 +50,8 @@ async def decoder_rss_mb(path: Path) -> float:
         sample_hz=SAMPLING.sample_hz,
         size=SAMPLING.image_size,
         framing=SAMPLING.framing,
-        # In real time it is still there when its memory is read; at full speed, a short file fits the pipe at once.
+        # In real time, it is still running when its memory is read; at full speed, a short file would fit into the
+        # pipe.
         pace="realtime",
         after_s=None,
         snapshot_hz=5.0,
@@ -65,7 +66,7 @@ async def decoder_rss_mb(path: Path) -> float:
 
 
 def _peak_mb(pid: int) -> float | None:
-    """None once the process is ending or gone."""
+    """None once the process is ending or has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -24,7 +24,7 @@ SIZE = "360p"
 
 @dataclass(frozen=True)
 class FanOut:
-    """What it costs to send the events of one session to many clients."""
+    """The cost of sending the events of one session to many clients."""
 
     clients: int
     p50_ms: float
@@ -37,7 +37,7 @@ class FanOut:
 
 
 async def measure_fan_out(folder: Path, model: str, clients: tuple[int, ...], window_s: float) -> list[FanOut]:
-    """Measure each number of clients in turn, on one real-time session. Raises like `measure_live`."""
+    """Measure each number of clients in turn, on one real-time session. Raises the same errors as `measure_live`."""
     video, checkpoint = folder / "fan-out.mp4", folder / "fan-out" / MODEL
     write_moving(video, *SIZES[SIZE], 4 * len(clients) * window_s)
     save_low_threshold_model(model, video, checkpoint, actions=1)

@@ -36,7 +36,7 @@ async def measure_usage(root_pid: int, window_s: float) -> Usage:
 
 
 def footprint(root_pid: int) -> Footprint:
-    """Sum over the process `root_pid` and its descendants; processes that end during the call do not count."""
+    """The sum over the process `root_pid` and its descendants; processes that end during the call are not included."""
     root = psutil.Process(root_pid)
     cpu_s, memory_bytes = 0.0, 0
     for process in (root, *root.children(recursive=True)):

@@ -1,4 +1,4 @@
-"""Measures what a client of the real server sees: the latency of events, and response times at full load."""
+"""Measures what clients of the real server experience: the latency of events, and response times at full load."""
 
 import asyncio
 import json
@@ -62,7 +62,7 @@ class Livez:
     requests: int
     sessions: int
     steps_per_s: float
-    """Detector steps of the worker in that time."""
+    """The worker's detector steps per second during this time."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ async def measure_live(folder: Path, model: str, sample: Path | None, effort: Li
     """Start a server in `folder` with this model and measure it.
 
     `sample` is the video of the live session, scaled; without it, one is generated. The model's thresholds are lowered
-    so that it publishes actions all the time, to have events to measure. Raises CheckpointNotFoundError,
-    CheckpointError, VideoError, ServerFailedError.
+    so that it constantly publishes actions to measure. Raises CheckpointNotFoundError, CheckpointError, VideoError,
+    ServerFailedError.
     """
     live, fast = folder / "live.mp4", folder / "fast.mp4"
     if sample is None:
@@ -104,7 +104,7 @@ async def measure_live(folder: Path, model: str, sample: Path | None, effort: Li
 def save_low_threshold_model(model: str, video: Path, folder: Path, *, actions: int | None = None) -> ModelConfig:
     """Save a copy of the checkpoint `model` with thresholds so low that it often publishes actions in this video.
 
-    It publishes the first `actions` labels, by default all. Raises CheckpointNotFoundError and CheckpointError.
+    It publishes only the first `actions` labels, by default all. Raises CheckpointNotFoundError and CheckpointError.
     """
     detector = Detector.load(model)
     with open_video(video) as opened:

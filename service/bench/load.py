@@ -1,4 +1,4 @@
-"""Measures how many live sessions one core sustains, from decoding to events, and what each costs."""
+"""Measures how many live sessions one core sustains, from decoding to events, and the cost of each."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ class LoadEffort:
     video_s: float
     """Length of each session's video. It must last until all sessions have started and been measured."""
     settle_s: float
-    """Time after the first frame of the last session, in which starting decoders still slow running ones."""
+    """Time after the first frame of the last session during which starting decoders still slow down running ones."""
     window_s: float
     most_sessions: int
 
@@ -48,14 +48,14 @@ class Load:
     oldest_ms: float
     events: int
     frames_share: float
-    """Analysed share of the frames that were due; a few percent inexact, since sessions report once per second."""
+    """Analysed share of the frames that were due; accurate to a few percent, since sessions report once per second."""
     core_share: float
     """Share of the core used by all processes of the service."""
     memory_mb: float
     """Memory of all its processes in 10^6 bytes; shared memory counts once."""
     holds: bool
-    """Whether 95 % of the events arrived within 300 ms and all within a second. An overloaded core falls behind more
-    and more: decoders skip nothing.
+    """Whether 95 % of the events arrived within 300 ms and all within a second. An overloaded core falls further and
+    further behind, because decoders skip nothing.
     """
 
 
@@ -70,7 +70,7 @@ class Capacity:
 async def find_max_sessions(folder: Path, model: str, size: str, effort: LoadEffort) -> Capacity:
     """Find how many videos of this size (of `SIZES`) one core sustains, at 30 frames per second.
 
-    `model` is as in `measure_live`, and so are the errors. The client runs on another core, if there is one.
+    `model` and the errors are as in `measure_live`. The client runs on another core, if there is one.
     """
     stage = folder / f"load-{size}"
     video, checkpoint = folder / f"load-{size}.mp4", stage / MODEL
@@ -89,7 +89,7 @@ async def find_max_sessions(folder: Path, model: str, size: str, effort: LoadEff
 
 
 async def search(measure: Callable[[int], Awaitable[Load]], *, first: int, most: int) -> Capacity:
-    """Double the sessions until a load is not sustained, then bisect to a sixteenth; at most `most`."""
+    """Double the number of sessions, up to `most`, until a load is not sustained; then bisect to a sixteenth."""
     tried: dict[int, Load] = {}
     held, broke, sessions = 0, most + 1, min(first, most)
     while sessions > held and broke - held > max(1, held // 16):

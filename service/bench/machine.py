@@ -14,7 +14,7 @@ class Machine:
     cpu: str
     cores: int
     load_1min: float
-    """Other load at the start, in cores. Figures of a busy machine are not comparable."""
+    """Other load at the start, in cores. Figures from a busy machine are not comparable."""
     openvino: str
     python: str
 

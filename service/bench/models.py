@@ -19,7 +19,7 @@ from service.bench.core_time import Effort, core_seconds
 BATCHES = (1, 8)
 CLIP_FRAMES = 13
 LABELS = (BACKGROUND, *(f"action {i}" for i in range(20)))
-"""Of a network with random weights."""
+"""Labels of a network with random weights."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def stepper(detector: Detector, batch: int) -> Callable[[], object]:
 
 
 def clipper(model: Cake) -> Callable[[], object]:
-    """One decision by the paper's method, as PyTorch computes it by itself."""
+    """One decision by the paper's method, as PyTorch computes it by default."""
     images_THWC = random_images(CLIP_FRAMES, model.config.image_size)
     hidden_BH = model.head.fresh(1)
 
@@ -93,5 +93,5 @@ def clipper(model: Cake) -> Callable[[], object]:
 
 
 def random_images(count: int, size: int) -> "np.typing.NDArray[np.uint8]":
-    """As many random images, (B, H, W, C)."""
+    """Random images, (B, H, W, C)."""
     return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)

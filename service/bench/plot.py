@@ -18,7 +18,9 @@ _COLOURS = (BLUE, ORANGE, RED)
 
 
 def write_plot(report: dict[str, Any], out: Path) -> None:
-    """Two panels, time and memory, for each size of session and for the fan-out; one for the store. Creates folders."""
+    """Plot two panels, time and memory, for each video size and for the fan-out, and one panel for the store. Creates
+    folders.
+    """
     rows = [(f"sessions of {size}30 on one core", found["loads"]) for size, found in report.get("load", {}).items()]
     cameras = report.get("cameras", {})
     count = len(rows) + len(cameras) + ("fan_out" in report) + ("store" in report)

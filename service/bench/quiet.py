@@ -1,7 +1,8 @@
-"""Studies which streams let a camera be decoded only while something moves: `python -m service.bench.quiet SAMPLE`.
+"""Studies for which streams it suffices to decode a camera only while something moves:
+`python -m service.bench.quiet SAMPLE`.
 
-SAMPLE is a video of a camera that does not move, such as samples/people.mp4: the figure that moves is taken from it.
-Further arguments choose the streams whose names contain all of them. Prints a table in Markdown.
+SAMPLE is a video of a camera that does not move, such as samples/people.mp4: the moving figure is taken from it.
+Further arguments select the streams whose names contain all of them. Prints a table in Markdown.
 """
 
 import sys
@@ -28,10 +29,10 @@ from service.bench.still_camera import (
 )
 
 DURATION_S, LEARNT_S = 130.0, 45.0
-# Not in step with keyframes, which come every 2 s.
+# Not synchronous with keyframes, which come every 2 s.
 MOVES = [(float(at_s), at_s + 2.0) for at_s in (5.3, 13.7, 22.1, 30.9, 52.3, 63.7, 74.5, 85.1, 96.9, 107.3, 118.5)]
 SOON_S = 0.2
-# Differences below are noise of the sample's own compression.
+# Smaller differences are noise from the sample's own compression.
 FIGURE_LEVELS = 18
 X265 = {
     "preset": "ultrafast",
@@ -40,7 +41,7 @@ X265 = {
 }
 VERYFAST = {**X264, "preset": "veryfast", "crf": "26"}
 CBR = {**{name: value for name, value in X264.items() if name != "crf"}, "maxrate": "150k", "bufsize": "15k"}
-# As many bits per pixel as 720p30 has at 3 Mbit/s, with a buffer of 1 s and of 0.2 s.
+# The same number of bits per pixel as 720p30 at 3 Mbit/s, with a buffer of 1 s and of 0.2 s.
 USUAL_CBR = {**CBR, "maxrate": "25k", "bufsize": "25k"}
 TIGHT_CBR = {**CBR, "maxrate": "25k", "bufsize": "5k"}
 
@@ -49,7 +50,7 @@ OPENH264 = "openh264"
 
 @dataclass(frozen=True)
 class Case:
-    """A stream to study; `figure` is the size of what moves, as a share of the sample's."""
+    """A stream to study; `figure` is the size of the moving figure relative to that in the sample."""
 
     name: str
     encoder: str = "libx264"
@@ -100,7 +101,7 @@ def main() -> None:
 
 
 def figures_of(sample: Path) -> NDArray[np.float32]:
-    """The differences (N, HEIGHT, WIDTH) that what moves in the first half minute makes to what does not."""
+    """The differences (N, HEIGHT, WIDTH) between moving frames of the first half minute and still ones."""
     with open_video(sample) as video:
         frames = [frame.image for frame in video.frames(20.0, FrameInput(HEIGHT, "stretch")) if frame.pts_s < 30]
     grey = np.stack(frames).mean(3, dtype=np.float32)
@@ -148,7 +149,7 @@ def _delay_s(seen: ReadRecording, moving: NDArray[np.bool_], begin_s: float, end
 
 
 def _scaled(figures: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-    """Make the figures smaller, in the middle of the frame."""
+    """Shrink the figures, in the middle of the frame."""
     step = round(1 / share)
     small = figures[:, ::step, ::step]
     top, left = (HEIGHT - small.shape[1]) // 2, (WIDTH - small.shape[2]) // 2

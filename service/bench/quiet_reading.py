@@ -1,4 +1,4 @@
-"""Reads a recording as a quiet camera is read, but at once."""
+"""Reads a recording like a quiet camera, but as fast as possible."""
 
 import time
 from collections.abc import Iterator
@@ -20,16 +20,16 @@ SAMPLE_HZ, INPUT = 10.0, FrameInput(112, "stretch")
 
 @dataclass(frozen=True)
 class ReadRecording:
-    """What a reader saw of a recording: of each sampled frame its time, its image, and whether it was shown again."""
+    """A reader's view of a recording: for each sampled frame its time, its image, and whether it was shown again."""
 
     times_s: NDArray[np.float64]
     """From the first frame on."""
     images: list[NDArray[np.uint8]]
     repeats: NDArray[np.bool_]
     unchanged: NDArray[np.bool_]
-    """Whether the detector was given the image of the frame before again, because nothing differed."""
+    """Whether the detector was given the previous frame's image again, because nothing differed."""
     took_s: NDArray[np.float64]
-    """Processor time of decoding since the sampled frame before."""
+    """Processor time of decoding since the previous sampled frame."""
     spent_s: NDArray[np.float64]
     """Processor time of reading, decoding and scaling since the beginning."""
     decoding: str | None
@@ -37,7 +37,7 @@ class ReadRecording:
 
 
 def read(path: Path, *, quiet: bool) -> ReadRecording:
-    """Read a recording to its end: as with CAKE_QUIET, or decoding everything."""
+    """Read a recording to its end, as with CAKE_QUIET or decoding everything."""
     times_s: list[float] = []
     images: list[NDArray[np.uint8]] = []
     repeats: list[bool] = []

@@ -1,6 +1,6 @@
-"""Measures what clips, feedback and filtered streams cost the latency of events, and when clips are ready.
+"""Measures how much clips, feedback and filtered streams add to the latency of events, and when clips are ready.
 
-Two servers get the same pushed frames at the same moments: one without any of it, one with all.
+Two servers get the same pushed frames at the same moments: one without these features, one with all of them.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class Review:
     plain_p95_ms: float
     full_p95_ms: float
     events: int
-    """Those of the server that published fewer. Both decide on the same frames, but time them as they arrive."""
+    """The number on the server that published fewer. Both analyse the same frames, but time them as they arrive."""
     clips: int
     clip_p50_ms: float
     """From the arrival of a clip's last frame until its announcement reaches a client."""
@@ -55,7 +55,7 @@ class _Watched:
         self.latencies_s: list[float] = []
         self.zero_unix_s: float | None = None
         self.clips: list[tuple[float, float]] = []
-        """Of each clip the media time of its end, and when it was announced."""
+        """For each clip, the media time of its end, and when it was announced."""
 
 
 async def measure_review(folder: Path, model: str, length_s: float) -> Review:

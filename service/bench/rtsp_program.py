@@ -1,7 +1,7 @@
 """GStreamer's RTSP server, as a program for the system's Python: `rtsp_program.py FOLDER`.
 
-Serves each transport stream with H.264 in the folder to each client from its beginning, in real time, at its name
-without `.ts`. Prints its port, which is on the loopback interface.
+Serves each H.264 transport stream in the folder in real time, to each client from the beginning, under its name without
+`.ts`. Prints its port, which is on the loopback interface.
 """
 
 import sys

@@ -18,7 +18,8 @@ MISSING = (
 
 @contextmanager
 def rtsp_server(folder: Path) -> Iterator[str]:
-    """Serve the transport streams in a folder, and give the address of their parent, without a slash at its end.
+    """Serve the transport streams in a folder, and yield the address that precedes their names, without a trailing
+    slash.
 
     Raises ServerFailedError if GStreamer is not installed.
     """

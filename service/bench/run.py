@@ -44,13 +44,13 @@ def run_bench(
 ) -> Report:
     """Measure these parts, as `cake bench --only` names them. `quick`: show that it works.
 
-    `model` is the one that the service runs, `store_url` the store that is measured, by default a new file, `sample`
-    the live session's video in the part `service`, by default that of the repository. Raises as `measure_live`,
-    `measure_store` and `run_peers` do.
+    `model` is the one that the service runs; `store_url` is the store to measure, by default a new file; `sample` is
+    the live session's video in the part `service`, by default that of the repository. Raises the same errors as
+    `measure_live`, `measure_store` and `run_peers`.
     """
     report: Report = {"machine": asdict(machine())}
     if "models" in parts:
-        from service.bench.models import measure_models  # which needs PyTorch, unlike the other parts
+        from service.bench.models import measure_models  # needs PyTorch, unlike the other parts
 
         on_stage("models")
         speeds = measure_models(Effort(1, 0.0) if quick else Effort(7, 0.7))
@@ -241,6 +241,6 @@ def _review_table(review: Report) -> Table:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
     for column in columns:
-        # Folding breaks headings between words; ellipses would hide them on narrow terminals.
+        # Folding breaks headings between words; ellipses would hide them in narrow terminals.
         table.add_column(column, overflow="fold")
     return table

@@ -18,7 +18,7 @@ X264 = {"tune": "zerolatency", "preset": "ultrafast", "crf": "28", "g": "20"}
 ENCODER_PROGRAM = Path(__file__).with_name("gstreamer_encoder.py")
 SYSTEM_PYTHON = "/usr/bin/python3"
 Spans = Sequence[tuple[float, float]]
-"""From when to when something moves, in seconds."""
+"""Start and end of each motion, in seconds."""
 Light = Literal["steady", "flicker", "dusk", "shadow"]
 
 
@@ -34,9 +34,9 @@ def still_images(
     """Yield grey images (HEIGHT, width): a block or a figure stands in a room, or moves.
 
     Args:
-        noise: standard deviation of each pixel, in levels of 255.
-        light: `flicker` by 2 % at 4.3 Hz, `dusk` to half the light, or a `shadow` that crosses the room meanwhile.
-        figures: successive differences (N, HEIGHT, width) that a figure makes to the room, in place of the block.
+        noise: standard deviation of each pixel, in levels out of 255.
+        light: `flicker` by 2 % at 4.3 Hz, `dusk` down to half the light, or a `shadow` that slowly crosses the room.
+        figures: successive differences (N, HEIGHT, width) between a figure and the room, in place of the block.
     """
     rng = np.random.default_rng(0)
     walls = 60 + 60 * np.kron(rng.random((HEIGHT // 16, width // 16)), np.ones((16, 16)))
@@ -82,7 +82,7 @@ def write_still_stream(
 
 
 def write_openh264_stream(path: Path, images: Iterator[NDArray[np.uint8]], properties: str) -> Path:
-    """Encode likewise with GStreamer's `openh264enc`, which has to be installed, and these properties."""
+    """The same with GStreamer's `openh264enc`, which must be installed, and these properties."""
     first = next(images)
     height, width = first.shape
     sizes = [str(number) for number in (width, height, RATE_HZ)]
@@ -98,7 +98,7 @@ def write_openh264_stream(path: Path, images: Iterator[NDArray[np.uint8]], prope
 
 
 def _light(kind: Light, at_s: float, share: float, width: int) -> NDArray[np.float64]:
-    """The factor of each column's brightness, `share` of the way through the stream."""
+    """The brightness factor of each column at the fraction `share` of the stream."""
     if kind == "flicker":
         return np.full(width, 1 + 0.02 * np.sin(2 * np.pi * 4.3 * at_s))
     if kind == "dusk":

@@ -19,7 +19,7 @@ from service.store.records import DetectorSnapshot, ResumePoint, ScoreRow, Sessi
 from service.store.worker_records import WorkerInfo
 
 MODEL = "bench"
-"""A name that no worker has, so no worker claims these sessions."""
+"""A model name that no worker has, so that no worker claims these sessions."""
 LABELS = tuple(f"action-{n}" for n in range(14))
 SAMPLE_HZ, COMMIT_EVERY_S = 10, 0.5
 CHECKPOINT_BYTES, CHECKPOINTERS = 1_100_000, 4
@@ -37,7 +37,7 @@ class StoreRates:
     commit_p95_ms: float
     commit_p99_ms: float
     notified_p50_ms: float
-    """From the call of a commit until another client of the store receives its event."""
+    """From the start of a commit until another client of the store receives its event."""
     notified_p95_ms: float
     with_checkpoint_per_s: float
     """Commits that include a detector state of `mocap`, of up to CHECKPOINTERS concurrent sessions."""
@@ -101,7 +101,7 @@ async def _commit_all(
     until_s = began_s + duration_s
 
     async def commit(session: SessionRecord) -> None:
-        # Media time continues from the last call.
+        # Media time continues from the previous call.
         for media_s in _half_seconds(time.time()):
             if time.perf_counter() > until_s:
                 return

@@ -1,4 +1,6 @@
-"""Measures many subscriptions of one server: when webhooks and WebSocket clients get events, and what that costs."""
+"""Measures many subscriptions of one server: when webhooks and WebSocket clients get events, and how much processor
+time that takes.
+"""
 
 import asyncio
 import time
@@ -26,15 +28,15 @@ from service.store.records import SessionRecord
 from service.store.worker_records import WorkerInfo
 
 MODEL = "bench"
-"""A name that no worker has, so no worker claims these sessions."""
+"""A model name that no worker has, so that no worker claims these sessions."""
 LABELS = tuple(f"action-{n}" for n in range(10))
 LEAD_S = 3.0
-"""Before the measurement: lanes start, and connections are opened."""
+"""Time before the measurement in which lanes start and connections are opened."""
 
 
 @dataclass(frozen=True)
 class SubscriptionCost:
-    """What subscriptions cost at this rate of events, each of which one of them selects.
+    """The cost of subscriptions at this rate of events; each event is selected by one subscription.
 
     Latencies are from an event's creation: to the receiver of a webhook (None without subscriptions), and to a
     client that follows all sessions over a WebSocket.
@@ -48,7 +50,7 @@ class SubscriptionCost:
     websocket_p50_ms: float
     websocket_p95_ms: float
     core_share: float
-    """Share of one core used by the whole service; the sessions are others' work."""
+    """Share of one core used by the whole service; the sessions run elsewhere."""
     memory_mb: float
 
 
@@ -61,7 +63,7 @@ class _Receiver:
 async def measure_subscriptions(
     folder: Path, model: Path | str, subscriptions: tuple[int, ...], rate_hz: float, window_s: float
 ) -> list[SubscriptionCost]:
-    """Measure each number of subscriptions with a server of its own. Raises ServerFailedError, ServiceError."""
+    """Measure each number of subscriptions with a separate server. Raises ServerFailedError, ServiceError."""
     return [await _measure(folder, str(model), count, rate_hz, window_s) for count in subscriptions]
 
 
@@ -140,7 +142,7 @@ async def _subscribe(server: RunningServer, url: str, session_id: str, label: st
 
 
 async def _publish(store: Store, sessions: list[SessionRecord], rate_hz: float) -> None:
-    """Commit one start at a time, of each session and label in turn."""
+    """Commit one start at a time, for each session and label in turn."""
     began_s, began_unix_ms = time.monotonic(), round(time.time() * 1000)
     for number in range(10**9):
         await asyncio.sleep(max(0.0, began_s + number / rate_hz - time.monotonic()))
@@ -171,7 +173,7 @@ async def _follow(url: str, latencies_s: list[float]) -> None:
 
 @asynccontextmanager
 async def _receiving() -> AsyncIterator[_Receiver]:
-    """A receiver of webhooks that answers at once, on connections that stay open."""
+    """A webhook receiver that responds immediately, on connections that stay open."""
 
     async def receive(reader: StreamReader, writer: StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):

@@ -1,1 +1,1 @@
-"""Confines a decoder process: the addresses it reaches, the files it reads, the memory and time it uses."""
+"""Confines a decoder process: which addresses it reaches, which files it reads, how much memory and time it uses."""

@@ -1,8 +1,8 @@
 """Makes a decoder's connections for it, to addresses that the policy permits and to no others.
 
 The decoder never opens a connection. Each of its sockets is created here and injected into it. The address that it
-wants to connect or send to is copied once, checked, and used here exactly as it was checked. So it does not matter how
-the decoder got the address: by name, redirect, playlist or otherwise.
+wants to connect or send to is copied once, checked, and used here exactly as it was checked. It therefore does not
+matter how the decoder got the address: by name, redirect, playlist or otherwise.
 """
 
 import errno
@@ -24,7 +24,7 @@ from service.sources.address_policy import AddressPolicy, IPAddress
 MAX_DATAGRAM_BYTES = 65_536
 MAX_DATAGRAMS = 8
 MAX_SOCKETS = 64
-# Bounds a call that would otherwise block this decoder's thread of this process forever.
+# Limits a call that could otherwise block this decoder's thread in this process forever.
 SEND_WITHIN_S = 10
 _MAX_ADDRESS_BYTES = 128
 _KINDS = frozenset({(socket.SOCK_STREAM, 0), (socket.SOCK_STREAM, 6), (socket.SOCK_DGRAM, 0), (socket.SOCK_DGRAM, 17)})

@@ -1,4 +1,4 @@
-"""Landlock: from now on a process reads only the named files and folders, and writes none (Linux 5.13)."""
+"""Landlock: from now on, a process may read only the named files and folders, and write none (Linux 5.13)."""
 
 import ctypes
 import os

@@ -2,7 +2,7 @@
 
 Every call that makes an internet socket or names a destination waits for the parent's answer (seccomp_unotify(2),
 Linux 5.14). A decoder cannot start processes or programs, only threads; cannot signal other processes; and cannot enter
-namespaces. The filter cannot be removed and needs no privilege.
+namespaces. The filter cannot be removed and needs no privileges.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ _ALLOWED_ARGUMENTS = {
     "prctl": (0, (15, 16, 0x5356_4D41)),
     "fcntl": (1, (0, 1, 2, 3, 4, 1030)),
     "ioctl": (1, (0x5401, 0x541B, 0x5421, 0x5450, 0x5451)),
-    # Its own limits, which it may lower.
+    # Its own limits, which it may only lower.
     "prlimit64": (0, (0,)),
 }
 
@@ -63,7 +63,7 @@ def _install(program: bytes, flags: int) -> int:
 
 
 def _program(calls: SystemCalls, network: int, channel_fd: int = -1) -> bytes:
-    """The filter. `network`: the verdict for calls that reach out; `channel_fd` may send freely."""
+    """The filter. `network`: the verdict for calls that contact other hosts; `channel_fd` may send freely."""
     refuse = _REFUSE | errno.EPERM
     conditional = {
         "connect": _step(_RETURN, network),
@@ -117,7 +117,7 @@ def _unless(value: int, verdict: int) -> bytes:
 
 
 def _for_call(number: int, steps: bytes) -> bytes:
-    """`steps`, which must end in a return, for one call; the number is still loaded for the others."""
+    """Apply `steps`, which must end in a return, to one call; for the others, the call's number stays loaded."""
     return _step(_JUMP_EQUAL, number, 0, len(steps) // 8) + steps
 
 

@@ -15,7 +15,7 @@ _NUMBERS: Mapping[str, tuple[int, int | None]] = {
     "madvise": (28, 233),
     "mincore": (27, 232),
     "membarrier": (324, 283),
-    # Files and pipes; Landlock and the limits of the process decide what can be opened
+    # Files and pipes; Landlock and the process's limits decide what can be opened
     "read": (0, 63),
     "write": (1, 64),
     "readv": (19, 65),
@@ -118,8 +118,9 @@ _SECCOMP = {"x86_64": 317, "aarch64": 277}
 _AUDIT = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}
 
 FIRST_RECENT = 435
-"""Calls from this number on, `clone3` the first, are recent on every architecture: libraries expect that a kernel may
-lack them, and have older calls to fall back to."""
+"""Calls from this number on, starting with `clone3`, are recent on every architecture: libraries expect that a kernel
+may lack them and can fall back to older calls.
+"""
 
 
 class ConfinementUnavailableError(Exception):
@@ -128,7 +129,7 @@ class ConfinementUnavailableError(Exception):
 
 @dataclass(frozen=True)
 class SystemCalls:
-    """The system calls of one architecture: those that a decoder uses, by name, and what makes a filter."""
+    """The system calls of one architecture: those that a decoder uses, by name, and constants of the filter."""
 
     audit_architecture: int
     seccomp: int

@@ -1,6 +1,6 @@
 """The decoder child process of one session: a source in, small RGB frames out over a pipe.
 
-It imports neither torch nor asyncio nor pydantic, because tens of these processes run at a time.
+It imports neither torch nor asyncio nor pydantic, because dozens of these processes run at the same time.
 """
 
 import os
@@ -43,7 +43,7 @@ def run(request: DecodeRequest, input_: Input, pipe: BinaryIO) -> None:
         output.send_json(CONFINED, asdict(_confine(request)))
         with _open(request, output) as packets:
             if request.was_live and has_ended(packets.container):
-                # What this lists is the recording of what was analysed live.
+                # This lists the recording of what was analysed live.
                 output.send_json(ENDED, {"warnings": [], "is_final": True})
                 return
             clips = Clips(packets, output, request.starts_at_s)
@@ -59,7 +59,7 @@ def run(request: DecodeRequest, input_: Input, pipe: BinaryIO) -> None:
     except ConfinementUnavailableError:
         output.send_json(ERROR, {"code": "internal", "detail": NOT_CONFINED, "traceback": traceback.format_exc()})
     except Exception:
-        # The parent logs it and fails the session: this process has no log.
+        # This process has no log: the parent logs the error and fails the session.
         output.send_json(ERROR, {"code": "internal", "detail": UNEXPECTED, "traceback": traceback.format_exc()})
         raise
 
@@ -67,7 +67,7 @@ def run(request: DecodeRequest, input_: Input, pipe: BinaryIO) -> None:
 def _send(
     request: DecodeRequest, packets: PacketReader, input_: Input, output: Output, clips: Clips
 ) -> dict[str, object]:
-    """Send the frames of the source until its end; returns what to say about that."""
+    """Send the frames of the source until its end; returns the content of the ENDED message."""
     if packets.is_live:
         warnings = send_live(request, packets, input_, output, clips)
         return {"warnings": [*packets.warnings, *warnings], "is_final": False}
@@ -106,7 +106,7 @@ def _open(request: DecodeRequest, output: Output) -> PacketReader:
 
 
 def _confine(request: DecodeRequest) -> Confinement:
-    """Limit this process to its source, before a byte of it is read. Raises ConfinementUnavailableError."""
+    """Limit this process to its source before a byte of it is read. Raises ConfinementUnavailableError."""
     limit_resources(max_bytes=request.max_bytes, max_cpu_s=request.max_cpu_s)
     is_file = request.address is not None and not is_url(request.address)
     readable = [request.address if is_file else request.options.get("ca_file")]
@@ -121,7 +121,7 @@ def main() -> None:
     request = DecodeRequest.from_json(sys.stdin.readline())
     die_with_parent(request.parent_pid)
     os.nice(NICENESS[request.pace])
-    # Only messages may reach the pipe: what a library prints to stdout goes to stderr.
+    # Only messages may reach the pipe, so output of libraries goes to stderr instead of stdout.
     pipe_fd = os.dup(1)
     os.dup2(2, 1)
     with os.fdopen(pipe_fd, "wb") as pipe:

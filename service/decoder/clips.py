@@ -1,7 +1,7 @@
 """The decoder child's side of clips: a copy of the packets around an event, sent while they arrive.
 
-The parent collects what is sent, so that it has most of a clip if this process or its source ends early. When the
-source ends, everything up to its end is sent.
+The parent collects the parts, so that it has most of a clip if this process or its source ends early. When the source
+ends, everything up to its end is sent.
 """
 
 import time
@@ -47,7 +47,7 @@ class _Clip:
         self._writer = writer
 
     def take(self, packet: "Packet[Any]", at_s: float) -> bool:
-        """Send the next packet, whose time is `at_s`. Returns whether the clip has ended before it."""
+        """Send the next packet, whose time is `at_s`. Returns whether the clip ended before it."""
         if at_s >= self.order.to_s and self._writer.may_end_before(packet):
             self._writer.close()
             return True
@@ -62,7 +62,7 @@ class Clips:
     """The clips of one source.
 
     Args:
-        packets: the source; without a buffer, no clip may be ordered.
+        packets: the source; without a buffer, clips must not be ordered.
         starts_at_s: added to its times to give the parent's media times.
     """
 

@@ -16,7 +16,7 @@ from service.decoder.cut_protocol import CUT_BEGINS, CUT_DATA, CutRequest
 from service.decoder.messages import DecoderDiedError, child_environment, message_pipe, read_message
 from service.decoder.protocol import ENDED, ERROR
 
-# A file whose timestamps are faulty is decoded from its beginning. The child's processor time is bounded, too.
+# A file with faulty timestamps is decoded from its beginning. The child's processor time is also limited.
 SILENCE_S = 120.0
 TOO_LARGE = "The clip would be larger than {} bytes. Request a shorter one with before_s and after_s."
 _log = structlog.get_logger(__name__)
@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Cut:
-    """What was cut out: MP4 or JPEG. `from_s` is the media time of the first frame of a clip."""
+    """The result: an MP4 or a JPEG. `from_s` is the media time of the first frame of a clip."""
 
     data: bytes
     from_s: float
@@ -33,7 +33,7 @@ class Cut:
 async def cut(request: CutRequest, *, max_bytes: int) -> Cut:
     """Cut in a child process, which has ended when this returns, raises or is cancelled.
 
-    Raises VideoError, with `limit_exceeded` for more than `max_bytes`; DecoderDiedError.
+    Raises DecoderDiedError and VideoError, with `limit_exceeded` for more than `max_bytes`.
     """
     async with message_pipe() as (messages, pipe):
         with pipe:

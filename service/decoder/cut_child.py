@@ -1,4 +1,4 @@
-"""The child process that cuts a clip or a still out of a stored video: confined as a decoder is, with no network."""
+"""The child process that cuts a clip or a still out of a stored video: confined like a decoder, with no network."""
 
 import os
 import sys
@@ -63,7 +63,7 @@ def main() -> None:
     request = CutRequest.from_json(sys.stdin.readline())
     die_with_parent(request.parent_pid)
     os.nice(NICENESS["fast"])
-    # Only messages may reach the pipe: what a library prints to stdout goes to stderr.
+    # Only messages may reach the pipe, so output of libraries goes to stderr instead of stdout.
     pipe_fd = os.dup(1)
     os.dup2(2, 1)
     with os.fdopen(pipe_fd, "wb") as pipe:

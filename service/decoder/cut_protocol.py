@@ -1,7 +1,7 @@
 """The protocol between a process that cuts a clip or a still out of a stored video and its parent.
 
-The parent writes one line of JSON, a `CutRequest`. The child replies with messages as a decoder does, the last one
-ENDED or ERROR: for a clip CUT_BEGINS, then its bytes as CUT_DATA; for a still only CUT_DATA.
+The parent writes one line of JSON, a `CutRequest`. The child replies with messages like those of a decoder: for a clip
+CUT_BEGINS, then its bytes as CUT_DATA; for a still only CUT_DATA. The last message is ENDED or ERROR.
 """
 
 import json
@@ -23,7 +23,7 @@ class CutRequest:
         from_s: media time, in seconds.
         to_s: media time, in seconds.
         stream: number of the video stream, from 0; the best one if None.
-        time_zero: what media time 0 of the file is.
+        time_zero: what media time 0 of the file refers to.
         max_side: longest side of a still, in pixels.
         max_bytes: address space that the process may use before it is killed.
         max_cpu_s: processor time that it may use before it is killed.

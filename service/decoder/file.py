@@ -16,7 +16,7 @@ from service.decoder.snapshot_schedule import SnapshotSchedule
 
 TOO_LONG = "The video is longer than {:.1f} h, the limit of this server. Cut it and submit the parts."
 TOO_MANY = "The video has more than {:.0f} frames per second. Submit it with fewer."
-# A short burst of frames is not yet a rate.
+# A short burst of frames says little about the rate.
 RATE_OVER_S = 10.0
 
 

@@ -1,4 +1,4 @@
-"""What the worker and the process that decoders are forked from agree on."""
+"""Constants shared by the worker and the process that decoders are forked from."""
 
 import struct
 
@@ -6,5 +6,5 @@ import struct
 FORKED = struct.Struct("<i")
 # Standard input and output, the channel to the parent, and a pushed connection.
 MAX_FILES = 4
-# The first of the files that a decoder inherits beyond its standard ones.
+# The number of the first file that a decoder inherits in addition to its standard ones.
 FIRST_FD = 3

@@ -1,4 +1,4 @@
-"""Forks decoders from one prepared process, so that they share the memory of what they import: 18 MB each."""
+"""Forks decoders from one prepared process, so that they share the memory of their imports: 18 MB each."""
 
 import asyncio
 import errno
@@ -18,7 +18,7 @@ REPLY_WITHIN_S = 60.0
 
 
 class ForkedProcess:
-    """A process of another parent, known by a pidfd, which it owns: signals never reach a process that came later."""
+    """A process of another parent. This owns its pidfd, so signals never reach a later process with the same id."""
 
     def __init__(self, pid: int, parent_pid: int, pidfd: int) -> None:
         self.pid, self.parent_pid = pid, parent_pid
@@ -31,7 +31,7 @@ class ForkedProcess:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     async def wait(self) -> None:
-        """Wait for its end. To be called once."""
+        """Wait for its end. Call this only once."""
         assert self._pidfd is not None
         await _readable(self._pidfd)
         os.close(self._pidfd)
@@ -93,8 +93,9 @@ class ForkServer:
         return self._process.pid
 
     async def _ask(self, pid: int, files: Sequence[int]) -> ForkedProcess:
-        """The decoder that the process `pid` forks. A process that does not reply is ended: its reply, if it came
-        later, would be taken for that to the next order."""
+        """The decoder that the process `pid` forks. A process that does not reply is ended: a late reply would be taken
+        for the reply to the next order.
+        """
         assert self._orders is not None
         try:
             socket.send_fds(self._orders, [b"f"], files)

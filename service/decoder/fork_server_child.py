@@ -1,4 +1,4 @@
-"""The process that decoders are forked from: they share the memory of what it has imported.
+"""The process that decoders are forked from, so that they share the memory of its imports.
 
 `fork_server_child.py PARENT`: standard input is a socket of datagrams. Each holds the files of one decoder; the reply
 is its process id with a pidfd, or the number of an error. This process never touches video, has no secrets, and ends
@@ -17,9 +17,9 @@ from service.confinement.confine import die_with_parent
 from service.decoder import child
 from service.decoder.fork_protocol import FIRST_FD, FORKED, MAX_FILES
 
-# Objects, and collections of the younger generation, after which a decoder collects garbage.
+# The numbers of objects, and of collections of the younger generation, after which a decoder collects garbage.
 COLLECT_AFTER = 10, 1, 1
-# While they change places, files are above all numbers that they get.
+# While files are renumbered, they are moved above all numbers that they will get.
 _SPARE_FD = 64
 
 
@@ -29,11 +29,12 @@ def main() -> None:
     # The kernel reaps decoders; the worker notices the end of one by its pidfd.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     die_with_parent(int(sys.argv[1]))
-    # Decoders then do not copy objects only to collect garbage. They make few objects, but PyAV ties a frame whose side
-    # data was read into a reference cycle: by Python's own thresholds, 40 of them stayed.
+    # Decoders then do not copy objects only to collect garbage. They make few objects, but in PyAV a frame whose side
+    # data was read becomes part of a reference cycle: with Python's default thresholds, 40 of them stayed in memory.
     gc.collect()
     gc.freeze()
-    # Python skips the oldest generation until as many objects are new as a quarter of those that this finds: none now.
+    # Python skips the oldest generation until the number of new objects is a quarter of those that this call finds,
+    # which are now none.
     gc.collect()
     gc.set_threshold(*COLLECT_AFTER)
     with socket.socket(fileno=os.dup(0)) as orders:
@@ -46,7 +47,7 @@ def _fork_one(orders: socket.socket) -> bool:
     order, files, flags, _ = socket.recv_fds(orders, 1, MAX_FILES)
     if not order:
         return False
-    # The kernel leaves files out that this process has no numbers for.
+    # The kernel leaves out files for which this process has no free numbers.
     pid, pidfds = (-errno.EMFILE, []) if flags & socket.MSG_CTRUNC else _fork(files)
     socket.send_fds(orders, [FORKED.pack(pid)], pidfds)
     for fd in (*files, *pidfds):
@@ -71,7 +72,7 @@ def _fork(files: list[int]) -> tuple[int, list[int]]:
 
 
 def _decode(files: list[int]) -> None:
-    """Be a decoder, and end."""
+    """Run as a decoder, then exit."""
     status = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

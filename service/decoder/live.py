@@ -70,7 +70,7 @@ class _Newest:
 def send_live(request: DecodeRequest, packets: PacketReader, input_: Input, output: Output, clips: Clips) -> list[str]:
     """Send the frames of a live source until it ends, and return warnings.
 
-    OPENED comes with its first new frame, and again whenever what it states changes, such as the size of its frames.
+    OPENED is sent with the first new frame, and again whenever its content changes, such as the size of the frames.
     """
     timing = LiveTiming(LiveClock(request.zero_s, request.after_s))
     gate = QuietGate() if request.quiet else None
@@ -84,7 +84,7 @@ def send_live(request: DecodeRequest, packets: PacketReader, input_: Input, outp
     loses_nothing = request.options.get("rtsp_transport") == "tcp"
 
     def on_frame(_pts_s: float, is_taken: bool) -> None:
-        if not is_taken:  # one that is taken replaces the one that waits
+        if not is_taken:  # this frame replaces the one that waits
             newest.send_if_requested()
         output.send_alive(time.monotonic())
 
@@ -98,7 +98,7 @@ def send_live(request: DecodeRequest, packets: PacketReader, input_: Input, outp
         if (info := video.info) != sent_info:
             sent_info = info
             output.send_json(messages.OPENED, asdict(sent_info))
-        # The time of this thread only: waiting for the source is not decoding.
+        # Only the time of this thread: waiting for the source is not decoding.
         decode_s = time.thread_time() - began_s
         newest.put(frame, decode_s)
         if newest.send_if_requested():

@@ -1,7 +1,7 @@
 """The decoder child's side of live video: the packets of a live source, as they arrive, for those who watch it.
 
-One MP4 is sent, however many watch. Analysis never waits for it: while the parent is behind, packets are left out up
-to a keyframe.
+A single MP4 is sent, however many viewers there are. Analysis never waits for it: while the parent is behind, packets
+up to the next keyframe are left out.
 """
 
 from model.video.errors import VideoError
@@ -10,11 +10,11 @@ from model.video.packet_buffer import BufferedPacket, PacketBuffer
 from model.video.packets import PacketReader
 from service.decoder.protocol import NO_VIDEO, VIDEO_BEGINS, VIDEO_PART, VIDEO_PART_HEADER, Input, Output
 
-# While someone watches a source whose clips are not kept.
+# Used while someone watches a source without a buffer for clips.
 MAX_BUFFER_BYTES = 16 * 1024**2
-# More than this in the pipe: the parent is behind.
+# If more than this is in the pipe, the parent is behind.
 MAX_UNREAD_BYTES = 128 * 1024
-# A single fragment; the parent refuses messages that are much larger.
+# Limit of a single fragment; the parent rejects messages that are much larger.
 MAX_FRAGMENT_BYTES = 8 * 1024**2
 MAX_FAILURES = 3
 
@@ -25,13 +25,13 @@ class LiveVideo:
     def __init__(self, packets: PacketReader, output: Output) -> None:
         self._packets, self._output = packets, output
         self._buffer: PacketBuffer | None = None
-        """The buffer of clips, or else one that exists while someone watches; otherwise None."""
+        """The buffer for clips or, without one, a buffer that exists while someone watches; otherwise None."""
         self._mp4: LiveFragments | None = None
         self._has_begun = self._waits_for_keyframe = False
         self._failures = 0
 
     def follow_orders(self, input_: Input) -> None:
-        """Begin or end as the parent has ordered; after a change of the stream, begin another MP4."""
+        """Begin or end as the parent has requested; after a change of the stream, begin another MP4."""
         if input_.wants_video and self._buffer is None:
             self._start()
         elif not input_.wants_video and self._buffer is not None:
@@ -54,7 +54,7 @@ class LiveVideo:
         self._buffer = self._mp4 = None
 
     def _begin(self, buffer: PacketBuffer) -> None:
-        """Send from the newest keyframe on, which has been decoded; without one, wait for it."""
+        """Send from the newest keyframe on, which has already been decoded; if there is none, wait for it."""
         head = buffer.newest()
         if not head:
             return
@@ -102,7 +102,7 @@ class LiveVideo:
         self._output.send(VIDEO_PART, header, fragment.data)
 
     def _fail(self, error: VideoError, *, may_retry: bool) -> None:
-        """Begin again with the next keyframe, but not for ever; say why there is no video."""
+        """Begin again with the next keyframe; after too many attempts, report why there is no video."""
         self._mp4 = None
         self._failures = self._failures + 1 if may_retry else MAX_FAILURES
         if self._failures >= MAX_FAILURES:

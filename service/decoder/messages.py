@@ -1,4 +1,4 @@
-"""The parent's end of a child's messages, for all children that read videos."""
+"""The parent's end of the messages of a child process, for all children that read videos."""
 
 import asyncio
 import fcntl
@@ -28,7 +28,7 @@ async def message_pipe() -> AsyncIterator[tuple[asyncio.StreamReader, BinaryIO]]
     buffers differ and which costs more.
     """
     reading_fd, writing_fd = os.pipe()
-    with suppress(PermissionError):  # the user's quota of pipe memory is used up: a small pipe works, too
+    with suppress(PermissionError):  # the user's quota of pipe memory is used up; a small pipe works as well
         fcntl.fcntl(writing_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     with os.fdopen(writing_fd, "wb") as writing:
         messages = asyncio.StreamReader(limit=BUFFER_BYTES)
@@ -45,7 +45,7 @@ async def message_pipe() -> AsyncIterator[tuple[asyncio.StreamReader, BinaryIO]]
 
 @asynccontextmanager
 async def order_pipe() -> AsyncIterator[tuple[asyncio.WriteTransport, BinaryIO]]:
-    """A pipe for what the parent writes, and the end that the child reads."""
+    """A pipe for the parent's requests: the parent's writer and the end that the child reads."""
     reading_fd, writing_fd = os.pipe()
     with os.fdopen(reading_fd, "rb", buffering=0) as reading:
         transport = await _connected(
@@ -60,8 +60,8 @@ async def order_pipe() -> AsyncIterator[tuple[asyncio.WriteTransport, BinaryIO]]
 
 
 async def _connected(connecting: Coroutine[object, object, tuple[T, object]]) -> T:
-    """The transport of a pipe. If cancelled meanwhile, uvloop would close the pipe and leave its file object to close
-    the same number once more, which may be that of another file by then.
+    """The transport of a pipe. After a cancellation, uvloop would close the pipe, and its file object would later close
+    the same number again, which may belong to another file by then.
     """
     task = asyncio.create_task(connecting)
     try:
@@ -85,5 +85,5 @@ async def read_message(messages: asyncio.StreamReader, within_s: float) -> tuple
 
 
 def child_environment() -> dict[str, str]:
-    """The child's whole environment: where this package is, and settings that keep the child small."""
+    """All environment variables of the child: where this package is, and settings that keep the child small."""
     return {"PYTHONPATH": str(Path(__file__).parents[2]), "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}

@@ -32,9 +32,9 @@ class Pace:
         self._clock, self._sleep = clock, sleep
         self._zero_s: float | None = None
         self.late_s = 0.0
-        """How much later than its time the newest frame was ready."""
+        """How long after its due time the newest frame was ready."""
         self.waited_s = 0.0
-        """Seconds of waiting; its user may reset it."""
+        """Seconds spent waiting; the caller may reset it."""
 
     def wait(self, pts_s: float) -> None:
         """Return when the frame at `pts_s` is due."""

@@ -34,11 +34,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class DecodedFrame:
-    """A frame for the detector: its media time, when it arrived, and what decoding cost.
+    """A frame for the detector: its media time, when it arrived, and how long decoding took.
 
-    `images`: RGB uint8 (regions, size, size, 3), for each region of the request.
-    `is_unchanged`: they are those of the decoder's frame before.
-    `is_new_timeline`: the timestamps of a live source do not continue those before. `timestamp_s`: the frame's own.
+    `images`: RGB uint8 (regions, size, size, 3), for each region of the request. `is_unchanged`: the images are those
+    of the previous frame. `is_new_timeline`: the timestamps of a live source do not continue the previous ones.
+    `timestamp_s`: the frame's own timestamp.
     """
 
     images: NDArray[np.uint8]
@@ -59,7 +59,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Missed:
-    """How often something moved in a live source unnoticed, since the last message of this kind."""
+    """How often motion in a live source was missed, since the last message of this kind."""
 
     count: int
 
@@ -73,7 +73,9 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class ClipPart:
-    """Bytes of a clip that was ordered; without any, it begins: `from_s` is the media time of its first frame."""
+    """Bytes of a clip that was ordered. A part without bytes begins the clip: `from_s` is the media time of its first
+    frame.
+    """
 
     number: int
     data: bytes = b""
@@ -82,7 +84,7 @@ class ClipPart:
 
 @dataclass(frozen=True)
 class ClipEnded:
-    """All of a clip was sent: until `to_s`, or there is none because of a `problem`, which is a sentence for people."""
+    """A clip has ended: it was sent up to `to_s`, or there is no clip because of `problem`, a sentence for people."""
 
     number: int
     to_s: float
@@ -93,7 +95,7 @@ class ClipEnded:
 class Ended:
     """The source has ended; `warnings` are sentences about what was wrong with it.
 
-    `is_final`: it says itself that this is its end; a live source does not, unless it is a playlist.
+    `is_final`: the source itself marks this as its end; a live source does not, unless it is a playlist.
     """
 
     warnings: tuple[str, ...]
@@ -114,7 +116,7 @@ async def start_decoder(
     """A decoder child for as long as the context lasts; leaving it kills and reaps the child, also on cancellation.
 
     It reaches only the addresses that `policy` permits, and none for a file or a pushed stream. `pushed` is the
-    connection of a pushed stream; the child owns it from now on. It shares memory with others forked by `forks`.
+    connection of a pushed stream; the child owns it from now on. Decoders that are forked by `forks` share memory.
     """
     async with open_fork_server(forks) as server, message_pipe() as (messages, pipe), order_pipe() as (orders, its):
         with pipe, its, pushed or nullcontext(), _connections(request, policy) as (broker, channel):
@@ -140,9 +142,9 @@ async def start_decoder(
 def _connections(
     request: DecodeRequest, policy: AddressPolicy
 ) -> Iterator[tuple[ConnectionBroker | None, socket.socket | None]]:
-    """The broker that makes the connections of a decoder that needs some, and the decoder's end of its channel.
+    """The broker that makes connections for a decoder that needs any, and the decoder's end of its channel.
 
-    That end is open here until the decoder has been started.
+    That end stays open here until the decoder has been started.
     """
     if request.address is None or not is_url(request.address):
         yield None, None
@@ -173,7 +175,7 @@ class Decoder:
         self._broker = broker
         self._images = np.zeros((len(request.regions), request.size, request.size, 3), np.uint8)
         self._is_live = self._frame_requested = self._is_watched = self._wants_video = False
-        # Opening takes one deadline to connect and one to probe; afterwards the child gives a sign of life each second.
+        # Opening has one deadline to connect and one to probe; afterwards, the child gives a sign of life each second.
         self._silence_s = 2 * request.timeout_s + 5
 
     @property
@@ -192,13 +194,14 @@ class Decoder:
     async def messages(
         self, is_watched: Callable[[], bool] = lambda: False, wants_video: Callable[[], bool] = lambda: False
     ) -> AsyncIterator[Message]:
-        """First a VideoInfo, then frames and snapshots, then Ended; another VideoInfo when the frame size changes.
+        """Yields first a VideoInfo, then frames and snapshots, then Ended; another VideoInfo when the frame size
+        changes.
 
-        A live source yields its newest frame each time, a file all of them. Snapshots are frequent while
+        A live source yields its newest frame each time, a file yields all frames. Snapshots are frequent while
         `is_watched` returns True; a live source yields live video while `wants_video` does.
 
         Raises VideoError when the source fails or the child falls silent, SourceForbiddenError when it failed because
-        it led to an address that is not permitted, DecoderDiedError when the child ends without a message.
+        it led to a forbidden address, DecoderDiedError when the child ends without a message.
         """
         try:
             await read_message(self._messages, START_WITHIN_S)
@@ -244,7 +247,7 @@ class Decoder:
                 raise DecoderDiedError(f"The decoder sent a message of unknown kind {kind!r}.")
 
     def _notify_child(self, is_watched: bool, wants_video: bool) -> None:
-        """Send the child what has changed: whether a client is watching, and the request for a live source's frame."""
+        """Send the child what has changed: whether a client is watching, and requests for frames of a live source."""
         if self._is_live and wants_video != self._wants_video:
             _write(self._orders, kinds.WANT_VIDEO if wants_video else kinds.WANT_NO_VIDEO)
             self._wants_video = wants_video

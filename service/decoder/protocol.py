@@ -1,10 +1,10 @@
 """The protocol between a decoder child and its parent.
 
 The parent writes one line of JSON, a `DecodeRequest`. The child replies with messages, each of them
-`kind: 1 byte, length: uint32, payload`, little-endian. For a live source the parent requests each frame with one byte,
-and says when it starts and stops wanting live video; for every source it says when a client starts and stops watching
-the snapshots, and orders clips. A child that takes orders requests the last ones when its source has ended, since
-frames may still be on their way to the detector.
+`kind: 1 byte, length: uint32, payload`, little-endian. For a live source, the parent requests each frame with one byte,
+and says when it wants live video and when it no longer does. For every source, it says when clients start and stop
+watching the snapshots, and it orders clips. When its source has ended, a child that takes orders asks for the last
+ones, since frames may still be on their way to the detector.
 """
 
 import fcntl
@@ -23,7 +23,7 @@ from model.video.preprocess import WHOLE_FRAME, FrameInput, Framing, Region
 
 HEADER = struct.Struct("<cI")
 # Media time, Unix time of arrival, the timestamp of a live source or NaN, seconds of decoding, whether a new timeline
-# begins. Then the images, or nothing if they are those of the frame sent before.
+# begins. Then the images, or nothing if they are those of the previous frame.
 FRAME_HEADER = struct.Struct("<dddf?")
 CONFINED, OPENED, FRAME, DROPPED, SNAPSHOT, ALIVE, ENDED, ERROR = b"C", b"O", b"F", b"D", b"J", b"K", b"E", b"X"
 MISSED = b"M"
@@ -31,9 +31,9 @@ CLIP_BEGINS, CLIP_DATA, CLIP_ENDED, LAST_ORDERS = b"B", b"V", b"Z", b"L"
 VIDEO_BEGINS, VIDEO_PART, NO_VIDEO = b"H", b"P", b"N"
 REQUEST_FRAME, WATCH, UNWATCH, ORDER_CLIP, NO_MORE_ORDERS = b".", b"w", b"u", b"c", b"n"
 WANT_VIDEO, WANT_NO_VIDEO = b"v", b"x"
-# In front of a part of live video: its time in the MP4, its media time, whether it begins with a keyframe.
+# Precedes a part of live video: its time in the MP4, its media time, whether it begins with a keyframe.
 VIDEO_PART_HEADER = struct.Struct("<dd?")
-# In front of the bytes of a clip.
+# Precedes the bytes of a clip.
 CLIP_NUMBER = struct.Struct("<I")
 _CLIP_ORDER = struct.Struct("<Idd")
 
@@ -42,14 +42,14 @@ ALIVE_EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class Confinement:
-    """Which mechanisms of the kernel confine a decoder: its system calls and network, and the files that it reads."""
+    """Which kernel mechanisms confine a decoder: one for system calls and network, one for the files that it reads."""
 
     seccomp: bool
     landlock: bool
 
 
 class ClipOrder(NamedTuple):
-    """A clip that the parent wants: its number, and from when to when it reaches, in media time."""
+    """A clip that the parent wants: its number, and its start and end in media time."""
 
     number: int
     from_s: float
@@ -68,21 +68,21 @@ class DecodeRequest:
         address: path or URL of the source, with its secrets; None for a pushed stream.
         options: options of FFmpeg for it.
         after_s: media time of the last frame that the detector has seen.
-        replay_until_s: frames up to this media time are not paced: their events are already published.
+        replay_until_s: frames up to this media time are not paced, because their events are already published.
         snapshot_hz: snapshots per second while a client is watching.
         max_bytes: address space that the decoder may use before it is killed.
         max_cpu_s: processor time that the decoder may use before it is killed.
         max_duration_s: a source that is not live and is longer than this fails.
-        regions: parts of the displayed frame, each of which becomes a separate image.
-        zero_s: the moment, on the monotonic clock, that is media time 0 of a live source; its first frame if None.
+        regions: parts of the displayed frame; each becomes a separate image.
+        zero_s: the time on the monotonic clock that is media time 0 of a live source; its first frame if None.
         starts_at_s: media time at which a pushed stream that is not live is placed.
-        time_zero: what media time 0 of a file is.
+        time_zero: what media time 0 of a file refers to.
         keyframe_timeout_s: how long a live source may send packets before the first keyframe.
-        live: whether a source over HTTP is live; by default it is found out.
+        live: whether a source over HTTP is live; determined from the response by default.
         was_live: an earlier connection of the session was live.
         seen_until_s: timestamp of the newest frame of that connection.
         stream: number of the video stream to analyse, from 0; the best one if None.
-        clip_buffer_s: how much of the stream to keep for clips; 0 for none.
+        clip_buffer_s: how many seconds of the stream to keep for clips; 0 for none.
         clip_buffer_bytes: the most that is kept.
         quiet: whether frames of a live source need not be decoded while nothing moves.
         parent_pid: set by the parent's side.
@@ -121,7 +121,7 @@ class DecodeRequest:
 
     @property
     def frame_inputs(self) -> tuple[FrameInput, ...]:
-        """What the detector sees of a frame."""
+        """The parts of a frame that the detector sees."""
         return tuple(FrameInput(self.size, self.framing, region) for region in self.regions)
 
     def to_json(self) -> str:
@@ -152,13 +152,13 @@ class Output:
         self.sent_at_s = time.monotonic()
 
     def send_alive(self, now_s: float) -> None:
-        """Send a heartbeat if nothing else was sent for a while."""
+        """Send a heartbeat if nothing else has been sent for a while."""
         if now_s - self.sent_at_s >= ALIVE_EVERY_S:
             self.send(ALIVE)
 
     @property
     def unread_bytes(self) -> int:
-        """What waits in the pipe."""
+        """The number of bytes that wait in the pipe."""
         return int.from_bytes(fcntl.ioctl(self._pipe, termios.FIONREAD, bytes(4)), "little")
 
     def send_json(self, kind: bytes, value: object) -> None:
@@ -185,12 +185,12 @@ class Input:
         """Whether the parent may order clips."""
 
     def wait(self, duration_s: float) -> None:
-        """Take in what arrives, as soon as something does."""
+        """Wait until something arrives, and process it."""
         if select.select([self._fd], [], [], duration_s)[0]:
             self.read()
 
     def read(self) -> None:
-        """Take in what has arrived since the last call."""
+        """Process what has arrived since the last call."""
         try:
             received = os.read(self._fd, 4096)
         except BlockingIOError:

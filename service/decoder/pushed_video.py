@@ -45,7 +45,7 @@ class PushedVideo:
         except ConnectionError:
             data = b""
         if not data:
-            # FFmpeg may read again after a failure; it then only gets the end of the stream.
+            # FFmpeg may read again after a failure; it then gets only the end of the stream.
             self._is_over = True
             raise VideoError("source_unreachable", BROKE_OFF)
         return data

@@ -2,9 +2,10 @@
 
 import math
 
-# A frame this late shows that there is too little time for more snapshots.
+# If a frame is this late, there is too little time for more snapshots.
 LATE_S = 0.05
-# Without watchers, or while time is short. A client that starts watching finds a snapshot no older than this.
+# The interval without watchers or while time is short. A client that starts watching finds a snapshot no older than
+# this.
 AT_LEAST_EVERY_S = 5.0
 
 
@@ -16,7 +17,7 @@ class SnapshotSchedule:
         self._last_s = -math.inf if snapshot_hz > 0 else math.inf
 
     def is_due(self, now_s: float, *, late_s: float, is_watched: bool) -> bool:
-        """Whether to make a snapshot of the frame that was sent now, `late_s` late; if so, the interval restarts."""
+        """Whether to make a snapshot of the frame that was just sent, `late_s` late; if so, the interval restarts."""
         is_rare = late_s > LATE_S or not is_watched
         every_s = max(self._every_s, AT_LEAST_EVERY_S) if is_rare else self._every_s
         if now_s - self._last_s < every_s:

@@ -1,4 +1,4 @@
-"""What a decoder sends of live video, as its parent sees it."""
+"""A decoder's messages about live video, as its parent sees them."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ VIDEO_KINDS = (VIDEO_BEGINS, VIDEO_PART, NO_VIDEO)
 
 @dataclass(frozen=True)
 class VideoBegins:
-    """Live video that was ordered begins, or begins anew: `head` is the beginning of a fragmented MP4."""
+    """The requested live video begins, or begins again: `head` is the beginning of a fragmented MP4."""
 
     media_type: str
     width: int
@@ -42,7 +42,7 @@ LiveVideoMessage = VideoBegins | VideoFragment | NoVideo
 
 
 def video_message(kind: bytes, payload: bytes) -> LiveVideoMessage:
-    """The message of one of VIDEO_KINDS."""
+    """The message for one of VIDEO_KINDS."""
     if kind == NO_VIDEO:
         return NoVideo(**json.loads(payload))
     if kind == VIDEO_BEGINS:

@@ -8,12 +8,12 @@ from service.background import race
 from service.push.protocol import ACCEPTED, END, HEADER, Hello, PushAddress
 
 RETRY_EVERY_S = 0.1
-# The most that waits to be forwarded; until then no more is read from the client.
+# The most bytes that wait to be forwarded; while it is reached, no more is read from the client.
 BUFFER_BYTES = 256 * 1024
 
 
 class NotWaitingError(Exception):
-    """No worker runs the session, or the session does not wait for a stream."""
+    """No worker runs the session, or the session is not waiting for a stream."""
 
 
 class WorkerClosedError(Exception):

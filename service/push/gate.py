@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 async def open_gate(host: str = "127.0.0.1", port: int = 0, *, address: str | None = None) -> AsyncIterator["PushGate"]:
     """A gate for the lifetime of the context. Servers connect to it at `address`, by default `host`.
 
-    Raises OSError when the address is taken or not ours.
+    Raises OSError if the address is in use or is not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:
@@ -37,10 +37,10 @@ async def open_gate(host: str = "127.0.0.1", port: int = 0, *, address: str | No
 
 
 class Admit(Protocol):
-    """How a session takes the connection of a viewer."""
+    """How a session accepts the connection of a viewer."""
 
     def __call__(self, connection: socket.socket, *, wants_video: bool) -> bool:
-        """Own the connection from now on; nothing may be sent before this returns. False if there are too many."""
+        """Take ownership of the connection; nothing may be sent before this returns. False if there are too many."""
 
 
 class PushGate:
@@ -65,7 +65,7 @@ class PushGate:
             try:
                 return (await asyncio.get_running_loop().sock_accept(self._listener))[0]
             except OSError as error:
-                # This process is at its limit of open files, for now.
+                # This process has reached its limit of open files for now.
                 _log.warning("push connection not accepted", error=str(error))
                 await asyncio.sleep(RETRY_S)
 
@@ -139,7 +139,7 @@ class PushGate:
 
 
 async def _line(connection: socket.socket) -> bytes:
-    """Everything up to a line feed: the server sends no more before the reply."""
+    """Everything up to a line feed; the server sends nothing else before the reply."""
     received = b""
     while not received.endswith(b"\n"):
         chunk = await asyncio.get_running_loop().sock_recv(connection, MAX_HELLO_BYTES)

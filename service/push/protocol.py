@@ -18,7 +18,7 @@ ACCEPTED, NOT_WAITING, TOO_MANY = b"y", b"n", b"m"
 
 @dataclass(frozen=True)
 class PushAddress:
-    """Where a worker accepts pushed streams, and the key that it requires, which is as secret as the store."""
+    """Where a worker accepts pushed streams, and the key that it requires, which must be as secret as the store."""
 
     host: str
     port: int
@@ -27,7 +27,7 @@ class PushAddress:
 
 @dataclass(frozen=True)
 class Hello:
-    """The session that the connection is for, the worker's key, and what the server wants to send or receive."""
+    """The session of the connection, the worker's key, and what the server wants to send or receive."""
 
     session_id: str
     key: str = field(repr=False)
@@ -35,13 +35,13 @@ class Hello:
 
     def to_line(self) -> bytes:
         """The first line of a forwarded connection."""
-        # Workers of earlier versions know no purpose.
+        # Workers of earlier versions do not know purposes.
         purpose = [] if self.purpose == "push" else [self.purpose]
         return json.dumps([self.session_id, self.key, *purpose]).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> "Hello":
-        """Parse a line of `to_line`. Raises ValueError for anything else."""
+        """Parse a line written by `to_line`. Raises ValueError for anything else."""
         match json.loads(line):
             case [str(session_id), str(key)]:
                 return cls(session_id, key)

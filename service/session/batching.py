@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from model.detector import Stream
 
-# How long a frame waits for those of other fast sessions, which are about to arrive.
+# How long a frame waits for frames of other fast sessions, which are about to arrive.
 GATHER_S = 0.003
 MAX_BATCH = 8
 # After a call the engine stays idle for as long as the call took, at most this long, unless a full batch waits. The
 # busier it is, the more frames of live sessions it gathers: a step in a batch of 8 costs a third of a single one.
 MAX_IDLE_S = 0.008
-# While live sessions run, each call takes only this many frames of fast ones: a live frame waits for at most one call.
+# While live sessions run, each call takes only this many frames of fast ones, so that a live frame waits for at most
+# one call.
 MAX_FAST_PER_LIVE_BATCH = 2
 # Brief frames, of scenes that have been still for a while, take little time and are not urgent: they wait for others.
 BRIEF_GATHER_S = 0.03
@@ -48,7 +49,7 @@ class FrameRequest:
     requested_s: float
     outcome: "asyncio.Future[Step]" = field(repr=False)
     is_unchanged: bool = False
-    """The image is that of the stream's frame before."""
+    """The image is that of the stream's previous frame."""
 
     @property
     def is_brief(self) -> bool:
@@ -81,7 +82,7 @@ class BatchWindow:
         return max(0.0, until_s - now_s)
 
     def take(self) -> list[FrameRequest]:
-        """The next batch, of one model: live frames first, then fast ones, oldest first, then all brief ones."""
+        """The next batch, all of one model: live frames, then fast ones, each oldest first, then all brief ones."""
         if not self.requests:
             return []
         by_urgency = sorted(self.requests, key=lambda request: not request.stream.live)

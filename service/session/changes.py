@@ -1,4 +1,4 @@
-"""Settings of a session that change while it runs: its detection follows them from one frame to the next."""
+"""Settings of a session that change while it runs; its detection adopts them between two frames."""
 
 from service.session.detection import Detection
 from service.session.engine import Engine
@@ -7,14 +7,16 @@ from service.store.records import SessionRecord
 
 
 def as_run(record: SessionRecord, engine: Engine) -> SessionRecord:
-    """The session with the version that runs: of a configured model the loaded one, whichever it began with."""
+    """The session with the model version that runs. For a configured model this is the loaded version, whichever the
+    session began with.
+    """
     if record.is_version_pinned:
         return record
     return record.model_copy(update={"model_version": engine.version(record.model_key)})
 
 
 class SettingChanges:
-    """The newest settings of a running session, and what its detection has followed of them."""
+    """The newest settings of a running session, and those that its detection has adopted."""
 
     def __init__(self, record: SessionRecord, engine: Engine, events: EventBuffer) -> None:
         self._engine, self._events = engine, events
@@ -22,14 +24,14 @@ class SettingChanges:
         self._followed: SessionRecord | None = None
 
     def note(self, record: SessionRecord) -> None:
-        """Follow the settings of the record, as the store has it now, from the next frame on."""
+        """Adopt the settings in the store's current record from the next frame on."""
         if record.revision > self._wanted.revision:
             self._wanted = as_run(record, self._engine)
 
     async def apply(self, detection: Detection) -> None:
-        """Apply and publish changed settings of the session; without a change, only note the rules of a newer model."""
+        """Apply and publish changed settings of the session; without a change, only note a newer model's rules."""
         wanted = self._wanted
-        # Until this worker has loaded a version, the session keeps the one before.
+        # Until this worker has loaded a version, the session keeps the previous one.
         if self._followed is wanted or not self._engine.has(wanted.model_key):
             return
         self._followed = wanted

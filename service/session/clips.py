@@ -1,7 +1,7 @@
 """Collects the clips of one session's actions from its decoder, and stores them in the background.
 
-Events are published first, and analysis never waits for a clip. What a decoder has sent of a clip is kept, also when
-the decoder or its source ends before the rest.
+Events are published first, and analysis never waits for a clip. The parts that a decoder has sent are kept, even if the
+decoder or its source ends before the rest.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from service.storage.stored_files import StoredClip, label_digest
 from service.store.records import SessionRecord
 
 MAX_OPEN = 8
-"""Clips that are collected at a time; each takes up to CAKE_CLIP_MAX_BYTES of memory."""
+"""Number of clips that are collected at the same time; each takes up to CAKE_CLIP_MAX_BYTES of memory."""
 CLOSE_WITHIN_S = 15.0
 DECISION_S = 3.0
-"""How long after the last frame that it needs a start may be decided: for batching and busy machines."""
+"""How long after the last frame that it needs a start may be decided; allows for batching and busy machines."""
 LATE_S = 0.5
 """A clip that begins this much later than requested is incomplete; frame intervals and rounding explain less."""
 LATE = "The clip begins late: the stream was interrupted, or its bit rate is too high for the decoder's buffer."
@@ -41,12 +41,12 @@ _log = structlog.get_logger(__name__)
 def clip_buffer_s(
     settings: Settings, record: SessionRecord, config: ModelConfig, rules: Iterable[StartRule], *, is_realtime: bool
 ) -> float:
-    """How much of its stream a session's decoder has to keep for clips; 0 for none."""
+    """How many seconds of its stream a session's decoder must keep for clips; 0 for none."""
     is_kept = record.source.kind == "upload"
     if is_kept or not any(settings.keeps_clips_of(label) for label in record.labels):
         return 0.0
     decided_after_s = max((rule.min_duration_s for rule in rules), default=0.0)
-    # A decoder of another source is ahead of the detector by what fits between them.
+    # A decoder of any other source is ahead of the detector by as many frames as fit between them.
     frame_bytes = 3 * config.image_size**2 * record.streams
     ahead_s = 0.0 if is_realtime else (PIPE_BYTES + BUFFER_BYTES) / frame_bytes / config.sample_hz
     return settings.clip_before_s + decided_after_s + DECISION_S + ahead_s
@@ -80,9 +80,9 @@ class SessionClips:
 
     @asynccontextmanager
     async def of_decoder(self, decoder: Decoder, *, has_buffer: bool) -> AsyncIterator[None]:
-        """Collect from this decoder; when it is left, clips that are incomplete are stored as they are.
+        """Collect from this decoder; at the end of the context, incomplete clips are stored as they are.
 
-        Without a buffer it has no clips: the labels of the session had none when it was started.
+        A decoder without a buffer has no clips, because none of the session's labels had any when it was started.
         """
         self._decoder = decoder if has_buffer else None
         try:
@@ -107,7 +107,7 @@ class SessionClips:
             self._decoder.order_clip(order)
 
     def take(self, message: ClipPart | ClipEnded) -> None:
-        """Take what the decoder has sent."""
+        """Process what the decoder has sent."""
         clip = self._open.get(message.number)
         if clip is None:
             return
@@ -144,7 +144,7 @@ class SessionClips:
         if problem is None and clip.from_s > clip.order.from_s + LATE_S:
             problem = LATE
         stored = StoredClip(self._session_id, clip.start.id, clip.from_s, label_digest(clip.start.label))
-        # What arrived last is not known where the decoder has not said so.
+        # If the decoder has not said so, it is not known which frame arrived last.
         to_s = clip.to_s or max(clip.from_s, min(clip.order.to_s, self._events.record.position_s))
         media = Media(clip.start, clip.from_s, to_s, len(clip.data), problem)
         task = asyncio.create_task(self._store(stored, bytes(clip.data), media))
@@ -162,7 +162,7 @@ class SessionClips:
                 self.warnings = (NOT_STORED.format(error.detail),)
                 self._events.update(warnings=(*self._events.record.warnings, *self.warnings))
         except Exception:
-            # A defect costs this clip only.
+            # A bug costs only this clip.
             _log.exception("clip not stored", session=self._session_id, event_id=media.start.id)
         else:
             self._events.add_media(media)

@@ -19,7 +19,7 @@ from service.store.worker_records import LeaseLostError
 T = TypeVar("T")
 
 STORE_RETRY_S = 0.5
-# An event that arrives during a commit waits for it no longer than this before the next frame is analysed.
+# An event that arrives during a commit waits for it at most this long before the next frame is analysed.
 IN_FLIGHT_PATIENCE_S = 0.05
 _log = structlog.get_logger(__name__)
 
@@ -27,10 +27,10 @@ _log = structlog.get_logger(__name__)
 class Commits:
     """The commits of one session, one at a time.
 
-    What the store does not take stays in the buffer; when that is full, the session waits. Each commit has a
-    resume point. The detector's state is large (about half a megabyte), so only some commits include it: a resume from
-    an older one replays the frames since then. A source that cannot be rewound has nothing to replay, so its state is
-    saved only when the session moves to another worker.
+    What the store does not accept stays in the buffer; when that is full, the session waits. Each commit has a resume
+    point. The detector state is large (about half a megabyte), so only some commits include it; a session that resumes
+    from an older one replays the frames since then. A source that cannot be rewound has nothing to replay, so its state
+    is saved only when the session moves to another worker.
     """
 
     def __init__(self, context: WorkerContext, buffer: EventBuffer, source: SessionSource) -> None:
@@ -69,7 +69,7 @@ class Commits:
         """
         if self._buffer.is_full:
             await self.settle(detection)
-        # When a source that cannot be rewound sends its next frame is unknown: its events do not wait for that.
+        # It is unknown when a source that cannot be rewound sends its next frame, so its events do not wait for that.
         at_once = self._source.is_realtime or not self._source.can_rewind
         if not await self._is_free(at_once=at_once):
             return
@@ -88,7 +88,7 @@ class Commits:
             await self._begin(detection, with_snapshot=False)
 
     async def settle(self, detection: Detection | None) -> None:
-        """Return when everything is committed, with the detector's state, however long the store takes.
+        """Return when everything is committed, including the detector state, however long the store takes.
 
         Raises LeaseLostError, NotFoundError, and ServiceError after `stop_waiting`.
         """

@@ -13,7 +13,7 @@ from service.store.protocols import Store
 
 @dataclass(frozen=True)
 class CommitSchedule:
-    """How often a session commits. Events of live sessions are committed at once; everything else is gathered."""
+    """How often a session commits. Events of live sessions are committed immediately; everything else is gathered."""
 
     every_s: float = 1.0
     events_every_s: float = 0.25
@@ -32,4 +32,4 @@ class WorkerContext:
     blobs: Blobs
     commit_schedule: CommitSchedule = CommitSchedule()
     forks: ForkServer | None = None
-    """What decoders are forked from; without it, each has a process of its own for that."""
+    """Forks the decoders; without it, each decoder starts a separate process to be forked from."""

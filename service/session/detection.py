@@ -27,10 +27,10 @@ class Decided:
 
 @dataclass(frozen=True)
 class FrameResult:
-    """What one frame yielded. With a gap before it, `ended_by_gap` are the actions that the gap ended.
+    """The results of one frame. If a gap precedes it, `ended_by_gap` are the actions that the gap ended.
 
     `scores` in [0, 1] are those of `SessionRecord.score_labels`, in their order, of one region after the other.
-    `queue_s` and `infer_s` are those of the region that took longest.
+    `queue_s` and `infer_s` are those of the slowest region.
     """
 
     scores: list[float]
@@ -42,7 +42,7 @@ class FrameResult:
 
 
 class Detection:
-    """Takes a session's frames in order; can be saved after any frame and resumed from there.
+    """Analyses a session's frames in order; can be saved after any frame and resumed from there.
 
     Each region is a stream of the detector with its own starts; without regions, the whole frame is one.
     """
@@ -63,7 +63,7 @@ class Detection:
 
     def _use_model(self, record: SessionRecord) -> None:
         self.model_key = record.model_key
-        # Of configured models, older versions read the state as well.
+        # Older versions of configured models also read the state.
         self._state_tag = f"{self.model_key}\n".encode() if record.is_version_pinned else b""
         config = self._engine.config(self.model_key)
         self._labels, self._default_rules = config.labels, config.start_rules
@@ -82,8 +82,8 @@ class Detection:
 
     @classmethod
     async def resume(cls, engine: Engine, record: SessionRecord, saved: ResumePoint) -> Self:
-        """Continue from a resume point, with the frames after `detector_s`. Raises StateError when it is of other
-        weights, labels or regions. Its rules hold until `change`.
+        """Continue from a resume point, with the frames after `detector_s`. Raises StateError if it was made with other
+        weights, labels or regions. Its rules apply until `change`.
         """
         detection = cls(engine, record)
         detection.position_s, detection.frames = saved.position_s, saved.frames
@@ -103,11 +103,11 @@ class Detection:
 
     @property
     def rules(self) -> Mapping[str, StartRule]:
-        """The rules by which the next frame is decided."""
+        """The rules that decide the next frame."""
         return self._starts[0].rules
 
     def change(self, record: SessionRecord) -> list[Decided]:
-        """Decide by the record's labels and rules from the next frame on; returns what the change ended."""
+        """Use the record's labels and rules from the next frame on; returns the actions that the change ended."""
         self._columns = self._columns_of(record)
         rules = self._rules_of(record)
         return [
@@ -117,9 +117,10 @@ class Detection:
         ]
 
     async def switch(self, record: SessionRecord) -> list[Decided]:
-        """Analyse with the record's model, another one, from the next frame on; returns what the change ended.
+        """Analyse with the record's model, a different one, from the next frame on; returns the actions that the change
+        ended.
 
-        The new model begins in its initial state, so it settles for as long as at the start of a stream.
+        The new model begins in its initial state and settles as at the start of a stream.
         """
         ended = self.finish()
         self.close()
@@ -128,7 +129,9 @@ class Detection:
         return ended
 
     def _columns_of(self, record: SessionRecord) -> list[int | None]:
-        """Where the model has each label whose scores are kept; None for one that only an earlier version had."""
+        """The position in the model of each label whose scores are kept; None for a label that only an earlier version
+        had.
+        """
         return [self._labels.index(label) if label in self._labels else None for label in record.score_labels]
 
     def _rules_of(self, record: SessionRecord) -> dict[str, StartRule]:
@@ -145,7 +148,7 @@ class Detection:
             stream.live = True
 
     def interrupt(self) -> None:
-        """Restart detection with the next frame, because the source was unavailable, however short a time."""
+        """Restart detection with the next frame, because the source was unavailable, however briefly."""
         self._interrupted = True
 
     async def push(self, frame: DecodedFrame) -> FrameResult | None:
@@ -183,7 +186,7 @@ class Detection:
         return [] if self.position_s is None else self._end_all()
 
     async def detector_snapshot(self) -> DetectorSnapshot | None:
-        """The detector's states, about half a megabyte for each region; None before the first frame."""
+        """The detector states, about half a megabyte for each region; None before the first frame."""
         if self.detector_s is None or not self._streams:
             return None
         position_s = self.detector_s
@@ -191,7 +194,7 @@ class Detection:
         return DetectorSnapshot(position_s, self._state_tag + packed)
 
     def resume_point(self, detector: DetectorSnapshot | None) -> ResumePoint | None:
-        """What `resume` needs, with that detector state or the one committed before; None before the first frame."""
+        """The input of `resume`, with that detector state or the last committed one; None before the first frame."""
         if self.position_s is None:
             return None
         starts = [each.snapshot() for each in self._starts]
@@ -249,7 +252,7 @@ class Detection:
 
 
 def _packed(states: Sequence[bytes]) -> bytes:
-    """A single state as it is, as older versions wrote it; several with their lengths in front."""
+    """A single state unchanged, as older versions wrote it; several states preceded by their lengths."""
     if len(states) == 1:
         return states[0]
     return struct.pack(f"<{len(states)}Q", *map(len, states)) + b"".join(states)

@@ -30,7 +30,7 @@ class EngineClosedError(Exception):
 
 
 class StepModel(Protocol):
-    """What the engine uses of `model.detector.Detector`."""
+    """The part of `model.detector.Detector` that the engine uses."""
 
     @property
     def config(self) -> ModelConfig:
@@ -49,7 +49,7 @@ class StepModel(Protocol):
     def push(
         self, streams: Sequence[Stream], images_BHWC: NDArray[np.uint8], unchanged_B: Sequence[bool]
     ) -> NDArray[np.float32]:
-        """Advance each stream by one frame, which may be the one before. Returns scores in [0, 1], (B, labels)."""
+        """Advance each stream by one frame, which may be the previous one. Returns scores in [0, 1], (B, labels)."""
 
 
 class Engine:
@@ -67,7 +67,7 @@ class Engine:
         self._arrived = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
         self._growing: dict[str, asyncio.Task[None]] = {}
-        """By model: what compiles its graphs for more streams, or has done so."""
+        """By model: the task that compiles, or has compiled, its graphs for more streams."""
 
     async def __aenter__(self) -> Self:
         await asyncio.gather(*(asyncio.to_thread(d.prepare, FIRST_BATCHES) for d in self._detectors.values()))
@@ -91,7 +91,7 @@ class Engine:
         await asyncio.gather(*self._growing.values())
 
     async def _grow(self, model: str) -> None:
-        """Compile the graphs for several streams, while sessions already run; without them, they run one by one."""
+        """Compile the graphs for several streams while sessions already run; until then, streams run one by one."""
         try:
             for batches in MORE_BATCHES:
                 await asyncio.to_thread(self._detectors[model].prepare, batches)
@@ -99,12 +99,12 @@ class Engine:
             _log.exception("graphs for several streams not compiled", model=model)
 
     def add(self, model: str, name: str, detector: StepModel) -> None:
-        """Take another model, whose graph for one stream is compiled; `name` is what metrics call it."""
+        """Add a model whose graph for one stream is compiled; `name` identifies it in metrics."""
         self._detectors[model] = detector
         self._names[model] = name
 
     def remove(self, model: str) -> bool:
-        """Drop a model. False, and nothing happens, while a stream uses it or graphs of it are being compiled."""
+        """Remove a model. Returns False and does nothing while a stream uses it or its graphs are being compiled."""
         growing = self._growing.get(model)
         if any(stream.model == model for stream in self._window.streams) or (growing and not growing.done()):
             return False
@@ -144,7 +144,7 @@ class Engine:
     async def push(self, stream: EngineStream, image_HWC: NDArray[np.uint8], *, is_unchanged: bool = False) -> Step:
         """Advance a stream by one frame; an error of the model reaches only this caller.
 
-        `is_unchanged`: the image is that of the stream's frame before, which may take less time.
+        `is_unchanged`: the image is that of the stream's previous frame, which may take less time.
 
         Raises ValueError for a frame of the wrong shape, RuntimeError when the stream's last frame is still waiting,
         EngineClosedError.
@@ -168,7 +168,7 @@ class Engine:
                 self._window.requests.remove(request)
 
     async def _run(self) -> None:
-        """Call the model for the frames that wait, until cancelled."""
+        """Call the model for waiting frames until cancelled."""
         while True:
             await self._arrived.wait()
             await self._gather()
@@ -194,7 +194,7 @@ class Engine:
                 return
 
     def _step(self, batch: Sequence[FrameRequest]) -> list[Step | Exception]:
-        """In the thread: one model call. A failed batch is repeated frame by frame, so that only one frame fails."""
+        """Run one model call, in the thread. A failed batch is repeated frame by frame so that only one fails."""
         model = batch[0].stream.model
         began_s = time.perf_counter()
         try:

@@ -24,10 +24,10 @@ from service.session.detection import Decided, FrameResult
 from service.store.records import EventFields, ScoreRow, SessionRecord, SessionUpdate, event_fields, state_event
 from service.store.state_log import log_state
 
-# The buffer's bounds while the store is unavailable: more than ten minutes of a camera at 10 frames a second.
+# The buffer's limits while the store is unavailable: more than ten minutes of a camera at 10 frames per second.
 MAX_EVENTS, MAX_SCORES = 10_000, 10_000
 
-# A camera that loses this many frames, and this share of them, gets a warning; a short burst does not.
+# A camera that loses at least this many frames and this share of its frames gets a warning; a short burst does not.
 MANY_DROPPED, DROPPED_SHARE = 300, 0.1
 FALLS_BEHIND = (
     "More than a tenth of the frames were dropped, as this machine is too busy to analyse them: actions may be missed"
@@ -37,7 +37,7 @@ FALLS_BEHIND = (
 
 @dataclass(frozen=True)
 class Uncommitted:
-    """What the store does not have yet."""
+    """What has not been committed to the store yet."""
 
     events: list[Event]
     scores: list[ScoreRow]
@@ -58,8 +58,8 @@ class Media:
 class EventBuffer:
     """One session's events, scores and changed fields since the last commit.
 
-    `record` is the session as it will be after the next commit. Event ids follow from media time and from the newest
-    id, which the store returns after a crash: an event that is created again gets the same id.
+    `record` is the session as it will be after the next commit. Event ids are derived from media time and from the
+    newest id, which the store returns after a crash, so an event that is created again gets the same id.
     """
 
     def __init__(self, record: SessionRecord, metrics: WorkerMetrics) -> None:
@@ -83,7 +83,7 @@ class EventBuffer:
 
     @property
     def is_full(self) -> bool:
-        """Whether the session has to wait for a commit before it continues."""
+        """Whether the session must wait for a commit before it continues."""
         return len(self._events) >= MAX_EVENTS or len(self._scores) >= MAX_SCORES
 
     def update(self, **fields: object) -> None:
@@ -153,13 +153,13 @@ class EventBuffer:
         )
 
     def decide_by(self, rules: Mapping[str, StartRule]) -> None:
-        """Note the rules that decide from now on."""
+        """Note the rules that apply from now on."""
         found, fingerprint = {label: Rule(**asdict(rule)) for label, rule in rules.items()}, rules_hash(rules)
         if (self.record.start_rules, self.record.rules_hash) != (found, fingerprint):
             self.update(start_rules=found, rules_hash=fingerprint)
 
     def add_change(self, wanted: SessionRecord) -> None:
-        """Publish that settings of the session have changed, which the store already has."""
+        """Publish a change of the session's settings that is already in the store."""
         names = ("name", "metadata", "labels", "columns", "rules", "revision", "model_version", "is_version_pinned")
         self.record = self.record.model_copy(update={name: getattr(wanted, name) for name in names})
         self.update(applied_revision=wanted.revision)
@@ -169,7 +169,7 @@ class EventBuffer:
         )
 
     def enter_state(self, state: SessionState, *, code: FailureCode | None = None, detail: str | None = None) -> None:
-        """Change the session's state, at its present position."""
+        """Change the session's state, at its current position."""
         record = self.record
         event = state_event(record, state, time=datetime.now(UTC), code=code, detail=detail)
         self.update(state=state, code=code, detail=detail)
@@ -184,7 +184,7 @@ class EventBuffer:
         return taken
 
     def put_back(self, taken: Uncommitted) -> None:
-        """Return what could not be committed, in front of what was added since."""
+        """Put back what could not be committed, before what was added since."""
         self._changed |= taken.update.model_fields_set
         self._events = taken.events + self._events
         self._scores = taken.scores + self._scores

@@ -41,7 +41,7 @@ UPLOAD_NOT_FOUND = Outcome("failed", "internal", UPLOAD_GONE)
 
 
 def failed(error: SourceFailure) -> Outcome:
-    """The outcome of a session that gives up its source."""
+    """The outcome of a session that gives up on its source."""
     if isinstance(error, DecoderDiedError):
         return Outcome("failed", "decode_failed", DECODER_DIED)
     return Outcome("failed", error.code, error.detail)

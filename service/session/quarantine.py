@@ -1,4 +1,4 @@
-"""Counts how many workers in a row died while they ran a session, to give up one that kills its workers."""
+"""Counts how many workers in a row died while they ran a session, to give up a session that kills its workers."""
 
 import structlog
 
@@ -8,13 +8,15 @@ from service.session.outcome import KILLS_WORKERS, Outcome
 from service.store.records import SessionRecord
 
 MAX_DEATHS = 3
-# A session that advanced this far in media time before its worker died is not to blame.
+# A session that advanced this far in media time before its worker died is not considered the cause.
 PROGRESS_S = 10.0
 _log = structlog.get_logger(__name__)
 
 
 def note_claim(events: EventBuffer, metrics: WorkerMetrics) -> Outcome | None:
-    """Count the workers that died with a session that was just claimed; an outcome once there were too many."""
+    """Count the workers that died while running a session that was just claimed; returns an outcome if there were too
+    many.
+    """
     record, deaths = events.record, deaths_in_a_row(events.record)
     events.update(worker_deaths=deaths, claimed_at_position_s=record.position_s)
     if record.claimed_at_position_s is None and record.state == "queued":
@@ -31,10 +33,10 @@ def note_claim(events: EventBuffer, metrics: WorkerMetrics) -> Outcome | None:
 
 
 def deaths_in_a_row(record: SessionRecord) -> int:
-    """Of a session that was just claimed: the workers that died with it, the last one included.
+    """How many workers died in a row while running a session that was just claimed, the last one included.
 
-    A worker that hands its session over clears `claimed_at_position_s`. A source that was away when the worker died
-    is not to blame either.
+    A worker that hands its session over clears `claimed_at_position_s`. If the source was unavailable when the worker
+    died, the session is not considered the cause either.
     """
     if record.claimed_at_position_s is None:
         return 0

@@ -8,7 +8,7 @@ from service.session.outcome import SourceFailure
 from service.sources.sources import SourceForbiddenError
 
 FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30.0
-# A connection that lasted this long was a good one: the next backoff starts small again.
+# A connection that lasted this long was good: the next backoff starts small again.
 STABLE_S = 10.0
 FIRST_RETRY_S, MAX_FAILURES_WITHOUT_PROGRESS = 0.25, 3
 TRANSIENT_CODES = frozenset({"source_unreachable", "source_timeout"})
@@ -33,10 +33,10 @@ def backoff_s(failures: int, chance: float) -> float:
 def live_delay_s(
     error: SourceFailure, failures: int, *, down_s: float, max_down_s: float | None, chance: float
 ) -> float | None:
-    """How long to wait before reconnecting to a live source that worked once; None to give up.
+    """How long to wait before reconnecting to a live source that has worked before; None to give up.
 
-    A rejected password is not tried again, as cameras lock accounts; nor is a forbidden address. `down_s` is the time
-    since the last frame. The last attempt is made when `max_down_s` have passed.
+    A rejected password is not tried again, because cameras lock accounts; nor is a forbidden address. `down_s` is the
+    time since the last frame. The last attempt is made when `max_down_s` have passed.
     """
     is_rejected = isinstance(error, VideoError) and error.code == "source_unauthorized"
     if is_rejected or isinstance(error, SourceForbiddenError):
@@ -60,7 +60,7 @@ def push_delay_s(error: SourceFailure, failures: int) -> float | None:
 def file_delay_s(error: SourceFailure, failures: int, *, has_worked: bool) -> float | None:
     """How long to wait before a file is opened again, `failures` after the last new frame; None to give up.
 
-    `has_worked`: it is behind a URL and some frames came. Otherwise only a decoder that died is worth a retry.
+    `has_worked`: it is behind a URL and some frames arrived. Otherwise, only the death of a decoder is worth a retry.
     """
     is_transient = isinstance(error, VideoError) and error.code in TRANSIENT_CODES and has_worked
     if failures >= MAX_FAILURES_WITHOUT_PROGRESS or not (is_transient or isinstance(error, DecoderDiedError)):
@@ -69,7 +69,7 @@ def file_delay_s(error: SourceFailure, failures: int, *, has_worked: bool) -> fl
 
 
 def zero_of_resumed_s(position_s: float, started_at: datetime, *, now_s: float, now: datetime) -> float:
-    """The moment, on the clock of `now_s`, that is media time 0 of a live session that another worker started.
+    """The time, on the clock of `now_s`, that is media time 0 of a live session that another worker started.
 
     If the wall clock was set back, the session continues right after its last frame.
     """

@@ -1,4 +1,4 @@
-"""A session's regions: which parts of a frame are decoded and analysed, and which the network misses."""
+"""A session's regions: which parts of a frame are decoded and analysed, and which parts the network does not see."""
 
 from dataclasses import asdict, replace
 
@@ -29,7 +29,7 @@ def describe_video(info: VideoInfo, config: ModelConfig, record: SessionRecord) 
 
 
 def missed_of_video(info: VideoInfo, config: ModelConfig, record: SessionRecord) -> list[str]:
-    """What the network misses of a video, as sentences."""
+    """The parts of a video that the network does not see, as sentences."""
     found = config.rate_warnings(info.rate_hz, record.model)
     for name, each in zip(region_names(record), _frame_inputs(config, record), strict=True):
         found += each.warnings(info.width, info.height, record.model, name)

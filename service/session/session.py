@@ -45,7 +45,8 @@ _log = structlog.get_logger(__name__)
 class RunningSession:
     """Runs a claimed session to its end, or until it is stopped or handed over to another worker.
 
-    Events are committed together with the resume point that follows them: a resume from it loses and repeats nothing.
+    Events are committed together with the resume point that follows them, so that resuming from it loses and repeats
+    nothing.
     """
 
     def __init__(self, record: SessionRecord, context: WorkerContext) -> None:
@@ -82,7 +83,7 @@ class RunningSession:
 
     @property
     def cost_steps_per_s(self) -> float:
-        """Capacity that it takes. A URL whose source turns out to be live takes more than was reserved."""
+        """The capacity that it uses. A URL whose source turns out to be live uses more than was reserved."""
         live_steps_per_s = self._context.engine.config(self.record.model_key).sample_hz * self.record.streams
         return max(self.record.cost_steps_per_s, live_steps_per_s if self._source.is_realtime else 0.0)
 
@@ -93,15 +94,15 @@ class RunningSession:
 
     @property
     def is_suspect(self) -> bool:
-        """Whether it may be about to crash this process, as it crashed others."""
+        """Whether it may crash this process, as it has crashed others."""
         return is_suspect(self.record)
 
     def change(self, record: SessionRecord) -> None:
-        """Follow the settings of the record, as the store has it now, from the next frame on."""
+        """Adopt the settings in the store's current record from the next frame on."""
         self._changes.note(record)
 
     def follow_shadow(self, key: str | None) -> None:
-        """Have the shadow version with this key see its frames too; None: none."""
+        """Let the shadow version with this key analyse its frames as well; None for no shadow."""
         self._shadow.follow(key)
 
     def stop(self) -> None:
@@ -152,7 +153,7 @@ class RunningSession:
         try:
             if (outcome := note_claim(self._events, self._context.metrics)) is not None:
                 return outcome
-            # Before the detection begins: a worker that crashes there has to be counted too.
+            # Before the detection begins, so that a worker that crashes there is also counted.
             if record.state == "queued":
                 self._events.enter_state("starting")
             await self._commits.settle(None)
@@ -169,7 +170,7 @@ class RunningSession:
         except (LeaseLostError, ServiceError):
             raise
         except Exception:
-            # A defect of ours or of a model ends this session only.
+            # A bug in this code or in a model ends only this session.
             _log.exception("session failed unexpectedly", session=record.id)
             self._context.metrics.poison.labels("sessions").inc()
             return INTERNAL_FAILURE
@@ -193,7 +194,9 @@ class RunningSession:
         return None
 
     async def _analyse(self, detection: Detection) -> Outcome | None:
-        """One decoder's life: its frames go to the detector, the scores to the start decoder, the events to commits."""
+        """The lifetime of one decoder: its frames go to the detector, the scores to the start decoder, the events to
+        commits.
+        """
         settings, config = self._context.settings, self._context.engine.config(self.record.model_key)
         kept_s = clip_buffer_s(
             settings, self.record, config, detection.rules.values(), is_realtime=self._source.is_realtime
@@ -278,7 +281,8 @@ class RunningSession:
             self._shadow.restart()
         if self.record.state != "reconnecting":
             self._events.enter_state("reconnecting")
-        # At every attempt: it was counted, clips are stored in the meantime, and no frame causes the next commit.
+        # At every attempt, because it was counted, clips are stored in the meantime, and no frame causes the next
+        # commit.
         await self._commits.commit_soon(detection)
 
     async def _end(self, outcome: Outcome) -> None:

@@ -1,4 +1,4 @@
-"""The shadow version of a session's model: it sees the same frames, and what it finds is stored, never published."""
+"""The shadow version of a session's model: it analyses the same frames; its starts are stored, never published."""
 
 import asyncio
 import time
@@ -21,13 +21,13 @@ from service.store.records import SessionRecord
 from service.store.shadow_records import FollowedSpan, ShadowStart
 
 WARM_UP_S = 2.0
-"""Starts this soon after the shadow began do not count, of either version: it has not settled."""
+"""Starts of either version this soon after the shadow began do not count, because the shadow has not settled yet."""
 WRITE_EVERY_S = 1.0
 MAX_WAITING_FRAMES = 16
 MAX_PENDING = 500
-"""Starts that wait for the store; when it is away for longer, following ends."""
+"""The most starts that wait for the store; if more accumulate while it is unavailable, following ends."""
 MAX_KEPT = 2000
-"""Starts and spans that are kept of one session; then it is not followed any more."""
+"""The most starts and spans that are kept for one session; after that, it is no longer followed."""
 _log = structlog.get_logger(__name__)
 
 
@@ -47,10 +47,10 @@ class SessionShadow:
         self._key: str | None = None
         self._run: _Run | None = None
         self._over: _Target | None = None
-        """What failed, or has enough: it is not followed again."""
+        """A target that failed or has enough results; it is not followed again."""
 
     def follow(self, key: str | None) -> None:
-        """Follow with the uploaded version that has this key, from the next frame on; None: with none."""
+        """Follow with the uploaded version that has this key from the next frame on; None to stop following."""
         self._key = key
         if self._run is not None and self._run.target.key != key:
             self._run.cancel()
@@ -61,7 +61,7 @@ class SessionShadow:
             self._run.cancel()
 
     def push(self, record: SessionRecord, frame: DecodedFrame, starts: Sequence[ActionStartEvent]) -> None:
-        """Pass on a frame that the session analysed, and the starts that it published. Never waits."""
+        """Take a frame that the session analysed, and the starts that it published. Never waits."""
         wanted = None if self._key is None else _Target(self._key, record.revision)
         if self._run is not None and self._run.target != wanted:
             self._run.cancel()
@@ -75,7 +75,7 @@ class SessionShadow:
             self._run.offer(frame, starts)
 
     async def close(self) -> None:
-        """Stop following, and keep what was found. Idempotent."""
+        """Stop following, and store what was found. Idempotent."""
         run, self._run = self._run, None
         if run is not None:
             run.cancel()
@@ -83,7 +83,7 @@ class SessionShadow:
 
 
 def shadow_record(engine: Engine, record: SessionRecord, key: str) -> SessionRecord | None:
-    """The session as the version with this key would run it; None if that cannot see its frames or reports nothing."""
+    """The session as the version with this key would run it; None if it cannot analyse frames or reports nothing."""
     if key == record.model_key or not engine.has(key):
         return None
     served, config = engine.config(record.model_key), engine.config(key)
@@ -114,7 +114,7 @@ class _Run:
         self._span = FollowedSpan(from_s=first_s + WARM_UP_S, to_s=first_s)
         self._frames: asyncio.Queue[DecodedFrame] = asyncio.Queue(MAX_WAITING_FRAMES)
         self._has_missed = False
-        """The frame before the next one was not taken."""
+        """Whether the most recent frame was not taken."""
         self._pending: list[ShadowStart] = []
         self._written_s = time.monotonic()
         self._task = asyncio.create_task(self._follow())
@@ -127,11 +127,11 @@ class _Run:
         self._task.cancel()
 
     async def ended(self) -> None:
-        """Return once it has stopped; whatever went wrong was logged."""
+        """Return once it has stopped; errors have been logged."""
         await asyncio.wait([self._task])
 
     def offer(self, frame: DecodedFrame, starts: Iterable[ActionStartEvent]) -> None:
-        """Take a frame, unless too many wait, and the starts that the serving version found with it."""
+        """Take a frame, unless too many are waiting, and the starts that the serving version found in it."""
         try:
             self._frames.put_nowait(replace(frame, is_unchanged=frame.is_unchanged and not self._has_missed))
             self._has_missed = False
@@ -165,7 +165,7 @@ class _Run:
                 if time.monotonic() - self._written_s >= WRITE_EVERY_S:
                     await self._write()
         except Exception:
-            # A defect of ours or of the model ends the following, not the session.
+            # A bug in this code or in the model ends the following, not the session.
             self.is_over = True
             _log.exception("shadow stopped", session=self._record.id, model=self.target.key)
             self._context.metrics.poison.labels("shadows").inc()
@@ -191,7 +191,7 @@ class _Run:
                 )
 
     async def _write(self) -> None:
-        """Keep what was found so far; what the store does not take now waits for the next time."""
+        """Store what was found so far; what the store does not accept now waits for the next time."""
         self._written_s = time.monotonic()
         if self._span.to_s <= self._span.from_s:
             return

@@ -36,7 +36,8 @@ class SessionSource:
         self._is_halted = False
         self.is_live = record.video is not None and record.video.live
         """Whether it cannot be paused or rewound; known once it is open."""
-        # On the monotonic clock: media time 0 of a live source, the newest frame of any source, the last connection.
+        # Times on the monotonic clock: media time 0 of a live source, the newest frame of any source, the last
+        # connection.
         self._zero_s: float | None = None
         self._newest_s = self._opened_s = time.monotonic()
         self._opened_after_s: float | None = None
@@ -50,7 +51,7 @@ class SessionSource:
 
     @property
     def can_rewind(self) -> bool:
-        """Whether frames that were missed can be read again."""
+        """Whether missed frames can be read again."""
         return not (self.is_live or self.is_pushed)
 
     @property
@@ -64,7 +65,7 @@ class SessionSource:
     ) -> AsyncIterator[Decoder]:
         """A decoder of the source, which continues after `after_s` if it can. Waits for a pushed stream.
 
-        Frames up to `replay_until_s` are for the detector only: they are not paced. With `clip_buffer_s`, clips of the
+        Frames up to `replay_until_s` are only for the detector and are not paced. With `clip_buffer_s`, clips of the
         newest seconds can be ordered.
 
         Raises VideoError, SourceForbiddenError.
@@ -78,7 +79,7 @@ class SessionSource:
             yield self._decoder
 
     def halt(self) -> None:
-        """Close the open decoder, or cancel what `open` waits for; the caller of either notices at once. Idempotent."""
+        """Close the open decoder, or cancel a waiting `open`; its user notices immediately. Idempotent."""
         self._is_halted = True
         self._gate.give_up(self._record.id)
         if self._decoder is not None:

@@ -46,7 +46,7 @@ class AsyncClient:
 
     `server`: its address, with a path prefix if it has one. Requests that fail because the server is unreachable, busy
     or restarting are repeated for `retry_for_s`; submissions carry an idempotency key, so none takes effect twice.
-    Methods raise ApiError when the server refuses, UnreachableError, and UnexpectedResponseError.
+    Methods raise ApiError when the server rejects a request, UnreachableError and UnexpectedResponseError.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class AsyncClient:
             Server(server, key), timeout_s=timeout_s, retry_for_s=retry_for_s, ssl_context=ssl_context
         )
         self.models = AsyncModels(self._transport.send)
-        """Models of the server."""
+        """The server's models."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -87,7 +87,7 @@ class AsyncClient:
         on_progress: OnProgress | None = None,
         idempotency_key: str | None = None,
     ) -> Session:
-        """Upload a video. It is read while it is sent. Also raises OSError when it cannot be read."""
+        """Upload a video, which is read while it is sent. Also raises OSError if it cannot be read."""
         body = Upload(file, calls.upload_options(options, source), on_progress)
         return parse(Session, await self._transport.send(calls.upload(body, idempotency_key)))
 
@@ -99,7 +99,7 @@ class AsyncClient:
         *,
         idempotency_key: str | None = None,
     ) -> Session:
-        """Let the server open a camera or a video on the web."""
+        """Have the server open a camera or a video on the web."""
         body = {"url": url, **(source or SourceOptions()).to_json()}
         return parse(Session, await self._transport.send(calls.submission(body, options, idempotency_key)))
 
@@ -110,16 +110,16 @@ class AsyncClient:
         *,
         idempotency_key: str | None = None,
     ) -> Session:
-        """A session that waits for `push`."""
+        """Create a session that waits for `push`."""
         body = {"push": True, **(source or SourceOptions()).to_json()}
         return parse(Session, await self._transport.send(calls.submission(body, options, idempotency_key)))
 
     async def session(self, session_id: str) -> Session:
-        """The session as it is now. Raises ApiError when there is none with this id."""
+        """The session's current state. Raises ApiError if there is no session with this id."""
         return parse(Session, await self._transport.send(Call("GET", calls.session_path(session_id))))
 
     async def sessions(self, *, state: str | None = None, page_size: int = 50) -> AsyncIterator[Session]:
-        """All sessions of the key, newest first. Pages are requested as they are needed."""
+        """All sessions of the key, newest first. Pages are requested as needed."""
         before: str | None = None
         while True:
             page = parse(SessionPage, await self._transport.send(calls.sessions(state, before, page_size)))
@@ -160,22 +160,22 @@ class AsyncClient:
     async def missed_clip(
         self, session_id: str, feedback_id: str, *, before_s: float | None = None, after_s: float | None = None
     ) -> Clip:
-        """As `clip`, of an action that was added with `add_missed`. Only uploaded videos have such clips."""
+        """Like `clip`, for an action that was added with `add_missed`. Only uploaded videos have such clips."""
         call = calls.missed_clip(session_id, feedback_id, before_s, after_s)
         return calls.clip_of(await self._transport.request(call))
 
     async def feedback(self, session_id: str) -> tuple[Feedback, ...]:
-        """What people said about the session's events, by `start_s`."""
+        """People's feedback on the session's events, ordered by `start_s`."""
         return parse(FeedbackList, await self._transport.send(calls.feedback(session_id))).feedback
 
     async def judge(self, session_id: str, event_id: str, *, is_right: bool, note: str = "") -> Feedback:
-        """Say whether an event was right; replaces what was said before."""
+        """Judge whether an event is right; replaces the previous verdict."""
         return parse(Feedback, await self._transport.send(calls.verdict(session_id, event_id, is_right, note)))
 
     async def add_missed(
         self, session_id: str, label: str, start_s: float, end_s: float | None = None, *, region: str | None = None
     ) -> Feedback:
-        """Add an action that happened without an event."""
+        """Add an action for which there was no event."""
         return parse(Feedback, await self._transport.send(calls.missed(session_id, label, start_s, end_s, region)))
 
     # Events
@@ -183,7 +183,7 @@ class AsyncClient:
     async def events(
         self, session_id: str, *, after: str | None = None, limit: int = 500, wait_s: float = 0
     ) -> EventPage:
-        """The events after an id that there are now; `wait_s` waits for the first one, at most 50 s."""
+        """The events after an id, as of now; with `wait_s`, waits up to that long for the first one, at most 50 s."""
         return parse_page(await self._transport.send(calls.events(session_id, after, limit, wait_s)))
 
     def follow(
@@ -196,7 +196,7 @@ class AsyncClient:
     def follow_all(
         self, *, after: str | None = None, on_interruption: OnInterruption | None = None
     ) -> AsyncGenerator[LogEntry, None]:
-        """The events of all sessions of the key, without end. Resume after a cursor; "0" replays all that are kept."""
+        """The events of all sessions of the key, without end. Resumes after a cursor; "0" replays all stored events."""
         return self._follow("/v1/events", after, parse_entry, lambda entry: entry.cursor, on_interruption)
 
     async def _follow(
@@ -237,25 +237,25 @@ class AsyncClient:
         return parse(SubscriptionList, await self._transport.send(subscriptions.listed())).subscriptions
 
     async def pause_subscription(self, subscription_id: str) -> Subscription:
-        """Deliver nothing until it is resumed. What happens until then is kept."""
+        """Stop deliveries until the subscription is resumed. Events are kept until then."""
         return parse(Subscription, await self._transport.send(subscriptions.pause(subscription_id)))
 
     async def resume_subscription(self, subscription_id: str, *, skip_missed: bool = False) -> Subscription:
-        """Continue where it was paused or disabled, or with new events."""
+        """Continue where the subscription was paused or disabled, or with new events."""
         return parse(Subscription, await self._transport.send(subscriptions.resume(subscription_id, skip_missed)))
 
     async def test_subscription(self, subscription_id: str) -> SubscriptionTest:
-        """Let the server send a test message now."""
+        """Have the server send a test message now."""
         return parse(SubscriptionTest, await self._transport.send(subscriptions.test(subscription_id)))
 
     async def rotate_subscription_secret(
         self, subscription_id: str, secret: str | None = None, *, keep_old_s: float | None = None
     ) -> Subscription:
-        """Replace a webhook's secret. For `keep_old_s`, by default a day, the old one signs deliveries too."""
+        """Replace a webhook's secret. For `keep_old_s`, by default a day, deliveries are signed with both secrets."""
         return parse(
             Subscription, await self._transport.send(subscriptions.rotate_secret(subscription_id, secret, keep_old_s))
         )
 
     async def delete_subscription(self, subscription_id: str) -> None:
-        """Deliver nothing more, and forget it."""
+        """Stop deliveries and delete the subscription."""
         await self._transport.send(subscriptions.delete(subscription_id))

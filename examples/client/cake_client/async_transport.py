@@ -1,4 +1,4 @@
-"""The same as `Transport`, for an event loop."""
+"""`Transport` for an event loop."""
 
 import asyncio
 import ssl
@@ -57,7 +57,7 @@ class AsyncTransport:
             raise UnreachableError(self.server.url, str(error) or type(error).__name__) from error
 
     async def send(self, call: Call) -> bytes:
-        """The body of the response to a request. Raises as `request` does."""
+        """The body of the response to a request. Raises the same errors as `request`."""
         return (await self.request(call)).content
 
     async def request(self, call: Call) -> httpx.Response:
@@ -82,7 +82,9 @@ class AsyncTransport:
         return response
 
     async def repeated(self, attempt: Callable[[], Awaitable[T]], *, is_repeatable: bool = True) -> T:
-        """Attempt until it succeeds, fails for good, or has failed for too long: then its error is raised."""
+        """Repeat until it succeeds, fails permanently, or has failed for too long; in the latter cases, raise its
+        error.
+        """
         repetition = Repetition(self._retry_for_s, time.monotonic())
         while True:
             try:

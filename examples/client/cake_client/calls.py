@@ -35,7 +35,7 @@ FIRST_DELAY_S, LAST_DELAY_S = 0.5, 15.0
 
 @dataclass(frozen=True)
 class Server:
-    """Address of a server and the key to use it with. Raises ValueError for anything but an HTTP address."""
+    """Address of a server and the key for it. Raises ValueError for anything but an HTTP address."""
 
     url: str
     key: str | None = None
@@ -48,12 +48,12 @@ class Server:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Of every request: the client's version and the key."""
+        """The headers of every request: the client's version and the key."""
         authorization = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         return {"User-Agent": f"cake-client/{VERSION}", **authorization}
 
     def websocket(self, path: str, after: str | None = None) -> str:
-        """URL of a stream of events, from after the cursor `after`."""
+        """URL of a stream of the events after the cursor `after`."""
         query = f"?{urlencode({'after': after})}" if after else ""
         return f"{re.sub('^http', 'ws', self.url)}{path}{query}"
 
@@ -62,7 +62,7 @@ class Server:
 class Call:
     """One request. `is_repeatable`: sending it twice has the same effect as sending it once.
 
-    `timeout_s`: how long its answer may take, if that is longer than the client's timeout.
+    `timeout_s`: how long the response may take, if that is longer than the client's timeout.
     """
 
     method: str
@@ -77,7 +77,7 @@ class Call:
 
 
 def timeout_of(call: Call, default_s: float) -> httpx.Timeout:
-    """How long a request may take, by what is waited for."""
+    """How long each phase of a request may take."""
     return httpx.Timeout(default_s, read=max(default_s, call.timeout_s or 0.0))
 
 
@@ -125,7 +125,7 @@ def clip(session_id: str, event_id: str, before_s: float | None, after_s: float 
 
 
 def missed_clip(session_id: str, feedback_id: str, before_s: float | None, after_s: float | None) -> Call:
-    """The video of a missed action, as that of an event."""
+    """The video of a missed action, like that of an event."""
     path = session_path(session_id, f"/feedback/{quote(feedback_id, safe='')}/clip.mp4")
     return Call("GET", path, _around(before_s, after_s))
 
@@ -144,7 +144,7 @@ def clip_of(response: httpx.Response) -> Clip:
 
 
 def feedback(session_id: str) -> Call:
-    """What people said about a session's events."""
+    """People's feedback on a session's events."""
     return Call("GET", session_path(session_id, "/feedback"))
 
 
@@ -174,13 +174,13 @@ def failure_of(server: Server, error: httpx.HTTPError) -> CakeError:
 
 
 def refusal_of(error: InvalidStatus) -> ApiError:
-    """Why a WebSocket was refused."""
+    """Why a WebSocket was rejected."""
     response = error.response
     return error_of(response.status_code, response.headers, bytes(response.body or b""))
 
 
 def raise_refused_push(server: Server, error: ConnectionClosed) -> NoReturn:
-    """Raise why the server closed a stream that was being pushed."""
+    """Raise the error for which the server closed a pushed stream."""
     code, reason = (error.rcvd.code, error.rcvd.reason) if error.rcvd else (0, "")
     if code == NORMAL:
         raise CakeError("push_ended", reason or "The session has ended. Submit a new session.") from error
@@ -190,21 +190,21 @@ def raise_refused_push(server: Server, error: ConnectionClosed) -> NoReturn:
 
 
 class Repetition:
-    """When to send a request again. Times are those of one monotonic clock, in seconds."""
+    """When to send a request again. All times are seconds on one monotonic clock."""
 
     def __init__(self, for_s: float, now_s: float) -> None:
         self._until_s = now_s + for_s
         self._backoff = Backoff()
 
     def delay_s(self, error: CakeError, now_s: float) -> float | None:
-        """How long to wait before sending it again; None when it is not worth it, or there is no time for it."""
+        """How long to wait before sending it again; None if repeating does not help or no time is left."""
         is_repeatable = isinstance(error, UnreachableError) or (isinstance(error, ApiError) and error.is_repeatable)
         delay_s = max(self._backoff.next_s(), getattr(error, "retry_after_s", None) or 0.0)
         return delay_s if is_repeatable and now_s + delay_s <= self._until_s else None
 
 
 class Backoff:
-    """Delays that double, with a random part, so that clients do not return all at once."""
+    """Delays that double, with a random part, so that clients do not all reconnect at the same moment."""
 
     def __init__(self) -> None:
         self._delay_s = FIRST_DELAY_S
@@ -220,14 +220,14 @@ class Backoff:
 
 
 class Resumption:
-    """Where a follower of events is, and how long it waits before it reconnects."""
+    """A follower's position in the events, and how long it waits before it reconnects."""
 
     def __init__(self, after: str | None) -> None:
         self.after = after
         self._backoff = Backoff()
 
     def advance(self, position: str) -> bool:
-        """Note an event id or a cursor. False if it is not new, so that no event is seen twice."""
+        """Note an event id or a cursor. Returns False if it is not new, so that no event is seen twice."""
         self._backoff.reset()
         if self.after is not None and _order(position) <= _order(self.after):
             return False
@@ -235,7 +235,7 @@ class Resumption:
         return True
 
     def delay_s(self, error: CakeError) -> float:
-        """How long to wait after a lost or refused connection. Raises `error` when reconnecting cannot help."""
+        """How long to wait after a lost or rejected connection. Raises `error` if reconnecting cannot help."""
         if isinstance(error, ApiError) and not error.is_repeatable:
             raise error
         if isinstance(error, AccessRevokedError | UnexpectedResponseError) or _is_untrusted(error):
@@ -254,7 +254,7 @@ def _order(position: str) -> tuple[int, ...]:
 
 
 def lost(server: Server, close: Close | None) -> CakeError | None:
-    """Why a stream of events was closed; None when everything was sent. `close`: what the server sent, if anything."""
+    """Why a stream of events was closed; None if everything was sent. `close`: the server's close frame, if any."""
     code, reason = (close.code, close.reason) if close else (None, "")
     if code == NORMAL:
         return None

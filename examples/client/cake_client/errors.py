@@ -1,4 +1,4 @@
-"""What can go wrong. Every error has a stable `code` and a `detail` that says what is wrong and what to do."""
+"""The errors of this package. Every error has a stable `code` and a `detail` that says what is wrong and what to do."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 REPEATABLE_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-"""Responses to requests that may succeed later. The 502 and 504 come from proxies while a server restarts."""
+"""Statuses of requests that may succeed later. Proxies send 502 and 504 while a server restarts."""
 
 
 class CakeError(Exception):
@@ -29,14 +29,14 @@ class UnreachableError(CakeError):
 
 
 class UnexpectedResponseError(CakeError):
-    """The response is not one of CAKE's, for example because a proxy sent it."""
+    """The response is not from CAKE, for example because a proxy sent it."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("unexpected_response", detail)
 
 
 class AccessRevokedError(CakeError):
-    """The API key was revoked while a stream was open, or a key is required now."""
+    """The API key was revoked while a stream was open, or a key is now required."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -52,7 +52,7 @@ class PushInterruptedError(CakeError):
 
 
 class WebhookError(CakeError):
-    """A delivery whose signature or content is not valid. Answer it with 400."""
+    """A delivery whose signature or content is invalid. Respond with 400."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("invalid_webhook", detail)
@@ -60,7 +60,9 @@ class WebhookError(CakeError):
 
 @dataclass(frozen=True)
 class Problem:
-    """The body of an error response (RFC 9457). `more` holds all fields, also those that this version does not know."""
+    """The body of an error response (RFC 9457). `more` holds all fields, including those that this version does not
+    know.
+    """
 
     code: str
     detail: str
@@ -68,7 +70,7 @@ class Problem:
 
 
 class ApiError(CakeError):
-    """The server refused a request."""
+    """The server rejected a request."""
 
     def __init__(self, status: int, problem: Problem, retry_after_s: float | None) -> None:
         super().__init__(problem.code, problem.detail)
@@ -83,7 +85,7 @@ class ApiError(CakeError):
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes) -> ApiError:
-    """The error that a response of status 400 or above states."""
+    """The error in a response with status 400 or above."""
     retry_after = headers.get("Retry-After", "")
     return ApiError(status, _problem_of(status, body), float(retry_after) if retry_after.isdecimal() else None)
 

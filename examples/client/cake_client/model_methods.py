@@ -1,4 +1,4 @@
-"""`client.models`: the methods of both clients that list, upload, compare and promote models of a server."""
+"""`client.models`: the methods of both clients that list, upload, compare and promote the models of a server."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,9 @@ from cake_client.served_models import ModelDetail, ModelList, ShadowDifference
 
 
 class Models:
-    """Methods raise what those of `Client` do. All but `all`, `get` and `shadow` need a key with the scope `admin`."""
+    """Methods raise the same errors as those of `Client`. All except `all`, `get` and `shadow` need a key with the
+    scope `admin`.
+    """
 
     def __init__(self, send: Callable[[Call], bytes]) -> None:
         self._send = send

@@ -1,6 +1,7 @@
-"""What the server sends. Fields and event types that this version does not know are kept, never rejected.
+"""The types of the server's responses. Fields and event types that this version does not know are kept, never rejected.
 
-Media times (`*_s` of events and sessions) are seconds in the video; of a live source, seconds since its first frame.
+Media times (`*_s` of events and sessions) are seconds in the video or, for a live source, seconds since its first
+frame.
 """
 
 from collections.abc import Mapping
@@ -51,7 +52,7 @@ class Video(Model):
 
 
 class Region(Model):
-    """A part of the frame that is analysed on its own, in fractions of its sides."""
+    """A part of the frame that is analysed separately, in fractions of the frame's width and height."""
 
     name: str
     x: float
@@ -99,7 +100,7 @@ class Session(Model):
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more happens in it."""
+        """Whether the session has ended."""
         return self.state in ENDED_STATES
 
 
@@ -179,7 +180,7 @@ class SessionGap(Event):
 
 
 class EventMedia(Event):
-    """The clip of the start `event_id` can be had. `problem` says why it is not `complete`."""
+    """The clip of the start `event_id` is available. `problem` says why it is not `complete`."""
 
     event_id: str
     label: str
@@ -202,7 +203,7 @@ _EVENT_TYPES: Mapping[str, type[Event]] = {
 
 
 class Feedback(Model):
-    """What a person said about an event (`verdict` `right` or `wrong`), or an action without one (`missed`)."""
+    """A person's feedback on an event (`verdict` `right` or `wrong`), or an action without an event (`missed`)."""
 
     id: str
     """Id of the event, or of the missed action."""
@@ -215,7 +216,7 @@ class Feedback(Model):
 
 
 class FeedbackList(Model):
-    """All that was said about a session."""
+    """All feedback on a session."""
 
     feedback: tuple[Feedback, ...]
 
@@ -230,7 +231,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class LogEntry:
-    """An event of any session, and the cursor after which to resume."""
+    """An event of any session, and the cursor to resume after."""
 
     cursor: str
     event: Event

@@ -1,4 +1,4 @@
-"""Models of a server: what it says of them and of their shadow versions, and the requests."""
+"""Models of a server and their shadow versions: the types of responses, and the requests."""
 
 import io
 import os
@@ -29,7 +29,7 @@ class ServedModel(Model):
 
 
 class ModelList(Model):
-    """The models that sessions can use, by name, and which one is used by sessions that name none."""
+    """The models that sessions can use, by name, and the default model."""
 
     default: str
     models: tuple[ServedModel, ...]
@@ -52,7 +52,7 @@ class ModelShadow(Model):
 
 
 class ModelDetail(ServedModel):
-    """A model with its card in Markdown, and the workers."""
+    """A model with its card in Markdown, and its state on each worker."""
 
     workers: tuple[ModelOnWorker, ...]
     card: str | None = None
@@ -62,7 +62,7 @@ class ModelDetail(ServedModel):
 
 
 class StartCounts(Model):
-    """Starts that both versions found, and those that only one of them found."""
+    """The numbers of starts that both versions found, and that only one of them found."""
 
     both: int
     only_serving: int
@@ -70,7 +70,7 @@ class StartCounts(Model):
 
 
 class LabelDifference(StartCounts):
-    """One label in all sessions. Rates are starts per hour of video; None before anything was followed."""
+    """One label in all sessions. Rates are starts per hour of video; None until some video was followed."""
 
     serving_per_hour: float | None = None
     shadow_per_hour: float | None = None
@@ -97,7 +97,7 @@ class DifferingStart(Model):
     score: float
     time: datetime
     event_id: str | None = None
-    """Of the event, if it was published."""
+    """Id of the event, if it was published."""
     region: str | None = None
 
 
@@ -111,11 +111,11 @@ class ShadowDifference(Model):
     labels: Mapping[str, LabelDifference]
     sessions: tuple[SessionDifference, ...]
     starts: tuple[DifferingStart, ...]
-    """The newest that only one version found."""
+    """The newest starts that only one version found."""
 
 
 def archive_of(checkpoint: str | os.PathLike[str]) -> bytes:
-    """An archive as it is; of a checkpoint folder, made here. Raises OSError, with the file that is missing."""
+    """The bytes of an archive; a checkpoint folder is packed into one. Raises OSError naming a missing file."""
     path = Path(checkpoint)
     if not path.is_dir():
         return path.read_bytes()
@@ -137,7 +137,9 @@ def model(name: str) -> Call:
 
 
 def pushed(name: str, checkpoint: str | os.PathLike[str], *, shadow: bool) -> Call:
-    """Upload a version, or name its folder in a bucket (`s3://`). Repeated, it is the same version. Raises OSError."""
+    """Upload a version, or name its folder in a bucket (`s3://`). Repeated, it gives the same version. Raises
+    OSError.
+    """
     params = {"shadow": "true"} if shadow else {}
     if isinstance(checkpoint, str) and checkpoint.startswith("s3://"):
         return Call("PUT", _path(name), {**params, "url": checkpoint}, timeout_s=UPLOAD_TIMEOUT_S)

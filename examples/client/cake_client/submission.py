@@ -25,7 +25,7 @@ class SessionOptions:
     """`fast`: as fast as capacity allows; `realtime`: at the video's own speed."""
     name: str | None = None
     metadata: Mapping[str, str] | None = None
-    """Every event carries it."""
+    """Included in every event."""
     webhook_url: str | None = None
     webhook_secret: str | None = None
     """`whsec_` and 24 to 64 bytes in base64; the server generates one otherwise."""
@@ -55,7 +55,7 @@ class SourceOptions:
     transport: str | None = None
     """`tcp` or `udp`, of an `rtsp` URL."""
     max_down_s: float | None = None
-    """The session fails when a live source was away for longer."""
+    """The session fails if a live source is unavailable for longer."""
     live: bool | None = None
     """Whether an `http` or `https` URL is live."""
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Upload:
         self._size_bytes = self._path.stat().st_size
         self._on_progress = on_progress
         boundary = secrets.token_hex(16)
-        # The options come first: the server can reject them before the video arrives.
+        # The options come first, so that the server can reject them before the video arrives.
         self._before = (
             f"--{boundary}\r\n"
             'Content-Disposition: form-data; name="session"\r\nContent-Type: application/json\r\n\r\n'
@@ -129,5 +129,5 @@ class Upload:
 
 
 def _quoted(name: str) -> str:
-    """A file name inside the quotes of a header, escaped as browsers do."""
+    """A file name inside the quotes of a header, escaped as in browsers."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")

@@ -1,4 +1,4 @@
-"""Subscriptions: what a new one is made of, what the server says of them, and the requests."""
+"""Subscriptions: the options of a new one, the types of responses, and the requests."""
 
 import base64
 import secrets
@@ -35,7 +35,7 @@ class MqttTarget:
     topic: str | None = None
     """First levels of all topics."""
     identify: str | None = None
-    """`session` or `name`: what sessions are called in topics."""
+    """`session` or `name`: how topics identify sessions."""
     home_assistant: bool = False
     """Announce the sessions to Home Assistant."""
 
@@ -70,11 +70,11 @@ class RedisTarget:
 
 @dataclass(frozen=True)
 class AppriseTarget:
-    """A service for people, such as `tgram://` or `mailtos://`: the address as Apprise has it."""
+    """A service for people, such as `tgram://` or `mailtos://`: an address in Apprise's format."""
 
     url: str = field(repr=False)
     attach: bool = True
-    """Whether stills and clips go with the messages."""
+    """Whether messages include stills and clips."""
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": "apprise", "url": self.url, "attach": self.attach}
@@ -85,7 +85,9 @@ NewTarget = WebhookTarget | MqttTarget | RedisTarget | AppriseTarget
 
 @dataclass(frozen=True)
 class SubscriptionOptions:
-    """Which events are delivered: one of several values has to be met, and none means all. `more` is sent as it is."""
+    """Which events are delivered: each filter accepts any of its values; without values it accepts all. `more` is sent
+    as it is.
+    """
 
     name: str | None = None
     """Of the subscription."""
@@ -97,7 +99,7 @@ class SubscriptionOptions:
     metadata: Mapping[str, Sequence[str]] = field(default_factory=dict)
     min_score: float | None = None
     cooldown_s: float | None = None
-    """Least media time between two actions of a label, session and region."""
+    """Minimum media time between two actions of the same label, session and region."""
     after: str | None = None
     """Start after this cursor; by default with new events."""
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -122,9 +124,9 @@ class Target(Model):
 
     kind: str
     url: str
-    """Without user, password and query; of a service for people only the scheme."""
+    """Without user, password and query; only the scheme for a service for people."""
     secret: str | None = None
-    """That of a webhook, when it is new."""
+    """The secret of a webhook, present only when it is new."""
 
 
 class Subscription(Model):
@@ -135,7 +137,7 @@ class Subscription(Model):
     target: Target
     created_at: datetime
     cursor: str
-    """Every event up to here was delivered or left out."""
+    """Every event up to this cursor was delivered or filtered out."""
     name: str | None = None
     delivered: int = 0
     failed_attempts: int = 0
@@ -151,7 +153,7 @@ class SubscriptionList(Model):
 
 
 class SubscriptionTest(Model):
-    """What came of a test message. `failure` says what went wrong."""
+    """The result of a test message. `failure` says what went wrong."""
 
     delivered: bool
     duration_s: float
@@ -185,7 +187,7 @@ def test(subscription_id: str) -> Call:
 
 
 def rotate_secret(subscription_id: str, secret: str | None, keep_old_s: float | None) -> Call:
-    """The secret is chosen here: repeated with the same one, the request changes nothing more."""
+    """The client chooses the secret, so that repeating the request changes nothing."""
     chosen = secret or f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
     body = _given({"secret": chosen, "keep_old_s": keep_old_s})
     return Call("POST", _path(subscription_id, "/rotate-secret"), json=body)

@@ -56,7 +56,7 @@ class Transport:
             raise UnreachableError(self.server.url, str(error) or type(error).__name__) from error
 
     def send(self, call: Call) -> bytes:
-        """The body of the response to a request. Raises as `request` does."""
+        """The body of the response to a request. Raises the same errors as `request`."""
         return self.request(call).content
 
     def request(self, call: Call) -> httpx.Response:
@@ -81,7 +81,9 @@ class Transport:
         return response
 
     def repeated(self, attempt: Callable[[], T], *, is_repeatable: bool = True) -> T:
-        """Attempt until it succeeds, fails for good, or has failed for too long: then its error is raised."""
+        """Repeat until it succeeds, fails permanently, or has failed for too long; in the latter cases, raise its
+        error.
+        """
         repetition = Repetition(self._retry_for_s, time.monotonic())
         while True:
             try:

@@ -12,8 +12,8 @@ def verify_webhook(secrets: str | Sequence[str], headers: Mapping[str, str], bod
     """The event of a delivery whose signature is valid and at most five minutes old.
 
     `secrets`: `webhook.secret` of the session, or several while one is being replaced. `headers` in any case. A
-    delivery can arrive twice: store (`session_id`, `id`) of the event to recognise that. Raises WebhookError, and
-    ValueError for a string that is no secret.
+    delivery can arrive twice: store (`session_id`, `id`) of each event to recognise repetitions. Raises WebhookError,
+    and ValueError for a string that is not a secret.
     """
     candidates = [Webhook(secret) for secret in ([secrets] if isinstance(secrets, str) else secrets)]
     for webhook in candidates:

@@ -1,1 +1,1 @@
-"""What others do with the same video on the same core, for comparison (`cake bench --peers`)."""
+"""Other implementations of the same tasks on the same core, for comparison (`cake bench --peers`)."""

@@ -1,7 +1,7 @@
-"""Compares with peers in a process of its own: `python -m service.bench.peers REPORT.json [--quick]`.
+"""Compares with peers in a separate process: `python -m service.bench.peers REPORT.json [--quick]`.
 
-The process keeps to one core before it loads anything. The threads of PyTorch would else count on several, and wait
-for each other in busy loops when they share one.
+The process restricts itself to one core before it loads anything. Otherwise, PyTorch's threads would expect several
+cores, and wait for each other in busy loops when they share one.
 """
 
 import json

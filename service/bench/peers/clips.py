@@ -21,7 +21,7 @@ from model.video.preprocess import normalise
 
 
 class ClipDecision(nn.Module):
-    """From a clip and the hidden state to the scores and the next hidden state."""
+    """Maps a clip and the hidden state to the scores and the next hidden state."""
 
     def __init__(self, model: Cake) -> None:
         super().__init__()
@@ -35,14 +35,14 @@ class ClipDecision(nn.Module):
 
 
 Decide = Callable[[], NDArray[np.float32]]
-"""Decides on the same clip each time; returns the scores (K,)."""
+"""Makes a decision about the same clip each time; returns the scores (K,)."""
 
 
 def torch_clips(model: Cake, images_THWC: NDArray[np.uint8], dtype: torch.dtype, *, folded: bool) -> Decide:
-    """PyTorch with channels last, and with the batch norms folded into the convolutions if wanted.
+    """PyTorch with the channels-last layout and, optionally, with the batch norms folded into the convolutions.
 
-    It computes on two threads, which share the core that the process may use: on a single one, PyTorch 2.13 drops
-    channels last (see `findings/torch-one-thread-drops-channels-last.sh`).
+    It uses two threads, which share the core that the process may use: with a single thread, PyTorch 2.13 drops the
+    channels-last layout (see `findings/torch-one-thread-drops-channels-last.sh`).
     """
     decision = ClipDecision(fold_norms(model) if folded else Cake(model.config))
     if not folded:

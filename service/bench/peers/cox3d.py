@@ -1,8 +1,8 @@
 """CoX3D, the continual X3D of Hedegaard and Iosifidis (ECCV 2022), from the layers of `continual-inference`.
 
-The package holds the layers but no networks, so the network is put together here as its authors do: X3D whose
-convolutions over time keep partial sums, with squeeze-and-excitation by frame. It has neither CAKE's motion branch nor
-its GRU, and does less work for each step.
+The package contains layers but no networks, so the network is assembled here as by its authors: an X3D whose
+convolutions over time keep partial sums, with squeeze-and-excitation per frame. It has neither CAKE's motion branch nor
+its GRU, so each step is less work.
 
 Shapes: B streams, C channels, H and W pixels.
 """
@@ -20,7 +20,7 @@ from model.network.geometry import BLOCK_KERNEL, BLOCK_TAPS, BlockShape, stage_s
 
 
 def cox3d_stepper(config: ModelConfig, batch: int) -> Callable[[], object]:
-    """One frame of `batch` streams, once the network has seen enough of them to answer.
+    """A step of one frame of `batch` streams, after the network has seen enough frames to produce scores.
 
     Raises ModuleNotFoundError without `continual-inference`.
     """
@@ -37,7 +37,9 @@ def cox3d_stepper(config: ModelConfig, batch: int) -> Callable[[], object]:
 
 
 def make_cox3d(config: ModelConfig) -> Any:  # an untyped package's network
-    """X3D of the configuration's trunk and static head, with random weights: frames to a score for each label."""
+    """An X3D with the configuration's trunk and static head and random weights; it maps frames to a score for each
+    label.
+    """
     import continual as co
 
     trunk, head = config.trunk, config.head

@@ -1,6 +1,6 @@
 """Decoding a video to frames of the network's size as a user would write it, with OpenCV and with PyAV.
 
-Each loop decodes every frame and keeps one in `EVERY`, as a model at 10 Hz needs of a camera of 30 frames per second.
+Each loop decodes every frame and keeps one in `EVERY`, as a model at 10 Hz needs from a camera at 30 frames per second.
 """
 
 from __future__ import annotations

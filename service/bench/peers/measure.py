@@ -1,4 +1,4 @@
-"""Measures peers next to what is served, on one core, in turns."""
+"""Measures peers and the served path on one core, alternately."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ PACKAGES = {
     "cv2": ("opencv-python-headless", "the loop with OpenCV"),
     "onnxruntime": ("onnxruntime", "ONNX Runtime on the step"),
 }
-"""What a peer needs that may not be installed: by module, the package to install and what is left out without it."""
+"""Optional packages of peers: by module, the package to install and what is left out without it."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast one way of doing the same is, per second of a core."""
+    """The speed of one implementation, per second of a core."""
 
     name: str
     is_ours: bool
@@ -43,19 +43,20 @@ class Speed:
     lowest: float
     highest: float
     ours_is_times: float
-    """The fastest of ours over this."""
+    """The speed of our fastest implementation divided by this one."""
 
 
 @dataclass(frozen=True)
 class Peers:
-    """All peers, by what they do."""
+    """All peers, by task."""
 
     decisions: list[Speed]
     """`cake-s` with random weights: one decision per frame, from pixels to scores."""
     decoding: dict[str, list[Speed]]
-    """Frames of 720p30 H.264, every third of them scaled to the network's size: of a file, and as a camera sends."""
+    """Frames of 720p30 H.264, every third of them scaled to the network's size: from a file, and encoded as cameras do.
+    """
     missing: dict[str, str]
-    """What was left out, and how to install what it needs."""
+    """Peers that were left out, and how to install the packages they need."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ class _Way:
 def measure_peers(model: Cake, effort: Effort, video_s: float, *, quick: bool = False) -> Peers:
     """Measure all peers that are installed, on this network and a video of this duration.
 
-    The process must keep to one core (see `service.bench.peers.__main__`). `quick` leaves out ONNX Runtime, since
-    exporting even a small network takes ten seconds.
+    The process must be restricted to one core (see `service.bench.peers.__main__`). `quick` leaves out ONNX Runtime,
+    since exporting even a small network takes ten seconds.
     """
     use_one_thread()
     with tempfile.TemporaryDirectory(prefix="cake-peers-") as name:
@@ -82,7 +83,7 @@ def measure_peers(model: Cake, effort: Effort, video_s: float, *, quick: bool = 
 
 
 def missing_peers() -> dict[str, str]:
-    """What is left out because its package is not installed, and how to install it."""
+    """Peers that are left out because a package is not installed, and how to install it."""
     return {
         left_out: f"pip install {package}"
         for module, (package, left_out) in PACKAGES.items()

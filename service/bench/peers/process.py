@@ -1,4 +1,4 @@
-"""Starts the comparison with peers in a process of its own."""
+"""Starts the comparison with peers in a separate process."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ class PeersFailedError(Exception):
 
 
 def run_peers(folder: Path, *, quick: bool) -> dict[str, Any]:
-    """The report of `service.bench.peers.measure.Peers` as JSON has it. Uses `folder` for its file.
+    """The report of `service.bench.peers.measure.Peers`, parsed from JSON. Uses `folder` for its file.
 
     Raises PeersFailedError.
     """

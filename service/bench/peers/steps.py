@@ -19,7 +19,7 @@ def write_step_graph(model: Cake, path: Path) -> None:
 
 
 def onnx_stepper(model: Cake, path: Path, images_BHWC: NDArray[np.uint8]) -> Callable[[], object]:
-    """One step of as many streams as there are images, by ONNX Runtime on one thread; `path` is the exported graph.
+    """One step with a stream for each image, by ONNX Runtime on one thread; `path` is the exported graph.
 
     Raises ModuleNotFoundError without `onnxruntime`.
     """
