@@ -1,4 +1,4 @@
-"""The two sizes of network that `cake train` makes."""
+"""The two sizes of network that `cake train` can train."""
 
 from model.config import SETTLE_S, ConfigError, HeadConfig, ModelConfig, TrunkConfig
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def partial_path(path: Path) -> Path:
-    """Where `write_atomically` writes before it renames: next to `path`, with the same suffix.
+    """The temporary path that `write_atomically` writes to: next to `path`, with the same suffix.
 
     The suffix stays because some libraries choose the format by it, or append their own.
     """

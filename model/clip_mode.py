@@ -1,7 +1,7 @@
 """Clip mode, as the paper's authors run their network: every analysed frame ends a clip, whose features are computed
-from the start, and the GRU continues from the frame before. Runs in torch, at about 13 times the cost of causal mode.
+from scratch, and the GRU continues from the previous frame. Runs in torch, at about 13 times the cost of causal mode.
 
-As in the authors' program, a stream's first frame is repeated in place of those before it.
+As in the authors' program, a stream's first frame is repeated in place of missing earlier frames.
 
 Shapes: B streams, T frames of a clip, C = 3 channels (RGB), H = W pixels, K labels, F features of both branches.
 """
@@ -30,8 +30,8 @@ class ClipRunner:
 
     Args:
         network: its weights are copied.
-        threads: how many torch computes on, in this process; at least two, which may share a core: with one, torch
-            drops channels last, and takes 1.4 to 1.8 times the processor time.
+        threads: how many torch uses in this process; at least two, which may share a core: with one, torch drops the
+            channels-last layout, and takes 1.4 to 1.8 times the processor time.
 
     Raises:
         CheckpointError: the weights do not fit the configuration.
@@ -51,7 +51,7 @@ class ClipRunner:
         """
         results = [self._push(stream, image) for stream, image in zip(streams, images_BHWC, strict=True)]
         for stream, (images_THWC, hidden_Z, _) in zip(streams, results, strict=True):
-            # Only now: a push that fails must not advance any stream.
+            # Not earlier: a push that fails must not advance any stream.
             stream.images_THWC, stream.hidden_Z = images_THWC, hidden_Z
             stream.frames += 1
         return np.stack([scores_K for *_, scores_K in results])
@@ -66,7 +66,7 @@ class ClipRunner:
         return images_THWC, hidden_1Z[0].numpy(), scores_1K[0].numpy()
 
     def _features(self, images_THWC: NDArray[np.uint8]) -> Tensor:
-        """Of the clip that these frames end; the first one is repeated at its beginning."""
+        """Features of the clip that ends with these frames; the first frame is repeated at its beginning."""
         before_THWC = np.repeat(images_THWC[:1], self._steps - len(images_THWC), axis=0)
         x_BCTHW = torch.from_numpy(normalise(np.concatenate([before_THWC, images_THWC]))).transpose(0, 1)[None]
         found = self._network.clip(x_BCTHW.contiguous(memory_format=torch.channels_last_3d))
@@ -74,7 +74,7 @@ class ClipRunner:
 
 
 def _channels_last(network: Network) -> Cake:
-    """A copy for evaluation whose convolutions have channels last: the same numbers in less time."""
+    """A copy for evaluation whose convolutions use the channels-last layout: the same numbers in less time."""
     copy = Cake(network.config)
     load_weights(copy, {name: torch.from_numpy(array.copy()) for name, array in network.arrays().items()})
     for parameter in copy.parameters():

@@ -25,15 +25,15 @@ class ClipStream:
         size = config.image_size
         self._steps = config.trunk.window_steps
         self.frames = 0
-        """Pushed so far."""
+        """Number of frames pushed so far."""
         self.images_THWC: NDArray[np.uint8] = np.zeros((0, size, size, 3), np.uint8)
         """The newest frames, at most as many as a clip has."""
         self.hidden_Z: NDArray[np.float32] = np.zeros(config.head.hidden_dim, np.float32)
         self.has_settled = False
-        """Every clip is computed in full."""
+        """Never set, since every clip is computed in full."""
 
     def with_frame(self, image_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The newest frames if this one follows."""
+        """The newest frames after this one is added."""
         return np.concatenate([self.images_THWC, image_HWC[None]])[-self._steps :]
 
     def save(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What a CAKE model is, as frozen dataclasses: architecture, sampling, labels and start rules.
+"""The configuration of a CAKE model as frozen dataclasses: architecture, sampling, labels and start rules.
 
 A checkpoint stores one `ModelConfig` as JSON next to its weights. Nothing here imports torch.
 """
@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 
 BACKGROUND = "background"
 SETTLE_S = 0.5
-"""Of networks trained here. With two-second clips of fights, the area under the curve of the highest score rises from
-0.74 to 0.84 within 0.3 s and stays there (`people`, whole frames)."""
-# Below this share of the rate that it was trained with, a network hardly recognises motion.
+"""For networks trained here. With two-second clips of fights, the area under the curve of the highest score rises
+from 0.74 to 0.84 within 0.3 s and stays there (`people`, whole frames).
+"""
+# Below this share of its training rate, a network hardly recognises motion.
 MIN_RATE_SHARE = 0.5
 
 Precision = Literal["auto", "float32"]
-"""In which a network is run; `auto` is bfloat16 on a processor that computes with it, else float32."""
+"""The precision in which a network runs; `auto` is bfloat16 on a processor that supports it, otherwise float32."""
 
 _STRICT: ConfigDict = {"extra": "forbid"}
 
 
 class ConfigError(ValueError):
-    """A stored configuration lacks a field, has an unknown one, or holds a value that cannot be."""
+    """A stored configuration lacks a field, has an unknown one, or holds an impossible value."""
 
 
 Mode = Literal["causal", "clip"]
@@ -57,7 +58,7 @@ class StartRule:
 
 
 DEFAULT_START_RULE = StartRule(enter=0.5, leave=0.3, min_duration_s=0.2, refractory_s=1.0)
-"""The rule of every action in a model that was not calibrated: its score has reached a half and stayed for 0.2 s."""
+"""The rule of every action in a model that was not calibrated: the score reaches 0.5 and stays for 0.2 s."""
 
 
 def rules_hash(rules: Mapping[str, StartRule]) -> str:
@@ -75,7 +76,7 @@ class TrunkConfig:
     input_channels: int = 3
     """3 for RGB; 2 for optical flow, in the teacher."""
     frame_difference: bool = False
-    """Standardise each frame by its own mean and deviation, and append its difference to the frame before."""
+    """Standardise each frame by its own mean and deviation, and append its difference from the previous frame."""
     stem_kernel: int = 3
     stem_stride: int = 2
     stem_taps: int = 5
@@ -111,9 +112,9 @@ class HeadConfig:
 
     projection_width: int = 432
     feature_dim: int = 2048
-    """Width of the static feature; 0 in a head that was trained on motion features only."""
+    """Width of the static feature; 0 in a head that was trained only on motion features."""
     motion_dim: int | None = None
-    """Width of the motion feature where it is another; 0 in a head that was trained on static features only."""
+    """Width of the motion feature if it differs; 0 in a head that was trained only on static features."""
     pool: Literal["average", "average_max"] = "average"
     pool_size: int = 5
     """Side of the pooling window. A larger map (an image above 160 pixels) is projected window by window."""
@@ -134,16 +135,16 @@ class HeadConfig:
 
     @property
     def feature_widths(self) -> tuple[int, int]:
-        """Of the static and of the motion feature; the head takes both side by side."""
+        """Widths of the static and of the motion feature; the head takes both side by side."""
         return self.feature_dim, self.feature_dim if self.motion_dim is None else self.motion_dim
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that a checkpoint says besides its weights.
+    """Everything in a checkpoint besides its weights.
 
     `labels[0]` is the background. Frames are taken at `sample_hz` by media time and fed as squares of `image_size`
-    pixels, made of the frame as `framing` says. Checkpoints written before `framing` existed keep the centre square.
+    pixels, made from the frame as `framing` says. Checkpoints written before `framing` existed use the centre square.
     """
 
     __pydantic_config__ = _STRICT
@@ -162,12 +163,13 @@ class ModelConfig:
     start_rules_origin: Literal["calibrated", "default"] = "calibrated"
     """Whether the rules were chosen on labelled videos, or are `DEFAULT_START_RULE`."""
     candidate_rule: StartRule = StartRule(enter=0.2, leave=0.1)
-    """Decodes the candidates that evaluation ranks, the same for every label: see `model.training.evaluation`."""
+    """The rule for the candidates that evaluation ranks, the same for every label: see `model.training.evaluation`."""
     display_names: Mapping[str, str] = field(default_factory=dict)
-    """What labels are called for people, as `getup_facedown` is "getting up, face down"; a label need not have one."""
+    """Names of labels for people, such as "getting up, face down" for `getup_facedown`; optional for each label."""
     settle_s: float = 0.0
-    """How long a stream shows the background alone when it begins: the first frames lack the past that they are judged
-    by, so their scores say little. `SETTLE_S` for networks of `cake train`."""
+    """How long a stream shows only the background when it begins: the first frames lack the past on which scores
+    depend, so their scores mean little. `SETTLE_S` for networks of `cake train`.
+    """
 
     def __post_init__(self) -> None:
         if not self.labels or self.labels[0] != BACKGROUND:
@@ -187,7 +189,7 @@ class ModelConfig:
 
     @property
     def settle_frames(self) -> int:
-        """The first frames of a stream that show the background alone."""
+        """The number of first frames of a stream that show only the background."""
         return round(self.settle_s * self.sample_hz)
 
     @property
@@ -197,11 +199,11 @@ class ModelConfig:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What users of this model should know about its start rules and its cost, as sentences."""
+        """Warnings for users of this model about its start rules and its cost, as sentences."""
         return (*self._start_warnings(), *self._mode_warnings())
 
     def rate_warnings(self, rate_hz: float | None, model: str) -> list[str]:
-        """Return what the network `model` misses of a source of `rate_hz` frames per second, as sentences."""
+        """Return what the network `model` misses in a source of `rate_hz` frames per second, as sentences."""
         if rate_hz is None or rate_hz >= MIN_RATE_SHARE * self.sample_hz:
             return []
         return [
@@ -231,8 +233,8 @@ class ModelConfig:
         return ()
 
     def with_default_rules(self) -> ModelConfig:
-        """The same with `DEFAULT_START_RULE` for every action. Ambiguous stretches are not actions (as in the authors'
-        THUMOS'14 head, which has a class of that name).
+        """The same with `DEFAULT_START_RULE` for every action. Ambiguous is not an action (the authors' THUMOS'14 head
+        has a class of that name).
         """
         actions = [label for label in self.labels[1:] if label.lower() != "ambiguous"]
         rules = dict.fromkeys(actions, DEFAULT_START_RULE)
@@ -254,7 +256,7 @@ class ModelConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Strict: a missing, unknown or mistyped field raises `ConfigError`."""
-        # Importing it takes longer than printing the help of the commands, which need this module too.
+        # Importing it takes longer than printing the help of the commands, which also need this module.
         from pydantic import TypeAdapter, ValidationError
 
         try:

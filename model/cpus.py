@@ -11,14 +11,14 @@ _UNLIMITED = 1 << 30
 def allowed_cpus() -> int:
     """The number of processors that this process may use, at least 1.
 
-    They are fewer than the machine has under `taskset`, and in a container with a set of processors or with a quota of
-    processor time, which counts as that many processors, rounded up.
+    There are fewer than the machine has under `taskset`, and in a container with a set of processors or with a quota of
+    processor time, which counts as the corresponding number of processors, rounded up.
     """
     return max(1, min(len(os.sched_getaffinity(0)), _cpus_of_quota(_CPU_QUOTA_FILE)))
 
 
 def _cpus_of_quota(file: Path) -> int:
-    """What the quota of a control group (cgroup v2) allows; `_UNLIMITED` without a quota."""
+    """The number of processors that the quota of a control group (cgroup v2) allows; `_UNLIMITED` without a quota."""
     try:
         quota, period = file.read_text().split()
         return math.ceil(int(quota) / int(period))
@@ -31,6 +31,6 @@ def use_one_thread() -> None:
 
     Several threads wait for each other in busy loops, which is slower than one thread when the machine has other work.
     """
-    import torch  # here, so that command lines which only count processors start fast
+    import torch  # imported here so that commands that only count processors start fast
 
     torch.set_num_threads(1)

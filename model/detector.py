@@ -36,10 +36,10 @@ class Detector:
     Not thread-safe: one thread pushes at a time.
 
     Args:
-        network: a stored one, or a `model.network.cake.Cake`, of whose weights it makes a copy.
-        threads: how many a push computes on.
+        network: a stored one, or a `model.network.cake.Cake`, whose weights are copied.
+        threads: how many a push uses.
         graphs: where compiled graphs of stored networks are kept for later processes.
-        mode: in place of the network's own.
+        mode: used in place of the network's own.
     """
 
     def __init__(
@@ -93,23 +93,23 @@ class Detector:
     def prepare(self, batches: Sequence[int] = BATCHES) -> None:
         """Compile the network now instead of in the first pushes: half a second for each batch size.
 
-        `batches` is a selection of `BATCHES`, descending, that ends in 1. From then on only these batch sizes are used.
-        Unlike the other methods it may run while another thread pushes, after it has completed once. Clip mode has
-        nothing to compile.
+        `batches` is a selection of `BATCHES`, descending, that ends with 1. From then on, only these batch sizes are
+        used. Unlike the other methods, it may run while another thread pushes, once it has completed for the first
+        time. Clip mode has nothing to compile.
         """
         if self._clips is None:
             self._runtime.prepare(batches)
 
     @property
     def precision(self) -> str:
-        """What the network computes in on this machine: float32 or bfloat16 (see `model.compiled.precision`).
+        """The precision of the network on this machine: float32 or bfloat16 (see `model.compiled.precision`).
 
         Clip mode always computes in float32.
         """
         return "bfloat16" if self._clips is None and self._runtime.bfloat16 else "float32"
 
     def open_stream(self, saved: bytes | None = None) -> Stream:
-        """A stream in its initial state, or in the one that `Stream.save` returned.
+        """A stream in its initial state, or in a state that `Stream.save` returned.
 
         Raises:
             StateError: another model saved it.
@@ -129,13 +129,14 @@ class Detector:
     ) -> NDArray[np.float32]:
         """Advance each stream by one frame.
 
-        While a stream's image stays the same, so does what its GRU is given, after three or four seconds. From then on
+        While a stream's image stays the same, so does the input of its GRU, after three or four seconds. From then on,
         only the GRU is computed, at a tenth of the cost. Scores differ from those of whole steps by at most 0.002.
 
         Args:
             streams: all different.
             images_BHWC: RGB, one for each stream, `config.image_size` pixels square.
-            unchanged_B: which of them equal the stream's image before; None: it is not known. Clip mode ignores it.
+            unchanged_B: which of them equal the stream's previous image; None if that is not known. Clip mode ignores
+                it.
 
         Returns:
             Scores in [0, 1], (B, len(config.labels)): 1 for the background, 0 for actions, while a stream settles
@@ -173,7 +174,7 @@ class Detector:
             given_BG = np.concatenate([slots.given_BG[slot : slot + 1] for slots, slot in places])
             hidden_BH = np.concatenate([slots.hidden(slot) for slots, slot in places])
             scores_BK[settled], hidden_BH = self._runtime.step_head(given_BG, hidden_BH)
-        # Only now: a push that fails must not advance any stream.
+        # Not earlier: a push that fails must not advance any stream.
         for group in stepped:
             group.slots.advance()
         for number, (slots, slot) in enumerate(places):

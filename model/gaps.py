@@ -1,4 +1,4 @@
-"""Where a video has a gap: the one rule by which sessions, `cake detect` and evaluation restart the detector."""
+"""Where a video has a gap: the rule by which sessions, `cake detect` and evaluation restart the detector."""
 
 import math
 from collections import deque
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 # A longer gap ends the actions in progress, and detection restarts after it.
 GAP_S = 2.0
-# A source that sends frames even more rarely has a gap after this many of its shortest recent intervals.
+# A source that sends frames less often than that has a gap after this many of its shortest recent intervals.
 GAP_INTERVALS, RECENT_INTERVALS = 1.5, 5
 
 
@@ -24,7 +24,7 @@ class GapRule:
         return interval_s > max(GAP_S, GAP_INTERVALS * usual_s)
 
     def add(self, interval_s: float) -> None:
-        """Take an interval into account for those that follow, whether it was a gap or not."""
+        """Take an interval into account for later decisions, whether it was a gap or not."""
         self._intervals_s.append(interval_s)
 
 

@@ -1,4 +1,4 @@
-"""The field's numbers for frame scores, for action starts and for clips. NumPy only.
+"""The field's metrics for frame scores, action starts and clips. NumPy only.
 
 Frames: average precision as in the THUMOS'14 protocol, calibrated average precision as in TVSeries (De Geest et al.
 2016), and the same by tenths of an action's duration. Starts: point-level average precision (Shou et al. 2018).
@@ -35,8 +35,8 @@ def calibrated_average_precision(scores_T: Floats, positives_T: Bools) -> float:
     """Average precision with the negatives weighed down to the positives' number.
 
     Precision is tp / (tp + fp / w), with w = negatives / positives. A positive among frames of equal score counts at
-    their middle, its expected rank; in the published code an unstable sort decides, so that its fifth decimal depends
-    on the processor.
+    their middle, its expected rank; in the published code an unstable sort decides, so the fifth decimal depends on the
+    processor.
     """
     hits, misses = _by_distinct_score(scores_T, positives_T)
     if not hits.sum():
@@ -50,10 +50,10 @@ def calibrated_average_precision(scores_T: Floats, positives_T: Bools) -> float:
 
 
 def _by_distinct_score(scores_T: Floats, positives_T: Bools) -> tuple[Floats, Floats]:
-    """Counts of positives and of negatives for each distinct score, from the highest down.
+    """The numbers of positives and of negatives for each distinct score, in descending order of score.
 
     Raises:
-        ValueError: a score is not finite. NaN would count as one more score, and give a plausible result.
+        ValueError: a score is not finite. NaN would count as another score and give a plausible result.
     """
     if not np.isfinite(scores_T).all():
         raise ValueError("scores must be finite numbers")
@@ -70,7 +70,8 @@ def frame_average_precision(scores_TK: Floats, targets_TK: Bools, ambiguous_T: B
 
 
 def count_cliff_diving_as_diving(scores_TK: Floats, labels: Sequence[str]) -> Floats:
-    """THUMOS'14 annotates every cliff diving as diving too: scores in which diving has the higher one of the two.
+    """Scores in which diving has the higher score of the two, because THUMOS'14 also annotates every cliff diving as
+    diving.
 
     An option of the published protocol (Shou et al. 2017), off by default there. ValueError when a label is missing.
     """
@@ -93,14 +94,14 @@ def stage_calibrated_average_precision(
 ) -> Floats:
     """Calibrated average precision by stage of the action (stages, K).
 
-    Stage i of a class compares every frame without the class to the i-th part of each of its actions alone. An action
+    Stage i of a class compares all frames without the class with only the i-th part of each of its actions. An action
     is a maximal run of frames; it ends where another stream begins, at the frames marked in `first_T`.
     """
     result = np.full((stages, scores_TK.shape[1]), np.nan)
     for k, (scores_T, targets_T) in enumerate(zip(scores_TK.T, targets_TK.T, strict=True)):
         firsts, lasts = runs(targets_T, first_T)
         for stage in range(stages):
-            # Lengths are last - first and parts are cut downwards, one frame at least: the published rule.
+            # The published rule: lengths are last - first, and parts are rounded down to at least one frame.
             begins = firsts + ((lasts - firsts) * (stage / stages)).astype(int)
             ends = np.maximum(begins + 1, firsts + ((lasts - firsts) * ((stage + 1) / stages)).astype(int))
             kept_T = ~targets_T
@@ -124,9 +125,10 @@ def start_average_precision(
 ) -> float:
     """Point-level average precision of one class's starts.
 
-    From the highest score down (equal scores: the earlier first), a predicted start is a hit when an unmatched true
-    start lies within `within_s` (inclusive); it takes the nearest. All others are misses, a second start for the same
-    action too. The result is the sum of the precision at each hit over the number of true starts, not interpolated.
+    In descending order of score (equal scores: the earlier first), a predicted start is a hit if an unmatched true
+    start lies within `within_s` (inclusive); it takes the nearest. All others are misses, including a second start for
+    the same action. The result is the sum of the precision at each hit over the number of true starts, not
+    interpolated.
 
     Args:
         starts_s: predicted times (N,), seconds. To join streams, shift each by more than its predecessors' length.
@@ -159,7 +161,7 @@ def _inside_any(times_s: Floats, stretches_s: Floats) -> Bools:
 
 
 def _match_in_order(starts_s: Floats, true_starts_s: Floats, within_s: float) -> Bools:
-    """Which of `starts_s`, taken in their order, find an unmatched one of the sorted `true_starts_s`."""
+    """Which of `starts_s`, taken in order, find an unmatched start among the sorted `true_starts_s`."""
     lows = np.searchsorted(true_starts_s, starts_s - within_s - SAME_TIME_S, side="left")
     highs = np.searchsorted(true_starts_s, starts_s + within_s + SAME_TIME_S, side="right")
     free = np.ones(len(true_starts_s), bool)
@@ -168,15 +170,16 @@ def _match_in_order(starts_s: Floats, true_starts_s: Floats, within_s: float) ->
         near = lows[i] + np.flatnonzero(free[lows[i] : highs[i]])
         if len(near):
             distance_s = np.abs(true_starts_s[near] - starts_s[i])
-            # Half-way between two, the earlier: rounding, which depends on where the stream begins, must not decide.
+            # Halfway between two, the earlier one, so that rounding, which depends on where the stream begins, does not
+            # decide.
             free[near[np.flatnonzero(distance_s <= distance_s.min() + SAME_TIME_S)[0]]] = False
             hits[i] = True
     return hits
 
 
 def top_k_hits(scores_NK: Floats, target_N: NDArray[np.integer], k: int) -> Bools:
-    """Whether each clip's class (N,) is among the `k` with the highest scores. Behind equal scores, so that a model
-    that says nothing is right about nothing.
+    """Whether each clip's class (N,) is among the `k` with the highest scores. Ranked behind equal scores, so that a
+    model with constant scores is never right.
     """
     own_N1 = np.take_along_axis(scores_NK, target_N[:, None], axis=1)
     return np.asarray((scores_NK >= own_N1).sum(axis=1) <= k)
@@ -190,10 +193,10 @@ def mean_over_classes(values_K: Floats) -> float:
 
 @dataclass(frozen=True)
 class Announcements:
-    """How good the decided starts of one label are."""
+    """The decided starts of one label compared with the true ones."""
 
     delays_s: Floats
-    """Decided time minus the true start, for each correct start."""
+    """Decided time minus true start, for each correct start."""
     correct: Bools
     """For each announced start, in the order given."""
     false: Bools
@@ -212,9 +215,9 @@ def match_announcements(
     """Separates the correct starts of one label in one stream from the false ones.
 
     A start is correct when it lies between `early_s` before and `late_s` after the start of an action that no earlier
-    start has claimed, or inside such an action; it claims the earliest. A second start for an action is false.
-    A start that is not correct but lies in an ambiguous stretch (A, 2) is not false either.
-    Times are seconds; `starts_s` and `decided_s` (N,) grow; true starts and ends are (M,).
+    start has claimed, or inside such an action; it claims the earliest. A second start for an action is false. A start
+    that is not correct but lies in an ambiguous stretch (A, 2) is not false either. Times are in seconds; `starts_s`
+    and `decided_s` (N,) increase; true starts and ends are (M,).
     """
     order = np.argsort(true_starts_s, kind="stable")
     opens_s, closes_s = true_starts_s - early_s, np.maximum(true_starts_s + late_s, true_ends_s)

@@ -1,6 +1,6 @@
-"""What other start rules would have decided on scores that were kept: starts, ends and near misses.
+"""What other start rules would have decided on stored scores: starts, ends and near misses.
 
-Pure, as `model.thresholds`, which decides.
+Pure, like `model.thresholds`, which makes the decisions.
 
 Shapes: T frames, K labels.
 """
@@ -19,7 +19,7 @@ from model.thresholds import ActionEnd, ActionStart, StartDecoder
 from model.video.media_time import SAME_TIME_S
 
 NEAR = 0.5
-"""A run is near a start when it reaches this share of `enter`."""
+"""A run is a near miss if it reaches this share of `enter`."""
 _ROUNDED_S = 0.001
 """Gaps are known to the millisecond."""
 
@@ -30,8 +30,8 @@ class NearMiss:
 
     A run that ends at most `refractory_s` before a start belongs to that start: scores often rise in steps.
 
-    `below_enter`: the peak did not reach `enter`. `refractory`: it did, too soon after the last end. `too_short`: it
-    did, for less than the minimum duration.
+    `below_enter`: the peak did not reach `enter`. `refractory`: it did, but too soon after the last end. `too_short`:
+    it did, but for less than the minimum duration.
     """
 
     label: str
@@ -44,7 +44,7 @@ class NearMiss:
 
 @dataclass(frozen=True)
 class Redecision:
-    """What some rules decide on some scores, in order of time."""
+    """What some rules decide on some scores, in chronological order."""
 
     starts: list[ActionStart]
     ends: list[ActionEnd]
@@ -60,7 +60,7 @@ def redecide(
     gaps_s: Sequence[float] = (),
     is_over: bool = False,
 ) -> Redecision:
-    """Decide again, frame by frame, as a `StartDecoder` that begins with the first frame.
+    """Decide again, frame by frame, like a `StartDecoder` that begins with the first frame.
 
     Args:
         labels: names of the columns of the scores.

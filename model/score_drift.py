@@ -1,7 +1,7 @@
-"""How far scores have moved from those at calibration: histograms, and their population stability index.
+"""Measures how far scores have moved from those at calibration: histograms, and their population stability index.
 
-The index of two histograms with the shares e and a in each bin is the sum of (a - e) ln(a / e). It is 0 when they are
-the same and grows with every difference. A convention of credit scoring, where it comes from, calls less than 0.1 no
+The index of two histograms with the shares e and a in each bin is the sum of (a - e) ln(a / e). It is 0 for equal
+histograms and grows with every difference. By a convention of credit scoring, where it comes from, less than 0.1 is no
 change and more than 0.25 a large one.
 """
 
@@ -12,13 +12,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 SCORE_EDGES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0)
-"""Upper bounds of the bins, which include them. Narrow near 0, where nearly all scores are."""
+"""Upper bounds of the bins, inclusive. Bins are narrow near 0, where nearly all scores are."""
 BINS = len(SCORE_EDGES)
 WINDOW_FRAMES = 36_000
-"""How many of the newest frames are compared, or as few as half of them. At 10 Hz they last an hour."""
+"""The number of newest frames that are compared; at least half of it is needed. At 10 Hz, they last an hour."""
 COMPARE_EVERY_FRAMES = 500
 _PSEUDO_COUNT = 0.5
-"""Added to every bin, since the index of an empty one is infinite."""
+"""Added to every bin, since an empty bin would make the index infinite."""
 
 
 def bin_of(score: float) -> int:
@@ -54,7 +54,7 @@ class DriftWindow:
         self._is_full = False
 
     def add(self, score: float) -> float | None:
-        """Take the next score. Now and then returns the index, once there are scores for half a window."""
+        """Take the next score. Returns the index now and then, once there are scores for half a window."""
         self._newer[bin_of(score)] += 1
         self._newer_frames += 1
         self._since_compared += 1

@@ -1,10 +1,10 @@
 """Scores over time become action starts and ends: two thresholds, a minimum duration and a refractory time for each
 label.
 
-`StartDecoder` takes one frame at a time; it serves. `find_runs` and `decide_starts` take the same decisions on whole
-arrays, so that calibration can try a thousand rules.
+`StartDecoder` takes one frame at a time and is used for serving. `find_runs` and `decide_starts` make the same
+decisions on whole arrays, so that calibration can try a thousand rules.
 
-Pure: no clock, no asyncio, no torch. The same scores give the same events, however they are cut into calls.
+Pure: no clock, no asyncio, no torch. The same scores give the same events, however they are divided into calls.
 
 Shapes: T frames, N starts.
 """
@@ -27,7 +27,7 @@ from model.video.media_time import SAME_TIME_S
 class ActionStart:
     """An action began. `score` is its mean from `start_s` to `decided_s`, in [0, 1]; times are media time in seconds.
 
-    `start_s` is the first frame of the run that reached `enter`; `decided_s` is the frame that made it certain.
+    `start_s` is the first frame of the run that reached `enter`; `decided_s` is the frame that completed the decision.
     """
 
     label: str
@@ -93,8 +93,8 @@ class StartDecoder:
     """Follows the scores of one stream.
 
     A start is decided when a run that reached `enter` has not fallen below `leave` for `min_duration_s`; it ends with
-    the first frame below `leave`. A run that begins within `refractory_s` after an end of its label stays silent as a
-    whole.
+    the first frame below `leave`. A run that begins within `refractory_s` after an end of its label is not reported at
+    all.
 
     Args:
         labels: names of the scores, in the order in which `push` takes them.
@@ -114,15 +114,14 @@ class StartDecoder:
 
     @property
     def rules(self) -> Mapping[str, StartRule]:
-        """The rules by which the next frame is decided."""
+        """The rules that decide the next frame."""
         return self._rules
 
     def change(self, rules: Mapping[str, StartRule]) -> list[ActionEnd]:
-        """Decides by these rules from the next frame on.
+        """Use these rules from the next frame on.
 
-        An announced action continues, and so does its refractory time. An action that has not been announced yet is
-        decided again under the new rule. Actions whose label no longer has a rule end with the last frame; returns
-        those ends.
+        An announced action continues, as does its refractory time. An action that has not been announced yet is decided
+        again under the new rule. Actions whose label no longer has a rule end with the last frame; returns those ends.
 
         Raises:
             ValueError: a rule's label is not among the decoder's labels.
@@ -144,7 +143,7 @@ class StartDecoder:
         """Takes one frame's scores, one for each label, and returns what they decide, in the order of the labels.
 
         Raises:
-            ValueError: `pts_s` is not after the frame before, or `scores` are not one finite number for each label.
+            ValueError: `pts_s` is not after the previous frame, or `scores` are not one finite number for each label.
         """
         if len(scores) != len(self._labels):
             raise ValueError(f"{len(scores)} scores for {len(self._labels)} labels")
@@ -183,9 +182,9 @@ class StartDecoder:
     def restore(
         cls, labels: Sequence[str], rules: Mapping[str, StartRule], snapshot: Mapping[str, object]
     ) -> StartDecoder:
-        """A decoder that continues from `snapshot`, as if never interrupted, by the rules that it was taken with.
+        """A decoder that continues from `snapshot` as if never interrupted, with the rules in the snapshot.
 
-        `rules` are those of snapshots of earlier versions, which hold none.
+        `rules` are used for snapshots of earlier versions, which contain none.
 
         Raises:
             ValueError: the snapshot is not one of a decoder with these labels and rules.
@@ -240,7 +239,7 @@ class DecidedStarts:
 
 @dataclass(frozen=True)
 class Runs:
-    """Where scores reach `enter` (first frame) and then fall below `leave` (first frame that does), as indices (N,)."""
+    """Where scores reach `enter` (first frame) and then fall below `leave` (first frame below), as indices (N,)."""
 
     first: NDArray[np.intp]
     fall: NDArray[np.intp]

@@ -1,4 +1,4 @@
-"""Arrays in the format safetensors, without torch. NumPy has no bfloat16; its bits are kept as uint16."""
+"""Arrays in the safetensors format, without torch. NumPy has no bfloat16; its bits are kept as uint16."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TYPES = {
 
 
 def arrays_of_bytes(data: bytes) -> dict[str, Array]:
-    """The arrays that safetensors `data` holds, writable; bfloat16 becomes float32.
+    """The arrays in safetensors `data`, writable; bfloat16 becomes float32.
 
     Raises:
         SafetensorError: it is damaged.
@@ -35,13 +35,13 @@ def arrays_of_bytes(data: bytes) -> dict[str, Array]:
 
 
 def bytes_of_arrays(arrays: Mapping[str, Array]) -> bytes:
-    """The arrays in the format safetensors; uint16 is written as bfloat16."""
+    """The arrays in the safetensors format; uint16 is written as bfloat16."""
     kept = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return bytes(serialize({name: _spec(array) for name, array in kept.items()}))
 
 
 def to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """The bits of the nearest bfloat16, of two that are equally near the even one. `values` are finite."""
+    """The bits of the nearest bfloat16; ties go to the even one. `values` must be finite."""
     bits = values.view(np.uint32)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 

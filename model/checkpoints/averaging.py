@@ -1,7 +1,8 @@
 """One network from several: the mean of their weights.
 
 Networks that were trained from the same weights, on different data, often average to one that is better than each, at
-the cost of one (M. Wortsman et al., "Model soups", 2022). Networks that began differently average to noise.
+the cost of one (M. Wortsman et al., "Model soups", 2022). Networks that started from different weights average to
+noise.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from model.network.cake import Cake
 
 
 def average_checkpoints(names_or_paths: Sequence[str | Path]) -> Cake:
-    """The network whose weights and statistics are the means of these networks' ones, with `DEFAULT_START_RULE`.
+    """The network whose weights and statistics are the means over these networks, with `DEFAULT_START_RULE`.
 
     Raises:
         ValueError: there are fewer than two.
@@ -48,5 +49,5 @@ def average_checkpoints(names_or_paths: Sequence[str | Path]) -> Cake:
 
 
 def _comparable(config: ModelConfig) -> ModelConfig:
-    """Without what may differ: the name, and rules that were chosen for one network."""
+    """The configuration without what may differ: the name, and rules that were chosen for one network."""
     return replace(config, name="average", candidate_rule=StartRule(enter=0.2, leave=0.1)).with_default_rules()

@@ -64,7 +64,7 @@ def load_checkpoint(name_or_path: str | Path) -> tuple[Cake, str]:
 
 
 def load_feature_network(name_or_path: str | Path) -> Cake:
-    """The network of a checkpoint that makes features, in evaluation mode. It may lack the head, which stays random.
+    """The network of a checkpoint that computes features, in evaluation mode. It may lack the head, which stays random.
 
     Raises:
         CheckpointError: another part is missing, or the checkpoint is damaged.
@@ -80,12 +80,12 @@ def load_feature_network(name_or_path: str | Path) -> Cake:
 
 
 def load_parts(name_or_path: str | Path, trunk: TrunkConfig, modules: Mapping[str, nn.Module]) -> tuple[str, ...]:
-    """Begin `modules`, each under the name of its part, with what a checkpoint holds of these parts.
+    """Initialise `modules`, given by the names of their parts, with the weights that a checkpoint holds for them.
 
     `trunk` is the configuration that the modules were built with; the checkpoint's must equal it. A part that the
-    checkpoint holds is loaded strictly: every tensor in its shape and nothing else. Returns the names of the parts
-    loaded, in the order of `PARTS`; the others stay as they are. `CheckpointError` when there is none, or when one
-    does not fit; `CheckpointNotFoundError` as in `find_checkpoint`.
+    checkpoint holds is loaded strictly: every tensor with its shape and nothing else. Returns the names of the parts
+    loaded, in the order of `PARTS`; the others stay as they are. `CheckpointError` when there is none, or when one does
+    not fit; `CheckpointNotFoundError` as in `find_checkpoint`.
     """
     folder = find_checkpoint(name_or_path)
     config = read_config(folder)
@@ -108,7 +108,7 @@ def _tensors(arrays: Mapping[str, Array]) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Load strictly: every parameter and buffer must be present in its shape, and nothing else."""
+    """Load strictly: every parameter and buffer must be present with its shape, and nothing else."""
     check_fit(_shapes(weights), _shapes(model.state_dict()))
     model.load_state_dict(dict(weights))
 

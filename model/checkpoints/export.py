@@ -1,8 +1,8 @@
 """The network as ONNX graphs: one step of the causal network, and the paper's clip mode.
 
-The state is passed as named tensors: the output `next.X` of one call is the input `state.X` of the next call,
-and a stream begins with zeros. The first dimension of every tensor is the stream; a call takes any number of streams.
-Everything else that a runtime must know is in the graphs' metadata.
+The state is passed as named tensors: the output `next.X` of one call is the input `state.X` of the next call; a stream
+begins with zeros. The first dimension of every tensor is the stream; a call takes any number of streams. Everything
+else that a runtime must know is in the graphs' metadata.
 
 Needs the extra `train`. Shapes: B streams, C = 3 channels (RGB), T frames of a clip, H = W pixels, H alone the hidden
 state.
@@ -36,12 +36,12 @@ _EXAMPLE_STREAMS = 2  # torch.export takes a dimension of one for a constant
 
 
 class GraphMismatchError(ValueError):
-    """An exported graph computes something else than torch does."""
+    """An exported graph computes something different from torch."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """What becomes one ONNX file: `module(input, states)` -> `outputs` and the next states, as one flat tuple."""
+    """The content of one ONNX file: `module(input, states)` -> `outputs` and the next states, as one flat tuple."""
 
     module: nn.Module
     input_name: str
@@ -49,7 +49,7 @@ class Graph:
     """Without the streams."""
     outputs: tuple[str, ...]
     states: Mapping[str, Tensor]
-    """Those of `_EXAMPLE_STREAMS` streams that have seen nothing: zeros."""
+    """States of `_EXAMPLE_STREAMS` streams that have seen nothing: zeros."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class _Clip(nn.Module):
 
 
 class _OneStepGRU(nn.Module):
-    """What `nn.GRU` computes on one step. The exporter would turn the general one into a loop, and warn."""
+    """Computes one step of an `nn.GRU`. The exporter would turn `nn.GRU` itself into a loop, and warn."""
 
     def __init__(self, gru: nn.GRU) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class _OneStepGRU(nn.Module):
 
 
 def graphs_of(model: Cake) -> dict[str, Graph]:
-    """By the name of their file: `step` and `clip`, the latter with the head's step on the clip's features."""
+    """The graphs by file name: `step`, and `clip` with the head's step on the clip's features."""
     model = model.eval()
     size, step = model.config.image_size, _Step(model)
     hidden = {"state.hidden_BH": model.head.fresh(_EXAMPLE_STREAMS)}
@@ -117,7 +117,7 @@ def graphs_of(model: Cake) -> dict[str, Graph]:
 
 
 def metadata_of(model: Cake, version: str) -> dict[str, str]:
-    """What the graphs say of themselves, each value as JSON."""
+    """The metadata of the graphs, each value as JSON."""
     config = model.config
     values = {
         "model": config.name,
@@ -191,7 +191,7 @@ def _next_names(graph: Graph) -> list[str]:
 
 
 def _named_tensors(state: object, prefix: str) -> dict[str, Tensor]:
-    """The tensors of nested dataclasses and tuples by their path, without those that are empty for every stream."""
+    """The tensors of nested dataclasses and tuples by path, without those that are empty for every stream."""
     return dict(_walk(state, prefix))
 
 
@@ -221,8 +221,8 @@ def _difference(found: NDArray[np.generic], expected: NDArray[np.generic]) -> fl
 
 @contextmanager
 def _expected_warnings() -> Iterator[None]:
-    """Silence what the exporter says of itself: that it calls a deprecated function, that torchvision is not there, and
-    that the streams of all inputs are one dimension, as they must be.
+    """Silence warnings of the exporter about itself: that it calls a deprecated function, that torchvision is missing,
+    and that the streams of all inputs are one dimension, as they must be.
     """
     registration = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registration.level

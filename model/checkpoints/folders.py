@@ -1,4 +1,4 @@
-"""Where checkpoints are: the folders of the shipped models, and those that a path names. Needs no torch or NumPy."""
+"""Where checkpoints are: folders of shipped models, and folders given by a path. Needs neither torch nor NumPy."""
 
 from pathlib import Path
 

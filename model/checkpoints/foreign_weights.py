@@ -1,4 +1,4 @@
-"""Weight files of other implementations: read without running what they hold, and matched name by name."""
+"""Weight files of other implementations: read without running code in them, and matched by name."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch import Tensor
 from model.checkpoints.stored import CheckpointError
 
 WRAPPERS = ("model_state", "model_state_dict", "state_dict", "model")
-"""Entries under which training scripts keep the weights, together with the optimizer and the rest."""
+"""Entries under which training scripts store the weights, next to the optimizer and other state."""
 PREFIXES = ("module.", "_orig_mod.")
-"""What `DataParallel` and `torch.compile` put before every name."""
+"""Prefixes that `DataParallel` and `torch.compile` add to every name."""
 _SHOWN = 4
 _MARKS = {
     "hallucinator.": "It looks like the authors' student: give it with --student",
@@ -26,9 +26,9 @@ _MARKS = {
 
 
 def read_foreign_weights(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a PyTorch file (.pt, .pth, .pyth), out of their wrapper and without their prefix.
+    """The named tensors of a PyTorch file (.pt, .pth, .pyth), without wrapper and prefix.
 
-    Never runs code that the file carries. Raises `CheckpointError` for any file that is not one of named tensors.
+    Never runs code in the file. Raises `CheckpointError` for any file that is not one of named tensors.
     """
     weights = _unwrapped(_unpickled(path), path.name)
     for prefix in PREFIXES:
@@ -43,7 +43,8 @@ def read_foreign_weights(path: Path) -> dict[str, Tensor]:
 def _unpickled(path: Path) -> object:
     try:
         with warnings.catch_warnings():
-            # What torch warns of, TorchScript archives and other pickle protocols, it then refuses: that is enough.
+            # torch rejects what it warns of here (TorchScript archives and other pickle protocols), so the error
+            # suffices.
             warnings.filterwarnings("ignore", message="'torch.load' received a zip file", category=UserWarning)
             warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -70,11 +71,11 @@ _DAMAGED = (
     AssertionError,
     OverflowError,
 )
-"""What torch's readers raise on a truncated or foreign file."""
+"""Exceptions that torch's readers raise for a truncated or foreign file."""
 
 
 def _unwrapped(content: object, file: str) -> dict[str, Tensor]:
-    """The first dictionary of tensors, looked for at the top and then under each of `WRAPPERS`."""
+    """The first dictionary of tensors, searched for at the top level and then under each of `WRAPPERS`."""
     if isinstance(content, Mapping):
         if content and all(isinstance(value, Tensor) for value in content.values()):
             return {str(name): tensor for name, tensor in content.items()}
@@ -91,11 +92,11 @@ def fit_weights(
     unused: tuple[str, ...],
     file: str,
 ) -> dict[str, Tensor]:
-    """The tensors of a file under our names: those of `expected`, which are `their_name` of ours in the file.
+    """The tensors of a file under our names: those in `expected`; `their_name` gives the name in the file for ours.
 
-    Others are layers that CAKE has no use for when their name begins with one of `unused`. Norms' counters of batches
-    may be missing: no output depends on them. `CheckpointError` counts and names, as the file does, the tensors that
-    are missing, unknown or of another shape.
+    Other tensors are accepted, as layers that CAKE does not use, if their names begin with one of `unused`. Norms'
+    counters of batches may be missing: no output depends on them. `CheckpointError` counts the tensors that are
+    missing, unknown or of another shape, and gives their names in the file.
     """
     ours = {their_name(name): name for name in expected}
     missing = sorted(name for name in ours if name not in weights and not name.endswith("num_batches_tracked"))
@@ -125,7 +126,7 @@ def _advice(weights: Iterable[str], wanted: Iterable[str]) -> str:
 
 
 def _without_ones(tensor: Tensor) -> list[int]:
-    """Others write 2-D and linear layers as 3-D convolutions: the same numbers with further dimensions of one."""
+    """Some write 2-D and linear layers as 3-D convolutions: the same numbers with additional dimensions of size one."""
     return [size for size in tensor.shape if size != 1]
 
 

@@ -1,4 +1,4 @@
-"""PyTorchVideo's X3D (Feichtenhofer, CVPR 2020): its layer names, and its weights as the start of a CAKE network.
+"""PyTorchVideo's X3D (Feichtenhofer, CVPR 2020): its layer names, and its weights as initial weights of a CAKE network.
 
 X3D-XS, S and M have the same layers, sampled differently; X3D-L has more blocks and does not fit. The files hold the
 trunk and the static feature head. CAKE's motion branch and its own head are not in them.
@@ -35,7 +35,7 @@ _FEATURE_HEAD = {"widen": "pool.pre_conv", "norm": "pool.pre_norm", "project": "
 
 
 def x3d_layer(layer: str, head: str = "blocks.5") -> str:
-    """PyTorchVideo's name of a layer of ours: of the trunk, or of a feature head, which is called `head` there."""
+    """PyTorchVideo's name for one of our layers, in the trunk or in a feature head, which is called `head` there."""
     match layer.split("."):
         case ["trunk", "stem", part]:
             return f"blocks.0.{_STEM[part]}"
@@ -47,7 +47,7 @@ def x3d_layer(layer: str, head: str = "blocks.5") -> str:
 
 
 def x3d_name(name: str) -> str:
-    """PyTorchVideo's name of one of our tensors."""
+    """PyTorchVideo's name for one of our tensors."""
     layer, _, tensor = name.rpartition(".")
     return f"{x3d_layer(layer)}.{tensor}"
 
@@ -56,7 +56,7 @@ def load_x3d(model: Cake, weights: Mapping[str, Tensor], file: str) -> None:
     """Put PyTorchVideo's weights into the trunk and the static head of `model`, whose configuration must be `cake-s`,
     or that of a teacher, whose trunk takes optical flow.
 
-    The 400-way Kinetics classifier is left out. `CheckpointError` says what does not fit, and names `file`.
+    The 400-way Kinetics classifier is left out. `CheckpointError` says what does not match, and names `file`.
     """
     blocks = Counter(found[1] for name in weights if (found := re.fullmatch(_ONCE_A_BLOCK, name)))
     depths = tuple(blocks[str(stage + 1)] for stage in range(len(model.trunk.config.depths)))

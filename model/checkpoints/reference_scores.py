@@ -1,7 +1,7 @@
 """`scores.json`: histograms of a model's scores at calibration, stored with its weights, but not part of its version.
 
-For each label, only frames on which the action does not happen are counted. In calibration videos actions are frequent
-and in most cameras rare: with all frames, every camera would seem to have drifted.
+For each label, only frames on which the action does not happen are counted. Actions are frequent in calibration videos
+and rare in most cameras: if all frames counted, every camera would seem to have drifted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The layer names of the authors' implementation, and its weights in ours.
+"""The layer names of the authors' implementation, and loading its weights into ours.
 
 The student is PyTorchVideo's X3D with the motion branch next to it; the head is a separate file. The weights are for
 RGB frames. The authors' end-to-end script feeds them BGR; here nothing is swapped, and the network is fed RGB.
@@ -41,7 +41,7 @@ _KINETICS_CLASSIFIERS = ("head.proj.", "flow_head.proj.")
 
 
 def student_name(name: str) -> str:
-    """The authors' name of one of our tensors of trunk and motion branch."""
+    """The authors' name for one of our tensors in the trunk or the motion branch."""
     layer, _, tensor = name.rpartition(".")
     match layer.split("."):
         case ["motion", part]:
@@ -54,7 +54,7 @@ def student_name(name: str) -> str:
 
 
 def head_name(name: str) -> str:
-    """The authors' name of one of our tensors of the head."""
+    """The authors' name for one of our tensors in the head."""
     _, layer, tensor = name.split(".")
     return f"{_HEAD[layer]}.{tensor}"
 
@@ -62,11 +62,11 @@ def head_name(name: str) -> str:
 def load_reference_student(
     model: Cake, weights: Mapping[str, Tensor], file: str, attention_temperature: float = 1.0
 ) -> None:
-    """Put the student's weights into all of `model` but its head; its configuration must be `cake-s`.
+    """Load the student's weights into all of `model` except its head; its configuration must be `cake-s`.
 
-    The authors' training divides the attentions' logits by a temperature that falls over the epochs, and does not
-    store it. Here it is divided into the weights that make the logits, so that the network is the one that was
-    evaluated, and the checkpoint holds all of it.
+    The authors' training divides the attentions' logits by a temperature that falls over the epochs, and does not store
+    it. Here the weights that produce the logits are divided by it, so that the network is the one that was evaluated,
+    and the checkpoint is complete.
 
     The two 400-way Kinetics classifiers are not included: see `reference_classifiers`.
 
@@ -84,7 +84,7 @@ def load_reference_student(
 
 
 def reference_classifiers(weights: Mapping[str, Tensor]) -> ClipClassifiers | None:
-    """The student's two classifiers of clips; None when the file lacks them."""
+    """The student's two classifiers of clips; None if the file lacks them."""
     names = [f"{head}.proj.{tensor}" for head in ("head", "flow_head") for tensor in ("weight", "bias")]
     if not all(name in weights for name in names):
         return None
@@ -92,7 +92,7 @@ def reference_classifiers(weights: Mapping[str, Tensor]) -> ClipClassifiers | No
 
 
 def load_reference_head(model: Cake, weights: Mapping[str, Tensor], file: str) -> None:
-    """Put the head's weights into `model.head`; there must be as many labels as it has classes."""
+    """Load the head's weights into `model.head`; the number of labels must equal its number of classes."""
     classes, labels = weights.get("f_classification.0.bias"), model.config.labels
     if classes is not None and classes.shape != (len(labels),):
         raise CheckpointError(

@@ -1,7 +1,7 @@
-"""What a checkpoint holds, read without torch: a folder with `model.safetensors` (weights) and `model.json`.
+"""Reads checkpoints without torch: folders with `model.safetensors` (weights) and `model.json`.
 
-A checkpoint holds whole parts of the network, as a rule all of them. One that lacks some, as an imported trunk does, is
-a start for training and is no model.
+A checkpoint holds whole parts of the network, usually all of them. One that lacks some, such as an imported trunk, is a
+starting point for training and not a model.
 """
 
 from __future__ import annotations
@@ -32,20 +32,21 @@ VERSION_DIGITS = 12
 
 
 class CheckpointError(ValueError):
-    """The folder is there, but its weights or configuration are damaged or do not fit each other."""
+    """The folder exists, but its weights or configuration are damaged or do not match each other."""
 
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """A whole model as its checkpoint holds it. The weights are not yet compared with the configuration."""
+    """A complete model as stored in its checkpoint. The weights are not yet compared with the configuration."""
 
     config: ModelConfig
     weights: Mapping[str, Array]
     digest: str
     """SHA-256 of weights and configuration, in hex."""
     reference_scores: Histograms = field(default_factory=dict)
-    """By label, the scores at calibration (see `reference_scores`); empty if the checkpoint was not calibrated since
-    they are kept."""
+    """By label, the scores at calibration (see `reference_scores`); empty if it was last calibrated before these
+    were stored.
+    """
 
     @property
     def version(self) -> str:
@@ -58,7 +59,7 @@ class StoredNetwork:
 
 
 def read_network(name_or_path: str | Path) -> StoredNetwork:
-    """A whole model. `CheckpointError` when it is a start for training; `CheckpointNotFoundError`."""
+    """A complete model. Raises CheckpointError, also for a starting point for training, and CheckpointNotFoundError."""
     folder = find_checkpoint(name_or_path)
     try:
         config, data = (folder / CONFIG_FILE).read_bytes(), (folder / WEIGHTS_FILE).read_bytes()
@@ -69,7 +70,7 @@ def read_network(name_or_path: str | Path) -> StoredNetwork:
 
 
 def network_of_bytes(name: str, config_json: bytes, data: bytes, scores_json: bytes | None = None) -> StoredNetwork:
-    """A whole model from the contents of its files; `name` is for messages. Raises CheckpointError."""
+    """A complete model from the contents of its files; `name` is for messages. Raises CheckpointError."""
     config = _parsed_config(name, config_json)
     weights = _parsed_weights(name, data)
     held = {part_of(tensor) for tensor in weights}
@@ -116,7 +117,7 @@ def _parsed_config(name: str, text: bytes) -> ModelConfig:
 
 
 def read_weights(folder: Path) -> tuple[dict[str, Array], str]:
-    """The weights, all of finite numbers, and the digest (see `StoredNetwork`)."""
+    """The weights, all of them finite, and the digest (see `StoredNetwork`)."""
     try:
         data = (folder / WEIGHTS_FILE).read_bytes()
     except OSError as error:
@@ -131,7 +132,7 @@ def _parsed_weights(name: str, data: bytes) -> dict[str, Array]:
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{name}/{WEIGHTS_FILE} cannot be read: {error}") from error
     for tensor, array in weights.items():
-        # Must be found here: the served graph turns NaN into a number, so its scores look sound.
+        # This must be detected here: the served graph turns NaN into a number, so its scores would look valid.
         if not np.isfinite(array).all():
             bad = int((~np.isfinite(array)).sum())
             raise CheckpointError(
@@ -158,7 +159,7 @@ def part_of(name: str) -> str:
 
 
 def check_fit(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Strict: raise CheckpointError unless every expected name is there in its shape, and nothing else."""
+    """Strict: raise CheckpointError unless every expected name is present with its shape, and nothing else."""
     missing, unknown = _first(expected.keys() - found.keys()), _first(found.keys() - expected.keys())
     if missing or unknown:
         raise CheckpointError(f"weights do not fit the configuration; missing: {missing}, unknown: {unknown}")

@@ -1,7 +1,7 @@
-"""The network in the form that serves: one step of many streams as an OpenVINO graph."""
+"""The network as it is served: one step of many streams as an OpenVINO graph."""
 
 import sys
 
-# OpenVINO reports its use over the network, by a separate package. Operators of cameras do not want that; without the
+# A separate package of OpenVINO reports its use over the network, which operators of cameras do not want. Without the
 # package it sends nothing.
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

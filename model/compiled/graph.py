@@ -1,12 +1,12 @@
-"""One step of the causal network as an OpenVINO graph: what `Cake.step` computes, in the form that runs fastest.
+"""One step of the causal network as an OpenVINO graph: the computation of `Cake.step` in its fastest form.
 
-Where `Cake.step` keeps what the past adds to later outputs, this graph keeps the past maps themselves: the taps of a
-temporal convolution then become one sum that OpenVINO fuses, and the state moves on by renaming, without a copy. Maps
-go in and out with channels last, the order in which the kernels work. The number of streams is fixed: with a free one
-OpenVINO prepares less, and takes twice the time.
+While `Cake.step` keeps what the past adds to later outputs, this graph keeps the past maps themselves: the taps of a
+temporal convolution then become one sum that OpenVINO fuses, and the state advances by renaming, without a copy. Maps
+go in and out with channels last, the order in which the kernels work. The number of streams is fixed: with a variable
+number, OpenVINO prepares less and takes twice the time.
 
 Shapes: B streams, C channels, H and W pixels, S window steps, P positions of a kernel, K labels,
-F features, E of them fused, and G = E + 3 * H values that the GRU is given: those, and what its gates make of them.
+F features, E of them fused, and G = E + 3 * H input values of the GRU: those, and what its gates make of them.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from model.video.preprocess import MEAN, STD
 
 @dataclass(frozen=True)
 class Memory:
-    """What a stream remembers of one place of the network: its values of the last `depth` steps."""
+    """A stream's state at one place in the network: the values of the last `depth` steps."""
 
     shape: tuple[int, ...]
     """Without the streams: (H, W, C) of a map, (S, C) of a window, (C,) of a vector."""
     is_map: bool
-    """A map has the precision of the graph, all else is float32."""
+    """Maps have the precision of the graph; everything else is float32."""
     depth: int
 
 
 @dataclass(frozen=True)
 class StepGraph:
-    """Inputs: RGB frames (B, H, W, 3) as uint8, the steps seen before (B, 1), then of each memory its values, oldest
-    first. Outputs: scores (B, K), then of each memory the next value, then what the GRU was given (B, G).
+    """Inputs: RGB frames (B, H, W, 3) as uint8, the number of earlier steps (B, 1), then the values of each memory,
+    oldest first. Outputs: scores (B, K), then the next value of each memory, then the GRU's input (B, G).
     """
 
     model: Model
@@ -60,7 +60,7 @@ class StepGraph:
 
 
 def build_step_graph(layers: Layers, streams: int, map_type: Type) -> StepGraph:
-    """Build the graph that serves: one step of `streams` streams at once.
+    """Build the served graph: one step of `streams` streams in one call.
 
     Past maps are kept as `map_type`, float32 or bfloat16.
     """
@@ -70,7 +70,7 @@ def build_step_graph(layers: Layers, streams: int, map_type: Type) -> StepGraph:
 def build_head_graph(layers: Layers, map_type: Type) -> Model:
     """Build the end of that graph, for any number of streams.
 
-    Inputs: what the GRU is given (B, G), the hidden state (B, H). Outputs: scores (B, K), the next hidden state.
+    Inputs: the GRU's input (B, G), the hidden state (B, H). Outputs: scores (B, K), the next hidden state.
     """
     return _Builder(layers, -1, map_type).build_head()
 
@@ -109,7 +109,7 @@ class _Builder:
         return made
 
     def _remembered(self, shape: tuple[int, ...]) -> Node:
-        """A vector or window as it was before this step. The layer that reads it makes its next value an output."""
+        """A vector or window from before this step. The layer that reads it makes its next value an output."""
         self._memories.append(Memory(shape, is_map=False, depth=1))
         return self._input(shape, Type.f32)
 
@@ -132,12 +132,12 @@ class _Builder:
         return [standard_BHWC, op.multiply(op.subtract(standard_BHWC, before_BHWC), has_before_B111)]
 
     def _maps(self, now_BCHW: Node, taps: int) -> list[Node]:
-        """The maps (B, C, H, W) of the last `taps` steps, this one included. It is not reordered forth and back."""
+        """The maps (B, C, H, W) of the last `taps` steps, this one included. It is not reordered back and forth."""
         pasts_BHWC = self._past_maps(ops.channels_last(now_BCHW), taps - 1) if taps > 1 else []
         return [*map(ops.channels_first, pasts_BHWC), now_BCHW]
 
     def _window_mean(self, now_BC: Node, steps: int) -> Node:
-        """The mean of the last `steps` vectors, this one included; of fewer in the beginning."""
+        """The mean of the last `steps` vectors, this one included; of fewer at the beginning of a stream."""
         if steps == 1:
             return now_BC
         past_BSC = self._remembered((steps - 1, *ops.shape_of(now_BC)))
@@ -147,9 +147,9 @@ class _Builder:
         return op.divide(op.reduce_sum(window_BSC, 1), count_B1)
 
     def _stem(self, stem: StemLayers) -> Node:
-        """With channels last: OpenVINO would reorder every past map for the sum of the products."""
+        """With channels last, since OpenVINO would otherwise reorder every past map for the sum of the products."""
         trunk, size = self._config.trunk, self._config.image_size
-        # A large kernel over few channels leaves most of the processor's width unused.
+        # A large kernel over few channels leaves most of the processor's vector width unused.
         block = trunk.stem_stride if trunk.stem_kernel > 3 and size % trunk.stem_stride == 0 else 1
         pixels = [ops.channels_first(one) for one in self._pixels(block)]
         weights = np.split(stem.spatial.weight_OCkk, len(pixels), axis=1)
@@ -193,7 +193,9 @@ class _Builder:
         return op.swish(self._dynamic(y_BCHW, motion.spatial))
 
     def _dynamic(self, x_BCHW: Node, layer: Dynamic) -> Node:
-        """What the kernel sees of its neighbourhood lies side by side as channels; a pointwise convolution mixes it."""
+        """The kernel's neighbourhood of each pixel is laid side by side as channels; a pointwise convolution mixes
+        it.
+        """
         attention, shape = layer.attention, layer.shape
         mean_BC = self._window_mean(ops.mean(x_BCHW), self._config.trunk.window_steps)
         hidden = op.relu(ops.batch_norm(ops.linear(mean_BC, attention.reduce), attention.norm))
@@ -249,7 +251,7 @@ def _given_widths(head: HeadConfig) -> list[int]:
 
 
 def given_width(head: HeadConfig) -> int:
-    """How many values the GRU is given: G."""
+    """The number of input values of the GRU: G."""
     return sum(_given_widths(head))
 
 

@@ -1,6 +1,7 @@
-"""Which stream's state is where: streams that are pushed together form a group, and their states stay in its slots.
+"""Keeps track of where the state of each stream is. Streams that are pushed together form a group, and their states
+stay in its slots.
 
-Only the states of streams that change their group are copied. Shapes: G values that the GRU is given.
+Only the states of streams that change their group are copied. Shapes: G input values of the GRU.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from model.compiled.slots import BatchSlots
 from model.compiled.state import load_state, save_state
 
 SLOTS_PER_STREAM = 2
-"""At most. More take 3 MB each and save no time, not even where streams come together at random."""
+"""The maximum. More take 3 MB each and save no time, not even if streams are combined at random."""
 SETTLED_CHANGE = 1e-4
-"""What a GRU is given has settled once it changes by no more than this in a step, relative to its largest value."""
+"""The input of a GRU has settled once it changes by no more than this in a step, relative to its largest value."""
 
 
 @dataclass(eq=False)
@@ -34,7 +35,7 @@ class Stream:
 
     def __init__(self, group: Group, window_steps: int) -> None:
         self.frames = 0
-        """Pushed so far."""
+        """Number of frames pushed so far."""
         self.group, self.slot = group, 0
         self._window_steps = window_steps
         group.streams.add(self)
@@ -57,11 +58,11 @@ class Stream:
 
     @property
     def has_settled(self) -> bool:
-        """Whether only the GRU's state still changes while the frames stay the same, as they have for a window."""
+        """Whether the frames have been the same for a whole window, so that only the GRU's state still changes."""
         return self._is_calm and self._unchanged >= self._window_steps
 
     def follow(self, *, is_unchanged: bool) -> None:
-        """Note that a step was computed, and whether its frame was the one of the step before."""
+        """Note that a step was computed, and whether its frame was that of the previous step."""
         self._unchanged, self._is_calm = (self._unchanged + 1, False) if is_unchanged else (0, False)
         before_G, self._given_G = self._given_G, None
         if is_unchanged:
@@ -71,14 +72,14 @@ class Stream:
                 self._is_calm = bool(change <= SETTLED_CHANGE * np.abs(now_G).max())
 
     def move(self, group: Group, slot: int) -> None:
-        """Note that the state is now there; the caller has copied it."""
+        """Note the state's new place; the caller has copied it."""
         self.group.streams.discard(self)
         self.group, self.slot = group, slot
         group.streams.add(self)
 
 
 class Groups:
-    """All streams of a detector. Groups whose streams left are kept for reuse."""
+    """All streams of a detector. Groups without streams are kept for reuse."""
 
     def __init__(self, make_slots: Callable[[int], BatchSlots], window_steps: int) -> None:
         self._make_slots, self._window_steps = make_slots, window_steps
@@ -92,7 +93,7 @@ class Groups:
         return Stream(group, self._window_steps)
 
     def gather(self, streams: Sequence[Stream], busy: Sequence[Group]) -> Group:
-        """The group of exactly these streams, in this order. Groups in `busy` are not broken up for it."""
+        """The group of exactly these streams, in this order. Groups in `busy` are not broken up to form it."""
         group = streams[0].group
         complete = len(streams) == group.slots.size
         if not complete or any(s.group is not group or s.slot != slot for slot, s in enumerate(streams)):
@@ -106,7 +107,7 @@ class Groups:
         return group
 
     def _vacant(self, size: int, busy: Sequence[Group]) -> Group:
-        """A group without streams. When there is none and the capacity is used up, the least recently used groups are
+        """A group without streams. If there is none and the capacity is used up, the least recently used groups are
         broken up.
         """
         if (vacant := self._find_vacant(size, busy)) is not None:
@@ -142,7 +143,7 @@ class Groups:
 
 
 def _adjacent(streams: Sequence[Stream]) -> Iterator[tuple[int, Stream, int]]:
-    """Runs of streams whose slots are adjacent already: index of the first one, the stream, and how many they are."""
+    """Runs of streams whose slots are already adjacent: index of the first one, the stream, and their number."""
     begin = 0
     for index in range(1, len(streams) + 1):
         first, steps = streams[begin], index - begin

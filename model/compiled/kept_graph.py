@@ -1,4 +1,4 @@
-"""A compiled graph as it is kept on disk: what it was compiled from and for, and its bytes."""
+"""A compiled graph as stored on disk: what it was compiled from and for, and its bytes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from openvino import Core
 
 from model.compiled.graph import Memory
 
-# Everything that determines the compiled graph. After a change of any of them, an older graph must not be found.
+# Everything that determines the compiled graph: after any of it changes, an older graph must not be found.
 _BUILDERS = ("graph.py", "layers.py", "ops.py", "precision.py")
 
 
 def graph_key(core: Core, network_digest: str, streams: int, options: Mapping[str, object]) -> str:
-    """Differs whenever the compiled graph may: by network, batch size, options, code, OpenVINO and processor."""
+    """A key that differs whenever the compiled graph may: it covers network, batch size, options, code, OpenVINO
+    and processor.
+    """
     parts = [_machine(core), network_digest, streams, sorted(options.items())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -31,7 +33,7 @@ def pack(memories: tuple[Memory, ...], exported: BytesIO) -> bytes:
 
 
 def unpack(kept: bytes) -> tuple[tuple[Memory, ...], BytesIO]:
-    """Raises ValueError when `pack` did not make it."""
+    """Raises ValueError if it was not made by `pack`."""
     head, _, graph = kept.partition(b"\n")
     memories = tuple(Memory(tuple(one["shape"]), one["is_map"], one["depth"]) for one in json.loads(head))
     return memories, BytesIO(graph)
@@ -39,7 +41,7 @@ def unpack(kept: bytes) -> tuple[tuple[Memory, ...], BytesIO]:
 
 @cache
 def _machine(core: Core) -> list[str]:
-    """OpenVINO, this code and the processor. Processors of one name may have different features."""
+    """OpenVINO, this code and the processor. Processors with the same name may have different features."""
     code = b"".join(Path(__file__).with_name(name).read_bytes() for name in _BUILDERS)
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     features = next((line for line in lines if line.startswith(("flags", "Features"))), "")

@@ -1,4 +1,4 @@
-"""The network as its served graph takes it: arrays by layer (see `model.compiled.stored_layers`).
+"""The network in the form that the served graph is built from: arrays by layer (see `model.compiled.stored_layers`).
 
 Shapes: O and C output and input
 channels, K taps or kernels, k side of a kernel.
@@ -23,7 +23,7 @@ Weights = NDArray[np.float32]
 
 
 class Network(Protocol):
-    """What a served graph is made from: `model.checkpoints.stored.StoredNetwork`, or the network in torch."""
+    """The source of a served graph: `model.checkpoints.stored.StoredNetwork`, or the network in torch."""
 
     @property
     def config(self) -> ModelConfig:
@@ -35,7 +35,7 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class Norm:
-    """What a batch norm does in inference: x * scale + shift."""
+    """A batch norm in inference: x * scale + shift."""
 
     scale_C: Weights
     shift_C: Weights
@@ -114,7 +114,7 @@ class BlockLayers:
 
 @dataclass(frozen=True)
 class AttentionLayers:
-    """Attention of a dynamic convolution over channels, kernel positions and kernels; None where it has no choice."""
+    """Attention of a dynamic convolution over channels, kernel positions and kernels; None where there is no choice."""
 
     reduce: Linear
     norm: Norm
@@ -126,7 +126,7 @@ class AttentionLayers:
 
 @dataclass(frozen=True)
 class Dynamic:
-    """A dynamic convolution and the norm behind it, which cannot be folded: its kernels change with the input."""
+    """A dynamic convolution and the norm after it, which cannot be folded because the kernels change with the input."""
 
     shape: DynamicShape
     weight_KOCkkk: Weights
@@ -146,7 +146,7 @@ class MotionLayers:
 
 @dataclass(frozen=True)
 class Feature:
-    """From a map to a feature vector (see `model.network.feature_head`)."""
+    """Turns a map into a feature vector (see `model.network.feature_head`)."""
 
     widen: Convolution
     project: Linear
@@ -154,7 +154,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class HeadLayers:
-    """From the features of both branches to the scores, through the GRU."""
+    """Turns the features of both branches into scores, through the GRU."""
 
     fuse: Linear
     fuse_norm: LayerNorm

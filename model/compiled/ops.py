@@ -14,7 +14,7 @@ from model.network.geometry import NORM_EPSILON
 
 
 def shape_of(node: Node) -> tuple[int, ...]:
-    """Without the streams."""
+    """The shape without the streams."""
     return tuple(node.output(0).get_shape())[1:]
 
 
@@ -93,7 +93,7 @@ def depthwise(x_BCHW: Node, weight_C1hw: Weights, stride: int, padding: int) -> 
 
 
 def batch_norm(x: Node, norm: Norm) -> Node:
-    """Scale and shift each channel, by statistics that were folded beforehand. Channels are the second axis."""
+    """Scale and shift each channel with statistics that were folded beforehand. Channels are the second axis."""
     axes = [1, -1] + [1] * (len(shape_of(x)) - 1)
     scaled = op.multiply(x, constant(norm.scale_C.reshape(axes)))
     return op.add(scaled, constant(norm.shift_C.reshape(axes)))
@@ -108,7 +108,7 @@ def layer_norm(x_BE: Node, norm: LayerNorm) -> Node:
 def standardise(x_BHWC: Node, floor: float) -> Node:
     """Subtract each image's mean and divide by its standard deviation plus a floor.
 
-    The deviation is that of a sample, which divides by the number of pixels less one; OpenVINO divides by their number.
+    The deviation is that of a sample, divided by the number of pixels minus one; OpenVINO divides by their number.
     """
     pixels = math.prod(shape_of(x_BHWC))
     widen = math.sqrt(pixels / (pixels - 1))
@@ -118,8 +118,8 @@ def standardise(x_BHWC: Node, floor: float) -> Node:
 def mean(x_BCHW: Node) -> Node:
     """(B, C). A pooling: OpenVINO's reductions leave bfloat16.
 
-    OpenVINO computes everything between the last heavy layer and an output in float32: here all means that are
-    remembered, and with them their maps. A convolution by one is a heavy layer.
+    OpenVINO computes everything between the last heavy layer and an output in float32: here that would be all means in
+    the state, and with them their maps. A convolution by one counts as a heavy layer.
     """
     channels, _, side = shape_of(x_BCHW)
     by_one_C1hw = np.ones((channels, 1, 1, 1), np.float32)
@@ -137,7 +137,7 @@ def max_pool(x_BCHW: Node, size: int) -> Node:
 
 
 def neighbours(x_BCHW: Node, kernel: int) -> Iterator[Node]:
-    """The map as each position of the kernel sees it, zeros from beyond its edges."""
+    """The map as each position of the kernel sees it, with zeros beyond its edges."""
     if kernel == 1:
         yield x_BCHW
         return

@@ -1,4 +1,4 @@
-"""In which precision the served graph computes: float32 or bfloat16, and int8 for the largest weights."""
+"""The precision in which the served graph computes: float32 or bfloat16, and int8 for the largest weights."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ INT8_FROM_WEIGHTS = 500_000
 
 
 def choose_map_type(precision: Precision, core: Core) -> Type:
-    """The type of the maps between steps, and of most computation: bfloat16 if it is allowed and this processor has
-    it, else float32.
+    """The type of the maps between steps, and of most of the computation: bfloat16 if it is allowed and this processor
+    supports it, otherwise float32.
     """
     capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return Type.bf16 if precision == "auto" and "BF16" in capabilities else Type.f32
 
 
 def uses_int8(weight_OC: Weights, map_type: Type) -> bool:
-    """Whether the graph keeps these weights as int8. A large layer takes as long as its weights take to be read, and
-    next to bfloat16 int8 is as accurate.
+    """Whether the graph keeps these weights as int8. A large layer takes as long as reading its weights does, and int8
+    is accurate enough next to bfloat16.
     """
     return bool(map_type == Type.bf16) and weight_OC.size >= INT8_FROM_WEIGHTS
 

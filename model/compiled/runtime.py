@@ -1,6 +1,6 @@
 """Runs the step graph: compiled for a few batch sizes, on memory that stays in place.
 
-Shapes: B streams, K labels; G values that a GRU is given, and H of its state.
+Shapes: B streams, K labels; G input values of the GRU, and H of its state.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from model.compiled.stored_layers import read_layers
 from model.config import Precision
 
 BATCHES = (8, 4, 2, 1)
-"""Batch sizes for which graphs are compiled. With a variable batch size OpenVINO takes twice the time."""
+"""Batch sizes for which graphs are compiled. With a variable batch size, OpenVINO takes twice the time."""
 
 
 class StepRuntime:
     """One network, compiled for a batch size when it is first used. Not thread-safe.
 
-    Graphs of a stored network are taken from, and put into, `graphs`. Raises CheckpointError and ConfigError as
-    `read_layers` does.
+    Graphs of a stored network are read from and written to `graphs`. Raises CheckpointError and ConfigError like
+    `read_layers`.
     """
 
     def __init__(
@@ -58,13 +58,15 @@ class StepRuntime:
         """The same for every batch size; known once one is compiled."""
 
     def twin(self) -> StepRuntime:
-        """The same network, not compiled yet."""
+        """Another runtime of the same network, not compiled yet."""
         twin = copy(self)
         twin.batches, twin._compiled, twin._head = BATCHES, {}, None
         return twin
 
     def prepare(self, batches: Sequence[int]) -> None:
-        """Compile for these batch sizes now. Another thread may step at the same time, with those compiled before."""
+        """Compile for these batch sizes now. Another thread may step at the same time, with graphs that were
+        compiled before.
+        """
         for streams in batches:
             self._compiled_for(streams)
         self.batches = batches
@@ -83,7 +85,7 @@ class StepRuntime:
     def step_head(
         self, given_BG: NDArray[np.float32], hidden_BH: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Scores (B, K) and the next hidden states (B, H) of streams whose GRU is given the same again."""
+        """Scores (B, K) and the next hidden states (B, H) of streams whose GRU gets the same input again."""
         if self._head is None:
             model = build_head_graph(self._layers, self._map_type)
             self._head = _core().compile_model(model, "CPU", self._options).create_infer_request()
@@ -96,7 +98,7 @@ class StepRuntime:
         return self._compiled[streams]
 
     def _take(self, streams: int) -> _Compiled:
-        """A graph that was compiled before, by this or another process, or a newly compiled one."""
+        """A graph that this or another process compiled before, or a newly compiled one."""
         if self._graphs is None or self._digest is None:
             return self._compile(streams)
         key = graph_key(_core(), self._digest, streams, self._options)
@@ -120,8 +122,8 @@ class StepRuntime:
 def _core() -> openvino.Core:
     """One for the process, never destroyed.
 
-    Its CPU plugin gives the thread that makes it an alternative signal stack, and frees that in whichever thread
-    destroys it: the first thread's next signal would end the process.
+    Its CPU plugin gives the thread that creates it an alternate signal stack, and frees it in whichever thread destroys
+    the core: the first thread's next signal would end the process.
     """
     return openvino.Core()
 
@@ -136,5 +138,5 @@ class _Compiled:
 
     def run(self, slots: BatchSlots) -> NDArray[np.float32]:
         slots.bind(self._request)
-        self._request.infer(share_outputs=True)  # else it copies them
+        self._request.infer(share_outputs=True)  # otherwise it copies them
         return self._scores_BK.copy()

@@ -1,8 +1,7 @@
 """The states of a batch of streams, in the memory that the step graph reads and writes.
 
 A step writes the next values over values that are no longer needed: nothing is copied or allocated, and a step that
-fails has changed nothing. Shapes: B streams, H = W pixels; G values that the GRU is given, and H of
-its state.
+fails changes nothing. Shapes: B streams, H = W pixels; G input values of the GRU, and H of its state.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from model.checkpoints.arrays import to_bfloat16
 from model.compiled.graph import Memory
 
 Values = NDArray[np.float32] | NDArray[np.uint16]
-"""One memory of all slots at one step. NumPy has no bfloat16: its bits are kept as uint16."""
+"""One memory of all slots at one step. NumPy has no bfloat16, so its bits are kept as uint16."""
 T = TypeVar("T")
 
 
@@ -35,14 +34,14 @@ class BatchSlots:
         self.frames_BHWC = np.zeros((size, image_size, image_size, 3), np.uint8)
         self._seen_B1 = np.zeros((size, 1), np.float32)
         self.given_BG = np.zeros((size, given_width), np.float32)
-        """What the GRU was given in the last step."""
+        """The GRU's input in the last step."""
         self._inputs = _shared(self.frames_BHWC), _shared(self._seen_B1)
         self._given = _shared(self.given_BG)
         self._rings = [_Ring.empty(size, memory, map_type) for memory in memories]
         self._steps = 0
 
     def bind(self, request: InferRequest) -> None:
-        """Let the graph read its inputs here and write its outputs here, except for the first one, the scores."""
+        """Bind the graph's inputs and outputs to this memory, except for the first output, the scores."""
         past = chain(self._inputs, *(ring.past(ring.tensors, self._steps) for ring in self._rings))
         for index, tensor in enumerate(past):
             request.set_input_tensor(index, tensor)
@@ -51,7 +50,7 @@ class BatchSlots:
         request.set_output_tensor(len(self._rings) + 1, self._given)
 
     def advance(self) -> None:
-        """Make what the graph wrote the current state."""
+        """Make the values that the graph wrote the current state."""
         self._steps += 1
         self._seen_B1 += 1.0
 
@@ -62,7 +61,7 @@ class BatchSlots:
             values.fill(0)
 
     def copy_from(self, slot: int, other: BatchSlots, first: int, count: int) -> None:
-        """Copy the states of `count` slots of `other`, from its `first` on, to the slots from `slot` on."""
+        """Copy the states of `count` slots of `other`, starting at `first`, to the slots starting at `slot`."""
         here, there = slice(slot, slot + count), slice(first, first + count)
         self._seen_B1[here] = other._seen_B1[there]
         self.given_BG[here] = other.given_BG[there]
@@ -75,7 +74,7 @@ class BatchSlots:
         return cast("NDArray[np.float32]", hidden_BH[slot : slot + 1])
 
     def state(self, slot: int) -> tuple[Values, ...]:
-        """A slot's state, arrays of (1, ...), which change with the next step."""
+        """A slot's state: arrays (1, ...) that change with the next step."""
         return tuple(values[slot : slot + 1] for values in self._values())
 
     def set_state(self, slot: int, seen: int, state: Sequence[NDArray[np.float32]]) -> None:
@@ -90,7 +89,7 @@ class BatchSlots:
 
 @dataclass(frozen=True)
 class _Ring:
-    """A ring buffer of one memory: the values of the steps that are kept, and those that the next step writes."""
+    """A ring buffer of one memory: the values of the stored steps, and those that the next step writes."""
 
     step_values: tuple[Values, ...]
     tensors: tuple[openvino.Tensor, ...]

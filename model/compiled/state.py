@@ -21,8 +21,8 @@ def save_state(frames: int, values: Sequence[Array]) -> bytes:
 
 
 def load_state(saved: bytes, shapes: Sequence[tuple[int, ...]]) -> tuple[int, list[NDArray[np.float32]]]:
-    """What `save_state` saved, of values of these shapes. All are float32 now: a worker on another processor may have
-    kept them in another precision.
+    """The values, of these shapes, that `save_state` saved. All are converted to float32, because a worker on another
+    processor may have kept them in another precision.
 
     Raises:
         StateError: it is the state of another network, or damaged.

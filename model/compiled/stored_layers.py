@@ -78,7 +78,7 @@ def read_layers(network: Network) -> Layers:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Takes arrays by name, and notes which are expected. One that does not fit is found once all were taken."""
+    """Takes arrays by name, and notes which are expected. Mismatches are detected after all have been taken."""
 
     arrays: Mapping[str, Array]
     expected: dict[str, tuple[int, ...]] = field(default_factory=dict)

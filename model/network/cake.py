@@ -1,4 +1,4 @@
-"""CAKE (arXiv 2603.23988): RGB-only online action detection. One set of parameters, three ways to run it.
+"""CAKE (arXiv 2603.23988): RGB-only online action detection. One set of parameters can be run in three ways.
 
 - `clip`: the paper's own computation, features of one clip of frames, padded at both ends of time; for imported
   weights and for comparison;
@@ -6,8 +6,9 @@
 - `step`: the causal network on one more frame of each stream, equal to the last frame of `sequence`; for the ONNX
   export (`model.checkpoints.export`) and for looking into the network (`model.training.look`).
 
-None of them serves. The server runs the same step as an OpenVINO graph, which `model.compiled.graph.build_step_graph`
-makes of this network's arrays and `model.detector.Detector` runs, without torch and several times as fast.
+None of them is used for serving. The server runs the same step as an OpenVINO graph, which
+`model.compiled.graph.build_step_graph` builds from this network's arrays and `model.detector.Detector` runs, without
+torch and several times as fast.
 
 Shapes: B streams, T frames, C = 3 channels (RGB, normalised by `model.video.preprocess`), H = W pixels, D features,
 K labels.
@@ -33,7 +34,7 @@ from model.network.x3d import Trunk, TrunkState
 
 @dataclass(frozen=True)
 class CakeState:
-    """What the network remembers of B streams (see `model.network.state`)."""
+    """The state of the network for B streams (see `model.network.state`)."""
 
     seen_B: Tensor
     """Frames seen, int64."""
@@ -46,7 +47,7 @@ class CakeState:
 
 @dataclass(frozen=True)
 class ClipFeatures:
-    """What `Cake.clip` finds in a clip: both features, and the maps that they were pooled from."""
+    """The result of `Cake.clip`: both features, and the maps from which they were pooled."""
 
     static_BD: Tensor
     motion_BD: Tensor
@@ -73,7 +74,7 @@ class Cake(nn.Module):
         self.head = Head(config.head, len(config.labels))
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """Parameters and buffers by name, not copied: what `model.detector.Detector` takes."""
+        """Parameters and buffers by name, not copied, as `model.detector.Detector` takes them."""
         return {name: tensor.numpy(force=True) for name, tensor in self.state_dict().items()}
 
     def clip(self, x_BCTHW: Tensor) -> ClipFeatures:
@@ -98,7 +99,7 @@ class Cake(nn.Module):
         return self.head.logits(batch_major(features_NF, streams), self.head.fresh(streams))[0]
 
     def fresh(self, streams: int) -> CakeState:
-        """The state of `streams` streams that have seen nothing."""
+        """The state of `streams` streams before their first frame."""
         trunk, side = self.trunk.fresh(streams, self.config.image_size)
         return CakeState(
             seen_B=torch.zeros(streams, dtype=torch.int64),
@@ -119,7 +120,7 @@ class Cake(nn.Module):
         return scores_BK, replace(after, hidden_BH=hidden_BH)
 
     def step_features(self, x_BCHW: Tensor, state: CakeState) -> tuple[Tensor, Tensor, CakeState]:
-        """The static and the motion feature (B, D) of one more frame, and the state after it, but for the head's."""
+        """The static and the motion feature (B, D) of one more frame, and the state after it, except for the head's."""
         seen_B = state.seen_B
         static_map, trunk = self.trunk.step(x_BCHW, state.trunk, seen_B)
         motion_map, motion = self.motion.step(static_map, state.motion, seen_B)

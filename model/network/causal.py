@@ -1,4 +1,4 @@
-"""Causal building blocks: each output depends on its own frame and those before it.
+"""Causal building blocks: each output depends only on its own frame and earlier ones.
 
 Shapes: B streams, T frames, C channels, H and W pixels, N = T * B frames in time-major order (all streams of frame 0,
 then all of frame 1, ...), so that a shift in time is one contiguous slice. K taps of a temporal kernel, S steps of a
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 class CausalDepthwise(nn.Module):
     """Depthwise convolution over time and space, as one 2-D convolution for each temporal tap (fast on a CPU).
 
-    `weight` is that of the `Conv3d` it replaces: (C, 1, K, h, w). `clip` pads both ends of time, as the paper does;
-    `sequence` and `step` pad the past only.
+    `weight` is that of the `Conv3d` it replaces: (C, 1, K, h, w). `clip` pads both ends of time, as in the paper;
+    `sequence` and `step` pad only the past.
     """
 
     def __init__(self, channels: int, taps: int, kernel: int, stride: int = 1) -> None:
@@ -26,7 +26,7 @@ class CausalDepthwise(nn.Module):
         self.channels, self.taps, self.padding, self.stride = channels, taps, kernel // 2, stride
         self.weight = nn.Parameter(torch.empty(channels, 1, taps, kernel, kernel))
         nn.init.kaiming_normal_(self.weight, mode="fan_in")
-        self.bias: nn.Parameter | None = None  # only `model.network.folding` gives it one, for `step`
+        self.bias: nn.Parameter | None = None  # only `model.network.folding` adds one, for `step`
 
     def clip(self, x_BCTHW: Tensor) -> Tensor:
         """(B, C, T, H, W), padded at both ends of time."""
@@ -34,21 +34,21 @@ class CausalDepthwise(nn.Module):
         return F.conv3d(x_BCTHW, self.weight, stride=stride, padding=padding, groups=self.channels)
 
     def sequence(self, x_NCHW: Tensor, streams: int) -> Tensor:
-        """(T * B, C, H, W) in time-major order, each frame from those up to it."""
+        """(T * B, C, H, W) in time-major order; each output depends on the frames up to it."""
         weight: Tensor = self.weight
         device = x_NCHW.device.type
-        if torch.is_autocast_enabled(device):  # which casts what the function does forward, but not backward
+        if torch.is_autocast_enabled(device):  # it would cast forward, but not backward
             dtype = torch.get_autocast_dtype(device)
             x_NCHW, weight = x_NCHW.to(dtype), weight.to(dtype)
         y_NCHW: Tensor = _ShiftAndAdd.apply(x_NCHW, weight, streams, self.stride, self.padding)  # type: ignore[no-untyped-call]
         return y_NCHW
 
     def fresh(self, streams: int, height: int, width: int) -> tuple[Tensor, ...]:
-        """The past of `streams` streams that have seen nothing: zeros."""
+        """The past of `streams` streams before their first frame: zeros."""
         return tuple(self.weight.new_zeros(streams, self.channels, height, width) for _ in range(self.taps - 1))
 
     def step(self, x_BCHW: Tensor, sums: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """`sums[k]` (B, C, H, W) is what the past already adds to the output k + 1 frames from the last one."""
+        """`sums[k]` (B, C, H, W) is the contribution of past frames to the output k + 1 frames after the last one."""
         biases = (self.bias, *[None] * (self.taps - 1))
         taps = [self._tap(x_BCHW, k, bias) for k, bias in zip(reversed(range(self.taps)), biases, strict=True)]
         later = tuple(tap.add_(own) for tap, own in zip(taps[:-1], sums, strict=True))
@@ -114,7 +114,7 @@ def window_mean_sequence(x_NC: Tensor, streams: int, window_steps: int) -> Tenso
 
 
 def window_mean_step(x_BC: Tensor, window_BSC: Tensor, seen_B: Tensor) -> tuple[Tensor, Tensor]:
-    """The same for one step: the mean and the window moved on. `seen_B` counts the steps before this one."""
+    """The same for one step: the mean, and the window after it. `seen_B` counts the steps before this one."""
     window_BSC = torch.cat([window_BSC[:, 1:], x_BC[:, None]], dim=1)
     count_B = (seen_B + 1).clamp(max=window_BSC.shape[1])
     return window_BSC.sum(dim=1) / count_B[:, None], window_BSC

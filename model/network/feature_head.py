@@ -15,9 +15,9 @@ from model.network.x3d import fold_time, pointwise_conv
 
 
 class FeatureHead(nn.Module):
-    """A map to one feature vector: widen, pool over space and the last `pool_steps` steps, project, ReLU.
+    """Turns a map into one feature vector: widen, pool over space and the last `pool_steps` steps, project, ReLU.
 
-    `width` is that of the feature, by default the static one's.
+    `width` is the feature's width, by default that of the static feature.
     """
 
     def __init__(self, in_channels: int, config: HeadConfig, width: int | None = None) -> None:
@@ -51,11 +51,11 @@ class FeatureHead(nn.Module):
         return self.projected(window_mean_sequence(self.pooled(x_NCHW), streams, self.pool_steps))
 
     def fresh(self, streams: int, side: int) -> Tensor:
-        """Pooled vectors of streams that have seen nothing: zeros (B, steps, windows * channels)."""
+        """Pooled vectors of streams before their first frame: zeros (B, steps, windows * channels)."""
         windows = max(1, side - self.pool_size + 1) ** 2
         return self.widen.weight.new_zeros(streams, self.pool_steps, windows * self.widen.out_channels)
 
     def step(self, x_BCHW: Tensor, window_BSV: Tensor, seen_B: Tensor) -> tuple[Tensor, Tensor]:
-        """The feature (B, D) after one more frame, and the pooled vectors to remember."""
+        """The feature (B, D) after one more frame, and the pooled vectors to keep."""
         mean_BV, window_BSV = window_mean_step(self.pooled(x_BCHW), window_BSV, seen_B)
         return self.projected(mean_BV), window_BSV

@@ -13,7 +13,7 @@ from model.network.causal import CausalDepthwise
 
 @torch.no_grad()
 def fold_norms(model: Cake) -> Cake:
-    """A copy for inference. The norms behind dynamic convolutions stay, as their kernels change with the input."""
+    """A copy for inference. The norms after dynamic convolutions stay, because the kernels change with the input."""
     folded = copy.deepcopy(model).eval()
     stem = folded.trunk.stem
     stem.norm = _fold(stem.temporal, stem.norm)
@@ -29,9 +29,9 @@ def fold_norms(model: Cake) -> Cake:
 
 
 def _fold(convolution: nn.Conv2d | CausalDepthwise, norm: nn.Module) -> nn.Module:
-    """Scale the convolution's weights and give it a bias; what is left of the norm."""
+    """Scale the convolution's weights and give it a bias; returns what is left of the norm."""
     if isinstance(norm, nn.Identity):
-        return norm  # folded before
+        return norm  # already folded
     assert isinstance(norm, nn.BatchNorm2d)
     assert isinstance(norm.running_mean, Tensor)
     assert isinstance(norm.running_var, Tensor)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from model.config import ConfigError, ModelConfig, TrunkConfig
 
 NORM_EPSILON = 1e-5
-"""Of every norm of the network: torch's default."""
-# Keeps a frame of one colour, which deviates by nothing, from becoming noise at full contrast.
+"""The epsilon of every norm of the network: torch's default."""
+# Keeps a frame of a single colour, whose deviation is zero, from becoming noise at full contrast.
 DEVIATION_FLOOR = 0.1
 BLOCK_TAPS = BLOCK_KERNEL = 3
 
@@ -32,7 +32,7 @@ class BlockShape:
 
     @property
     def has_shortcut(self) -> bool:
-        """Whether a convolution brings the block's input to the size of its output."""
+        """Whether a convolution changes the block's input to the size of its output."""
         return self.changes_width or self.stride != 1
 
 
@@ -65,7 +65,7 @@ def attention_width(channels: int) -> int:
 
 @dataclass(frozen=True)
 class DynamicShape:
-    """A dynamic convolution of the motion adapter, from as many channels to as many."""
+    """A dynamic convolution of the motion adapter, with the same number of input and output channels."""
 
     taps: int
     kernel: int
@@ -88,6 +88,6 @@ def temporal_shape(motion_kernels: int) -> DynamicShape:
 
 
 def check_takes_video(config: ModelConfig) -> None:
-    """Raise ConfigError for a head that was trained on features of one branch: it is not a whole network."""
+    """Raise ConfigError for a head that was trained on features of one branch, which is not a complete network."""
     if not all(config.head.feature_widths):
         raise ConfigError(f"{config.name} has a head for one branch of features only, so it cannot take video")

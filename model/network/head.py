@@ -30,7 +30,7 @@ class Head(nn.Module):
         self.classify = nn.Linear(config.hidden_dim, labels)
 
     def encode(self, features_BTF: Tensor, hidden_BH: Tensor) -> tuple[Tensor, Tensor]:
-        """What the classifier sees (B, T, H), and the hidden state after the last step (B, H)."""
+        """The input of the classifier (B, T, H), and the hidden state after the last step (B, H)."""
         fused_BTE = self.dropout(F.relu(self.fuse_norm(self.fuse(features_BTF))))
         out_BTH, last_1BH = self.gru(fused_BTE, hidden_BH[None])
         if self.config.residual:
@@ -51,7 +51,7 @@ class Head(nn.Module):
         return self.activate(self.logits(features_BTF, self.fresh(len(features_BTF)))[0])
 
     def fresh(self, streams: int) -> Tensor:
-        """The hidden state (B, H) of `streams` streams that have seen nothing: zeros."""
+        """The hidden state (B, H) of `streams` streams before their first frame: zeros."""
         return self.classify.weight.new_zeros(streams, self.config.hidden_dim)
 
     def step(self, features_BF: Tensor, hidden_BH: Tensor) -> tuple[Tensor, Tensor]:

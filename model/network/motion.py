@@ -18,7 +18,7 @@ from model.network.x3d import fold_time, unfold_time
 
 @dataclass(frozen=True)
 class MotionState:
-    """What each dynamic convolution of the adapter remembers of B streams."""
+    """The states of the adapter's dynamic convolutions for B streams."""
 
     adapt_depthwise: ODConvState
     adapt_pointwise: ODConvState
@@ -63,7 +63,7 @@ class MotionAdapter(nn.Module):
         return F.silu(self.spatial_norm(self.spatial.sequence(y_NCHW, streams)))
 
     def fresh(self, streams: int, side: int) -> MotionState:
-        """A state that has seen nothing, for maps of `side` pixels."""
+        """The initial state, for maps of `side` pixels."""
         layers = (self.adapt_depthwise, self.adapt_pointwise, self.temporal, self.spatial)
         return MotionState(*(layer.fresh(streams, side) for layer in layers))
 

@@ -4,8 +4,8 @@ The kernel is re-weighted for each input along four dimensions: input channel, o
 and choice among several kernels. Because each weight is a factor of the convolution's sum, the input's columns are
 scaled and one matrix product with the shared kernels does the rest: no kernel is ever built per sample.
 
-In `clip` one attention serves the whole clip, padded at both ends of time; in `sequence` and `step` the attention comes
-from the last `window_steps` steps and looks at past frames only.
+In `clip`, one attention is used for the whole clip, padded at both ends of time; in `sequence` and `step`, the
+attention is computed from the last `window_steps` steps and depends only on past frames.
 
 Shapes: B streams, T frames, N = T * B frames in time-major order, C channels, H and W pixels, L = H * W (x T in a clip)
 positions of the map, P = taps * kernel^2 positions of the kernel, K kernels, S window steps.
@@ -25,7 +25,7 @@ from model.network.geometry import DynamicShape, attention_width
 
 @dataclass(frozen=True)
 class ODConvState:
-    """What one dynamic convolution remembers of B streams."""
+    """The state of one dynamic convolution for B streams."""
 
     past_BTCHW: Tensor
     """The last taps - 1 input maps."""
@@ -95,7 +95,7 @@ class ODConv3d(nn.Module):
         return self._mix(taps, mean_NC).view(frames, -1, *x_NCHW.shape[2:])
 
     def fresh(self, streams: int, side: int) -> ODConvState:
-        """A state that has seen nothing, for maps of `side` pixels."""
+        """The initial state, for maps of `side` pixels."""
         past_BTCHW = self.weight.new_zeros(streams, self.taps - 1, self.in_channels, side, side)
         return ODConvState(past_BTCHW, self.weight.new_zeros(streams, self.window_steps, self.in_channels))
 

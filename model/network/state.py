@@ -1,4 +1,4 @@
-"""What a causal network remembers of a stream: nested dataclasses of tensors whose first dimension is the stream."""
+"""The state of a causal network: nested dataclasses of tensors whose first dimension is the stream."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ StateT = TypeVar("StateT")
 
 
 def map_state(function: Callable[..., Tensor], *states: StateT) -> StateT:
-    """A state whose tensors are `function` of the tensors at the same place in all `states`."""
+    """A state whose tensors are `function` applied to the corresponding tensors of all `states`."""
     first = states[0]
     if isinstance(first, Tensor):
         return cast(StateT, function(*states))

@@ -35,7 +35,7 @@ def pointwise_conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.C
 
 
 class SqueezeExcite(nn.Module):
-    """Scales each channel by a function of the channels' means, over the clip or over the window of last steps."""
+    """Scales each channel by a function of the channels' means over the clip or over the window of the last steps."""
 
     def __init__(self, channels: int, width: int, window_steps: int) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class SqueezeExcite(nn.Module):
 
 @dataclass(frozen=True)
 class BlockState:
-    """What one block remembers of B streams."""
+    """The state of one block for B streams."""
 
     sums: tuple[Tensor, ...]
     window_BSC: Tensor
@@ -120,7 +120,7 @@ class Block(nn.Module):
         return self.after(inner, x_NCHW)
 
     def fresh(self, streams: int, height: int, width: int) -> BlockState:
-        """A state that has seen nothing, for maps of this height and width."""
+        """The initial state, for maps of this height and width."""
         steps = self.squeeze.window_steps if self.squeeze is not None else 0
         window_BSC = self.depthwise.weight.new_zeros(streams, steps, self.inner)
         return BlockState(self.depthwise.fresh(streams, height, width), window_BSC)
@@ -151,7 +151,7 @@ class Stem(nn.Module):
         self.norm: nn.Module = nn.BatchNorm2d(config.stem_width)
 
     def clip(self, x_BCTHW: Tensor) -> Tensor:
-        """(B, C, T, H, W) at full resolution to the stem's map, padded at both ends of time."""
+        """Maps (B, C, T, H, W) at full resolution to the stem's map, padded at both ends of time."""
         y_BCTHW = self.temporal.clip(unfold_time(self.spatial(fold_time(x_BCTHW)), x_BCTHW.shape[0]))
         return unfold_time(F.relu(self.norm(fold_time(y_BCTHW))), x_BCTHW.shape[0])
 
@@ -160,23 +160,23 @@ class Stem(nn.Module):
         return F.relu(self.norm(self.temporal.sequence(self.spatial(x_NCHW), streams)), inplace=True)
 
     def step(self, x_BCHW: Tensor, sums: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The map of one more frame of each stream, and the sums that later frames need."""
+        """The map of one more frame of each stream, and the partial sums for later frames."""
         y_BCHW, sums = self.temporal.step(self.spatial(x_BCHW), sums)
         return F.relu(self.norm(y_BCHW), inplace=True), sums
 
 
 @dataclass(frozen=True)
 class TrunkState:
-    """What the trunk remembers of B streams."""
+    """The state of the trunk for B streams."""
 
     frame_BCHW: Tensor
-    """The frame before, standardised; empty (C = 0) where the trunk takes no difference."""
+    """The previous frame, standardised; empty (C = 0) if the trunk takes no difference."""
     stem: tuple[Tensor, ...]
     blocks: tuple[BlockState, ...]
 
 
 class Trunk(nn.Module):
-    """Frames, normalised by `model.video.preprocess`, to the last feature map."""
+    """Turns frames, normalised by `model.video.preprocess`, into the last feature map."""
 
     def __init__(self, config: TrunkConfig) -> None:
         super().__init__()
@@ -216,7 +216,7 @@ class Trunk(nn.Module):
             yield x_NCHW
 
     def fresh(self, streams: int, size: int) -> tuple[TrunkState, int]:
-        """A state that has seen nothing, for frames of `size` pixels, and the side of the last map."""
+        """The initial state, for frames of `size` pixels, and the side of the last map."""
         side = -(-size // self.config.stem_stride)
         stem = self.stem.temporal.fresh(streams, side, side)
         blocks: list[BlockState] = []
@@ -226,12 +226,12 @@ class Trunk(nn.Module):
         return TrunkState(self.fresh_frame(streams, size), stem, tuple(blocks)), side
 
     def fresh_frame(self, streams: int, size: int) -> Tensor:
-        """The `TrunkState.frame_BCHW` of streams that have seen nothing."""
+        """The `TrunkState.frame_BCHW` of streams before their first frame."""
         kept_channels = self.config.input_channels if self.config.frame_difference else 0
         return self.stem.spatial.weight.new_zeros(streams, kept_channels, size, size)
 
     def with_difference(self, x_BCHW: Tensor, frame_BCHW: Tensor, seen_B: Tensor) -> tuple[Tensor, Tensor]:
-        """What the stem sees of a frame, given `TrunkState.frame_BCHW`, and the next one."""
+        """The stem's input for a frame, given `TrunkState.frame_BCHW`, and the next `frame_BCHW`."""
         if not self.config.frame_difference:
             return x_BCHW, frame_BCHW
         x_BCHW = _standardise(x_BCHW)
@@ -250,16 +250,16 @@ class Trunk(nn.Module):
 
 
 def _standardise(x_NCHW: Tensor) -> Tensor:
-    """Each frame by its own mean and deviation: takes light and contrast away."""
+    """Standardise each frame by its own mean and deviation, which removes brightness and contrast."""
     x_NL = x_NCHW.flatten(1)
     centred_NL = x_NL - x_NL.mean(dim=1, keepdim=True)
-    # Not `torch.std_mean`, which takes four times as long as all of this.
+    # Not `torch.std_mean`, which takes four times as long as this whole function.
     deviation_N1 = torch.linalg.vector_norm(centred_NL, dim=1, keepdim=True) / (x_NL.shape[1] - 1) ** 0.5
     standardised_NL: Tensor = centred_NL / (deviation_N1 + DEVIATION_FLOOR)
     return standardised_NL.view(x_NCHW.shape)
 
 
 def _append_difference(x_NCHW: Tensor, streams: int) -> Tensor:
-    """As many channels more: the difference to the stream's frame before, zero at its first."""
+    """Append the difference from the stream's previous frame as further channels; zero for the first frame."""
     difference = torch.cat([torch.zeros_like(x_NCHW[:streams]), x_NCHW[streams:] - x_NCHW[:-streams]])
     return torch.cat([x_NCHW, difference], dim=1).contiguous(memory_format=torch.channels_last)

@@ -28,11 +28,11 @@ class Batch:
     target_BTK: Tensor
     """0 or 1 for each label."""
     ambiguous_BT: Tensor
-    """Frames that count neither way."""
+    """Frames that are ignored."""
     since_start_s_BT: Tensor
     """Seconds since the last action to start began; infinity in the background."""
     joints_BTJ2: Tensor | None
-    """In [-1, 1] of the crop; NaN where they are unknown. None when they are unknown in every video."""
+    """In [-1, 1] of the crop; NaN where they are unknown. None if they are unknown in every video."""
     mask_BTGG: Tensor | None
     """Share of each cell that the figure covers, in [0, 1]; NaN where it is unknown, None as above."""
 
@@ -56,10 +56,10 @@ def draw_batch(
     flip_share: float = 0.0,
     start_share: float = 0.0,
 ) -> Batch:
-    """`sequences` random windows of `steps` frames, each with its own view; `start_share` of them (0 to 1) contain the
-    start of an action, where their video has one.
+    """Draw `sequences` random windows of `steps` frames, each with its own view; `start_share` of them (0 to 1) contain
+    the start of an action, if their video has one.
 
-    Videos shorter than `steps` frames are not drawn: `ValueError` when none is left.
+    Videos shorter than `steps` frames are not drawn; `ValueError` if none is left.
     """
     long_enough = [video for video in videos if len(video.labels.target_TK) >= steps]
     if not long_enough:

@@ -1,9 +1,9 @@
 """`cake features`: a checkpoint's features of every frame of annotated videos, in the layout that `cake train` and
 `cake eval` read (`model.training.layouts.feature_sessions`).
 
-In the mode `causal` each frame's features come from the frames up to it, as the network is served. In the mode `clip`
-they come from the clip of 13 frames around it, as the paper's authors extract them: they look 6 frames ahead, 1.5 s at
-4 a second.
+In the mode `causal`, each frame's features come from the frames up to it, as in serving. In the mode `clip`, they come
+from the clip of 13 frames around it, as the paper's authors extract them: they look 6 frames ahead, 1.5 s at 4 frames
+per second.
 
 Shapes: T frames, S pixels, C channels, D features of a branch, B clips.
 """
@@ -79,7 +79,7 @@ def _causal_features(network: Cake, images_TSS3: NDArray[np.uint8]) -> list[tupl
 
 
 def _clip_features(network: Cake, images_TSS3: NDArray[np.uint8]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Beyond the video's ends its first and last frame are repeated."""
+    """Beyond the ends of the video, its first and last frames are repeated."""
     frames, steps, pairs = len(images_TSS3), network.config.trunk.window_steps, []
     around = np.arange(steps) - steps // 2
     for first in range(0, frames, _CLIPS_TOGETHER):

@@ -1,6 +1,7 @@
-"""`cake train` on per-frame features of others, as THUMOS'14 and TVSeries are shared: the contrast and head stages.
+"""`cake train` on per-frame features made by others, in which form THUMOS'14 and TVSeries are shared: the contrast and
+head stages.
 
-The checkpoint holds the head, and the other parts of the checkpoint that the run began with, if there was one.
+The checkpoint holds the head and, if the run started from a checkpoint, that checkpoint's other parts.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from model.training.stages.head import HeadObjective
 
 @dataclass(frozen=True)
 class FeatureRun:
-    """A checked feature folder, and how a head is to be trained on it."""
+    """A checked feature folder, and how to train a head on it."""
 
     out_dir: Path
     config: ModelConfig
@@ -47,11 +48,11 @@ class FeatureRun:
     placement: Placement
     training: list[FeatureSequence]
     init: Path | None
-    """A checkpoint whose other parts the result takes along: the features must be its own."""
+    """A checkpoint whose other parts the result includes; the features must have been made with it."""
     checkpoint_every_s: float
 
     def stage(self, name: str, schedule: Schedule, settings: Mapping[str, Any]) -> Stage:
-        """A stage of this run; `settings` are all that its result depends on besides data and seed."""
+        """A stage of this run; `settings` are everything its result depends on besides data and seed."""
         folder, seed = self.out_dir / "stages" / name, self.recipe.seed
         return Stage(name, folder, schedule, seed, {"seed": seed, **settings}, self.checkpoint_every_s)
 

@@ -1,4 +1,4 @@
-"""What all figures share: colours, how names are written, and bare axes.
+"""The common style of figures: colours, names and plain axes.
 
 The colours are Okabe and Ito's, which colour-blind people can distinguish; nothing depends on colour alone.
 """
@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 
 BLUE, ORANGE, RED, GREY = "#0072B2", "#E69F00", "#D55E00", "0.55"
 CLASS_COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", RED, "#56B4E9", "#8C6D00")
-"""The seven that are left of the palette without black; its yellow is darker here, for white paper."""
+"""The seven colours of the palette without black; its yellow is darker here, for white paper."""
 
 WIDTH_IN = 10.0
-"""Of a figure that fills the report's page."""
+"""Width of a figure that fills the report's page."""
 
 
 def plain(name: str, most: int = 24) -> str:

@@ -1,7 +1,7 @@
 """Optical flow of the cached frames, cached next to them.
 
-Flow of frame t leads from frame t - 1 to frame t, so that it is known when frame t is: the teacher is causal, too. A
-stream's first frame has none. Shapes: T frames, P cached pixels; (x, y) in pixels.
+The flow of frame t leads from frame t - 1 to frame t, so that it is known as soon as frame t is: the teacher is also
+causal. A stream's first frame has none. Shapes: T frames, P cached pixels; (x, y) in pixels.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def dis_flow(images_TPP3: NDArray[np.uint8]) -> Flows:
 def raft_flow(images_TPP3: NDArray[np.uint8]) -> Flows:
     """RAFT (Teed and Deng, ECCV 2020), torchvision's small model with its weights, on a GPU if there is one.
 
-    Raises ImportError without torchvision. RAFT needs 128 pixels a side: smaller images are enlarged for it.
+    Raises ImportError without torchvision. RAFT needs at least 128 pixels per side, so smaller images are enlarged.
     """
     from torchvision.models.optical_flow import Raft_Small_Weights, raft_small
 
@@ -66,7 +66,7 @@ def raft_flow(images_TPP3: NDArray[np.uint8]) -> Flows:
 def cache_flow(
     frames: Sequence[Path], method: Method, *, processes: int, on_progress: Callable[[int, int], None]
 ) -> list[Path]:
-    """The flow of each file of cached frames, in order. What is cached already is kept."""
+    """Cache the flow of each file of cached frames, in order. Existing files are kept."""
     paths = [flow_path(path, method) for path in frames]
     missing = sum(not path.is_file() for path in paths)
     written = results_of(partial(_write_flow, method), frames, 1 if method == "raft" else min(processes, missing))

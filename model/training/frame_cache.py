@@ -24,7 +24,7 @@ from model.video.errors import VideoError
 from model.video.file_reader import open_video
 from model.video.preprocess import WHOLE_FRAME, FrameInput, Framing
 
-# Annotated and decoded durations that differ by less are the same: tools round them, and sound may be longer.
+# Annotated and decoded durations that differ by less count as equal: tools round them, and sound may be longer.
 DURATION_TOLERANCE_S = 1.0
 
 
@@ -47,7 +47,7 @@ class FrameCache:
 
     @classmethod
     def as_served(cls, folder: Path, config: ModelConfig) -> FrameCache:
-        """The frames that a detector of this configuration is served."""
+        """The cache of the frames that a detector of this configuration gets when it is served."""
         return cls(folder, config.sample_hz, config.image_size, config.framing)
 
     def fill(self, videos: Sequence[LabelledVideo], processes: int, progress: Progress) -> dict[str, str]:
@@ -55,7 +55,7 @@ class FrameCache:
 
         Returns the videos that do not decode, with the reason; they are left out, never replaced by black frames.
         `progress` gets a warning for each video that decodes with damage, is cut short, or has another duration than
-        its annotation states; also for those that are cached already.
+        its annotation states; also for those that are already cached.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         failures: dict[str, str] = {}
@@ -70,8 +70,8 @@ class FrameCache:
         return failures
 
     def path(self, video: LabelledVideo) -> Path:
-        """Where its frames are. The name holds the identity of file and region, so that another file of the same name,
-        a file that was replaced, or another region has separate frames, as has everything derived from them.
+        """Where its frames are. The name includes the identity of file and region, so that another file with the same
+        name, a replaced file or another region has separate frames and separate derived files.
 
         Raises:
             DataError: the video is no longer there.
@@ -136,7 +136,7 @@ def _write_frames(cache: FrameCache, video: LabelledVideo, path: Path) -> None:
     pts_s: list[float] = []
     raw = path.with_suffix(".partial.raw")
     try:
-        # Frame by frame to disk: an hour of them would not fit the memory of several processes.
+        # Frame by frame to disk, since an hour of frames would not fit into the memory of several processes.
         with open_video(video.path) as source, raw.open("wb") as file:
             for frame in source.frames(cache.sample_hz, FrameInput(cache.size, cache.framing, video.region)):
                 file.write(frame.image.tobytes())

@@ -3,8 +3,8 @@
 Several one-thread processes, each with its own batches and with their gradients averaged, beat one process of several
 threads on a CPU: memory traffic bounds this training. Process 0 is the caller's own.
 
-Batch and dropout of a step depend on the seed, the step and the process alone, so a run that was killed and gone on
-with ends with the same weights as one that was not, up to the order of floating-point sums.
+The batch and the dropout of a step depend only on the seed, the step and the process, so a run that was killed and
+resumed ends with the same weights as an uninterrupted one, up to the order of floating-point sums.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LOG_EVERY = 20
 
 
 class StageMismatchError(ValueError):
-    """The folder holds a stage that was begun with other settings."""
+    """The folder holds a stage that was started with other settings."""
 
 
 class TrainingDivergedError(ValueError):
@@ -44,11 +44,11 @@ class TrainingDivergedError(ValueError):
 
 
 class Objective(Protocol):
-    """What a stage optimises. Each process makes its own."""
+    """The objective of a stage. Each process creates its own."""
 
     @property
     def network(self) -> nn.Module:
-        """Everything that is trained or remembered; a checkpoint of the stage holds its state."""
+        """Everything that is trained or kept; a checkpoint of the stage holds its state."""
 
     def draw(self, rng: np.random.Generator) -> Any:
         """A batch: tensors, or a dataclass, tuple or list of them."""
@@ -63,11 +63,11 @@ class Stage:
 
     name: str
     folder: Path
-    """Of `state.pt`, which resumes it, and of its log."""
+    """The folder of `state.pt`, from which it resumes, and of its log."""
     schedule: Schedule
     seed: int
     settings: Mapping[str, Any]
-    """What its result depends on, fit for JSON: a folder begun with others is refused."""
+    """Everything its result depends on, serialisable as JSON: a folder with other settings is rejected."""
     checkpoint_every_s: float = 120.0
 
 
@@ -87,7 +87,7 @@ def run_stage(
 
     Args:
         make_objective: must be picklable if there are several processes.
-        on_step: gets the finished steps, of how many, and the recent mean loss.
+        on_step: called with the number of finished steps, the total, and the recent mean loss.
 
     Raises:
         StageMismatchError: the folder holds a stage with other settings.
@@ -141,7 +141,7 @@ def _read_state(stage: Stage) -> dict[str, Any] | None:
 
 
 def _train_along(*arguments: Any) -> None:
-    """What the processes other than the caller's run. They diverge together with it, and it reports that."""
+    """Runs in the processes other than the caller's. If training diverges, the caller's process reports it."""
     with suppress(TrainingDivergedError):
         _train(*arguments)
 
@@ -262,7 +262,7 @@ class _Trainer:
         )
 
     def save(self, step: int) -> None:
-        """Store the state after `step` steps, unless it is not finite: then the last one stays."""
+        """Store the state after `step` steps, unless it is not finite; then the last one is kept."""
         for name, tensor in self.objective.network.state_dict().items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise self._diverged(step - 1, f"{name} is no longer finite")

@@ -13,7 +13,7 @@ from model.training.recipe import LabelWeights
 
 FOCAL_GAMMA, FOCAL_ALPHA = 2.0, 0.5
 WARMUP_STEPS, WARMUP_WEIGHT = 4, 0.25
-"""The first steps of a sequence weigh less: the network has seen next to nothing."""
+"""The first steps of a sequence weigh less, because the network has seen almost nothing."""
 
 
 def sigmoid_focal_loss(logits_BK: Tensor, targets_BK: Tensor) -> Tensor:
@@ -29,7 +29,8 @@ def sigmoid_focal_loss(logits_BK: Tensor, targets_BK: Tensor) -> Tensor:
 def frame_loss(logits_BTK: Tensor, target_BTK: Tensor, weight_BT: Tensor, smoothing: float) -> Tensor:
     """Cross-entropy of every frame, as a weighted mean; 0 when no frame has a weight.
 
-    `target_BTK` is 0 or 1. A frame with several labels has them in equal shares: each is to get the same score.
+    `target_BTK` is 0 or 1. A frame with several labels has them in equal shares, so that each should get the same
+    score.
     """
     share_BTK = target_BTK / target_BTK.sum(dim=2, keepdim=True).clamp(min=1)
     loss_N = F.cross_entropy(
@@ -61,9 +62,10 @@ def supervised_contrastive_loss(
 ) -> Tensor:
     """Contrast of each query with the key of its own window and with the queued keys of all labels.
 
-    Positives are the own key and every queued key of each of the query's labels; everything else is negative. With
-    `floating` (CAKE, arXiv 2603.23988) the background is no cluster: a background query pulls nothing but its own key
-    and is not repelled by background keys, and similarities between action and background get `background_bias`.
+    Positives are the query's own key and every queued key of each of its labels; everything else is negative. With
+    `floating` (CAKE, arXiv 2603.23988), the background does not form a cluster: a background query attracts only its
+    own key and is not repelled by background keys, and similarities between action and background get
+    `background_bias`.
 
     Args:
         query_BD, key_BD: of unit length.

@@ -20,7 +20,7 @@ class Placement:
     loaders: int
     """Processes that prepare batches for each training process; 0: it prepares them itself."""
     mixed_precision: bool
-    """bfloat16 where autocast finds it safe. It halves the speed of the processors that this was measured on."""
+    """bfloat16 where autocast considers it safe. It halves the speed on the processors where this was measured."""
 
     @classmethod
     def detect(cls, processes: int | None = None) -> Placement:

@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 def results_of(function: Callable[[Item], Result], items: Sequence[Item], processes: int) -> Iterator[Result]:
     """The results, in any order. Function, items and results must be picklable.
 
-    One process is this one: another would import PyTorch first, which takes seconds.
+    With one process, this one is used: another would have to import PyTorch first, which takes seconds.
     """
     if min(processes, len(items)) <= 1:
         yield from map(function, items)

@@ -11,10 +11,10 @@ class Progress:
     """Callbacks. A piece of work calls `on_stage`, then one of the others as it proceeds."""
 
     on_stage: Callable[[str], None]
-    """Work of this description begins."""
+    """Work with this description begins."""
     on_item: Callable[[int, int], None]
-    """So many items are done, of so many."""
+    """The number of finished items, and the total."""
     on_step: Callable[[int, int, float], None]
-    """So many training steps are done, of so many, and the recent mean loss."""
+    """The number of finished training steps, the total, and the recent mean loss."""
     on_warning: Callable[[str], None]
-    """A video, named in this sentence, is used although part of it may be missing or wrong."""
+    """A sentence about a video that is used although part of it may be missing or wrong."""

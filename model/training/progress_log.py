@@ -1,4 +1,4 @@
-"""What a stage writes while it runs: `log.jsonl`, a line for each mean over some steps, and TensorBoard's events."""
+"""The log of a running stage: `log.jsonl`, a line for each mean over some steps, and TensorBoard's events."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TENSORBOARD_DIR = "tensorboard"
 
 
 class ProgressLog:
-    """Continues after `first_step`: what an interrupted run wrote beyond its checkpoint is forgotten.
+    """Continues after `first_step`: lines that an interrupted run wrote beyond its checkpoint are removed.
 
     `TENSORBOARD_DIR` lies next to the stages' folders, so that one command shows all of them.
     """
@@ -40,7 +40,7 @@ class ProgressLog:
         self.recent_loss = float(np.mean([each["loss"] for each in self._recent]))
 
     def write(self, step: int) -> None:
-        """A line with the means since the line before."""
+        """Write a line with the means since the previous line."""
         if not self._recent:
             return
         means = {name: float(np.mean([each[name] for each in self._recent])) for name in self._recent[0]}
@@ -61,7 +61,7 @@ class ProgressLog:
 
 
 def _step_of(line: str) -> float:
-    """Infinity for a line that a kill has torn."""
+    """Infinity for a line that is incomplete because the process was killed."""
     try:
         return float(json.loads(line)["step"])
     except json.JSONDecodeError:

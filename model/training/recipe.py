@@ -1,6 +1,7 @@
-"""How CAKE is trained: one frozen dataclass for each stage, read from JSON strictly.
+"""How CAKE is trained: one frozen dataclass for each stage, read strictly from JSON.
 
-A run's folder keeps the recipe it was begun with, and a stage that was begun with another one is not gone on with.
+A run's folder keeps the recipe with which it was started, and a stage that was started with another one is not
+continued.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _STRICT: ConfigDict = {"extra": "forbid"}
 
 
 class StageName(StrEnum):
-    """In order: each needs the ones before."""
+    """In order: each stage needs the previous ones."""
 
     TRUNK = "trunk"
     TEACHER = "teacher"
@@ -29,7 +30,7 @@ class StageName(StrEnum):
 
 
 class RecipeError(ValueError):
-    """The recipe has an unknown field or a value that cannot be; the message names it."""
+    """The recipe has an unknown field or an impossible value; the message names it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Schedule:
     warmup_steps: int = 100
     weight_decay: float = 0.05
     clip_norm: float = 1.0
-    """Longest gradient; longer ones are scaled down to it."""
+    """Maximum norm of the gradient; larger gradients are scaled down to it."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.warmup_steps < 0 or not 0 < self.learning_rate <= 1e30:
@@ -54,7 +55,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class LabelWeights:
-    """How cross-entropy on every frame weighs them (see `losses.frame_loss`)."""
+    """The weights of frames in the cross-entropy (see `losses.frame_loss`)."""
 
     __pydantic_config__ = _STRICT
 
@@ -62,7 +63,7 @@ class LabelWeights:
     smoothing: float = 0.02
     onset_s: float = 0.4
     onset: float = 0.4
-    """An action looks like standing at first: its first `onset_s` seconds weigh less."""
+    """The first `onset_s` seconds of an action weigh less, because it looks like standing at first."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,15 @@ class SequenceRecipe:
 
     schedule: Schedule = Schedule(steps=4000)
     sequences: int = 4
-    """Of each process in each step."""
+    """Number of sequences in each process and step."""
     sequence_steps: int = 32
     labels: LabelWeights = field(default_factory=LabelWeights)
     joint_weight: float = 2.0
     mask_weight: float = 0.5
     flip_share: float = 0.0
-    """Of the sequences, seen as in a mirror; not for actions that differ by left and right."""
+    """Share of the sequences that are mirrored; not for actions that differ by left and right."""
     start_share: float = 0.0
-    """Of the sequences, drawn around the start of an action. Use it when actions are rare."""
+    """Share of the sequences that are drawn around the start of an action. Use it if actions are rare."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class DistillRecipe:
     sequences: int = 16
     sequence_steps: int = 48
     first_temperature: float = 5.0
-    """Of the dynamic convolutions' attention; it falls to 1 linearly over the first half of the steps."""
+    """Temperature of the dynamic convolutions' attention; it falls linearly to 1 over the first half of the steps."""
     mgd_mask: float = 0.3
 
 
@@ -139,7 +140,7 @@ class HeadRecipe:
     classifier_only: bool = False
     """Keep the GRU as the contrast stage left it, and train the classifier on top of it."""
     dropout: float | None = None
-    """In place of the network's own."""
+    """Replaces the network's own."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Recipe:
     """Cached views of each training video from which the later stages learn: one of the whole image, the others of
     random crops."""
     flip_share: float = 0.0
-    """Of the cached views, seen as in a mirror."""
+    """Share of the cached views that are mirrored."""
     trunk_source: Literal["trained", "imported"] = "trained"
     """`imported`: the trunk of --from as it is, frozen, as in the paper; no trunk stage."""
     motion_source: Literal["distilled", "imported"] = "distilled"
@@ -194,7 +195,7 @@ class Recipe:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Recipe:
         """What `values` leaves out keeps its default. `RecipeError` names the first field that is wrong."""
-        # Importing it takes longer than printing the help of the commands, which need this module too.
+        # Importing it takes longer than printing the help of the commands, which also need this module.
         from pydantic import TypeAdapter, ValidationError
 
         try:

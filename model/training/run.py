@@ -70,9 +70,9 @@ class Run:
     failures: Mapping[str, str]
     """Videos that do not decode, with the reason; they are left out."""
     init: Path | None = None
-    """A checkpoint whose trunk the trunk stage begins with."""
+    """A checkpoint from whose trunk the trunk stage starts."""
     teacher: Path | None = None
-    """A checkpoint of a network on optical flow, to learn from in place of a teacher trained here."""
+    """A checkpoint of a network on optical flow that replaces a teacher trained here."""
     checkpoint_every_s: float = 120.0
 
     @property
@@ -81,7 +81,7 @@ class Run:
         return FrameCache(self.cache_dir, self.config.sample_hz, self.config.image_size + MARGIN, self.config.framing)
 
     def stage(self, name: str, schedule: Schedule, **settings: Any) -> Stage:
-        """`settings`: everything that the stage's result depends on, besides the data and the seed."""
+        """`settings`: everything the stage's result depends on besides the data and the seed."""
         everything = {"seed": self.recipe.seed, "labels": list(self.config.labels), **settings}
         as_stored = json.loads(json.dumps(everything))
         folder = self.out_dir / "stages" / name
@@ -126,7 +126,7 @@ def open_run(
 
     Raises:
         DataError: the layout is wrong, no action is labelled, or no video of a needed subset decodes.
-        StageMismatchError: the folder's run was begun with another recipe or with other data.
+        StageMismatchError: the folder's run was started with another recipe or with other data.
         CheckpointNotFoundError: there is no checkpoint `init` or `teacher`.
         CheckpointError: `init` or `teacher` does not fit the network.
     """

@@ -1,4 +1,4 @@
-"""What is checked before a run spends hours: the recipe's needs, the labels, and the lengths of the videos."""
+"""Checks before a run that takes hours: the recipe's requirements, the labels, and the lengths of the videos."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ USED_SUBSETS = ("training", "validation")
 
 
 def check_flow(recipe: Recipe) -> None:
-    """Raise RecipeError when the recipe's optical flow cannot be computed here; not after hours of training."""
+    """Raise RecipeError if the recipe's optical flow cannot be computed here, instead of failing after hours of
+    training.
+    """
     if recipe.flow == "raft" and find_spec("torchvision") is None:
         raise RecipeError(
             'the recipe\'s "flow": "raft" needs torchvision, which is not installed. Install the release that '
@@ -30,7 +32,7 @@ def check_flow(recipe: Recipe) -> None:
 
 
 def check_imports(recipe: Recipe, init: Path | None) -> None:
-    """Before any work: the parts that the recipe takes from a checkpoint must be there."""
+    """Before any work: the parts that the recipe takes from a checkpoint must exist."""
     wanted = ["trunk", "static_head"] if recipe.trunk_source == "imported" else []
     wanted += ["motion", "motion_head"] if recipe.motion_source == "imported" else []
     if wanted and init is None:
@@ -56,7 +58,7 @@ def check_teacher(recipe: Recipe, config: ModelConfig, teacher: Path) -> None:
 
 
 def cache_bytes(config: ModelConfig, recipe: Recipe, *, training_frames: int, validation_frames: int) -> int:
-    """About how much disk the frames, the optical flow, the maps and the features of a run take."""
+    """The approximate disk space for the frames, the optical flow, the maps and the features of a run."""
     side = config.image_size + MARGIN
     strides = math.prod((config.trunk.stem_stride, *config.trunk.strides))
     map_bytes = 2 * config.trunk.widths[-1] * math.ceil(config.image_size / strides) ** 2
@@ -112,7 +114,7 @@ def check_lengths(
 def check_feature_lengths(
     lists: Path, training: Sequence[FeatureSequence], config: ModelConfig, recipe: Recipe
 ) -> list[str]:
-    """As `check_lengths`, for sessions of features."""
+    """Like `check_lengths`, for sessions of features."""
     frames = {sequence.name: len(sequence.pts_s_T) for sequence in training}
     shown = {
         sequence.name: [config.labels[column] for column in np.flatnonzero(sequence.labels.target_TK.any(axis=0))]

@@ -1,6 +1,6 @@
-"""What a run's folder notes of how it was begun: the recipe, the network's configuration and the data's identity.
+"""Records in a run's folder of how it was started: the recipe, the network's configuration and the data's identity.
 
-DIR/recipe.json, data.json. Earlier versions did not note which checkpoints a run began with.
+DIR/recipe.json, data.json. Earlier versions did not record from which checkpoints a run started.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHOWN = 5
 
 
 def keep_data(out_dir: Path, items: Mapping[str, str]) -> None:
-    """Note what a run learns from: for each video or session, by name, what changes when it does.
+    """Record the data of a run: for each video or session, by name, a fingerprint that changes when it does.
 
     Raises:
         StageMismatchError: the folder's run was begun with other data. It would be mixed with what was cached.
@@ -38,7 +38,7 @@ def keep_data(out_dir: Path, items: Mapping[str, str]) -> None:
 
 
 def keep_recipe(out_dir: Path, config: ModelConfig, recipe: Recipe, checkpoints: Mapping[str, Path | None]) -> None:
-    """Note what a run is begun with.
+    """Record how a run is started.
 
     Args:
         checkpoints: those that it takes parts from, by what they are for; None for none.
@@ -62,7 +62,7 @@ def keep_recipe(out_dir: Path, config: ModelConfig, recipe: Recipe, checkpoints:
 
 
 def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
-    """What an earlier version noted, with the fields that were added since at their defaults."""
+    """The record of an earlier version, with defaults for fields that were added since."""
     try:
         config, recipe = ModelConfig.from_json(stored["config"]), Recipe.from_json(stored["recipe"])
     except (KeyError, ConfigError, RecipeError):
@@ -72,7 +72,7 @@ def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first_difference(stored: object, wanted: object) -> str:
-    """The path of the first value that differs, such as `trunk.schedule.steps`; empty where the whole does."""
+    """The path of the first value that differs, such as `trunk.schedule.steps`; empty if the whole does."""
     if not isinstance(stored, dict) or not isinstance(wanted, dict):
         return ""
     for key in wanted:

@@ -66,7 +66,7 @@ def calibrate_checkpoint(
     max_false_starts_per_hour: float | None = None,
 ) -> EvaluationReport:
     """Choose the start rules of the checkpoint in `folder` on its scores of labelled streams (see `calibrate`); write
-    `report.html`, and `scores.json`, by which drift is measured.
+    `report.html`, and `scores.json`, with which drift is measured.
     """
     config = read_config(folder)
     progress.on_stage(f"calibrating on {len(streams)} videos")

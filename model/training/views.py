@@ -1,4 +1,4 @@
-"""What a network sees of a cached image: the whole of it, as it is served, or a random crop with other colours.
+"""A network's view of a cached image: the whole image, as it is served, or a random crop with altered colours.
 
 Images are cached `MARGIN` pixels larger than the network's input. RGB and optical flow of the same view show the
 same place. Shapes: T frames, C channels (3 of RGB, 2 of flow), P cached pixels, S pixels of the input, J joints,
@@ -29,14 +29,14 @@ FLOW_LIMIT_PX = 20.0
 
 @dataclass(frozen=True)
 class View:
-    """Which part of a cached frame is seen, and in which colours."""
+    """The visible part of a cached frame, and its colours."""
 
     corner: tuple[int, int] | None
-    """Top and left of the crop in pixels; None: the whole image, made smaller."""
+    """Top and left of the crop in pixels; None for the whole image, scaled down."""
     colours: tuple[int, int, int] = (0, 1, 2)
     gains: tuple[float, float, float] = (1.0, 1.0, 1.0)
     flip: bool = False
-    """As in a mirror: left and right change places."""
+    """Mirrored: left and right are swapped."""
 
 
 def draw_view(rng: np.random.Generator, whole_share: float = WHOLE_SHARE, flip_share: float = 0.0) -> View:
@@ -65,7 +65,7 @@ def see_images(images_TPPC: NDArray[Any], view: View) -> _Floats:
 
 
 def _see_flow(flow_px_TPP2: NDArray[Any], size: int) -> _Floats:
-    """Clamped to +-20 pixels and scaled to +-1, as the reference does. A smaller image moves by fewer pixels."""
+    """Clamped to +-20 pixels and scaled to +-1, as in the reference. In a smaller image, motion covers fewer pixels."""
     zoom = size / flow_px_TPP2.shape[1]
     flow_TCPP = np.ascontiguousarray(flow_px_TPP2.transpose(0, 3, 1, 2), dtype=np.float32) * np.float32(zoom)
     return _resize(np.clip(flow_TCPP, -FLOW_LIMIT_PX, FLOW_LIMIT_PX) / np.float32(FLOW_LIMIT_PX), size)

@@ -14,12 +14,12 @@ from model.video.rtp_marks import RtpMarks
 
 OnPacket = Callable[["Packet[Any]", float], None]
 """Called with a packet and the time of its arrival, on the monotonic clock."""
-# There are many RTP packets to a frame.
+# There are many RTP packets for each frame.
 NOTED_EVERY_S = 0.1
 
 
 class Arrival(NamedTuple):
-    """A packet, when it was complete, on the monotonic clock, and how long the reader waited for it."""
+    """A packet, the time on the monotonic clock when it was complete, and how long the reader waited for it."""
 
     packet: "Packet[Any]"
     at_s: float
@@ -27,7 +27,7 @@ class Arrival(NamedTuple):
 
 
 def arrivals(packets: "Iterator[Packet[Any]]", on_packet: OnPacket) -> Iterator[Arrival]:
-    """Yield packets as FFmpeg gives them out. Raises FFmpegError."""
+    """Yield packets as FFmpeg returns them. Raises FFmpegError."""
     asked_at_s = time.monotonic()
     for packet in packets:
         now_s = time.monotonic()
@@ -39,8 +39,8 @@ def arrivals(packets: "Iterator[Packet[Any]]", on_packet: OnPacket) -> Iterator[
 def kept_fragments(packets: "Iterator[Packet[Any]]", index: int) -> "Iterator[Packet[Any]]":
     """Yield the packets of a fragmented MP4, with those of stream `index` that FFmpeg would have discarded.
 
-    It marks a whole fragment to be discarded if its clock is not later than that of the fragment before, as in
-    recordings that were joined. What an edit list hides comes before the first frame.
+    FFmpeg marks a whole fragment to be discarded if its clock is not later than that of the previous fragment, as in
+    recordings that were joined. Packets hidden by an edit list come before the first frame.
     """
     has_begun = False
     for packet in packets:
@@ -67,15 +67,15 @@ def frame_arrivals(
     marks: RtpMarks | None,
     on_packet: OnPacket,
 ) -> Iterator[Arrival]:
-    """Yield the frames of an H.264 or H.265 stream over RTP as they are complete.
+    """Yield the frames of an H.264 or H.265 stream over RTP as soon as they are complete.
 
     Args:
-        packets: what FFmpeg gives out without a parser: one packet for each RTP packet.
+        packets: the packets that FFmpeg returns without a parser: one for each RTP packet.
         marks: the marks of the connection; without them a frame is complete when the next one begins.
         on_packet: called with some of the packets and their times.
 
     Raises:
-        FFmpegError, VideoError: the connection failed; a frame that had arrived is yielded before.
+        FFmpegError, VideoError: the connection failed; a frame that had already arrived is yielded first.
     """
     frames = RtpFrames(NAL_UNITS[stream.codec_context.name])
     index, noted_at_s = stream.index, 0.0

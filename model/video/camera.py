@@ -23,7 +23,7 @@ def is_unencrypted_camera(source: str | ByteStream, options: Mapping[str, str]) 
 def open_unparsed(
     source: str | ByteStream, options: Mapping[str, str], timeout_s: float
 ) -> tuple[InputContainer, RtpMarks | None] | None:
-    """Open a camera without FFmpeg's parser. Returns None if it must be opened with it.
+    """Open a camera without FFmpeg's parser. Returns None if it must be opened with the parser.
 
     Raises:
         VideoError: the camera cannot be opened.
@@ -32,7 +32,7 @@ def open_unparsed(
     try:
         container = open_container(source, {**options, **UNPARSED}, timeout_s)
     except VideoError as error:
-        # Also where neither the description nor the first packet has the codec's parameters.
+        # Also if neither the description nor the first packet has the codec's parameters.
         if error.code != "source_unsupported":
             raise
         return None

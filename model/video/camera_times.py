@@ -1,4 +1,4 @@
-"""What an RTP stream shows about time: how its frames are dated by the camera, and their rate."""
+"""What an RTP stream reveals about time: when the camera captured its frames, and their rate."""
 
 import struct
 import time
@@ -10,9 +10,9 @@ from av.packet import Packet
 # FFmpeg's AVProducerReferenceTime, which it derives from the sender reports of RTCP: Unix time in microseconds, flags.
 _REFERENCE_TIME = struct.Struct("<qi4x")
 READ_EVERY_S = 1.0
-# The shortest delay of the last readings counts, as the others are those of busy networks and machines.
+# The shortest delay of the last readings counts, since longer ones come from busy networks and machines.
 READINGS = 10
-# Clocks drift, and are set.
+# Clocks drift and are adjusted.
 NEW_OFFSET_S = 0.1
 RATE_OVER_S = 2.0
 
@@ -20,7 +20,7 @@ RATE_OVER_S = 2.0
 class CameraTimes:
     """Measures one stream, from its packets.
 
-    `capture_offset_s`: how much later than its capture, by the camera's clock, a packet arrived; None without RTCP.
+    `capture_offset_s`: how long after its capture, by the camera's clock, a packet arrived; None without RTCP.
     `rate_hz`: frames per second, None until enough were seen.
     """
 

@@ -1,4 +1,4 @@
-"""Write packets of one video stream, as they are, as a fragmented MP4 that browsers play."""
+"""Write packets of one video stream, unchanged, as a fragmented MP4 that browsers play."""
 
 import heapq
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from av.video.stream import VideoStream
 
 from model.video.errors import VideoError
 
-# What MP4 can hold and browsers may play. HEVC plays where the system has a decoder for it.
+# Codecs that MP4 can hold and browsers may play. HEVC plays if the system has a decoder for it.
 PLAYABLE_CODECS = frozenset({"h264", "hevc", "av1", "vp9"})
-# Browsers decode H.264 with 8 bits and half the colour resolution only.
+# Browsers decode H.264 only with 8 bits and half the colour resolution.
 PLAYABLE_H264 = frozenset({"yuv420p", "yuvj420p", "nv12"})
 NOT_PLAYABLE = "There are no clips of {} video, because browsers do not play it in MP4. Convert the video to H.264."
 NO_TIMESTAMPS = (
@@ -29,7 +29,7 @@ _OPTIONS = {
 
 
 class Sink(Protocol):
-    """Where a clip is written, front to back."""
+    """The destination of a clip, which is written from beginning to end."""
 
     def write(self, data: bytes, /) -> int:
         """Take all of the data and return its length."""
@@ -49,7 +49,7 @@ class DecodeTimes:
     """Decoding timestamps for packets that state only when they are shown.
 
     Args:
-        reordered: by how many places at most a packet is sent before the order in which packets are shown.
+        reordered: by how many places at most a packet is sent ahead of the display order.
     """
 
     def __init__(self, reordered: int) -> None:
@@ -62,7 +62,7 @@ class DecodeTimes:
         heapq.heappush(self._early, pts)
         if self._left > 0:
             self._left -= 1
-            # Before the first frame that is shown: any time in order will do.
+            # Before the first displayed frame, any increasing time is valid.
             dts = self._early[0] - self._left - 1 if self._last is None else self._last + 1
         else:
             dts = heapq.heappop(self._early)
@@ -107,13 +107,13 @@ class ClipWriter:
         if stream.time_base is not None:
             self._stream.time_base = stream.time_base
         if parameters is not None or not self._stream.codec_context.width:
-            # A camera's description states no size, and it may change; the decoder knows it.
+            # A camera's description states no size, and the size may change; the decoder knows it.
             self._stream.codec_context.width = stream.codec_context.width
             self._stream.codec_context.height = stream.codec_context.height
         if parameters is not None:
             self._stream.codec_context.extradata = parameters
         if stream.codec_context.codec.canonical_name == "hevc":
-            # Safari plays no other.
+            # Safari does not play any other.
             self._stream.codec_context.codec_tag = "hvc1"
 
     def may_end_before(self, packet: "Packet[Any]") -> bool:
@@ -121,7 +121,9 @@ class ClipWriter:
         return self._first_pts is not None and packet.pts is not None and packet.pts > self._last_pts
 
     def write(self, packet: "Packet[Any]") -> None:
-        """Append a copy of a packet, unless it is shown before the first: then it refers to frames outside the clip."""
+        """Append a copy of a packet, unless it is displayed before the first one, since it then refers to frames
+        outside the clip.
+        """
         if packet.pts is None:
             raise VideoError("source_unsupported", NO_TIMESTAMPS)
         if self._first_pts is None:

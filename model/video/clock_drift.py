@@ -1,7 +1,7 @@
-"""How a live source's clock runs against ours, from frames that were read at the moment they arrived.
+"""How a live source's clock drifts relative to ours, measured with frames that were read at the moment they arrived.
 
-Pure: the caller passes the times in. A clock that is slow makes frames look later and later although none is missing
-and none waits to be read. Each window of time is as late as its least late frame.
+Pure: the caller passes the times in. A slow clock makes frames seem later and later although none is missing and none
+waits to be read. The lateness of a window of time is that of its least late frame.
 """
 
 import math
@@ -9,12 +9,12 @@ import math
 WINDOW_S, MIN_FRAMES = 0.5, 3
 # Smaller delays are jitter.
 LATE_S = 0.02
-# After this many late windows in a row the clock is slow, and not a path that became longer.
+# After this many late windows in a row, the cause is a slow clock and not a network path that became longer.
 SLOW_WINDOWS = 3
 
 
 class ClockDrift:
-    """The drift of one connection. `scale`, 1 or more, is what to multiply the source's time differences with."""
+    """The drift of one connection. `scale`, at least 1, is the factor for the source's time differences."""
 
     def __init__(self) -> None:
         self.scale = 1.0
@@ -23,9 +23,9 @@ class ClockDrift:
         self._frames, self._window_began_s, self._least_late_s, self._is_early = 0, 0.0, math.inf, True
 
     def add(self, pts_s: float, late_s: float, arrived_s: float) -> float:
-        """Note a frame that arrived `late_s` after its time, or took the shortest way so far (0).
+        """Note a frame that arrived `late_s` after its time, or 0 if it had the shortest delay so far.
 
-        Returns how much later the whole stream is than was assumed; usually 0.
+        Returns how much later the whole stream is than assumed; usually 0.
         """
         if not self._frames:
             self._window_began_s = arrived_s

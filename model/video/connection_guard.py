@@ -1,4 +1,4 @@
-"""End a connection whose bytes give no packets any more."""
+"""End a connection whose bytes no longer yield packets."""
 
 import socket
 import threading
@@ -8,15 +8,15 @@ from typing import Self
 
 from model.video.connections import new_connection
 
-# A connection without any bytes is given up by FFmpeg itself, after the time limit.
+# FFmpeg itself gives up a connection without any bytes, after the time limit.
 LATER_THAN_SILENCE = 1.25
 
 
 class ConnectionGuard:
-    """Ends a connection that gives no packets for longer than a silent one would be waited for.
+    """Ends a connection that yields no packets for longer than the limit for a silent one.
 
-    FFmpeg's packets of streams that began after the source was opened are passed over by PyAV, which does not return
-    to its caller meanwhile. Close it with the connection.
+    PyAV skips packets of streams that began after the source was opened, and does not return to its caller meanwhile.
+    Close it with the connection.
 
     Args:
         connection: a duplicate of FFmpeg's socket.
@@ -33,12 +33,12 @@ class ConnectionGuard:
 
     @classmethod
     def find(cls, opened_before: frozenset[int], timeout_s: float) -> Self | None:
-        """Return a guard of the one TCP connection that was opened since then; None if there is not exactly one."""
+        """Return a guard of the TCP connection that was opened since then; None if there is not exactly one."""
         connection = new_connection(opened_before)
         return None if connection is None else cls(connection, timeout_s)
 
     def note_packet(self, now_s: float) -> None:
-        """Note that a packet came, on the monotonic clock."""
+        """Note that a packet arrived, at a time on the monotonic clock."""
         self._noted_at_s = now_s
 
     def close(self) -> None:

@@ -12,9 +12,9 @@ from av.error import FFmpegError
 from model.video.errors import NO_ANSWER, VideoError, source_error
 from model.video.source import LIVE_SCHEMES, SCHEME_PROTOCOLS, ByteStream, is_url, scheme_of
 
-# 8K at its tallest (8192 x 4352). Larger frames are refused before they cost memory.
+# The tallest 8K format (8192 x 4352). Larger frames are rejected before memory is allocated for them.
 MAX_PIXELS = 8192 * 4352
-# Containers of animations, which hold a still image if they have one frame.
+# Containers of animations, which are still images if they have only one frame.
 STILL_OR_MOVING = ("mjpeg", "smjpeg", "gif", "apng")
 # Streams without a container, which state no length.
 RAW_STREAMS = ("mpegvideo", "m4v", "h264", "hevc", "vvc", "av1", "obu", "vc1", "h261", "h263", "cavsvideo")
@@ -26,21 +26,21 @@ VIDEO_FORMATS = (
     *("dhav", "hxvs", "ifv", "iv8", "luodat", "lmlm4", "mxg", "wtv", "ty", "pva", "gxf", "live_flv", "kux"),
     *STILL_OR_MOVING,
 )
-# Sound files may hold a cover image and no video, which is said more clearly than that the format is not supported.
+# Sound files may hold a cover image but no video; an error about that is clearer than one about an unsupported format.
 AUDIO_FORMATS = ("mp3", "wav", "flac", "aac", "amr", "ac3", "eac3", "aiff")
 FILE_FORMATS = ",".join((*VIDEO_FORMATS, *AUDIO_FORMATS))
 URL_FORMATS = FILE_FORMATS + ",hls,mpjpeg,rtsp"
-# FFmpeg refuses segments without a usual extension, so that no playlist leads it to other files. Protocols and formats
-# are restricted above, so segments may have any name.
+# FFmpeg rejects segments without a usual extension, so that no playlist leads it to other files. Since protocols and
+# formats are restricted above, segments may have any name here.
 HLS_OPTIONS = {"extension_picky": "0", "allowed_segment_extensions": "ALL", "allowed_extensions": "ALL"}
-# With and without boundaries between its images; FFmpeg makes up the timestamps of both.
+# With and without boundaries between images; FFmpeg invents the timestamps of both.
 MOTION_JPEG = frozenset({"mpjpeg", "mjpeg"})
 # By default FFmpeg reads up to 5 s of a stream before it returns the first frame.
 LIVE_OPTIONS = {"analyzeduration": "1000000", "fpsprobesize": "0"}
 # AVFMT_FLAG_GENPTS of FFmpeg.
 GENERATE_PTS = 0x0001
-# Metadata that is not UTF-8 must not make a video unreadable. PyAV 18 takes this argument for that. PyAV 19 removed the
-# argument and keeps such bytes as surrogate escapes.
+# Metadata that is not UTF-8 must not make a video unreadable. PyAV 18 has this argument for that; PyAV 19 removed it
+# and keeps such bytes as surrogate escapes.
 UNDECODABLE_METADATA: dict[str, Any] = (
     {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 )
@@ -53,7 +53,7 @@ def open_container(
 
     Args:
         options: options of FFmpeg, which override the defaults.
-        file_format: the format to read, where FFmpeg does not recognise it.
+        file_format: the format to read, if FFmpeg does not recognise it.
 
     Raises:
         VideoError: the source cannot be opened.
@@ -94,7 +94,7 @@ def _open_path(path: Path, options: dict[str, str], timeout_s: float) -> InputCo
     except FFmpegError:
         if not path.suffix or not path.is_file():
             raise
-        # FFmpeg may trust a wrong suffix more than the content: open the file by a name without one.
+        # FFmpeg may trust a wrong suffix more than the content, so open the file under a name without a suffix.
         with path.open("rb") as file:
             return _open(f"file:/proc/self/fd/{file.fileno()}", options, timeout_s)
 
@@ -105,7 +105,7 @@ def _open(
     container: InputContainer = av.open(
         address, "r", format=file_format, options=options, timeout=(timeout_s, timeout_s), **UNDECODABLE_METADATA
     )
-    # PyAV asks FFmpeg to make up missing presentation timestamps. What it makes up follows the order of decoding.
+    # PyAV asks FFmpeg to invent missing presentation timestamps, which then follow the order of decoding.
     container.flags &= ~GENERATE_PTS
     return container
 
@@ -113,8 +113,8 @@ def _open(
 def is_live(source: str | ByteStream, container: InputContainer, *, stated: bool | None) -> bool:
     """Return whether an open source is live, which means that it cannot be paused or rewound.
 
-    A scheme of cameras always is. Otherwise `stated`, what the caller says, decides. Without that, motion JPEG is live,
-    a playlist without an end, and what comes over HTTP without any statement of its length.
+    A source with a camera's scheme always is. Otherwise `stated`, the caller's choice, decides. Without it, Motion JPEG
+    is live, as are a playlist without an end and an HTTP response that does not state its length.
     """
     if scheme_of(source) in LIVE_SCHEMES:
         return True
@@ -131,17 +131,17 @@ def has_ended(container: InputContainer) -> bool:
 
 
 def states_size(container: InputContainer) -> bool:
-    """Return whether a source states how many bytes it has; what a playlist lists need not."""
+    """Return whether a source states how many bytes it has; the parts of a playlist need not."""
     return container.format.name == "hls" or container.size >= 0
 
 
 def is_fragmented(container: InputContainer) -> bool:
-    """Return whether a source is a fragmented MP4, whose header holds no frames, or may be made of such segments."""
+    """Return whether a source is a fragmented MP4, whose header holds no frames, or may consist of such segments."""
     is_mp4 = container.format.name.startswith("mov")
     return container.format.name == "hls" or (is_mp4 and not any(s.frames for s in container.streams.video))
 
 
 def _has_length(container: InputContainer) -> bool:
     """Return whether a source states its length, in bytes or in seconds."""
-    # Of a fragmented MP4, FFmpeg takes the length of the first fragments for its duration.
+    # For a fragmented MP4, FFmpeg mistakes the length of the first fragments for its duration.
     return states_size(container) or (bool(container.duration) and not is_fragmented(container))

@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 from model.video.errors import VideoError
 from model.video.preprocess import Region
 
-# FFmpeg's filter wants one; the times of cut frames are not used.
+# FFmpeg's filter requires one; the times of cut frames are not used.
 TIME_BASE = Fraction(1, 1000)
 
 

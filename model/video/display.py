@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model.video.preprocess import Region
 
-# Pixels more elongated than this are a wrong header.
+# Pixels more elongated than this come from a wrong header.
 MAX_PIXEL_ASPECT = 8
 
 
@@ -71,7 +71,7 @@ def orientation_of(frame: VideoFrame) -> Orientation:
 
 
 def square_pixel_size(frame: VideoFrame, pixel_aspect: Fraction | None) -> tuple[int, int]:
-    """Return the (width, height) at which a stored frame has square pixels: its height stays."""
+    """Return the (width, height) at which a stored frame has square pixels; the height does not change."""
     if not pixel_aspect or not Fraction(1, MAX_PIXEL_ASPECT) <= pixel_aspect <= MAX_PIXEL_ASPECT:
         return frame.width, frame.height
     return max(1, round(frame.width * pixel_aspect)), frame.height

@@ -70,7 +70,7 @@ def source_error(source: str | ByteStream, error: FFmpegError) -> VideoError:
         case av.error.FileNotFoundError() | av.error.PermissionError() | av.error.IsADirectoryError() if is_url(source):
             return VideoError("source_unreachable", NOT_PUBLISHED)
         case av.error.UnknownError() if scheme_of(source) in ("rtmp", "rtmps"):
-            # What FFmpeg makes of a server that refuses the application, or requires a password.
+            # FFmpeg's errors for a server that rejects the application or requires a password.
             return VideoError("source_unreachable", NOT_PUBLISHED)
         case av.error.FileNotFoundError() | av.error.PermissionError() | av.error.IsADirectoryError():
             return VideoError("source_unreachable", "The file cannot be read. Check that it exists and is a video.")

@@ -1,8 +1,8 @@
-"""Compare each packet of a camera with what is expected of one while nothing moves.
+"""Compare each packet of a camera with the packet expected while nothing moves.
 
-Pure. What is expected depends on the packet's position after the keyframe, because encoders give some of them better
-quality, and follows the light. Next to its size, a packet has a quantiser: an encoder that keeps to a constant bit
-rate quantises motion more coarsely instead of making it larger.
+Pure. The expectation depends on the packet's position after the keyframe, because encoders give some positions better
+quality, and it follows changes of the light. Besides its size, a packet has a quantiser: an encoder with a constant bit
+rate quantises motion more coarsely instead of producing larger packets.
 """
 
 import math
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 # Later positions after a keyframe are expected to be alike.
 MAX_POSITION = 256
-# What is expected follows so many packets.
+# The expectation follows this many packets.
 LEVEL_PACKETS, POSITION_PACKETS = 50, 30
-# A position differs from the others only as far as several packets show.
+# A position differs from the others only to the extent that several packets show it.
 FIRST_OF_POSITION = 4
-# Packets that are not decoded raise what is expected by no more than these.
+# Packets that are not decoded raise the expectation by at most these amounts.
 MAX_KEPT_RISE = (0.05, 0.25)
 
 
@@ -23,13 +23,13 @@ class CodedPacket(NamedTuple):
 
     size_bytes: int
     quantiser: int | None
-    """Of its first slice; None if it cannot be read."""
+    """The quantiser of its first slice; None if it cannot be read."""
     position: int
     """Packets since the keyframe, which is 0."""
 
 
 class Deviation(NamedTuple):
-    """How a packet differs from what is expected."""
+    """How a packet differs from the expectation."""
 
     size: float
     """Natural logarithm of the ratio of sizes."""
@@ -37,7 +37,7 @@ class Deviation(NamedTuple):
 
 
 class ExpectedPackets:
-    """What is expected of one camera's packets. Before the first was learnt, any packet is as expected."""
+    """The expectation for one camera's packets. Before the first packet was learnt, any packet meets it."""
 
     def __init__(self) -> None:
         self._level: list[float] = []
@@ -55,7 +55,7 @@ class ExpectedPackets:
         return Deviation(differs[0], 0.0 if packet.quantiser is None else differs[1])
 
     def learn(self, packet: CodedPacket, *, is_kept: bool) -> None:
-        """Take in a packet of stillness. One that is kept may have shown motion that was not noticed."""
+        """Learn from a packet of a still scene. A packet that was not decoded may contain unnoticed motion."""
         if not self._level:
             self._level = list(_features(packet))
         differs = self.deviation(packet)

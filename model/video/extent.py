@@ -1,4 +1,4 @@
-"""How far a source was read, and whether that is all of it."""
+"""How far a source was read, and whether that is the whole source."""
 
 import errno
 from typing import Any
@@ -22,8 +22,8 @@ UNKNOWN_END = "The server does not state the length of the video, so it is not k
 class Extent:
     """How far the packets of an open container reach.
 
-    `position` is where in the file the last packet of the video begins, and `end` where the last one of all ends, in
-    bytes; 0 where that is not known.
+    `position` is where the last packet of the video begins in the file, and `end` where the last packet of any stream
+    ends, in bytes; 0 if unknown.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
@@ -64,13 +64,13 @@ class Extent:
         return self._container.format.name == "gxf" and error.errno == errno.EPERM
 
     def what_is_missing(self, source: str | ByteStream, error: FFmpegError | None, *, is_live: bool) -> str | None:
-        """Say in a sentence that the source ended too early, with the `error` that ended it; None if it did not.
+        """Return a sentence if the source ended too early, with the `error` that ended it; otherwise None.
 
-        Raises VideoError for a connection that broke off.
+        Raises VideoError for a broken connection.
         """
         is_short = self._end_s < self._stated_s - 1.0
         if is_url(source) and not is_live and not states_size(self._container):
-            # FFmpeg reports every end of an answer without a length as an error, unless it comes in chunks: then it
+            # FFmpeg reports every end of a response without a length as an error. If the response is chunked, it
             # reports none, even if the last chunk is missing.
             if is_short or (error is not None and error.errno != errno.EIO):
                 raise VideoError("source_unreachable", BROKE_OFF)

@@ -1,7 +1,7 @@
 """Read a video that waits for its reader: a file, or a stream that the reader slows down.
 
-Media times are in seconds on the clock that a player shows: from the start of the source, which is before the first
-frame where sound starts first or the file starts inside a group of frames. One thread, bounded memory.
+Media times are in seconds on the clock that a player shows: from the start of the source, which comes before the first
+frame if sound starts first or the file starts inside a group of frames. One thread, bounded memory.
 """
 
 import math
@@ -25,9 +25,10 @@ from model.video.timestamps import LONGEST_GAP_S, FrameClock, FrameTimeline, lea
 
 # Without a stated rate, frames without a timestamp are assumed to be 1/25 s apart.
 ASSUMED_RATE_HZ = 25.0
-# This many frames show whether timestamps are in order; until then no frame is skipped.
+# This many frames show whether timestamps are in order; until then, no frame is skipped.
 PROVING_FRAMES = 10
-# Timestamps of these containers survive a seek. For others a resumed decode starts over, which is slow but exact.
+# Timestamps of these containers are preserved by a seek. For others, a resumed decode starts over, which is slow but
+# exact.
 SEEKABLE_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts"})
 # The index of these containers makes their clock continuous. In others it may restart, as in concatenated recordings.
 INDEXED_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2"})
@@ -75,7 +76,9 @@ class FileReader:
 
     @property
     def notes(self) -> list[str]:
-        """What is unusual about the part read so far, though nothing is missing; complete once `frames()` has ended."""
+        """What is unusual about the part read so far although nothing is missing; complete once `frames()` has
+        ended.
+        """
         found = self._packets.notes
         if restarts := self._timeline.restarts:
             found.append(f"Clock restarts in the video: {restarts}. After each, time continues from the frame before.")
@@ -127,9 +130,10 @@ class FileReader:
         return self._clock if self._has_unique_times(until_s) else None
 
     def seek(self, media_s: float) -> bool:
-        """Have the packets continue at a keyframe that is usually at or before a time, once `exact_clock` returned one.
+        """Continue the packets at a keyframe that is usually at or before a time, once `exact_clock` has returned a
+        clock.
 
-        Returns False where a seek does not lead to that time.
+        Returns False if a seek does not lead to that time.
         """
         return self._clock is not None and self._packets.seek(self._clock.pts(media_s), self._last_position)
 
@@ -137,7 +141,7 @@ class FileReader:
         return self._timed(chain(self._packets.first_frames, self._decode(self._packets.packets)), sample_hz)
 
     def _timed_after(self, after_s: float, sample_hz: float | None) -> Iterator[tuple[VideoFrame, float]]:
-        """Frames from `after_s` on: by a seek where that provably gives the same frames, otherwise from the start."""
+        """Frames from `after_s` on: by a seek if that provably gives the same frames, otherwise from the start."""
         if self._has_unique_times(after_s):
             for earlier_s in (0.0, 10.0):
                 if (frames := self._seek(after_s, earlier_s)) is not None:
@@ -174,14 +178,16 @@ class FileReader:
         return True
 
     def _seek(self, after_s: float, earlier_s: float) -> Iterator[VideoFrame] | None:
-        """Return the frames behind that at `after_s`, or None if no such frame was met: then the seek is inexact."""
+        """Return the frames after the one at `after_s`, or None if there was no such frame, so that the seek is
+        inexact.
+        """
         assert self._clock is not None
         if not self.seek(after_s - earlier_s):
             return None
         keyframe = next(self._packets.packets)
         assert keyframe.pts is not None
         first_pts = keyframe.pts
-        # Shown before the keyframe, a frame of an open group may refer to frames that were not decoded.
+        # A frame of an open group that is displayed before the keyframe may refer to frames that were not decoded.
         frames = dropwhile(
             lambda frame: frame.pts is not None and frame.pts < first_pts,
             self._decode(chain([keyframe], self._packets.packets)),
@@ -195,7 +201,7 @@ class FileReader:
         return None
 
     def _lead_ticks(self) -> int:
-        """Return by how much the first frame is later than the source starts, in the time base of the stream."""
+        """Return how long after the start of the source the first frame comes, in the time base of the stream."""
         stream, first, start = self._packets.stream, self._packets.first_frames[0], self._packets.container.start_time
         first_pts = self._first_without_pts() if first.pts is None else first.pts
         is_file = isinstance(self._packets.source, str) and not self._packets.is_live
@@ -212,9 +218,9 @@ class FileReader:
         return lead if 0 < lead * stream.time_base <= LONGEST_GAP_S else 0
 
     def _first_without_pts(self) -> int | None:
-        """Return when the first frame is shown, if only decoding timestamps say so, as in AVI and ASF.
+        """Return when the first frame is displayed, if only decoding timestamps tell, as in AVI and ASF.
 
-        A decoder that reorders returns it some packets late, with the timestamp of the packet that it had then taken.
+        A decoder that reorders returns it some packets late, with the timestamp of the last packet that it has taken.
         """
         dts, taken = self._packets.first_frames[0].dts, self._packets.first_dts
         if dts is None or dts not in taken:
@@ -236,7 +242,7 @@ class FileReader:
     ) -> Iterator[tuple[VideoFrame, float]]:
         """Yield each frame with its media time.
 
-        Once its timestamps have proved sound, frames that are not the first of a slot may stay undecoded.
+        Once its timestamps have proved valid, frames that are not the first of a slot may stay undecoded.
         """
         first, stream = self._packets.first_frames[0], self._packets.stream
         self._timeline, clock = self._new_timeline(last_s), self._frame_clock()

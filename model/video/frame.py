@@ -19,7 +19,9 @@ from model.video.scaling import Scaler
 
 OnFrame = Callable[[float, bool], None]
 FrameInputs = FrameInput | Sequence[FrameInput] | None
-"""What to make of each frame: a network's input, or one for each of several regions; None keeps the whole frame."""
+"""The images to make of each frame: a network's input, or one for each of several regions; None keeps the whole
+frame.
+"""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Frame:
 
 
 class _InputMaker:
-    """Makes one network's input, or whole images, of frames."""
+    """Turns frames into one network's input, or into whole images."""
 
     def __init__(self, frame_input: FrameInput | None) -> None:
         self._input = frame_input
@@ -73,7 +75,7 @@ class FrameSampler:
     ) -> Iterator[Frame]:
         """Yield images of the frames that are taken, out of decoded frames with increasing media times in seconds.
 
-        A frame that comes again at once, with another time, has the same images.
+        A frame that is repeated immediately, with another time, has the same images.
 
         Args:
             sample_hz: take only the first frame of each slot of 1/sample_hz seconds; otherwise take all.
@@ -111,9 +113,10 @@ class FrameSampler:
         return self._jpeg.encode(frame, self._packets.stream.sample_aspect_ratio, self._orientation_of(frame), max_side)
 
     def _orientation_of(self, frame: VideoFrame) -> Orientation:
-        """Read the display matrix only where it may have changed.
+        """Read the display matrix only if it may have changed.
 
-        PyAV ties a frame whose side data was read into a reference cycle, so the decoder cannot reuse its memory.
+        In PyAV, a frame whose side data was read becomes part of a reference cycle, so the decoder cannot reuse its
+        memory.
         """
         if frame.rotation != self._rotation or frame.key_frame:
             self._rotation, self._orientation = frame.rotation, orientation_of(frame)

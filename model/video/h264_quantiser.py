@@ -1,7 +1,7 @@
 """Read the quantiser of H.264 frames from the headers of their slices, without decoding them.
 
-Only the first bytes of each NAL unit are looked at. What is damaged or rare (slice groups, fields, B slices) has no
-quantiser. Names follow the syntax elements of ITU-T H.264, clause 7.3.
+Only the first bytes of each NAL unit are looked at. For damaged or rare data (slice groups, fields, B slices), no
+quantiser is returned. Names follow the syntax elements of ITU-T H.264, clause 7.3.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Final
 # Parameter sets with scaling lists are the longest of these headers.
 MAX_HEADER_BYTES = {1: 64, 5: 64, 7: 512, 8: 512}
 SLICE, IDR_SLICE, SPS, PPS = 1, 5, 7, 8
-# No list in a header of a stream that a decoder accepts is longer.
+# Maximum length of lists in headers that a decoder accepts.
 MAX_ITEMS = 64
 WITH_CHROMA_FORMAT: Final = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 P_SLICES, I_SLICES = frozenset({0, 3}), frozenset({2, 4})
@@ -24,7 +24,7 @@ class _UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class _Sequence:
-    """What slice headers need of a sequence parameter set."""
+    """The fields of a sequence parameter set that slice headers depend on."""
 
     has_planes: bool
     has_chroma: bool
@@ -36,7 +36,7 @@ class _Sequence:
 
 @dataclass(frozen=True)
 class _Picture:
-    """What slice headers need of a picture parameter set."""
+    """The fields of a picture parameter set that slice headers depend on."""
 
     sequence_id: int
     has_cabac: bool
@@ -57,7 +57,8 @@ class H264Quantiser:
     def read(self, data: bytes) -> int | None:
         """Return the quantiser (0 to 51) with which the first slice of a frame begins, in data with start codes.
 
-        Takes in parameter sets that come before it, or alone. None if there is no slice, or it cannot be read.
+        Also processes parameter sets that precede it, or that come alone. None if there is no slice, or if it cannot be
+        read.
         """
         for found in _START_CODE.finditer(data):
             begin = found.end()
@@ -78,7 +79,7 @@ class H264Quantiser:
         return None
 
     def _take(self, bits: "_Bits", kind: int) -> None:
-        """Keep a parameter set; one that cannot be read is forgotten with the one that it replaces."""
+        """Keep a parameter set; if it cannot be read, the one that it replaces is also forgotten."""
         if kind == SPS:
             profile, _, _ = bits.take(8), bits.take(8), bits.take(8)
             number = _id(bits)
@@ -236,7 +237,7 @@ def _skip_prediction(bits: _Bits, sequence: _Sequence, picture: _Picture) -> Non
 
 
 def _skip_marking(bits: _Bits, *, is_idr: bool) -> None:
-    """Skip what becomes of reference pictures."""
+    """Skip the marking of reference pictures."""
     if is_idr:
         bits.take(2)
         return

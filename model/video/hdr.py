@@ -8,11 +8,11 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-# What FFmpeg calls AVCOL_TRC_SMPTE2084 and AVCOL_TRC_ARIB_STD_B67.
+# AVCOL_TRC_SMPTE2084 and AVCOL_TRC_ARIB_STD_B67 in FFmpeg.
 PQ, HLG = 16, 18
 # Light of a white surface in HDR video (ITU-R BT.2408), in cd/m2.
 WHITE_CD_M2 = 203.0
-# Up to this share of white, light is kept; highlights are compressed above.
+# Up to this share of white, light is kept; brighter highlights are compressed.
 KNEE = 0.8
 GAMMA = 2.2
 # As a share of white; brighter light is shown as this.

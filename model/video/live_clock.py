@@ -1,8 +1,8 @@
 """Media time of a live stream, from its own timestamps and from the arrival times of its frames.
 
-Pure: the caller passes arrival times in. Timestamps set the distances between frames, arrivals set the position: the
-frame with the shortest delay defines it. So media time never runs ahead of wall-clock time, and late frames count as
-late.
+Pure: the caller passes arrival times in. Timestamps determine the intervals between frames, arrivals the position: the
+frame with the shortest delay defines it. Media time therefore never runs ahead of wall-clock time, and late frames
+count as late.
 """
 
 import math
@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from model.video.clock_drift import ClockDrift
 
-# A timestamp starts a new timeline if its distance to the one before differs from the time that passed by more.
+# A timestamp starts a new timeline if its distance from the previous one differs by more than this from the elapsed
+# time.
 JUMP_S = 3.0
-# A timestamp that comes twice within this time is one frame in two parts, as some cameras send their keyframes.
+# If a timestamp comes twice within this time, it is one frame in two parts; some cameras send keyframes this way.
 TOGETHER_S = 0.01
 # The position moves by this much per second, so that a camera whose clock is slow does not seem to fall behind.
 YIELD_PER_S = 0.001
@@ -21,7 +22,7 @@ YIELD_PER_S = 0.001
 class Moment(NamedTuple):
     """The media time of a frame; `late_s` is how much later than expected it arrived.
 
-    `is_new_timeline`: its timestamp does not continue those before.
+    `is_new_timeline`: its timestamp does not continue the previous ones.
     """
 
     media_s: float
@@ -34,7 +35,7 @@ class LiveClock:
 
     Args:
         zero_s: the arrival time that is media time 0; None before the first frame of the session.
-        after_s: media time of the newest frame of earlier connections. All frames that follow are later than that.
+        after_s: media time of the newest frame of earlier connections. All later frames come after it.
     """
 
     def __init__(self, zero_s: float | None, after_s: float | None) -> None:
@@ -58,12 +59,12 @@ class LiveClock:
     def moment(
         self, pts_s: float | None, arrived_s: float, rested_s: float = 0.0, *, was_awaited: bool = False
     ) -> Moment | None:
-        """Return the media time of the next frame, or None if it is a second part of the frame before.
+        """Return the media time of the next frame, or None if it is the second part of the previous frame.
 
         Args:
             pts_s: its timestamp, which may be missing.
             arrived_s: its arrival time.
-            rested_s: how long nothing was read before; the frame may have arrived that much earlier.
+            rested_s: how long nothing was read before it; the frame may have arrived that much earlier.
             was_awaited: the reader waited for it, so it was read as it arrived.
         """
         if self._is_other_part(pts_s, arrived_s - rested_s):
@@ -81,7 +82,7 @@ class LiveClock:
         return Moment(media_s, now_s - media_s, has_jumped)
 
     def restart(self) -> None:
-        """Treat the next frame as one with the shortest delay: the whole stream is later now."""
+        """Treat the next frame as the one with the shortest delay, because the whole stream is later now."""
         self._offset_s = None
 
     def _from_timestamp(self, pts_s: float, arrived_s: float, now_s: float, has_jumped: bool) -> float:
@@ -92,12 +93,13 @@ class LiveClock:
             is_known = not has_jumped and pts_s > last[0] and media_s > (self._newest_s or 0.0)
             if is_known and now_s - JUMP_S <= media_s <= now_s:
                 return media_s
-        # The first frame, a timestamp that repeats, goes back or leaps, or a shorter delay: only its arrival is known.
+        # For the first frame, a timestamp that repeats, goes back or leaps, or a shorter delay, only the arrival
+        # counts.
         self._offset_s = now_s - pts_s * self._drift.scale
         return now_s
 
     def _follow_drift(self, pts_s: float, late_s: float, arrived_s: float) -> None:
-        """Move on with a source whose clock is slow, as none of its frames is missing."""
+        """Follow a source whose clock is slow, since none of its frames is missing."""
         if self._offset_s is not None:
             scale = self._drift.scale
             self._offset_s += self._drift.add(pts_s, late_s, arrived_s)

@@ -11,11 +11,11 @@ from model.video.clip_writer import ClipWriter, require_playable
 from model.video.errors import VideoError
 from model.video.packet_buffer import BufferedPacket, reordered
 
-# Every fragment costs each viewer a message; the video is late by the length of one.
+# Each viewer gets a message for every fragment; the video is delayed by the length of one.
 FRAGMENT_S = 0.2
-# Timestamps that jump by more than this, ahead or back, begin another MP4. Frames are sent out of order by less.
+# Timestamps that jump forward or back by more than this begin another MP4. Reordering moves frames by less.
 MAX_JUMP_S, MAX_JUMP_BACK_S = 10.0, 1.0
-# Where the decoder says that frames are reordered, but too few packets are there to see how far.
+# Used if the decoder says that frames are reordered, but there are too few packets to see how far.
 MAX_CAMERA_REORDER = 2
 NOT_H264 = "Live video is shown of H.264 only, and this source sends {}. Snapshots are shown in its place."
 START_CODE = re.compile(rb"\x00\x00\x01")
@@ -24,7 +24,7 @@ _PARAMETER_SETS = frozenset({7, 8})
 
 @dataclass(frozen=True)
 class FragmentsHead:
-    """The beginning of an MP4. `media_type` is what a browser has to support, with its codec."""
+    """The beginning of an MP4. `media_type`, including the codec, is what a browser must support."""
 
     media_type: str
     width: int
@@ -46,7 +46,7 @@ class Fragment:
 
 
 def parameter_sets(data: bytes) -> bytes:
-    """Return the different parameter sets of H.264 among NAL units with start codes, each with a start code."""
+    """Return the distinct H.264 parameter sets among NAL units with start codes, each with a start code."""
     units = (unit.rstrip(b"\0") for unit in START_CODE.split(data)[1:])
     sets = dict.fromkeys(unit for unit in units if unit and unit[0] & 31 in _PARAMETER_SETS)
     return b"".join(b"\0\0\0\1" + unit for unit in sets)
@@ -59,7 +59,7 @@ class LiveFragments:
 
     Args:
         stream: the stream that the packets belong to; its decoder has decoded the keyframe.
-        buffered: the newest packets of the stream, by which it is known how far they are reordered.
+        buffered: the newest packets of the stream, which show how far they are reordered.
 
     Raises:
         VideoError: browsers cannot play it.
@@ -87,12 +87,12 @@ class LiveFragments:
         self._first_pts = self._last_pts = 0
 
     def write(self, data: bytes, /) -> int:
-        """Take what the MP4's writer has written."""
+        """Accept data from the MP4's writer."""
         self._written += data
         return len(data)
 
     def continues_with(self, buffered: BufferedPacket) -> bool:
-        """Return whether the packet belongs to the same MP4: a jump in time and other parameters begin another."""
+        """Return whether the packet belongs to the same MP4; a jump in time or different parameters begin another."""
         packet = buffered.packet
         if packet.pts is None or self._first is None:
             return True
@@ -105,7 +105,7 @@ class LiveFragments:
         return not sets or sets == self._parameters
 
     def add(self, buffered: BufferedPacket) -> Fragment | None:
-        """Write the next packet. Returns the fragment that is complete now, which is without the packet.
+        """Write the next packet. Returns the fragment that is now complete, without this packet.
 
         Raises VideoError.
         """

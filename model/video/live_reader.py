@@ -20,12 +20,12 @@ from model.video.quiet_decoder import QuietDecoder
 from model.video.quiet_gate import QuietGate
 from model.video.stream import VideoInfo
 
-# After errors and no frame for so long the codec has probably changed, and the stream must be opened again.
+# If there were errors and no frame for this long, the codec has probably changed, and the stream must be opened again.
 UNDECODABLE_S = 2.0
 # A packet for which the reader waited longer than this had not arrived yet when it was requested.
 AWAITED_S = 0.002
-# A playlist lists about the last half minute, which is read soon after it was opened. Later and earlier timestamps
-# that repeat are those of an encoder that restarted.
+# A playlist lists about the last half minute, which is read soon after opening. Any other repeated timestamps come from
+# an encoder that restarted.
 LISTED_S, LISTED_WITHIN_S = 120.0, 15.0
 
 
@@ -35,9 +35,9 @@ class LiveReader:
     Args:
         packets: the open source, which stays the caller's to close.
         timing: sets the media time of each frame, and counts skipped frames.
-        seen_until_s: timestamp of the newest frame of the connection before, whose playlist may list it again.
-        gate: decides which packets need not be decoded; without one, all are. `is_watched` is asked whether someone
-            sees the frames, so that all of them have to be decoded.
+        seen_until_s: timestamp of the newest frame of the previous connection; its playlist may list that frame again.
+        gate: decides which packets need not be decoded; without one, all are. `is_watched` returns whether someone sees
+            the frames, so that all of them must be decoded.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class LiveReader:
         self._packets, self._timing, self._seen_until_s = packets, timing, seen_until_s
         self._opened_at_s = packets.flow.arrived_at_s
         self.timestamp_s: float | None = None
-        """Timestamp of the newest frame, as the source states it; None where it states none."""
+        """Timestamp of the newest frame, as stated by the source; None if it states none."""
         self._sampler = FrameSampler(packets)
         self._gate = gate
         self._quiet = None if gate is None else QuietDecoder(packets, gate, is_watched)
@@ -70,7 +70,7 @@ class LiveReader:
     def frames(self, sample_hz: float, frame_input: FrameInputs, on_frame: OnFrame | None = None) -> Iterator[Frame]:
         """Yield the first frame of each slot of 1/sample_hz seconds as it arrives, as inputs of the network.
 
-        With a gate, a frame that shows nothing new has the images of the one before.
+        With a gate, a frame that shows nothing new has the images of the previous one.
 
         Args:
             on_frame: called for each decoded frame, before it is scaled, with its media time and whether it is taken.
@@ -88,7 +88,7 @@ class LiveReader:
     def _timed(self) -> Iterator[tuple[VideoFrame, float]]:
         """Yield each frame with its media time, as it arrives. Skipped frames are counted in `timing`."""
         container = self._packets.container
-        # Motion JPEG has no timestamps; FFmpeg makes them up.
+        # Motion JPEG has no timestamps; FFmpeg invents them.
         has_timestamps = container.format.name not in MOTION_JPEG
         clock = MediaClock.of(0, self._packets.stream.time_base if has_timestamps else None)
         in_pieces = container.format.name == "hls"
@@ -110,7 +110,7 @@ class LiveReader:
                 yield frame, media_s
 
     def _is_seen(self, stamped_s: float | None) -> bool:
-        """Return whether a frame of a playlist was read by the connection before."""
+        """Return whether the previous connection already read a frame of a playlist."""
         if stamped_s is None or self._seen_until_s is None:
             return False
         if self._packets.flow.arrived_at_s - self._opened_at_s > LISTED_WITHIN_S:
@@ -138,7 +138,7 @@ class LiveReader:
                 raise VideoError("source_unreachable", UNDECODABLE)
 
     def _frames_of(self, packet: "Packet[Any] | None") -> list[VideoFrame]:
-        """Return what is shown with a packet, or what a decoder holds back at the end."""
+        """Return the frames of a packet, or those that the decoder holds back at the end."""
         if self._quiet is None or packet is None:
             return self._packets.decoder.decode(packet)
         return self._quiet.decode(packet)

@@ -6,25 +6,26 @@ from collections import Counter
 
 from model.video.live_clock import LiveClock, Moment
 
-# When frames are later than LATE_S for LATE_FOR_S the decoder is too slow, and continues at the next keyframe.
+# If frames are later than LATE_S for LATE_FOR_S, the decoder is too slow, and continues at the next keyframe.
 LATE_S = 2.0
 LATE_FOR_S = 1.0
 # While the decoder idles, arriving data waits in the buffer of the connection.
 LONGEST_REST_S = 0.1
-# This often it does not idle: only frames that it waits for show how the clocks of source and decoder drift apart.
+# At this interval it does not idle, since only frames that it waits for show how the clocks of source and decoder drift
+# apart.
 ATTEND_EVERY_S = 1.0
-# Most frames arrive a little later than the fastest, which defines media time: one wake-up instead of two.
+# Most frames arrive a little later than the fastest one, which defines media time; waiting for them saves a wake-up.
 USUALLY_LATE_S = 0.003
-# As a share of the distance between two frames: a frame expected this shortly before a moment may arrive after it.
+# As a share of the distance between two frames: a frame expected this little before a moment may arrive after it.
 UNSURE = 0.05
 
 
 class LiveTiming:
     """The timing of one connection to a live source, used by `LiveReader`.
 
-    `dropped` counts what was left out, by reason; its reader may clear it. `due_s` is when the newest frame was
-    expected, `late_s` how much later it arrived, and `is_new_timeline` whether its timestamp did not continue those
-    before.
+    `dropped` counts frames that were left out, by reason; its reader may clear it. `due_s` is when the newest frame was
+    expected, `late_s` how much later it arrived, and `is_new_timeline` whether its timestamp did not continue the
+    previous ones.
     """
 
     def __init__(self, clock: LiveClock) -> None:
@@ -43,11 +44,11 @@ class LiveTiming:
     ) -> float | None:
         """Return the media time of a frame that arrived at `now_s` on the monotonic clock; None to leave it out.
 
-        Frames of a stream that comes in pieces, many at once, are held back until their time.
+        Frames of a stream that arrives in pieces of many frames are held back until their time.
         """
         if comes_in_pieces and (early_s := self._clock.early_s(pts_s, now_s)) > 0:
             time.sleep(early_s)
-            # Do not read the clock again: oversleeping would add up to a growing delay.
+            # Do not read the clock again, or oversleeping would add up to a growing delay.
             now_s += early_s
         moment = self._clock.moment(
             pts_s, now_s, self._rested_s, was_awaited=was_awaited and not comes_in_pieces and not self._rested_s
@@ -65,12 +66,12 @@ class LiveTiming:
         return moment.media_s
 
     def rest_s(self, wanted_s: float, now_s: float, decode_s: float) -> float:
-        """Return how long to read nothing, so that the frames before `wanted_s` are decoded in one go.
+        """Return how long to read nothing, so that the frames before `wanted_s` are decoded together.
 
         A process that wakes up for each frame takes a third more processor time. The first frame at or after
-        `wanted_s`, in media time, does not wait: it is expected at the distance of the last two frames, and those
-        before it are decoded by then. `decode_s` is the time that all of them took last time. Only for sources that
-        lose nothing while they are not read. Returns 0 when there is nothing to gain.
+        `wanted_s`, in media time, does not wait: it is expected at the distance of the last two frames, and the earlier
+        ones are decoded by then. `decode_s` is the time that decoding all of them took last time. Only for sources that
+        lose nothing while they are not read. Returns 0 if there is nothing to gain.
         """
         if self._step_s <= 0 or now_s - self._attended_s > ATTEND_EVERY_S:
             self._attended_s = now_s
@@ -91,6 +92,6 @@ class LiveTiming:
         elif now_s - self._late_since_s > LATE_FOR_S:
             self._late_since_s = None
             if self._has_skipped:
-                # The decoder was not the cause: the source itself is later than before.
+                # The decoder was not the cause; the source itself is later than before.
                 self._clock.restart()
             self.waits_for_keyframe = self._has_skipped = not self._has_skipped

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, Self
 
-# Times that differ by less are the same: 0.3 - 0.1 falls short of 0.2.
+# Times that differ by less count as equal: 0.3 - 0.1 is slightly less than 0.2.
 SAME_TIME_S = 1e-6
 
 TimeZero = Literal["source_start", "first_frame"]
-"""What media time 0 of a file is. Players count from the start of the source; sessions did from the first frame."""
+"""The point that is media time 0 of a file. Players count from the start of the source; earlier sessions counted
+from the first frame.
+"""
 
 
 @dataclass(frozen=True)

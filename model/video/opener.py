@@ -1,4 +1,4 @@
-"""Open the container of one source, as often as reading it takes, each time as was found out to work."""
+"""Open the container of one source as often as reading requires, each time in the way that was found to work."""
 
 from collections.abc import Mapping
 
@@ -17,12 +17,12 @@ WITHOUT_EDIT_LIST = {"ignore_editlist": "1"}
 class SourceOpener:
     """Opens one source. The containers belong to the caller, who closes them.
 
-    `is_unparsed` says whether FFmpeg's parser is left out, as it is for cameras where that is possible: then `marks`
-    tell the last packet of each frame. All methods raise VideoError if the source cannot be opened.
+    `is_unparsed` says whether FFmpeg's parser is left out, which is done for cameras if possible; then `marks` show the
+    last packet of each frame. All methods raise VideoError if the source cannot be opened.
 
     Args:
         options: options of FFmpeg, which override the safe defaults.
-        live: whether the source is live, where its scheme does not say so; None if that has to be found out.
+        live: whether the source is live, if its scheme does not say so; None to find out.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class SourceOpener:
         if self.stated_live:
             options = LIVE_OPTIONS | options
         if file_format is not None:
-            # Enough images to guess a rate would be waited for: it is not known from images, and a camera may be slow.
+            # FFmpeg would wait for enough images to guess a rate, which images do not state, and a camera may be slow.
             options = {"probesize": "32", **options}
         source = self.source
         if self.stated_live and not isinstance(source, str):
@@ -58,18 +58,18 @@ class SourceOpener:
         return open_container(source, options, self.timeout_s, file_format)
 
     def open_from_start(self) -> InputContainer:
-        """Open the source again, when its packets have been counted."""
+        """Open the source again after its packets have been counted."""
         return open_container(self.source, self._options, self.timeout_s)
 
     def open_behind(self, position: int) -> InputContainer:
-        """Open a transport stream in a file behind the packet at `position`, in bytes."""
+        """Open a transport stream in a file after the packet at `position`, in bytes."""
         options = {**self._options, "skip_initial_bytes": str(position + TS_PACKET_BYTES)}
         return open_container(self.source, options, self.timeout_s)
 
     def show_hidden(self, container: InputContainer) -> bool:
         """Ignore edit lists from now on; some writers leave one that hides all frames.
 
-        Returns False where there is no edit list to ignore, or it is ignored already.
+        Returns False if there is no edit list to ignore, or if it is already ignored.
         """
         if not self.is_file or "mov" not in container.format.name or WITHOUT_EDIT_LIST.items() <= self._options.items():
             return False

@@ -1,4 +1,4 @@
-"""Keep the newest packets of a stream, undecoded, from a keyframe on: what a clip of the last seconds is made of."""
+"""Keep the newest packets of a stream, undecoded, from a keyframe on: the source of clips of the last seconds."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 from av.packet import Packet
 
-# What a packet takes in addition to its data.
+# The memory that a packet takes in addition to its data.
 OVERHEAD_BYTES = 400
 # Decoders return a frame at most this many packets late.
 MAX_REORDERED = 32
@@ -15,7 +15,7 @@ MAX_REORDERED = 32
 
 @dataclass(slots=True)
 class BufferedPacket:
-    """A packet, and the media time of its frame: that of the frame before it until its own is known."""
+    """A packet, and the media time of its frame; until that is known, the media time of the previous frame."""
 
     packet: "Packet[Any]"
     media_s: float
@@ -41,7 +41,7 @@ class PacketBuffer:
 
     @property
     def size_bytes(self) -> int:
-        """What the packets take."""
+        """The memory that the packets take."""
         return self._bytes
 
     def add(self, packet: "Packet[Any]") -> None:
@@ -65,7 +65,7 @@ class PacketBuffer:
             self._forget_oldest()
 
     def clear(self) -> None:
-        """Forget everything: what follows does not continue it."""
+        """Forget everything, because the next packets do not continue it."""
         self._groups.clear()
         self._group_bytes.clear()
         self._bytes = 0
@@ -97,7 +97,7 @@ class PacketBuffer:
             yield from reversed(group)
 
     def _forget_old(self) -> None:
-        """Forget groups of frames when another one begins early enough."""
+        """Forget old groups of frames once a later group begins early enough."""
         while len(self._groups) > 2 and self._groups[1][0].media_s <= self.newest_s - self._keep_s:
             self._forget_oldest()
 
@@ -107,7 +107,7 @@ class PacketBuffer:
 
 
 def reordered(packets: list[BufferedPacket]) -> int:
-    """Return how many packets at most come before one that is shown earlier."""
+    """Return the largest number of packets that precede one that is displayed earlier."""
     shown = [buffered.packet.pts for buffered in packets if buffered.packet.pts is not None]
     most = 0
     for index, pts in enumerate(shown):

@@ -1,4 +1,6 @@
-"""Notice that a live source stalls: it sends nothing, nothing that can be decoded, or packets that cannot be seen."""
+"""Notice that a live source stalls: it sends nothing, nothing that can be decoded, or packets that are not visible
+here.
+"""
 
 import time
 
@@ -21,14 +23,14 @@ class StreamsChangedError(VideoError):
 
 
 class PacketFlow:
-    """When packets and frames of an open source came, on the monotonic clock in seconds.
+    """When packets and frames of an open source arrived, in seconds on the monotonic clock.
 
     `arrived_at_s`: when the last packet of the video arrived; `awaited_s`: how long the reader waited for it;
     `decoded_at_s`: when the last frame was decoded.
 
     Args:
         timeout_s: how long a live source may send no video.
-        keyframe_timeout_s: how long it may send packets without one that a decoder can start at.
+        keyframe_timeout_s: how long it may send packets without one at which a decoder can start.
     """
 
     def __init__(self, timeout_s: float, keyframe_timeout_s: float) -> None:
@@ -39,11 +41,11 @@ class PacketFlow:
         """Watches the connection of a live transport stream."""
 
     def note_video(self) -> None:
-        """Count the time without video from now on."""
+        """Start counting the time without video."""
         self.arrived_at_s = self.decoded_at_s = time.monotonic()
 
     def note_packet(self, now_s: float) -> None:
-        """Note a packet of any stream of a live source. Raises VideoError when there was no video for too long."""
+        """Note a packet of any stream of a live source. Raises VideoError if there was no video for too long."""
         if self.guard is not None:
             self.guard.note_packet(now_s)
         self.check_guard()
@@ -53,7 +55,7 @@ class PacketFlow:
             raise VideoError("source_timeout", NO_KEYFRAME.format(self._keyframe_timeout_s))
 
     def note_bytes(self) -> None:
-        """Note bytes of a live source. Raises StreamsChangedError when they have given no packet for too long."""
+        """Note bytes of a live source. Raises StreamsChangedError if they have yielded no packet for too long."""
         if time.monotonic() - self.arrived_at_s > self._timeout_s:
             raise StreamsChangedError
 
@@ -64,7 +66,7 @@ class PacketFlow:
 
 
 class WatchedBytes:
-    """A pushed live stream, which has to give packets."""
+    """A pushed live stream, which must yield packets."""
 
     def __init__(self, flow: PacketFlow, source: ByteStream) -> None:
         self._flow, self._source = flow, source

@@ -1,9 +1,9 @@
-"""Learn whether the packets of a camera tell motion before they are decoded, and from which deviation on.
+"""Learn whether the packets of a camera reveal motion before they are decoded, and from which deviation on.
 
-Pure. A frame that resembles the one before takes few bytes, except for sensor noise, and where an encoder fills a
-constant bit rate, in which it quantises motion more coarsely. So neither size nor quantiser means anything alone:
-what counts is how both deviated while the frames themselves showed whether something moved. The weights of the two
-are those of Fisher's linear discriminant, and scores are counted in standard deviations of stillness.
+Pure. A frame that resembles the previous one takes few bytes, except for sensor noise and if an encoder fills a
+constant bit rate, in which case it quantises motion more coarsely. Neither size nor quantiser is meaningful alone: what
+counts is how both deviated while the frames themselves showed whether something moved. The weights of the two are those
+of Fisher's linear discriminant, and scores are counted in standard deviations of stillness.
 """
 
 from collections import deque
@@ -15,31 +15,32 @@ from numpy.typing import NDArray
 from model.video.expected_packets import Deviation
 
 Decoding = Literal["learning", "on_motion", "no_signal"]
-"""What has to be decoded: everything, to learn; everything while something moves; or everything, because packets do
-not tell motion."""
+"""What must be decoded: everything, to learn; everything while something moves; or everything, because packets do
+not reveal motion.
+"""
 # A minute of still frames at 10 Hz.
 REMEMBERED_STILL, REMEMBERED_ONSETS, REMEMBERED_MOVING = 600, 10, 200
 LEAST_STILL = 200
-# Motion begins where so many still frames came before.
+# Motion begins after at least this many still frames.
 STILL_BEFORE_ONSET = 10
-# The largest score of so many frames counts as that of an onset: one that is noticed so much later still counts.
+# The largest score of this many frames counts as that of an onset: one that is noticed this much later still counts.
 ONSET_FRAMES = 3
-# The largest still score leaves out one frame in so many: something may flicker.
+# The largest still score leaves out one frame in this many, because something may flicker.
 OUTLIER_IN = 200
-# The threshold lies above the largest still score by a share of the distance to the smallest onset: the fewer onsets
-# are known, the smaller. It lies below the smallest onset in any case.
+# The threshold lies above the largest still score by a share of the distance to the smallest onset; the fewer onsets
+# are known, the smaller the share. It always lies below the smallest onset.
 SHARES_OF_DISTANCE = (0.1, 0.2, 0.3)
 SHARE_OF_ONSET = 0.9
-# Of still frames, at most one in so many may be above the threshold; with more, decoding on motion saves little.
+# At most one still frame in this many may be above the threshold; with more, decoding on motion saves little.
 FALSE_IN = 50
-# The weights are computed again after so many still frames.
+# The weights are recomputed after this many still frames.
 UPDATE_EVERY = 10
-# Deviations below these are rounding; motion is expected to have this one, as long as little of it was seen.
+# Deviations below these are rounding errors; motion is assumed to have this deviation while little of it has been seen.
 LEAST_DEVIATION, EXPECTED_DEVIATION, EXPECTED_FRAMES = (0.01, 0.1), (0.1, 0.3), 5
 
 
 class PacketSizes:
-    """The deviations of one camera's packets, each with whether something moved as the detector sees it."""
+    """The deviations of one camera's packets, each with whether something moved from the detector's point of view."""
 
     def __init__(self) -> None:
         self._still: deque[Deviation] = deque(maxlen=REMEMBERED_STILL)
@@ -53,42 +54,44 @@ class PacketSizes:
 
     @property
     def decoding(self) -> Decoding:
-        """What has to be decoded, by what is known of the packets."""
+        """What must be decoded, given what is known about the packets."""
         if len(self._still) < LEAST_STILL or not self._onsets:
             return "learning"
         return "no_signal" if self._threshold is None else "on_motion"
 
     @property
     def threshold(self) -> float | None:
-        """The score above which a packet may show motion; None unless packets tell motion."""
+        """The score above which a packet may show motion; None unless packets reveal motion."""
         return self._threshold if self.decoding == "on_motion" else None
 
     @property
     def is_still(self) -> bool:
-        """Whether the last frames were still; right after motion, an encoder refines what it has left."""
+        """Whether the last frames were still; right after motion, an encoder still refines the image."""
         return self._still_in_a_row >= STILL_BEFORE_ONSET
 
     @property
     def is_amid_motion(self) -> bool:
-        """Whether the next packet has nothing to teach: something moves, and enough is known of that."""
+        """Whether nothing can be learnt from the next packet, because something moves and enough is known about
+        motion.
+        """
         return self._still_in_a_row == 0 and not self._began and len(self._moving) == REMEMBERED_MOVING
 
     def score(self, deviation: Deviation) -> float:
-        """Return how far a deviation points to motion, in standard deviations of still frames."""
+        """Return how strongly a deviation indicates motion, in standard deviations of still frames."""
         return self._weights[0] * deviation.size + self._weights[1] * deviation.quantiser - self._offset
 
     def add_decoded(self, deviation: Deviation | None, *, is_moving: bool, follows_kept: bool = False) -> float | None:
         """Learn from the next decoded frame. Returns the score of an onset that is complete with it.
 
-        A single change is no motion: it may be a keyframe, which differs from the frames before by how it is coded.
-        After kept packets it counts, because what else changed was not seen.
+        A single change is not motion: it may be a keyframe, which differs from the previous frames by how it is coded.
+        After kept packets it counts, because other changes were not seen.
 
         Args:
             deviation: None for a keyframe, which is not compared, and for packets that were not looked at.
         """
         found = [] if deviation is None else [deviation]
         if not self._began and is_moving and self.is_still:
-            # A keyframe that begins it is taken for a still frame, which no threshold lies below.
+            # A keyframe that begins it counts as a still frame, and no threshold lies below still frames.
             self._began, self._changes = found or [Deviation(0.0, 0.0)], 1 + follows_kept
         elif self._began:
             self._began += found or self._began[-1:]
@@ -108,13 +111,15 @@ class PacketSizes:
         return self._onset_score(began)
 
     def add_kept(self, deviation: Deviation) -> None:
-        """Take in a frame that is still by its packets. It cannot raise the threshold: it was not decoded."""
+        """Learn from a frame that is still according to its packets. It cannot raise the threshold, because it was
+        not decoded.
+        """
         self._began, self._still_in_a_row = [], STILL_BEFORE_ONSET
         if self.score(deviation) <= self._largest_still:
             self._add_still([deviation])
 
     def interrupt(self) -> None:
-        """Note that frames are missing before the next one, which may differ from the last by what they held."""
+        """Note that frames are missing before the next one, which may therefore differ from the last."""
         self._began, self._still_in_a_row = [], 0
 
     def _add_still(self, found: list[Deviation]) -> None:

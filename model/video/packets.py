@@ -1,4 +1,4 @@
-"""Read the packets of one video stream: what the file reader and the live reader share."""
+"""Read the packets of one video stream, for the file reader and the live reader."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,16 +35,16 @@ INTERRUPTED = "The pushed stream continued under other stream numbers; it was no
 class PacketReader:
     """An open source and the decoder of its video stream, on one thread. A context manager.
 
-    Opening decodes up to the first frame. `first_frames` holds what came out, `first_dts` the decoding timestamps of
-    the packets that this took, `packets` the packets that follow, which `decoder` decodes. `info` describes the stream,
-    `flow` when its packets came. `has_keyframes` says whether a packet was marked as a keyframe.
+    Opening decodes up to the first frame. `first_frames` holds the frames that came out, `first_dts` the decoding
+    timestamps of the packets that this took, `packets` the following packets, which `decoder` decodes. `info` describes
+    the stream, `flow` the arrival of its packets. `has_keyframes` says whether a packet was marked as a keyframe.
 
     Args:
         options: options of FFmpeg, which override the safe defaults.
-        live: whether the source is live, where its scheme does not say so; by default it is found out.
+        live: whether the source is live, if its scheme does not say so; determined from the source by default.
         stream: the number of the video stream to read, from 0; by default the one that `best_stream` chooses.
-        keyframe_timeout_s: how long a live source may send packets without one that a decoder can start at.
-        buffer: gets the packets of the video stream as they arrive, for clips.
+        keyframe_timeout_s: how long a live source may send packets without one at which a decoder can start.
+        buffer: receives the packets of the video stream as they arrive, for clips.
         on_packet: called for each packet, also while the source is being opened.
 
     Raises:
@@ -70,7 +70,7 @@ class PacketReader:
         self._stream_number = stream
         self._on_packet = on_packet
         self.times = CameraTimes() if scheme_of(source) in ("rtsp", "rtsps") else None
-        """What a camera's packets show about time."""
+        """The times that a camera's packets reveal."""
         self.reopen()
 
     def reopen(self) -> None:
@@ -86,7 +86,7 @@ class PacketReader:
             if error.code != "source_unsupported" and not is_endless_part:
                 raise
             if time.monotonic() - began_s >= self._timeout_s and not is_endless_part:
-                # After a read that timed out, FFmpeg continues with what it has, in the middle of a packet.
+                # After a read has timed out, FFmpeg continues with the data it has, in the middle of a packet.
                 raise VideoError("source_timeout", NO_ANSWER) from None
             # Some cameras send their boundaries after each image, others none, or parts of another type than
             # `image/jpeg`. The parser of Motion JPEG finds images without boundaries.
@@ -123,7 +123,7 @@ class PacketReader:
             self._refuse_still_image()
             self.describe(self.first_frames[0])
         except BaseException as error:
-            # Also when interrupted: no one else holds the container yet.
+            # Also when interrupted, because nothing else holds the container yet.
             self.close()
             is_empty = isinstance(error, VideoError) and error.code == "decode_failed"
             if not is_empty or not self._opener.show_hidden(self.container):
@@ -154,7 +154,7 @@ class PacketReader:
 
     @property
     def notes(self) -> list[str]:
-        """What is unusual about the source, though nothing is wrong with it, as sentences."""
+        """What is unusual about the source although nothing is wrong with it, as sentences."""
         # The streams of a playlist are variants of one video.
         if self._stream_count == 1 or self.container.format.name == "hls":
             return []
@@ -162,13 +162,13 @@ class PacketReader:
         return [f"The source has {self._stream_count} video streams. Only {chosen} was analysed."]
 
     def describe(self, frame: VideoFrame) -> None:
-        """Update `info` from a frame, which may differ in size from those before."""
+        """Update `info` from a frame, whose size may differ from that of the previous ones."""
         self.info = probe(self.source, self.container, self.stream, frame, live=self.is_live)
 
     def seek(self, pts: int, last_position: int | None = None) -> bool:
         """Have `packets` continue at a keyframe that is usually at or before `pts`.
 
-        Returns False if no keyframe follows, or only behind `last_position` in the file, in bytes: where the clock
+        Returns False if no keyframe follows, or only one after `last_position` in the file, in bytes: if the clock
         restarts there, the same timestamps occur again, and FFmpeg may have found those.
         """
         try:
@@ -203,7 +203,7 @@ class PacketReader:
         self.packets = chain([second], self.packets)
 
     def _demux(self) -> "Iterator[Packet[Any]]":
-        """Yield the packets of the chosen stream. Notes a file that ends before the duration its header states."""
+        """Yield the packets of the chosen stream. Notes if a file ends before the duration that its header states."""
         extent = Extent(self.container, self.stream)
         error: FFmpegError | None = None
         try:
@@ -223,7 +223,7 @@ class PacketReader:
             yield from self._demux()
             return
         except IndexError:
-            # PyAV meets streams that were not there when the source was opened, and yields none of their packets.
+            # PyAV encounters streams that did not exist when the source was opened, and yields none of their packets.
             if extent.position and self._continue_after(extent.position):
                 yield from self._demux()
                 return
@@ -236,7 +236,7 @@ class PacketReader:
             )
 
     def _arrivals(self) -> Iterator[Arrival]:
-        """Yield all packets as they arrive, and of a camera the frames that they make."""
+        """Yield all packets as they arrive or, for a camera, the frames assembled from them."""
         packets = self.container.demux()
         if self._opener.is_unparsed:
             return frame_arrivals(packets, self.stream, self._opener.marks, self._note_packet)
@@ -252,7 +252,7 @@ class PacketReader:
             self.times.note_packet(packet, now_s)
 
     def _continue_after(self, position: int) -> bool:
-        """Open a transport stream again behind the last packet at `position`; False where that is not possible."""
+        """Open a transport stream again after the last packet at `position`; False if that is not possible."""
         if not self._opener.is_file or self.container.format.name != "mpegts":
             return False
         try:
@@ -265,7 +265,7 @@ class PacketReader:
         return True
 
     def _continue_push(self) -> bool:
-        """Open a pushed transport stream again where it is; False where that is not possible."""
+        """Open a pushed transport stream again at its current position; False if that is not possible."""
         if self.container.format.name != "mpegts":
             return False
         self.flow.note_video()

@@ -18,11 +18,11 @@ from model.video.packets import PacketReader
 NO_SUCH_PART = "The video has no frame at {:.1f} s: it ends before that, or is damaged there."
 # Media times in events are rounded to milliseconds.
 ROUNDED_S = 0.001
-# A seek may end behind the keyframe that is looked for; then another one goes back this much further.
+# A seek may end after the wanted keyframe; then another seek goes back this much further.
 EARLIER_S = 10.0
-# Of a video whose times show only when all of it is decoded, no more than this is cut out.
+# If the times of a video are known only after decoding all of it, at most this much is cut out.
 MAX_BUFFERED_BYTES = 256 * 1024**2
-# So many packets show how frames are reordered.
+# This many packets show how frames are reordered.
 LOOKED_AT = 60
 
 
@@ -81,7 +81,9 @@ class VideoPart:
                 yield BufferedPacket(packet, clock.media_s(packet.pts))
 
     def _timed_by_decoding(self, from_s: float, to_s: float) -> list[BufferedPacket]:
-        """The packets of a file whose timestamps need not be its media times: all of it is decoded up to `to_s`."""
+        """The packets of a file whose timestamps may differ from its media times; it is decoded completely up to
+        `to_s`.
+        """
         buffer = PacketBuffer(to_s - from_s, MAX_BUFFERED_BYTES)
         self._packets.buffer = buffer
         for frame, media_s in self._video.timed_frames():
@@ -101,7 +103,7 @@ class VideoPart:
             if first_pts == -math.inf and packet.pts is not None:
                 first_pts = packet.pts
             for frame in self._packets.decoder.decode(packet):
-                # Shown before the keyframe, a frame may refer to others that were not decoded.
+                # A frame that is displayed before the keyframe may refer to others that were not decoded.
                 if frame.pts is not None and frame.pts >= first_pts:
                     yield frame, clock.media_s(frame.pts)
         for frame in self._packets.decoder.decode(None):

@@ -1,7 +1,7 @@
-"""From a decoded frame to the input of the network: the only resize rule, crop and normalisation in the project.
+"""Turns a decoded frame into the network's input: the only resize rule, crop and normalisation in the project.
 
-Training and serving both use it, so a network always sees what it was trained on. numpy is imported when it is needed:
-the command line reads configurations without it.
+Training and serving both use it, so a network always gets input like that of its training. numpy is imported only when
+needed, because the command line reads configurations without it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_ASPECT = 8.0
 
 
 Framing = Literal["centre_crop", "stretch"]
-"""How a frame becomes a square: `stretch` squeezes the whole frame into it, `centre_crop` keeps only its middle."""
+"""How a frame becomes a square: `stretch` squeezes the whole frame into it, `centre_crop` keeps only the middle."""
 
 
 WHOLE_FRAME_SHARE = 0.95
@@ -41,7 +41,7 @@ class Region:
     height: float
 
     def pixels(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Return left, top, width and height in pixels of a frame of that size: inside of it, at least one pixel."""
+        """Return left, top, width and height in pixels, inside a frame of that size, at least one pixel each."""
         left, top = min(round(self.x * width), width - 1), min(round(self.y * height), height - 1)
         right, bottom = round((self.x + self.width) * width), round((self.y + self.height) * height)
         return left, top, max(1, min(right, width) - left), max(1, min(bottom, height) - top)
@@ -64,7 +64,7 @@ def region_of(fractions: Sequence[float]) -> Region:
 
 @dataclass(frozen=True)
 class FrameInput:
-    """What a network sees of a frame: a square of `size_px` pixels, filled with `region` as `framing` says."""
+    """A network's view of a frame: a square of `size_px` pixels, filled with `region` as `framing` says."""
 
     size_px: int
     framing: Framing
@@ -73,8 +73,8 @@ class FrameInput:
     def scaled_size(self, width: int, height: int) -> tuple[int, int]:
         """Return the (width, height) in pixels to which a displayed region is resized, before `crop`.
 
-        For `centre_crop` the short side becomes `size_px` and the aspect is kept. Regions longer than 8:1 are squeezed
-        to 8:1: the crop discards the rest, and a frame of 30000 x 1 pixels must not cost gigabytes.
+        For `centre_crop`, the short side becomes `size_px` and the aspect ratio is kept. Regions longer than 8:1 are
+        squeezed to 8:1: the crop discards the rest, and a frame of 30000 x 1 pixels must not cost gigabytes.
 
         Raises:
             ValueError: a side is not positive.
@@ -98,7 +98,7 @@ class FrameInput:
         return Region(x, y, seen_width, seen_height)
 
     def warnings(self, width: int, height: int, model: str, region_name: str | None = None) -> list[str]:
-        """Return what the network `model` misses of displayed frames of `width` x `height` pixels, as sentences.
+        """Return what the network `model` misses in displayed frames of `width` x `height` pixels, as sentences.
 
         `region_name` is how people call `region`; None for the whole frame.
         """
@@ -122,7 +122,7 @@ class FrameInput:
         return found
 
     def crop(self, image_HWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the middle square of a scaled region, as a view of it; all of it where the region was stretched."""
+        """Return the middle square of a scaled region, as a view of it; all of it if the region was stretched."""
         height, width = image_HWC.shape[:2]
         size = self.size_px
         if height < size or width < size:

@@ -1,4 +1,4 @@
-"""Decode a camera only while something moves: until then, its packets since the last keyframe wait undecoded."""
+"""Decode a camera only while something moves; until then, its packets since the last keyframe wait undecoded."""
 
 import re
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from model.video.packet_sizes import Decoding
 from model.video.packets import PacketReader
 from model.video.quiet_gate import QuietGate
 
-# The frames in them have to be decoded before motion can be seen: about a quarter of a second at 720p.
+# Their frames must be decoded before motion can be seen, which takes about a quarter of a second at 720p.
 MAX_KEPT_PACKETS, MAX_KEPT_BYTES = 250, 4 * 1024**2
-# So many packets in a row, and the first keyframe, have to give one frame each, at once, before any is kept.
+# This many packets in a row, and the first keyframe, must each yield one frame immediately before any packet is kept.
 PLAIN_PACKETS = 50
 # By codec: the types of NAL units that hold a frame, and of those after which nothing refers to earlier frames.
 _START_CODE = re.compile(rb"\x00\x00\x01(.)", re.DOTALL)
@@ -36,12 +36,12 @@ def is_fresh_start(data: bytes, codec: str) -> bool:
 class QuietDecoder:
     """Decodes one connection to a camera; packets must be passed in order.
 
-    Only streams of H.264 and H.265 are ever kept, without reordered frames and with start codes, from a keyframe on to
-    which no later frame looks past.
+    Packets are kept only for H.264 and H.265 with start codes and without reordered frames, starting at a keyframe
+    before which no later frame refers to anything.
 
     Args:
         gate: decides.
-        is_watched: whether someone sees the frames, so that all of them have to be decoded.
+        is_watched: whether someone sees the frames, so that all of them must be decoded.
     """
 
     def __init__(self, packets: PacketReader, gate: QuietGate, is_watched: Callable[[], bool]) -> None:
@@ -57,13 +57,15 @@ class QuietDecoder:
 
     @property
     def decoding(self) -> Decoding:
-        """What is decoded at present."""
+        """What is currently decoded."""
         return self._gate.decoding if self._is_suited else "no_signal"
 
     def decode(self, packet: "Packet[Any]") -> list[VideoFrame]:
-        """Return the frames of a packet. Of one that is kept, it is the last decoded frame, with its timestamp."""
+        """Return the frames of a packet. For a packet that is kept, this is the last decoded frame with the
+        packet's timestamp.
+        """
         if packet.is_keyframe:
-            # Nothing will refer to them, or else the decoder reports damage.
+            # Nothing will refer to them; otherwise the decoder reports damage.
             self._forget()
             data, self._position = bytes(packet), 0
             self._read_quantiser(data)  # with its parameter sets
@@ -80,13 +82,13 @@ class QuietDecoder:
         for each in self._kept:
             self._packets.decoder.decode(each)
         if self._kept:
-            # Once begun, a group of frames is decoded to its end if it is too long to wait.
+            # Once decoding of a group of frames has begun, it continues to the end if the group is too long to wait.
             self._has_fresh_start = not self._is_full()
         self._forget()
         return self._decode(packet)
 
     def skip(self) -> None:
-        """Note that a packet is left out, as are all that follow up to a keyframe."""
+        """Note that this packet and all following ones up to a keyframe are left out."""
         self._forget()
         self._has_fresh_start = False
         self._gate.interrupt()
@@ -116,7 +118,7 @@ class QuietDecoder:
         is_plain = packet.pts is not None and [frame.pts for frame in frames] == [packet.pts]
         self._plain = self._plain + 1 if is_plain else 0
         if frames:
-            # After a loss there may be no frame, but no frame of another packet.
+            # After a loss, a packet may yield no frame, but never the frame of another packet.
             self._is_suited &= is_plain
             if (frames[-1].width, frames[-1].height) != (self._shown.width, self._shown.height):
                 self._gate.restart()

@@ -1,7 +1,7 @@
 """Decide which packets of a camera to keep undecoded, because nothing moves.
 
-Pure: packets' sizes and quantisers, images and times are passed in. Motion is what the detector could see: a
-change between two of its inputs.
+Pure: sizes and quantisers of packets, images and times are passed in. Motion means a change that the detector could see
+between two of its inputs.
 """
 
 import math
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from model.video.expected_packets import CodedPacket, Deviation, ExpectedPackets
 from model.video.packet_sizes import Decoding, PacketSizes
 
-# Squares of the detector's input are compared by their mean difference, in levels of 255.
+# Squares of the detector's input are compared by their mean difference, in levels out of 255.
 SQUARE_PX = 8
 MOVING_LEVELS = 4.0
 # What differs from the image shown by no more than this is not shown: sensor noise, and light that changes slowly.
 STILL_LEVELS = 3.0
-# Frames are decoded for so long after the last motion, and after a packet that turned out to show none.
+# Frames are decoded for this long after the last motion, and after a packet that turned out to show none.
 HOLD_S, DOUBT_S = 3.0, 1.0
 # This often, frames are decoded although nothing moves, to learn how sizes change with the light.
 LOOK_EVERY_S = 60.0
-# Packets are compared as means over so long a time: motion lasts longer than noise.
+# Packets are compared as means over this time, because motion lasts longer than noise.
 MEAN_OVER_S = 0.095
 
 
@@ -30,10 +30,12 @@ Images = tuple[NDArray[np.uint8], ...]
 
 
 def largest_change(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> float:
-    """Return the mean difference in the square that differs most, of two images (H, W, 3), in levels of 255."""
+    """Return the mean difference, in levels out of 255, of the square that differs most between two images (H, W,
+    3).
+    """
     height, width = (side // SQUARE_PX * SQUARE_PX for side in after.shape[:2])
     difference = np.maximum(before, after) - np.minimum(before, after)
-    # Whole rows are added first: sums of few adjacent values are slow.
+    # Whole rows are added first, because sums of few adjacent values are slow.
     rows = difference[:height].reshape(height // SQUARE_PX, SQUARE_PX, -1).sum(1, dtype=np.uint16)
     squares = rows[:, : 3 * width].reshape(height // SQUARE_PX, width // SQUARE_PX, 3 * SQUARE_PX)
     return float(squares.sum(2, dtype=np.uint32).max()) / (SQUARE_PX * SQUARE_PX * 3)
@@ -44,7 +46,7 @@ def _change(before: Images, after: Images) -> float:
 
 
 class QuietGate:
-    """Follows one connection to a camera: each packet, and the detector's inputs of the frames that are sampled.
+    """Follows one connection to a camera: each packet, and the detector's inputs for sampled frames.
 
     `misses` counts keyframes that showed that something had moved while packets were kept.
     """
@@ -52,7 +54,7 @@ class QuietGate:
     def __init__(self) -> None:
         self._sizes, self._expected = PacketSizes(), ExpectedPackets()
         self._newest: deque[tuple[float, Deviation]] = deque()
-        # Since the last image: all packets, and the deviation of the highest score.
+        # Since the last image: the number of packets, and the deviation with the highest score.
         self._unseen: list[CodedPacket] = []
         self._most: Deviation | None = None
         self._most_kept: Deviation | None = None
@@ -64,16 +66,16 @@ class QuietGate:
 
     @property
     def decoding(self) -> Decoding:
-        """How the camera is decoded at present."""
+        """How the camera is currently decoded."""
         return self._sizes.decoding
 
     @property
     def needs_packet(self) -> bool:
-        """Whether `keeps` has to know the next packet; while things move, it need not."""
+        """Whether `keeps` needs the next packet; while things move, it does not."""
         return not self._sizes.is_amid_motion or self._now_s >= self._decodes_until_s - DOUBT_S
 
     def restart(self) -> None:
-        """Learn again, because the stream is coded otherwise now."""
+        """Learn again, because the stream is now coded differently."""
         self._sizes, self._expected = PacketSizes(), ExpectedPackets()
         self._newest.clear()
         self._unseen, self._most, self._most_kept = [], None, None
@@ -84,7 +86,7 @@ class QuietGate:
         self._sizes.interrupt()
 
     def keeps(self, packet: CodedPacket | None, at_s: float, *, may_keep: bool) -> bool:
-        """Take in the next packet, which is no keyframe. Return whether to keep it undecoded.
+        """Process the next packet, which is not a keyframe. Return whether to keep it undecoded.
 
         Args:
             packet: None if it was not needed.
@@ -109,10 +111,10 @@ class QuietGate:
         return self._is_quiet
 
     def see(self, images: Images) -> Images:
-        """Take in the images of a frame, one for each region; the same object if a frame is shown again.
+        """Process the images of a frame, one for each region; the same object if a frame is shown again.
 
         Returns:
-            The images to show the detector: these, or the ones that it was shown last if nothing differs from them.
+            The images for the detector: these, or the ones it got last if nothing differs from them.
         """
         before, self._images = self._images, images
         shown = images if self._shown is None else self._shown
@@ -150,7 +152,7 @@ class QuietGate:
         return other if one is None else max(one, other, key=self._sizes.score)
 
     def _learn(self, most: Deviation | None, *, is_moving: bool) -> None:
-        """Take in a decoded frame, perhaps the first one after kept packets."""
+        """Learn from a decoded frame, which may be the first one after kept packets."""
         follows_kept, self._has_kept = self._has_kept, False
         if is_moving:
             self._decodes_until_s = self._now_s + HOLD_S

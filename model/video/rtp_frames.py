@@ -1,25 +1,25 @@
 """Assemble frames of H.264 and H.265 from the payloads of RTP packets, each as soon as it is complete.
 
-Pure: no connection, no decoder. FFmpeg's parser ends a frame where the next one begins, which takes as long as the
-distance of two frames. RTP marks the last packet of each frame, but not all cameras do so correctly. So marks are
-believed only after they have been right for some frames, and never again after one was wrong.
+Pure: no connection, no decoder. FFmpeg's parser ends a frame when the next one begins, which delays it by the distance
+of two frames. RTP marks the last packet of each frame, but not all cameras do so correctly. Marks are therefore trusted
+only after they have been right for some frames, and never again after one was wrong.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 START_CODE = b"\0\0\0\1"
-# Marks are believed after so many frames in a row that they ended, and after one keyframe, which has the most packets.
+# Marks are trusted after they correctly ended this many frames in a row and a keyframe, which has the most packets.
 CONFIRMED_FRAMES = 8
 # Data in which no frame begins is passed on at this size.
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 RECOVERY_POINT = 6
-"""The type of the message (SEI) that a decoder can start at a frame without a keyframe."""
+"""The type of the message (SEI) that says that a decoder can start at a frame although it is not a keyframe."""
 
 
 @dataclass(frozen=True)
 class NalUnits:
-    """What the types of a codec's NAL units mean."""
+    """The meaning of the types of a codec's NAL units."""
 
     header_bytes: int
     type_shift: int
@@ -42,7 +42,7 @@ class NalUnits:
     def begins_frame(self, unit: bytes) -> bool:
         """Return whether a unit that follows a slice belongs to the next frame."""
         if self.is_slice(unit):
-            # The first bit says that the slice is the first of its frame, in both codecs.
+            # In both codecs, the first bit says that the slice is the first of its frame.
             return len(unit) > self.header_bytes and unit[self.header_bytes] >= 0x80
         return self.type_of(unit) in self.heads
 
@@ -61,14 +61,14 @@ NAL_UNITS = {
         *(frozenset({32, 33, 34, 35, 39}), frozenset({32, 33, 34}), 39),
     ),
 }
-"""By FFmpeg's name of the codec."""
+"""By FFmpeg's name for the codec."""
 
 
 @dataclass
 class RtpFrame:
     """An encoded frame, with the parameters before it.
 
-    `arrived_at_s`: when its last packet arrived; `awaited_s`: how long the reader waited for its packets in all.
+    `arrived_at_s`: when its last packet arrived; `awaited_s`: how long the reader waited for its packets in total.
     """
 
     pts: int | None = None
@@ -95,11 +95,11 @@ class RtpFrames:
     def add(
         self, payload: bytes, pts: int | None, arrived_at_s: float, awaited_s: float, is_marked: bool | None
     ) -> list[RtpFrame]:
-        """Add what one packet held. Returns the frames that are complete now, usually none or one.
+        """Add the payload of one packet. Returns the frames that are now complete, usually none or one.
 
         Args:
             payload: NAL units with start codes, or the next part of one without.
-            is_marked: whether RTP marks the packet as the last one of its frame; None where that is not known.
+            is_marked: whether RTP marks the packet as the last one of its frame; None if unknown.
         """
         complete = []
         units = payload.split(START_CODE)[1:] if payload.startswith(START_CODE) else []
@@ -113,7 +113,7 @@ class RtpFrames:
         self._append(payload, units, pts)
         self._frame.arrived_at_s = arrived_at_s
         self._frame.awaited_s += awaited_s
-        # Some cameras mark parameters, too.
+        # Some cameras also mark parameters.
         self._was_marked = is_marked and self._has_slice
         if (self._was_marked and self.believes_marks) or self._size > MAX_FRAME_BYTES:
             complete.append(self._take())
@@ -124,7 +124,7 @@ class RtpFrames:
         return self._take() if self._has_slice else None
 
     def _repeats_parameters(self, units: list[bytes], pts: int | None) -> bool:
-        """Return whether units continue the frame: GStreamer's servers repeat parameters before each of its slices."""
+        """Return whether units continue the frame, because GStreamer's servers repeat parameters before each slice."""
         if not (units and self._has_slice) or pts is None or pts != self._frame.pts:
             return False
         kinds = self._nal_units
@@ -154,7 +154,7 @@ class RtpFrames:
 
 
 def _message_types(messages: bytes) -> Iterator[int]:
-    """Yield the types of the messages (SEI) of a unit; each is a type, a size and as many bytes."""
+    """Yield the types of the messages (SEI) of a unit; each has a type, a size and that many bytes."""
     at = 0
     while at + 1 < len(messages) and messages[at:] != b"\x80":
         numbers = []

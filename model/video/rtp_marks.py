@@ -1,8 +1,8 @@
 """Look at the RTP packets of a connection before FFmpeg reads them: is the next one the last of its frame?
 
-FFmpeg does not pass on the marks of RTP packets. It reads an RTSP connection without buffering, one
-interleaved packet after another (RFC 2326, section 10.12). So the packet that it will read next is at the head of the
-connection's buffer in the kernel, where it can be seen without taking it.
+FFmpeg does not pass on the marks of RTP packets. It reads an RTSP connection without buffering, one interleaved packet
+after another (RFC 2326, section 10.12). The packet that it will read next is therefore at the head of the connection's
+buffer in the kernel, where it can be read without removing it.
 """
 
 import select
@@ -15,12 +15,12 @@ from model.video.errors import NO_ANSWER, VideoError
 
 # A dollar, the channel, the length of the packet; then its flags, its mark and type, and its number.
 _FRAMING_BYTES, _HEAD_BYTES = 4, 8
-# So many tell one packet or reply from the next.
+# This many bytes distinguish one packet or reply from the next.
 _TELLING_BYTES = 32
 _PEEK = socket.MSG_PEEK | socket.MSG_DONTWAIT
 # Types of control packets (RFC 5761) without the bit that marks media packets.
 _CONTROL_TYPES = range(64, 96)
-# More control packets and replies in a row than cameras send.
+# More control packets and replies in a row than any camera sends.
 _MAX_SKIPPED = 8
 _MAX_REPLY_BYTES = 4096
 
@@ -41,7 +41,7 @@ class RtpMarks:
 
     @classmethod
     def find(cls, opened_before: frozenset[int], timeout_s: float) -> Self | None:
-        """Return the marks of the one TCP connection that was opened since then; None if there is not exactly one."""
+        """Return the marks of the TCP connection that was opened since then; None if there is not exactly one."""
         connection = new_connection(opened_before)
         return None if connection is None else cls(connection, timeout_s)
 
@@ -50,7 +50,7 @@ class RtpMarks:
         self._connection.close()
 
     def next(self) -> bool | None:
-        """Wait for the next media packet, and return whether it is marked; None where that is not known.
+        """Wait for the next media packet, and return whether it is marked; None if unknown.
 
         Raises:
             VideoError: the connection is silent.
@@ -75,9 +75,9 @@ class RtpMarks:
         return None
 
     def was_read(self) -> bool:
-        """Return whether FFmpeg has read from the connection since `next`. It may have given out an earlier packet.
+        """Return whether FFmpeg has read from the connection since `next`. FFmpeg may have returned an earlier packet.
 
-        Call it after each packet.
+        Call this after each packet.
         """
         before = self._head
         try:
@@ -87,7 +87,7 @@ class RtpMarks:
         return not self._head.startswith(before)
 
     def _peek(self, at: int, until_s: float) -> bytes:
-        """Return the beginning of a packet at a distance from the head; less at the end of the stream."""
+        """Return the beginning of the packet at a distance from the head; less at the end of the stream."""
         needed, seen = at + _HEAD_BYTES, b""
         while True:
             before = len(seen)
@@ -96,7 +96,7 @@ class RtpMarks:
             except BlockingIOError:
                 pass
             except OSError:
-                # FFmpeg will meet it, too.
+                # FFmpeg will encounter it as well.
                 return b""
             else:
                 if len(seen) >= needed or len(seen) == before:
@@ -115,7 +115,7 @@ class RtpMarks:
                 self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
     def _reply_bytes(self, at: int) -> int:
-        """Return the length of a reply without a body at a distance from the head; 0 where there is none."""
+        """Return the length of a reply without a body at a distance from the head; 0 if there is none."""
         try:
             reply = self._connection.recv(at + _MAX_REPLY_BYTES, _PEEK)[at:]
         except OSError:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from model.video.errors import VideoError
 
-# Combined once: doing it for each frame is slow.
+# Combined once, because doing it for each frame is slow.
 SMALLER = Interpolation.AREA | Interpolation.ACCURATE_RND
 LARGER = Interpolation.BILINEAR | Interpolation.ACCURATE_RND
 
@@ -46,9 +46,9 @@ class Scaler:
 
 
 def _may_be_planar(frame: VideoFrame, width: int, height: int) -> bool:
-    """Return whether swscale makes exactly the same pixels as planes, which takes half the time.
+    """Return whether swscale makes exactly the same pixels from planes, which takes half the time.
 
-    Only for an odd width does it compute the colour of packed pixels one by one as well, instead of in pairs, and only
-    with at least two source rows per row does it round the same way.
+    Only for an odd width does it also compute the colour of packed pixels one by one instead of in pairs, and it rounds
+    the same way only with at least two source rows per row.
     """
     return width % 2 == 1 and width < frame.width and 2 * height <= frame.height

@@ -1,6 +1,6 @@
-"""Skip frames of a file that need not be decoded, because only the first frame of each slot of time is taken.
+"""Skip frames of a file that need not be decoded, because only the first frame of each time slot is used.
 
-This is exact, not a guess: a skipped frame is later than a decoded frame of its slot, and it is a non-reference frame.
+This is exact: a skipped frame comes after a decoded frame of its slot, and it is a non-reference frame.
 In a stream with B-frames that is up to half of the frames; in a stream without, none.
 """
 
@@ -13,21 +13,21 @@ from av.video.stream import VideoStream
 from model.video.media_time import MediaClock, slot
 from model.video.timestamps import leaps
 
-# Codecs whose marking of non-reference frames is reliable. In HEVC it holds only within the frame's own layer.
+# Codecs whose marking of non-reference frames is reliable. In HEVC, it applies only within the frame's own layer.
 CODECS = frozenset({"h264"})
-# Frames of common rates are decoded at most so long before they are shown.
+# At common frame rates, frames are decoded at most this long before they are displayed.
 MAX_REORDERED_S = 4.0
 # Frames are reordered by far fewer slots.
 SLOTS_REMEMBERED = 64
 
 
 def may_skip(stream: VideoStream, frame: VideoFrame) -> bool:
-    """Return whether frames may be skipped: not where a frame may come as two fields, one of them skipped."""
+    """Return whether frames may be skipped; not if a frame may come as two fields, one of which would be skipped."""
     return stream.codec_context.codec.name in CODECS and not frame.interlaced_frame
 
 
 class Skipper:
-    """Has the decoder skip the frame of a packet that is not needed, if it is a non-reference frame."""
+    """Makes the decoder skip the frame of a packet if it is not needed and is a non-reference frame."""
 
     def __init__(self, stream: VideoStream, clock: MediaClock, sample_hz: float) -> None:
         self._context, self._clock, self._sample_hz = stream.codec_context, clock, sample_hz
@@ -38,7 +38,7 @@ class Skipper:
         self._skips = self._has_stopped = False
 
     def see(self, packet: "Packet[Any]") -> None:
-        """Take the packet that is decoded next. One without a timestamp is treated like the one before."""
+        """Process the packet that is decoded next. One without a timestamp is treated like the previous one."""
         if packet.pts is None or self._has_stopped:
             return
         if self._has_leapt(packet.dts) or self._is_implausible(packet.pts, packet.dts):
@@ -59,7 +59,7 @@ class Skipper:
         self._context.skip_frame = "DEFAULT"
 
     def _is_implausible(self, pts: int, dts: int | None) -> bool:
-        """Return whether a frame claims to be shown long after, or before, it is decoded."""
+        """Return whether a frame claims to be displayed long after, or before, it is decoded."""
         return dts is not None and abs(pts - dts) > self._max_reordered_ticks
 
     def _has_leapt(self, dts: int | None) -> bool:

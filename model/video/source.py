@@ -1,4 +1,4 @@
-"""What a video is read from: the path of a file, an address, or a stream of bytes."""
+"""The source of a video: the path of a file, an address, or a stream of bytes."""
 
 from typing import Protocol, TypeGuard
 
@@ -19,7 +19,9 @@ LIVE_SCHEMES = frozenset(SCHEME_PROTOCOLS) - {"http", "https"}
 
 
 class ByteStream(Protocol):
-    """A video that arrives as bytes, front to back. What `read` raises passes through the decoder to its caller."""
+    """A video that arrives as bytes, from beginning to end. Exceptions of `read` pass through the decoder to its
+    caller.
+    """
 
     def read(self, max_bytes: int, /) -> bytes:
         """Return at least one byte, or none at the end of the video."""

@@ -21,11 +21,11 @@ from model.video.packet_sizes import Decoding
 from model.video.source import ByteStream
 
 STILL_IMAGE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})
-# A stream that has no second packet among so many is a still image, or only announced.
+# A stream without a second packet among this many is a still image, or is only announced.
 COUNTED_PACKETS = 5000
-# The average rate that FFmpeg states of these containers is that of fields or of clock ticks.
+# For these containers, the average rate that FFmpeg states is that of fields or of clock ticks.
 FIELD_RATES = ("dv", "gxf")
-# FFmpeg guesses absurd rates (90000 Hz) for streams that state none.
+# FFmpeg guesses absurd rates (90000 Hz) for streams that do not state one.
 MAX_RATE_HZ = 1000.0
 
 
@@ -35,8 +35,8 @@ class VideoInfo:
 
     Width and height are in pixels, as displayed: at a square pixel aspect, after mirroring left to right if `mirrored`
     and a clockwise rotation by `rotation_deg`. A `live` source cannot be paused or rewound: a camera or a broadcast.
-    `capture_offset_s` is how much later than its capture, by the camera's own clock, a frame arrives. `decoding`, if
-    not everything has to be decoded, says what is at present.
+    `capture_offset_s` is how long after its capture, by the camera's own clock, a frame arrives. `decoding`, if not
+    everything must be decoded, says what is currently decoded.
     """
 
     codec: str
@@ -71,7 +71,7 @@ def choose_stream(
     Args:
         container: an open source.
         number: the number that was asked for, from 0; None for the best.
-        open_from_start: opens the source again, after its packets were counted; None where it can be read once only.
+        open_from_start: opens the source again after its packets were counted; None if it can be read only once.
 
     Raises:
         VideoError: the source has no such stream.
@@ -123,7 +123,7 @@ def count_packets(container: InputContainer, streams: Sequence[VideoStream]) -> 
 
 
 def discard_other_variants(container: InputContainer, stream: VideoStream) -> None:
-    """Keep FFmpeg from downloading the other variants and the audio of a playlist."""
+    """Prevent FFmpeg from downloading the other variants and the audio of a playlist."""
     if container.format.name == "hls":
         for other in container.streams:
             if other.index != stream.index:
@@ -131,7 +131,7 @@ def discard_other_variants(container: InputContainer, stream: VideoStream) -> No
 
 
 def prepare_decoder(stream: VideoStream) -> None:
-    """Set a stream to decode on one thread and within bounds. Raises VideoError if it cannot be decoded."""
+    """Configure a stream to decode on one thread and within limits. Raises VideoError if it cannot be decoded."""
     if stream.codec_context is None:
         raise VideoError("source_unsupported", NO_DECODER)
     if stream.width * stream.height > MAX_PIXELS:
@@ -165,7 +165,7 @@ def probe(
 def _rate_hz(container: InputContainer, stream: VideoStream, frame: VideoFrame, *, live: bool) -> float | None:
     """Return the frame rate: the stated average, what the codec states, or a guess; without timestamps a guess."""
     if live and container.format.name in MOTION_JPEG:
-        # Nothing in it states a rate: FFmpeg makes one up.
+        # Nothing in it states a rate, so FFmpeg invents one.
         return None
     stated = stream.codec_context.framerate
     if stream.average_rate is None and container.format.name == "rtsp":
@@ -177,7 +177,7 @@ def _rate_hz(container: InputContainer, stream: VideoStream, frame: VideoFrame, 
         return plausible_rate_hz(stream.guessed_rate)
     if stream.average_rate is not None:
         return plausible_rate_hz(stream.average_rate)
-    # Of a pushed stream FFmpeg guesses the rate of its fields. A codec that counts in milliseconds states no rate.
+    # For a pushed stream, FFmpeg guesses the rate of its fields. A codec that counts in milliseconds states no rate.
     return plausible_rate_hz(stated if stated and stated < MAX_RATE_HZ else stream.guessed_rate)
 
 
@@ -185,7 +185,7 @@ def stated_end_s(container: InputContainer, stream: VideoStream) -> float:
     """Return when a source ends by its header, in seconds from its start; 0 where that is not stated."""
     stated_s = length_s(container) or 0.0
     if container.format.name == "avi" and stream.average_rate:
-        # Without its index, the duration of an AVI is that of the frames which are there.
+        # Without its index, the duration of an AVI is that of the frames that exist.
         stated_s = max(stated_s, stream.frames / float(stream.average_rate))
     return stated_s
 
@@ -193,11 +193,11 @@ def stated_end_s(container: InputContainer, stream: VideoStream) -> float:
 def length_s(container: InputContainer) -> float | None:
     """Return the stated length of a container in seconds, or None where it is missing or impossible."""
     if container.format.name in RAW_STREAMS:
-        # FFmpeg derives it from a bit rate.
+        # FFmpeg derives it from the bit rate.
         return None
     length = container.duration or 0
     if container.format.name in ("matroska,webm", "nut"):
-        # FFmpeg writes the end time of a segment as its duration, as segments keep the clock of the recorder.
+        # FFmpeg writes a segment's end time as its duration, because segments keep the clock of the recorder.
         length -= max(0, container.start_time or 0)
     return length / av.time_base if length > 0 else None
 

@@ -24,7 +24,7 @@ class StreamDecoder:
 
     Args:
         flow: is notified when frames come out.
-        from_camera: whether the stream is a live one from a server, which may be tried again.
+        from_camera: whether it is a live stream from a server, which may be tried again.
 
     Raises:
         VideoError: the stream cannot be decoded.
@@ -39,7 +39,7 @@ class StreamDecoder:
     def open(self, stream: VideoStream) -> None:
         """Decode this stream from now on. Raises VideoError.
 
-        It opens the decoder before the first packet; PyAV would do so at the packet. A failed attempt removes the
+        This opens the decoder before the first packet; PyAV would open it at the packet. A failed attempt removes the
         codec from FFmpeg's context, and PyAV 19 then raises ValueError at the second packet.
         """
         prepare_decoder(stream)
@@ -52,7 +52,7 @@ class StreamDecoder:
         self._stream = stream
 
     def flush(self) -> None:
-        """Take the frames out that the decoder still holds: they come with the next packet."""
+        """Take out the frames that the decoder still holds; they are returned with the next packet."""
         self._flushed = self._stream.decode(None)
 
     def decode(self, packet: "Packet[Any] | None") -> list[VideoFrame]:

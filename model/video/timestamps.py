@@ -12,13 +12,14 @@ from model.video.media_time import MediaClock
 
 # A frame is checked against the next one if it comes more than this many steps after the frame before.
 CHECKED_STEPS = 2.5
-# A leap forward that the next frame confirms is a gap up to this length; a longer one is a clock that was set.
+# A leap forward that the next frame confirms is a gap if it is at most this long; a longer one means that the clock was
+# set.
 LONGEST_GAP_S = 3600.0
-# A leap forward of the last frame, which no frame can confirm, is a wrong timestamp beyond this length.
+# A leap forward of the last frame, which no later frame can confirm, is a wrong timestamp if it is longer than this.
 LONGEST_LAST_STEP_S = 10.0
-# Timestamps in the order of decoding differ by less from those in the order of display.
+# Timestamps in decoding order differ from those in display order by less than this.
 REORDERED_S = 1.0
-# A frame that claims to be shown for longer says nothing about the distance of frames.
+# If a frame claims to be displayed for longer, this says nothing about the distance of frames.
 LONGEST_SHOWN_S = 1.0
 
 T = TypeVar("T")
@@ -34,9 +35,9 @@ class FrameClock:
 
     This is FFmpeg's best-effort rule, which PyAV does not expose: presentation timestamps (pts) are used unless they
     went backwards more often than decoding timestamps (dts). AVI stores no pts, and copies of AVI in other containers,
-    MXF and ASF may store the order of decoding as pts. Decoders return frames in display order, so there the dts are
-    right up to a constant delay, which cancels out. Unlike FFmpeg, a single timestamp far ahead of its neighbours is no
-    reason to mistrust the others.
+    MXF and ASF may store the order of decoding as pts. Decoders return frames in display order, so in these cases the
+    dts are right up to a constant delay, which cancels out. Unlike in FFmpeg, a single timestamp far ahead of its
+    neighbours is no reason to distrust the others.
     """
 
     def __init__(self, pts: int | None, dts: int | None, time_base: Fraction | None, lead: int = 0) -> None:
@@ -77,7 +78,7 @@ class FrameClock:
         return None if stamp is None or self._from_pts is None else self._from_pts.media_s(stamp)
 
     def _note_order(self, last_pts: int, pts: int) -> None:
-        """Count a presentation timestamp that went backwards, but not the way back from a single one far ahead."""
+        """Count a presentation timestamp that went backwards, but not the return from a single one far ahead."""
         before, self._pts_before_leap = self._pts_before_leap, None
         if pts <= last_pts:
             is_back = before is not None and pts > before
@@ -99,7 +100,7 @@ class FrameTimeline(Generic[T]):
       neighbours.
     - A clock that goes back for good, or ahead by more than LONGEST_GAP_S, was restarted or set, as in concatenated
       recordings. Time continues one step later.
-    - A frame without a timestamp follows one step after the frame before.
+    - A frame without a timestamp follows one step after the previous frame.
 
     `restarts` counts such clocks, and `corrected` frames whose timestamp was wrong.
 
@@ -119,7 +120,7 @@ class FrameTimeline(Generic[T]):
         """Add the next frame, whose clock shows `clock_s`. Yields frames with their media times, at most one late.
 
         Args:
-            shown_s: for how long the decoder says that the frame is shown; None where it does not.
+            shown_s: for how long the frame is displayed, according to the decoder; None if unknown.
         """
         if shown_s is not None and 0 < shown_s <= LONGEST_SHOWN_S:
             self._step_s = shown_s
@@ -163,7 +164,7 @@ class FrameTimeline(Generic[T]):
 
     def _at(self, frame: T, media_s: float) -> tuple[T, float]:
         if self._last_s is not None:
-            # Far from zero, a small step may be lost to rounding.
+            # Far from zero, a small step may be lost in rounding.
             media_s = max(media_s, math.nextafter(self._last_s, math.inf))
             self._last_step_s = media_s - self._last_s
         self._last_s = media_s

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-# Of these containers FFmpeg reads one recording, or two, and the last packet shows where it stopped. Others, such as
+# For these containers, FFmpeg reads one recording, or two, and the last packet shows where it stopped. Others, such as
 # transport streams, are read to their end.
 READ_IN_PART = frozenset({"apng", "asf", "flv", "matroska,webm"})
 # An index may follow the last frame.
@@ -30,7 +30,7 @@ def unread_part(path: Path, format_name: str, *, last_at: int, read_until: int) 
     try:
         size = path.stat().st_size
     except FileNotFoundError:
-        # Deleted while it was read, as an upload is with its session.
+        # Deleted while it was read, as happens to an upload when its session is deleted.
         return None
     if format_name.startswith("mov"):
         begins_at = _second_movie_at(path)
@@ -56,7 +56,7 @@ def _has_at(path: Path, at: int, expected: bytes) -> bool:
 
 
 def _second_wtv_at(path: Path) -> int:
-    """Return where a second WTV begins, behind the length that the first states; 0 if there is one only."""
+    """Return where a second WTV begins, after the length that the first states; 0 if there is only one."""
     with path.open("rb") as file:
         file.seek(WTV_SECTORS_AT)
         ends_at = int.from_bytes(file.read(4), "little") * WTV_SECTOR_BYTES
@@ -64,7 +64,7 @@ def _second_wtv_at(path: Path) -> int:
 
 
 def _second_movie_at(path: Path) -> int:
-    """Return where a second movie begins among the boxes of an MP4; 0 if there is one only."""
+    """Return where a second movie begins among the boxes of an MP4; 0 if there is only one."""
     with path.open("rb") as file:
         at, starts, movies = 0, [], 0
         for _ in range(MAX_BOXES):

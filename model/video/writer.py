@@ -1,4 +1,4 @@
-"""Write frames to a video file as H.264, each at its own time. The only video encoder of the project."""
+"""Write frames to a video file as H.264, each with its own time. The only video encoder of the project."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from model.atomic import write_atomically
 # Fine enough for any frame rate: the clock of MPEG.
 TIME_BASE = Fraction(1, 90_000)
 MP4_SUFFIXES = (".mp4", ".m4v", ".mov")
-# x264 takes different decisions with each SIMD extension, and with AVX-512 sometimes from one run to the next.
+# x264 makes different decisions with each SIMD extension, and with AVX-512 sometimes from one run to the next.
 REPRODUCIBLE = {"x264-params": "asm=0"}
 
 
@@ -29,7 +29,7 @@ class VideoWriter:
     """A video file that is open for writing: a context manager that completes the file on exit.
 
     Args:
-        width: in pixels. H.264 wants even sides, so an odd side is extended by one column or row.
+        width: in pixels. H.264 requires even sides, so an odd side is extended by one column or row.
         height: in pixels.
         rate_hz: the frame rate that the file states; each frame has its own time.
         crf: x264's constant rate factor, from 0 (lossless) to 51.
@@ -89,7 +89,7 @@ class VideoWriter:
 
 
 def write_h264(path: Path, images: Iterable[NDArray[np.uint8]], *, width: int, height: int, fps: int, crf: int) -> int:
-    """Write RGB images (height, width, 3) as a video that appears once it is complete, the same on every machine.
+    """Write RGB images (height, width, 3) as a video that appears only when complete and is identical on every machine.
 
     Returns the number of images. Raises VideoWriteError.
     """

@@ -1,1 +1,1 @@
-"""What each step of the recipe brings."""
+"""The effect of each step of the recipe."""

@@ -1,8 +1,8 @@
-"""What each step of CAKE's recipe brings: the table of the paper's ablation, on one trained trunk and teacher.
+"""The effect of each step of CAKE's recipe: the table of the paper's ablation, with one trained trunk and teacher.
 
-Every variant learns from the same cached maps with the same steps; what differs is where its motion features come from
-and whether its head begins with contrastive learning. Without distillation the motion branch learns from the labels,
-for as many steps as the distillation takes.
+Every variant learns from the same cached maps with the same number of steps; variants differ in the source of their
+motion features and in whether the head begins with contrastive learning. Without distillation, the motion branch learns
+from the labels, for as many steps as the distillation takes.
 
 Shapes: T frames, F features of the branches, K labels.
 """
@@ -45,7 +45,7 @@ RESULTS_FILE = "results.json"
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the table: where the motion features come from, and which contrastive loss comes first."""
+    """One row of the table: the source of the motion features, and the contrastive loss that is used first."""
 
     name: str
     motion: MotionSource
@@ -76,9 +76,9 @@ class VariantResult:
 
 
 def ablate(run: Run, test_dir: Path, seeds: Sequence[int], progress: Progress) -> list[VariantResult]:
-    """All variants under all seeds. What an interrupted call finished is not done again.
+    """All variants under all seeds. Work that an interrupted call finished is not repeated.
 
-    Trunk and teacher are those of the run, trained first if they are not there.
+    Trunk and teacher are those of the run; they are trained first if they are missing.
     """
     train_trunk(run, progress)
     train_teacher(run, progress)
@@ -91,7 +91,7 @@ def ablate(run: Run, test_dir: Path, seeds: Sequence[int], progress: Progress) -
 
 
 def _ablate_seed(run: Run, test: Run, seed: int, progress: Progress) -> list[VariantResult]:
-    """Each seed has its own folder, so that several can run at a time."""
+    """Each seed has its own folder, so that several can run at the same time."""
     folder = run.out_dir / "ablation" / f"seed{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RESULTS_FILE
@@ -131,7 +131,7 @@ def _mean_and_spread(values: Sequence[float], digits: int) -> str:
 
 
 def _open_test(run: Run, test_dir: Path, progress: Progress) -> Run:
-    """The same run on other videos, with a separate cache, as their names may be the same."""
+    """The same run on other videos, with a separate cache because their names may be the same."""
     videos = [replace(video, subset="testing") for video in read_video_folder(test_dir)]
     test = replace(run, cache_dir=run.out_dir / "ablation" / "cache", training=(), validation=videos)
     progress.on_stage(f"decoding {len(videos)} test videos")

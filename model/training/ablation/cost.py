@@ -1,4 +1,4 @@
-"""What one more frame of one stream costs: as it is served, and what optical flow would add.
+"""The cost of one more frame of one stream as it is served, and the additional cost of optical flow.
 
 Shapes: T frames, P cached pixels, S pixels of the input.
 """
@@ -41,7 +41,7 @@ class Costs:
 
 
 def measure_costs(run: Run) -> Costs:
-    """Costs of the network of this run on frames of its first validation video. The weights do not change the time."""
+    """The costs of this run's network on frames of its first validation video. The weights do not affect the time."""
     frames_TPP3 = np.array(run.frames.load(run.validation[0]).images_TSS3[: _FRAMES + _WARMUP_FRAMES])
     with _one_thread():
         return Costs(
@@ -51,7 +51,9 @@ def measure_costs(run: Run) -> Costs:
 
 
 def served_frame_ms(network: Cake, frames_TPP3: NDArray[np.uint8]) -> float:
-    """Median milliseconds of one frame of one stream through `Detector`; of each frame the top left corner is shown."""
+    """Median milliseconds of one frame of one stream through `Detector`, which gets the top left corner of each
+    frame.
+    """
     size = network.config.image_size
     detector = Detector(network)
     detector.prepare((1,))
@@ -70,8 +72,8 @@ def _one_thread() -> Iterator[None]:
 
 
 def _median_ms(step: Callable[[int], object], steps: int) -> float:
-    """Of processor time, so that other work on the machine does not count. The first steps, which find caches
-    cold, do not count where there are others.
+    """The median of processor time, so that other work on the machine does not count. If there are enough steps, the
+    first ones are left out because caches are cold.
     """
     times_ms = []
     for t in range(steps):

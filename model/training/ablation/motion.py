@@ -1,4 +1,4 @@
-"""Where the motion features of an ablation's variants come from.
+"""The sources of motion features of an ablation's variants.
 
 Shapes: V views, T frames, D features of a branch, B sequences, N = T * B frames in time-major order, C channels, H and
 W of a map.
@@ -40,7 +40,7 @@ MotionFeatures = Callable[[Run, LabelledVideo], Features]
 
 
 class StaticAdapter(nn.Module):
-    """The motion adapter's layers with fixed kernels in place of dynamic ones."""
+    """The motion adapter's layers with fixed instead of dynamic kernels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class StaticAdapter(nn.Module):
         self.spatial_norm = nn.BatchNorm2d(channels)
 
     def sequence(self, x_NCHW: Tensor, streams: int) -> Tensor:
-        """The motion map of each frame, given time-major maps of so many streams; same shape."""
+        """The motion map of each frame, given time-major maps of `streams` streams; same shape."""
         y_NCHW = F.relu(self.adapt_depthwise_norm(self.adapt_depthwise.sequence(x_NCHW, streams)))
         y_NCHW = F.relu(self.adapt_pointwise_norm(self.adapt_pointwise(y_NCHW)))
         padded = torch.cat([torch.zeros_like(y_NCHW[: 2 * streams]), y_NCHW])
@@ -64,7 +64,7 @@ class StaticAdapter(nn.Module):
 
 
 def learn_motion(run: Run, motion: MotionSource, folder: Path, seed: int, progress: Progress) -> MotionFeatures | None:
-    """Trains what the variant's motion branch needs, under `folder`; None for a variant without one."""
+    """Train the variant's motion branch, under `folder`; returns None for a variant without one."""
     match motion:
         case "none":
             return None

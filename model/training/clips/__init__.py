@@ -1,1 +1,1 @@
-"""A checkpoint taught other labels from a few hundred labelled clips, cross-validated by blocks."""
+"""Fine-tuning a checkpoint to other labels with a few hundred labelled clips, with cross-validation by blocks."""

@@ -1,5 +1,5 @@
 """Blocks of clips: runs of consecutive numbers, which may come from the same camera. A model is tested on blocks that
-it has not learnt from, or it is tested on its memory.
+it was not trained on; otherwise the test would measure its memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Folds = tuple[frozenset[int], ...]
 
 
 def block_of(clip: Path, block_size: int) -> int:
-    """Which run of `block_size` numbers, counted from 1, the last number in the file's name lies in; a clip 0
+    """The run of `block_size` numbers, counted from 1, that contains the last number in the file's name; a clip 0
     belongs to the first.
 
     Clips of all kinds share their blocks: the same camera often shows both. `DataError` for a name without a number.
@@ -42,7 +42,7 @@ def group_folds(blocks: Sequence[int], folds: int, rng: np.random.Generator) -> 
 
 
 def resample_blocks(block_N: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.intp]:
-    """Indices of the items of as many blocks as there are, drawn with replacement: one draw of a block bootstrap."""
+    """Indices of the items of as many blocks as exist, drawn with replacement: one draw of a block bootstrap."""
     distinct = np.unique(block_N)
     drawn = rng.choice(distinct, size=len(distinct))
     return np.concatenate([np.flatnonzero(block_N == block) for block in drawn])

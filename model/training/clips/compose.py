@@ -1,11 +1,12 @@
-"""Untrimmed streams composed of labelled clips, with the field's annotation file: what an online detector learns from
-where only trimmed clips exist.
+"""Untrimmed streams composed of labelled clips, with the field's annotation file: training data for an online detector
+if only trimmed clips exist.
 
     videos/block02_0001.mp4   annotations.json
 
 A stream holds the clips of one block in random order, so that about every second cut changes the label and a cut
-reveals nothing. Neither do frame rate, size and length of the files: clips are resampled by media time, brought to one
-square size as serving does, and cut to the same length where they are longer. Each stream has its own compression.
+reveals nothing. Frame rate, size and length of the files reveal nothing either: clips are resampled by media time,
+scaled to one square size as in serving, and longer ones are cut to the same length. Each stream has its own
+compression.
 
 Shapes: T frames, S pixels.
 """
@@ -42,16 +43,16 @@ class Composition:
 
     seed: int = 0
     passes: int = 4
-    """Streams of each block: every clip of the block is in each of them, in another order."""
+    """The number of streams for each block: each contains every clip of the block, in a different order."""
     size: int = 160
     fps: int = 10
     clip_s: float = 2.0
-    """Longer clips are cut to this at random."""
+    """A random part of this length is taken from longer clips."""
     block_size: int = 10
     validation_share: float = 0.2
-    """Of the blocks, at least one."""
+    """Share of the blocks; at least one block."""
     varied: bool = False
-    """Each pass shows each clip in another way (see `Variation`); else as it is."""
+    """Whether each pass shows each clip in another way (see `Variation`); otherwise clips are shown unchanged."""
 
     def __post_init__(self) -> None:
         if self.size % 2 or self.size < 32:
@@ -73,8 +74,8 @@ def compose_streams(
     """Write the streams into `out_dir`. Clips with the label `background` become stretches without an action.
 
     Returns the clips that do not decode, with the reason; they are left out. `on_progress` gets the number of finished
-    streams and of all. Raises `DataError` when a clip's name has no number, no clip has the label `background` or
-    another label, or nothing decodes.
+    streams and of all. Raises `DataError` if a clip's name has no number, if no clip has the label `background` or no
+    clip has another label, or if nothing decodes.
     """
     labels = {clip.label for clip in clips}
     if background not in labels or len(labels) < 2:
@@ -110,7 +111,7 @@ def block_of_stream(name: str) -> int:
 def resample(
     images: Sequence[Images], pts_s: Sequence[float] | NDArray[np.float64], times_s: NDArray[np.float64]
 ) -> list[Images]:
-    """The image that is on the screen at each time: the last one that is not later."""
+    """The image shown at each time: the last one that is not later."""
     index_T = np.searchsorted(np.asarray(pts_s), times_s + SAME_TIME_S, side="right") - 1
     return [images[index] for index in index_T.clip(min=0)]
 

@@ -1,8 +1,8 @@
 """Cross-validation of a clip classifier by blocks, compared with motion statistics on the same splits.
 
-Every block is held out once in each of several random groupings of the blocks into folds, and tested by a network that
-begins with a checkpoint and has learnt from the other folds' clips: on the clips alone, each from a fresh stream, and
-on untrimmed streams composed of the same clips.
+Every block is held out once in each of several random groupings of the blocks into folds. It is tested with a network
+that starts from a checkpoint and was trained on the other folds' clips: on single clips, each in a new stream, and on
+untrimmed streams composed of the same clips.
 
 Shapes: N clips.
 """
@@ -71,7 +71,7 @@ def _grouping(
 def train_without(
     held_out: Collection[int], name: str, material: Material, workshop: Workshop, progress: Progress
 ) -> Cake:
-    """A network taught from all blocks but these. `name` is that of its folder."""
+    """A network trained on all blocks except these. `name` is that of its folder."""
     progress.on_stage(name)
     return finetune_on_clips(
         workshop.init,
@@ -85,9 +85,9 @@ def train_without(
 
 
 def train_on_all(material: Material, workshop: Workshop, calibration: Calibration, progress: Progress) -> None:
-    """The network that ships, taught from every block, as the workshop's checkpoint.
+    """The network that ships, trained on every block, as the workshop's checkpoint.
 
-    `calibration` comes from held-out streams: all clips there are have been learnt from here.
+    `calibration` comes from held-out streams, because this network has been trained on all clips.
     """
     network = train_without((), "all", material, workshop, progress)
     config = workshop.config.with_calibrated_rules(calibration.rules, calibration.candidate_rule)
@@ -95,7 +95,7 @@ def train_on_all(material: Material, workshop: Workshop, calibration: Calibratio
 
 
 def score_clips(detector: Detector, clips: Sequence[LabelledVideo], workshop: Workshop) -> Floats:
-    """The action's score of each clip, as `cake eval` takes it from its frames'."""
+    """The action's score of each clip, computed from its frames' scores as in `cake eval`."""
     warmup_frames = detector.config.trunk.window_steps - 1
     scored = _score(detector, clips, workshop)
     return np.array([clip_scores(clip.scores, warmup_frames)[1] for clip in scored])

@@ -1,8 +1,8 @@
-"""What a cross-validation of clips found, with confidence intervals.
+"""The results of a cross-validation of clips, with confidence intervals.
 
-Intervals are those of a bootstrap over blocks (percentiles 2.5 and 97.5): clips of one block may come from one camera,
-so clips are not independent draws. Each draw takes the same blocks in every grouping and for network and baseline,
-and so measures the gain in pairs.
+Intervals are from a bootstrap over blocks (percentiles 2.5 and 97.5): clips of one block may come from one camera, so
+clips are not independent draws. Each draw uses the same blocks in every grouping and for network and baseline, so gains
+are paired.
 
 Shapes: N clips, D draws.
 """
@@ -46,7 +46,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class CrossValidationReport:
-    """Shares in 0..1; gains are the network's value minus the baseline's on the same clips."""
+    """Shares are in 0..1; gains are the network's value minus the baseline's on the same clips."""
 
     clips: int
     blocks: int
@@ -67,7 +67,7 @@ class CrossValidationReport:
         return asdict(self)
 
     def table(self) -> str:
-        """The same for a reader, in percent."""
+        """The same as text for people, in percent."""
         rows = {
             "clip accuracy": self.accuracy,
             "clip AUC": self.auc,
@@ -87,7 +87,9 @@ class CrossValidationReport:
 def report(
     material: Material, groupings: Sequence[Grouping], candidate_rule: StartRule, *, seed: int
 ) -> CrossValidationReport:
-    """`candidate_rule` makes the candidates that the start AP ranks; choose it on other streams or another grouping."""
+    """`candidate_rule` decides the candidates that the start AP ranks; choose it on other streams or another
+    grouping.
+    """
     rng = np.random.default_rng(seed)
     positive_N = material.positive_N
     draws = [resample_blocks(material.block_N, rng) for _ in range(CLIP_DRAWS)]
@@ -127,7 +129,9 @@ def clip_auc(scores_N: Floats, positive_N: Bools) -> float:
 
 @dataclass(frozen=True)
 class _Sample:
-    """A value's points, one a grouping, and its bootstrap draws, already means over the groupings."""
+    """The values of a measure, one for each grouping, and its bootstrap draws, which are already means over the
+    groupings.
+    """
 
     point: NDArray[np.float64]
     drawn_D: NDArray[np.float64]

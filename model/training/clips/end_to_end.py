@@ -1,4 +1,4 @@
-"""A checkpoint taught one action from thousands of clips, every layer of it: what a few hundred clips then build on.
+"""Trains every layer of a checkpoint on one action with thousands of clips, as a basis for a few hundred clips.
 
 New views are drawn at every step, from frames that are decoded once.
 
@@ -34,7 +34,7 @@ _CACHED_SHARE = 1.5  # of the input's side: room for crops
 
 @dataclass(frozen=True)
 class EndToEndRecipe:
-    """`sequences` are those of one step in all processes together."""
+    """`sequences` is the number in one step, in all processes together."""
 
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=1200, learning_rate=1e-3, warmup_steps=40))
     sequences: int = 16
@@ -47,7 +47,7 @@ class EndToEndRecipe:
 
 
 class EndToEndObjective:
-    """Cross-entropy on every frame of random views, both labels alike."""
+    """Cross-entropy on every frame of random views, with equal weight for both labels."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class EndToEndObjective:
         return torch.from_numpy(np.stack(views)), torch.tensor(targets)[:, None].expand(-1, steps)
 
     def _load(self, clip: LabelledVideo, target: int) -> WholeClip:
-        """Read each time: thousands of mapped files would not stay open."""
+        """Read the file each time, because thousands of mapped files cannot stay open."""
         seen = self.frames.load(clip)
         return WholeClip(list(seen.images_TSS3), seen.pts_s_T.tolist(), target)
 
@@ -96,7 +96,7 @@ def train_end_to_end(
     placement: Placement,
     progress: Progress,
 ) -> dict[str, str]:
-    """Write the taught checkpoint, whose start rules are not calibrated, into `out_dir`.
+    """Write the trained checkpoint, whose start rules are not calibrated, into `out_dir`.
 
     Returns the clips that do not decode, with the reason; they are left out. After an interruption, the same call
     resumes. Raises `DataError` when there is not just one action besides `background`,

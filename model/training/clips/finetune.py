@@ -1,8 +1,9 @@
-"""A checkpoint taught other labels from a few hundred clips, in minutes.
+"""Fine-tunes a checkpoint to other labels with a few hundred clips, in minutes.
 
-The stem and the first stages of the trunk stay as they are: their maps of random views of every clip are made once, and
-serve every fold of a cross-validation. The trunk's later stages, the motion branch, the feature heads and the GRU
-learn, with a label on every frame. What counts is the moving average of their weights (Polyak and Juditsky, 1992).
+The stem and the first stages of the trunk stay as they are: their maps of random views of every clip are computed once
+and reused in every fold of a cross-validation. The trunk's later stages, the motion branch, the feature heads and the
+GRU are trained, with a label on every frame. The result is the moving average of their weights (Polyak and Juditsky,
+1992).
 
 Shapes: V views, B sequences, T steps, N = T * B frames in time-major order, C channels, H and W of a map, S pixels of
 the input, K labels.
@@ -36,25 +37,25 @@ _CHUNK_VIEWS = 4
 
 @dataclass(frozen=True)
 class ClipRecipe:
-    """How a checkpoint is taught from clips."""
+    """How a checkpoint is fine-tuned with clips."""
 
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=300, learning_rate=1e-3, warmup_steps=20))
     frozen_stages: int = 2
-    """Of the trunk, besides the stem."""
+    """Number of frozen stages of the trunk, besides the stem."""
     views: int = 6
-    """For each clip and its successor."""
+    """Number of views for each clip and its successor."""
     view_steps: int = 24
     sequences: int = 16
     dropout: float = 0.5
     smoothing: float = 0.1
     momentum: float = 0.98
-    """Of the average of the weights."""
+    """Momentum of the average of the weights."""
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class ViewMaps:
-    """What the frozen part makes of views of one block."""
+    """The frozen part's maps for views of one block."""
 
     maps_VTCHW: NDArray[np.float16]
     target_VT: NDArray[np.int64]
@@ -89,7 +90,7 @@ def frozen_maps(network: Cake, frozen_stages: int, views: Sequence[ClipView]) ->
 
 
 class ClipObjective:
-    """Cross-entropy on every frame of the views, all labels and blocks alike."""
+    """Cross-entropy on every frame of the views, with equal weight for all labels and blocks."""
 
     def __init__(self, network: Cake, blocks: Sequence[ViewMaps], recipe: ClipRecipe) -> None:
         self.recipe, self.blocks = recipe, blocks
@@ -124,18 +125,18 @@ class ClipObjective:
 
 
 def with_average(network: Cake) -> nn.ModuleDict:
-    """The network, to be trained with the batch statistics that it has, and the moving average of its weights."""
+    """The network, to be trained with its existing batch statistics, and the moving average of its weights."""
     network.train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
-            module.eval()  # clips are too few for new statistics, or too different from what is analysed later
+            module.eval()  # clips are too few for new statistics, or too different from later input
     average = deepcopy(network).requires_grad_(False).eval()
     return nn.ModuleDict({"trained": network, "average": average})
 
 
 @torch.no_grad()
 def follow_average(networks: nn.ModuleDict, momentum: float, step: int) -> None:
-    """One step of the average, over few steps at first, so that the initial weights do not dominate it."""
+    """One step of the average, which covers few steps at first so that the initial weights do not dominate it."""
     kept = min(momentum, (1 + step) / (10 + step))
     pairs = zip(networks["average"].parameters(), networks["trained"].parameters(), strict=True)
     for slow, fast in pairs:
@@ -143,13 +144,15 @@ def follow_average(networks: nn.ModuleDict, momentum: float, step: int) -> None:
 
 
 def clip_loss(logits_BTK: Tensor, target_BT: Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy of every frame, by `warmup_weight`."""
+    """Cross-entropy of every frame, weighted by `warmup_weight`."""
     target_BTK = F.one_hot(target_BT, logits_BTK.shape[2]).to(logits_BTK.dtype)
     return frame_loss(logits_BTK, target_BTK, warmup_weight(target_BT), smoothing)
 
 
 def warmup_weight(target_BT: Tensor) -> Tensor:
-    """The first steps of a view and those after its label changed weigh less: the new label is barely visible yet."""
+    """The first steps of a view and those after a label change weigh less, because the new label is barely visible
+    yet.
+    """
     weight_BT = torch.ones(target_BT.shape, device=target_BT.device)
     weight_BT[:, :WARMUP_STEPS] = WARMUP_WEIGHT
     changed_BT = F.pad(target_BT[:, 1:] != target_BT[:, :-1], (1, 0))
@@ -168,9 +171,9 @@ def finetune_on_clips(
     settings: dict[str, Any],
     on_step: Callable[[int, int, float], None],
 ) -> Cake:
-    """The taught network, for evaluation. After an interruption, the same call resumes.
+    """The trained network, for evaluation. After an interruption, the same call resumes.
 
-    `settings`: what the result depends on besides the recipe, fit for JSON.
+    `settings`: what the result depends on besides the recipe, serialisable as JSON.
     """
     torch.manual_seed(recipe.seed)
     begin = new_labels(source, config.labels, config.name, recipe.dropout)

@@ -1,4 +1,5 @@
-"""What the folds of a cross-validation of clips share: decoded frames, motion statistics, maps and composed streams.
+"""Data shared by the folds of a cross-validation of clips: decoded frames, motion statistics, maps and composed
+streams.
 
 DIR/cache/    frames of the clips and of the streams
 DIR/maps/     what the frozen part of the network makes of random views, one file for each block
@@ -35,14 +36,14 @@ from model.training.progress import Progress
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where and with what a network is taught from clips."""
+    """The folder, data and settings with which a network is trained on clips."""
 
     dir: Path
     init: Cake
-    """What every network begins with."""
+    """The initial weights of every network."""
     init_version: str
     config: ModelConfig
-    """Of the networks to be taught."""
+    """Configuration of the networks to be trained."""
     recipe: ClipRecipe
     composition: Composition
     processes: int
@@ -55,15 +56,15 @@ class Workshop:
 
 @dataclass(frozen=True)
 class Material:
-    """What a cross-validation of clips works on."""
+    """The data of a cross-validation of clips."""
 
     action: str
     clips: Sequence[LabelledVideo]
     positive_N: Bools
-    """The clip shows the action."""
+    """Whether each clip shows the action."""
     block_N: NDArray[np.int64]
     statistics_NF: Floats
-    """Of its motion."""
+    """Statistics of each clip's motion."""
     maps: Mapping[int, ViewMaps]
     """By block."""
     streams: Sequence[tuple[int, LabelledVideo]]
@@ -82,7 +83,7 @@ def open_workshop(
     processes: int,
     image_size: int | None = None,
 ) -> Workshop:
-    """`image_size`: another side of the input than the checkpoint's, in pixels.
+    """`image_size`: a side of the input that differs from the checkpoint's, in pixels.
 
     Raises `DataError` when there is not just one action besides `background`, `CheckpointNotFoundError`."""
     actions = sorted({clip.label for clip in clips} - {background})
@@ -96,14 +97,16 @@ def open_workshop(
 
 
 def _resized(source: Cake, image_size: int) -> Cake:
-    """The same weights for a larger or smaller input: the network is convolutional."""
+    """The same weights for a larger or smaller input, which is possible because the network is convolutional."""
     network = Cake(replace(source.config, image_size=image_size))
     network.load_state_dict(source.state_dict())
     return network.eval()
 
 
 def prepare(clips: Sequence[LabelledClip], background: str, workshop: Workshop, progress: Progress) -> Material:
-    """Decode, describe, see and compose everything once. What is in the folder already is kept."""
+    """Decode the clips, compute their statistics and maps, and compose streams, once. Results already in the
+    folder are reused.
+    """
     videos = [
         LabelledVideo(f"{index:04d}-{clip.path.stem}", clip.path, "testing", ()) for index, clip in enumerate(clips)
     ]

@@ -1,7 +1,7 @@
-"""What motion alone reveals about a clip: statistics of frame differences and of optical flow, and logistic regression.
+"""A baseline from motion alone: logistic regression on statistics of frame differences and of optical flow.
 
-The yardstick of a clip classifier: a network that is no better has learnt how much moves, not what happens. It sees the
-same frames as the network, sampled by media time, so it cannot lean on a file's frame rate, size or length.
+A clip classifier is compared with it: a network that is no better has learnt how much moves, not what happens. It sees
+the same frames as the network, sampled by media time, so it cannot exploit a file's frame rate, size or length.
 
 Shapes: N clips, T frames, S pixels, F statistics.
 """
@@ -24,7 +24,7 @@ _LEAST_CONTRAST = 0.05
 
 
 def motion_statistics(images_TSS3: NDArray[np.uint8]) -> Floats:
-    """Logarithms of how strong, how widespread and how unsteady the motion is (F,).
+    """Logarithms of the strength, extent and unsteadiness of the motion (F,).
 
     For the absolute difference of frames (of blurred grey levels in 0..1), the same against the clip's contrast, the
     length of the optical flow (in pixels) and of its change: mean, deviation, percentiles, the frame means' deviation,
@@ -48,7 +48,7 @@ def motion_statistics(images_TSS3: NDArray[np.uint8]) -> Floats:
 
 
 def _blurred_grey(image_SS3: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Grain and the blocks of compression move, too; they are not to count."""
+    """Blur removes noise and compression blocks, whose changes must not count as motion."""
     grey_SS = cv2.GaussianBlur(cv2.cvtColor(image_SS3, cv2.COLOR_RGB2GRAY), (0, 0), 1.0)
     return np.asarray(grey_SS, np.float32) / np.float32(255)
 
@@ -75,7 +75,7 @@ def _describe(strength_TSS: NDArray[np.float32]) -> list[float]:
 
 
 def baseline_scores(learnt_NF: Floats, positive_N: Bools, asked_NF: Floats) -> Floats:
-    """The probability, for each of the asked clips, that it is positive, learnt from the others."""
+    """The probability that each of these clips is positive, learnt from the others."""
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
     model.fit(learnt_NF, positive_N)
     scores_N: Floats = model.predict_proba(asked_NF)[:, 1]

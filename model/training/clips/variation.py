@@ -1,5 +1,5 @@
-"""The same clip as other cameras might have shown it: nearer or farther, elsewhere in the frame, mirrored, in another
-light, faster or slower.
+"""Shows a clip as other cameras might have: nearer or farther, elsewhere in the frame, mirrored, in another light,
+faster or slower.
 
 Shapes: T frames, H x W pixels of the clip, S pixels of the square.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Images = NDArray[np.uint8]
 
 _ZOOM = (0.55, 1.5)
-"""Shown size of the clip, in sides of the square; where it is smaller, its edges are continued."""
+"""Shown size of the clip, as a multiple of the square's side; if it is smaller, its edges are extended."""
 _LARGEST_STRETCH = 0.2
 _SPEED = (0.8, 1.25)
 
@@ -27,9 +27,9 @@ class Variation:
 
     zoom: float = 1.0
     stretch: float = 1.0
-    """How much wider the clip is shown than its aspect ratio says."""
+    """How much wider than its aspect ratio the clip is shown."""
     place_2: tuple[float, float] = (0.5, 0.5)
-    """Where the spare room or the crop lies, 0 to 1 in x and y."""
+    """The position of the spare room or the crop, 0 to 1 in x and y."""
     mirrored: bool = False
     gamma: float = 1.0
     gains_3: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -38,7 +38,7 @@ class Variation:
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> Variation:
-        """A random one; the whole clip as it is in a quarter of the draws."""
+        """A random variation; in a quarter of the draws, the whole clip unchanged."""
         whole = rng.random() < 0.25
         brightness = rng.uniform(0.7, 1.25)
         red, green, blue = (float(brightness * gain) for gain in rng.uniform(0.88, 1.14, 3))
@@ -54,7 +54,7 @@ class Variation:
         )
 
     def show(self, images: Sequence[Images], size: int) -> list[Images]:
-        """RGB images (H, W, 3) as squares (S, S, 3); a clip of any aspect fills the square when nothing is varied."""
+        """RGB images (H, W, 3) as squares (S, S, 3); without variation, a clip of any aspect ratio fills the square."""
         levels = np.linspace(0, 1, 256)[:, None] ** self.gamma * np.array(self.gains_3) * 255
         table_256x3 = levels.clip(0, 255).round().astype(np.uint8)
         shown = []
@@ -71,7 +71,7 @@ class Variation:
         return shown
 
     def _placing(self, width: int, height: int, size: int) -> NDArray[np.float64]:
-        """From pixels of the clip to pixels of the square."""
+        """The transformation from pixels of the clip to pixels of the square."""
         shown_x, shown_y = size * self.zoom * self.stretch, size * self.zoom
         left, top = ((size - shown) * place for shown, place in zip((shown_x, shown_y), self.place_2, strict=True))
         scale_x, scale_y = shown_x / width, shown_y / height

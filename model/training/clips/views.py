@@ -1,7 +1,7 @@
 """Random views of labelled clips, two clips joined in each, as training sequences for a few hundred clips.
 
-Far more is varied than for rendered streams: place, size and aspect of the crop, mirror image, colours, gamma,
-brightness, noise and speed. Joined clips lie in one block, so a view belongs to one block, too.
+Far more is varied than for rendered streams: position, size and aspect ratio of the crop, mirroring, colours, gamma,
+brightness, noise and speed. Joined clips are from one block, so a view also belongs to one block.
 
 Shapes: V views, T steps, H and W pixels of a clip, S pixels of the input.
 """
@@ -25,11 +25,11 @@ from model.video.preprocess import MEAN, STD
 _Floats = NDArray[np.float32]
 
 SHORT_SIDE = 7 / 6
-"""Of the images that crops are cut from, in sides of the input."""
+"""Short side of the images from which crops are cut, as a multiple of the input's side."""
 SHORTEST_STEPS = 7
 _SMALLEST_CROP = 0.6
 _WIDE_SHARE = 0.3
-_REACH = 0.35  # of the height: how far from the middle a crop may lie, as serving shows the middle
+_REACH = 0.35  # of the height: how far from the middle a crop may lie, because the middle is what is served
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ClipView:
 
 
 def load_clip(path: Path, target: int, size: int, longest_s: float = math.inf) -> WholeClip:
-    """Its first `longest_s`, scaled so that a random crop of about the short side has `size` pixels. Raises
+    """Load the clip's first `longest_s`, scaled so that a random crop of about the short side has `size` pixels. Raises
     VideoError.
     """
     with open_video(path) as video:
@@ -67,9 +67,9 @@ def load_clip(path: Path, target: int, size: int, longest_s: float = math.inf) -
 def draw_views(
     clips: Sequence[WholeClip], rng: np.random.Generator, *, views: int, steps: int, sample_hz: float, size: int
 ) -> Iterator[ClipView]:
-    """Views of `steps` frames: one clip, then another one of the same or of another label.
+    """Views of `steps` frames: one clip, then another one with the same or another label.
 
-    Labels take turns at the beginning, and each label's clips take turns. `clips` are those of one block.
+    Labels alternate at the beginning, as do the clips of each label. `clips` are those of one block.
     """
     queues = {target: _Turns([c for c in clips if c.target == target], rng) for target in {c.target for c in clips}}
     targets = sorted(queues)
@@ -105,7 +105,7 @@ def render_view(clip: WholeClip, rng: np.random.Generator, steps: int, sample_hz
     """One view of `steps` frames of a clip, normalised RGB (T, C, S, S)."""
     speed = rng.uniform(0.8, 1.25)
     span_s = (steps - 1) / sample_hz * speed
-    # A clip that is too short runs slower rather than standing still at its end.
+    # A clip that is too short is played more slowly instead of standing still at its end.
     span_s = min(span_s, clip.pts_s[-1])
     times_s = rng.uniform(0, clip.pts_s[-1] - span_s) + np.linspace(0, span_s, steps)
     cropped_TSSC = _crop(resample(clip.images, clip.pts_s, times_s), rng, size)

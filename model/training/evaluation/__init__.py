@@ -1,1 +1,1 @@
-"""How good scores and starts are, and the decoder settings chosen for them."""
+"""Measures scores and starts, and chooses the settings of the start decoder."""

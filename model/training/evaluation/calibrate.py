@@ -1,8 +1,8 @@
 """Chooses the start decoder's settings on validation streams. NumPy only.
 
-With some twenty minutes of validation an action occurs about twenty times: settings chosen for it alone fit those
-occurrences, and on unseen streams they announce several times the false starts. So the choice depends on all labels
-together, as far as streams held out in turn show that it pays.
+In about twenty minutes of validation streams, an action occurs about twenty times: settings chosen for it alone fit
+those occurrences, and on unseen streams they announce several times as many false starts. The choice therefore depends
+on all labels together, to the extent that streams held out in turn show a benefit.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from model.thresholds import DecidedStarts, decide_starts, find_runs
 from model.training.evaluation.scores import LabelScores, StreamScores, join_streams
 
 FALSE_STARTS_PER_HOUR = 45.0
-"""What `calibrate` allows on held-out streams, all labels together: under one a minute, with a margin."""
+"""The most that `calibrate` allows on held-out streams, all labels together: less than one per minute, with a
+margin.
+"""
 
-_LATE_S = 4.0  # a start decided this long after the action began is worth nothing
+_LATE_S = 4.0  # a start decided this long after the action began has no value
 _PRICES = tuple(0.5 * 2 ** (i / 2) for i in range(11))  # of a false start, in prompt correct ones
 _POOLING = (0.0, 0.5, 0.8, 0.9, 0.95, 1.0)
 _FOLDS = 5
@@ -38,12 +40,12 @@ _REFRACTORIES_S = (0.0, 1.0, 2.0)
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a checkpoint stores of it."""
+    """The result that a checkpoint stores."""
 
     rules: Mapping[str, StartRule]
-    """What is announced: a rule for every label but the background."""
+    """The rules for announced starts: one for every label except the background."""
     candidate_rule: StartRule
-    """What `start_map` ranks, the same for every label (see `evaluate`)."""
+    """The rule for the candidates that `start_map` ranks, the same for every label (see `evaluate`)."""
 
 
 def calibrate(
@@ -52,15 +54,16 @@ def calibrate(
     """The settings of `StartDecoder`, chosen on validation streams.
 
     Rules: a label's rule maximises the value of its correct starts (as `evaluate` counts them) minus a price for each
-    false one. A correct start is worth 1 when decided at the action's start or before, down to 0 at 4 s after. The
-    value is the label's own, mixed with the mean over all labels. Each fifth of the streams is held out in turn: the
-    price is the lowest that keeps `FALSE_STARTS_PER_HOUR` there (the highest if none does), and the mixture the one of
-    greatest value there. With `max_false_starts_per_hour`, each label's rule is the one of greatest value among those
-    that give the label no more false starts than that; if every rule gives more, the one that gives the fewest. Such a
-    limit needs hours of video: in one hour, 0.5 an hour means none.
+    false one. A correct start has the value 1 if decided at or before the action's start, falling to 0 at 4 s after it.
+    The value is the label's own, mixed with the mean over all labels. Each fifth of the streams is held out in turn:
+    the price is the lowest that keeps `FALSE_STARTS_PER_HOUR` there (the highest if none does), and the mixture is the
+    one of greatest value there. With `max_false_starts_per_hour`, each label's rule is the one of greatest value among
+    those that give the label no more false starts than that; if every rule gives more, the one that gives the fewest.
+    Such a limit needs hours of video: in one hour, 0.5 an hour means none.
 
-    Candidates: their rule maximises the mean of the point-level start mAP at 1 s and at 2 s. Waiting longer mostly
-    ranks better; but a candidate must be decided within 0.5 s, the tightest tolerance reported, of the time it names.
+    Candidates: their rule maximises the mean of the point-level start mAP at 1 s and at 2 s. Waiting longer usually
+    ranks better, but a candidate must be decided within 0.5 s, the tightest reported tolerance, of the time that it
+    names.
 
     Raises:
         ValueError: no stream.
@@ -84,7 +87,7 @@ def _choose_rules(actions: Sequence[LabelScores], folds: int, false_starts_allow
 
 
 def _choose_within(joined: LabelScores, false_starts_allowed: float) -> StartRule:
-    """The rule of greatest value within the limit; of equal ones, the one with the fewest false starts."""
+    """The rule of greatest value within the limit; among equal ones, the one with the fewest false starts."""
     grid = _grid(_STRICT_ENTERS, _RULE_DURATIONS_S)
     gain_N, false_starts_N = (table_FN[0] for table_FN in _tabulate(joined, grid, folds=1))
     allowed_N = false_starts_N <= max(false_starts_allowed, false_starts_N.min())
@@ -109,7 +112,7 @@ def _grid(enters: Sequence[float], min_durations_s: Sequence[float]) -> list[Sta
 
 
 def _decode_all(joined: LabelScores, grid: Sequence[StartRule]) -> Iterator[DecidedStarts]:
-    """What each rule announces, looking for runs only when the thresholds change."""
+    """The starts that each rule announces; runs are searched for again only when the thresholds change."""
     for (enter, leave), rules in groupby(grid, key=lambda rule: (rule.enter, rule.leave)):
         runs = find_runs(joined.scores, enter, leave)
         for rule in rules:
@@ -151,7 +154,7 @@ def _price_and_pooling(gains_KFN: Floats, false_starts_KFN: Floats, false_starts
 
 
 def _choose_without_each_fold(value_KFN: Floats, pooling: float) -> NDArray[np.intp]:
-    """(K, F): the rule of each label, chosen on all folds but one; on the one, when it is alone."""
+    """(K, F): the rule of each label, chosen on all folds but one; on the fold itself if there is only one."""
     folds = value_KFN.shape[1]
     total_KN = value_KFN.sum(axis=1)
     rest = [total_KN - value_KFN[:, f] if folds > 1 else total_KN for f in range(folds)]
@@ -159,7 +162,7 @@ def _choose_without_each_fold(value_KFN: Floats, pooling: float) -> NDArray[np.i
 
 
 def _choose(value_KN: Floats, pooling: float) -> NDArray[np.intp]:
-    """(K,): the rule of greatest value for each label, of which the share `pooling` is the mean over all labels."""
+    """(K,): the rule of greatest value for each label; the share `pooling` of the value is the mean over all labels."""
     mixed_KN = (1 - pooling) * value_KN + pooling * value_KN.mean(axis=0)
     return np.asarray(mixed_KN.argmax(axis=1))
 

@@ -1,7 +1,7 @@
-"""The authors' way of measuring: each frame's scores from the clip of 13 frames around it, not up to it.
+"""The authors' way of measuring: each frame's scores come from the clip of 13 frames around it, not up to it.
 
-A clip reaches 6 frames into the future, 1.5 s at 4 frames a second, so these numbers are comparable with the paper's
-tables and not with those of a served model.
+A clip reaches 6 frames into the future, 1.5 s at 4 frames a second, so these results are comparable with the paper's
+tables, but not with those of a served model.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class CentredClips:
 
     @property
     def config(self) -> ModelConfig:
-        """That of the network."""
+        """The network's configuration."""
         return self._network.config
 
     @torch.inference_mode()

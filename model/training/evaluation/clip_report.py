@@ -1,4 +1,4 @@
-"""How well a model names clips: top-1 and top-5 accuracy, as on Kinetics. NumPy only.
+"""How well a model classifies clips: top-1 and top-5 accuracy, as on Kinetics. NumPy only.
 
 Shapes: T frames, K labels, N clips.
 """
@@ -47,8 +47,8 @@ class ClipReport:
 
 
 def clip_scores(scores_TK: Floats, warmup_frames: int) -> Floats:
-    """The scores of a clip (K,): the mean over its frames, without the first `warmup_frames`, which the network sees
-    with less past than it is used to. Of a clip that has no more frames than that, the last frame's.
+    """The scores of a clip (K,): the mean over its frames, without the first `warmup_frames`, for which the network has
+    less past than usual; for a clip with no more frames than that, the scores of the last frame.
     """
     scores_K: Floats = scores_TK[min(warmup_frames, len(scores_TK) - 1) :].mean(axis=0)
     return scores_K
@@ -57,7 +57,7 @@ def clip_scores(scores_TK: Floats, warmup_frames: int) -> Floats:
 def evaluate_clips(scores_NK: Floats, truth: Sequence[str], labels: Sequence[str]) -> ClipReport:
     """Compares every clip's scores to its label in `truth`. Among equal scores, the label in `truth` ranks last.
 
-    A clip shows some action, so the background is no answer, unless clips of the list are labelled so.
+    Every clip shows an action, so the background is not a valid answer unless clips in the list have that label.
     ValueError when there is no clip, or a label that is not in `labels`.
     """
     if not truth:

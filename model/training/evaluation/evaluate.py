@@ -28,7 +28,7 @@ START_OFFSETS_S = (0.5, 1.0, 2.0, 4.0)
 
 @dataclass(frozen=True)
 class ClassReport:
-    """One action. Average precisions are None when it never occurs; what is found and false, when it has no rule."""
+    """One action. Average precisions are None if it never occurs; found and false starts are None if it has no rule."""
 
     frame_ap: float | None
     frame_cap: float | None
@@ -48,7 +48,7 @@ class StartDelay:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """The numbers of `evaluate`, which defines them. Means are over the classes that occur; None when none does."""
+    """The results of `evaluate`, which defines them. Means are over the classes that occur; None if none does."""
 
     frame_map: float | None
     frame_cmap: float | None
@@ -59,7 +59,7 @@ class EvaluationReport:
     false_starts_per_hour: float | None
     """None when no action has a start rule."""
     start_rules: Literal["calibrated", "default", "none"]
-    """Where the rules come from that `found` and the false starts were counted with."""
+    """The origin of the rules with which `found` and the false starts were counted."""
     per_class: Mapping[str, ClassReport]
 
     def to_json(self) -> dict[str, object]:
@@ -112,15 +112,15 @@ def evaluate(
     `stage_cmap` does so with one tenth of every action at a time.
 
     Starts, ranked: `start_map[t]` is the mean over labels of the point-level average precision at t seconds. It ranks
-    candidates, and not only what passes the start rules: they are what a `StartDecoder` with `candidate_rule`,
-    one rule for every label, announces. A candidate stands at its `start_s` and is ranked by its score, the label's
-    mean from `start_s` to `decided_s`. So it is causal: known `candidate_rule.min_duration_s` after the time that
-    it names, whatever follows.
+    candidates, not only starts that pass the start rules: candidates are what a `StartDecoder` with `candidate_rule`,
+    one rule for every label, announces. A candidate is located at its `start_s` and ranked by its score, the label's
+    mean from `start_s` to `decided_s`. It is therefore causal: known `candidate_rule.min_duration_s` after the time
+    that it names, whatever follows.
 
     Starts, announced: what a `StartDecoder` with `rules` announces. A start is correct when its `start_s` lies between
-    1 s before and 4 s after the start of an action not yet claimed, or inside it. Anything else is a false start, a
-    second start for one action too, unless it lies in an ambiguous stretch: what happens there counts neither way, in
-    the ranking as well. `start_delay_s` is over the correct ones, `false_starts_per_hour` over all labels.
+    1 s before and 4 s after the start of an action not yet claimed, or inside it. Anything else is a false start,
+    including a second start for one action, unless it lies in an ambiguous stretch, which is ignored here and in the
+    ranking. `start_delay_s` is over the correct ones, `false_starts_per_hour` over all labels.
 
     Args:
         labels: names of the scores' columns.

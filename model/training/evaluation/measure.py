@@ -1,4 +1,4 @@
-"""`cake eval`: a checkpoint measured on any of the data layouts.
+"""`cake eval`: measures a checkpoint on any of the data layouts.
 
 Shapes: T frames, D features of a branch, K labels.
 """
@@ -197,7 +197,7 @@ def measure_clips(
 
 
 def load_head(model: str | Path) -> tuple[ModelConfig, Head]:
-    """Configuration and head of a checkpoint, which may hold nothing else (see `model.training.feature_run`)."""
+    """The configuration and head of a checkpoint, which may hold nothing else (see `model.training.feature_run`)."""
     config = read_config(find_checkpoint(model))
     head = Head(config.head, len(config.labels))
     load_parts(model, config.trunk, {"head": head})
@@ -218,7 +218,7 @@ def score_features(head: Head, sequence: FeatureSequence) -> Floats:
 
 
 def segments_of(sequence: FeatureSequence, labels: Sequence[str]) -> list[Segment]:
-    """The runs of frames with each action, and those that are ambiguous, as segments in seconds."""
+    """The runs of frames with each action, and the ambiguous ones, as segments in seconds."""
     step_s = float(np.median(np.diff(sequence.pts_s_T))) if len(sequence.pts_s_T) > 1 else 1.0
     ends_s_T = np.append(sequence.pts_s_T[1:], sequence.pts_s_T[-1] + step_s)
     columns = [(label, sequence.labels.target_TK[:, k] > 0) for k, label in enumerate(labels) if k > 0]

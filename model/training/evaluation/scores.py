@@ -1,4 +1,4 @@
-"""Scored streams, and one label of all of them on one timeline, on which `model.thresholds` decides."""
+"""Scored streams, and one label of all streams on one timeline, on which `model.thresholds` decides."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RIGHT_AFTER_S = 1e-5
 
 @dataclass(frozen=True)
 class StreamScores:
-    """What a model said about one annotated stream.
+    """A model's scores for one annotated stream.
 
     Args:
         pts_s: media time of each frame (T,), growing, seconds.
@@ -55,7 +55,7 @@ class StreamScores:
 
     @property
     def duration_s(self) -> float:
-        """From the first frame to the end of the last, which lasts as long as the frames do in the middle."""
+        """From the first frame to the end of the last, whose duration is the median distance of frames."""
         frame_s = float(np.median(np.diff(self.pts_s))) if len(self.pts_s) > 1 else 0.0
         return float(self.pts_s[-1] - self.pts_s[0]) + frame_s
 
@@ -80,9 +80,9 @@ class LabelScores:
     true_starts_s: Floats
     true_ends_s: Floats
     ambiguous_s: Floats
-    """Start and end (A, 2) of the stretches that count neither way."""
+    """Start and end (A, 2) of the stretches that are ignored."""
     origins_s: Floats
-    """A time before each stream and after the one before it."""
+    """A time before each stream and after the previous one."""
 
     def stream_of(self, times_s: Floats) -> NDArray[np.intp]:
         """Which stream each time belongs to, counted from 0."""
@@ -98,7 +98,7 @@ def join_streams(streams: Sequence[StreamScores], column: int, label: str) -> La
     origins_s: list[float] = []
     free_s = 0.0
     for stream in streams:
-        # Segments may lie outside the frames: they too must stay away from other streams.
+        # Segments may lie outside the frames, and must also stay away from other streams.
         shift_s = free_s - min([float(stream.pts_s[0]), *(start_s for start_s, _, _ in stream.segments)])
         last_s = max([float(stream.pts_s[-1]), *(end_s for _, end_s, _ in stream.segments)]) + shift_s
         after_gap = np.flatnonzero(frames_after_gaps(stream.pts_s))
@@ -123,7 +123,7 @@ def join_streams(streams: Sequence[StreamScores], column: int, label: str) -> La
 def scores_without_action(streams: Sequence[StreamScores], labels: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """For each action, the histogram of its scores on the frames of all streams on which it does not happen.
 
-    Ambiguous frames count neither way. An action that happens on all frames has no histogram.
+    Ambiguous frames are ignored. An action that happens on all frames has no histogram.
     """
     found: dict[str, tuple[int, ...]] = {}
     for column, label in enumerate(labels):
@@ -135,6 +135,6 @@ def scores_without_action(streams: Sequence[StreamScores], labels: Sequence[str]
 
 
 def decode(joined: LabelScores, rule: StartRule) -> DecidedStarts:
-    """What a `StartDecoder` with this rule announces."""
+    """The starts that a `StartDecoder` with this rule announces."""
     runs = find_runs(joined.scores, rule.enter, rule.leave)
     return decide_starts(joined.pts_s, joined.scores, runs, rule.min_duration_s, rule.refractory_s)

@@ -1,4 +1,4 @@
-"""What a model says about labelled videos: its scores on every sampled frame, by the path that serves."""
+"""A model's scores for labelled videos, on every sampled frame, computed by the served path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protocol by which video networks are measured on Kinetics: 10 clips of each video, and 3 crops of each clip.
+"""The protocol with which video networks are measured on Kinetics: 10 clips of each video, and 3 crops of each clip.
 
 A clip takes every sixth frame of the video, whatever its rate, as the authors' script does. The scores of a video are
 the mean over its views of each branch's softmax; "both" is the mean of the two branches.
@@ -146,7 +146,7 @@ def clip_starts(total: int, steps: int) -> list[int]:
 
 
 def clip_frames(start: int, steps: int, total: int) -> list[int]:
-    """The frames of a clip; behind the video's end its last one is repeated."""
+    """The frames of a clip; after the video's end, its last frame is repeated."""
     return [min(start + FRAME_STEP * step, total - 1) for step in range(steps)]
 
 

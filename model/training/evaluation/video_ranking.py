@@ -30,11 +30,11 @@ class VideoRanking:
     """Of the highest score in each video: the probability that a video that shows the label has the higher one. None
     if all videos, or none, show it."""
     auc_interval: tuple[float, float] | None
-    """95 %, by bootstrap over the videos of each kind."""
+    """95 % interval, by bootstrap over the videos of each kind."""
     found: int
     """Videos that show it, in which the model's start rule reports at least one start."""
     alarms: int
-    """Other videos in which it does."""
+    """Other videos in which it reports a start."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,9 @@ def _rank(streams: Sequence[StreamScores], config: ModelConfig, column: int, lab
 
 
 def _bootstrap(order_PN: Floats) -> tuple[float, float]:
-    """Videos of each kind are drawn with replacement; each pair counts as often as both of its videos were drawn."""
+    """Videos of each kind are drawn with replacement; each pair counts as many times as both of its videos were
+    drawn.
+    """
     rng = np.random.default_rng(0)
     shares = [rng.multinomial(count, np.full(count, 1 / count), _DRAWS) / count for count in order_PN.shape]
     auc_D = ((shares[0] @ order_PN) * shares[1]).sum(axis=1)

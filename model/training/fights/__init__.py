@@ -1,1 +1,1 @@
-"""Rendered clips of people who fight and of people who do not, as a surveillance camera sees them."""
+"""Rendered clips of people who fight and of people who do not, as seen by a surveillance camera."""

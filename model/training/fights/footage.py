@@ -1,4 +1,4 @@
-"""What a cheap camera and its recorder make of images: little colour, few pixels, blocks, doubled and blended frames,
+"""Degrades images like a cheap camera and its recorder: little colour, few pixels, blocks, doubled and blended frames,
 text in the image, black borders.
 
 Shapes: T frames, H x W pixels.
@@ -13,7 +13,7 @@ _CHARACTERS = tuple("0123456789:/-CAMH ")
 
 
 def record(rng: np.random.Generator, images_THW3: Images) -> Images:
-    """The clip as it would be found, same shape."""
+    """The clip as such a recorder would store it, same shape."""
     recorded_THW3 = _compressed(rng, _with_less_colour(rng, images_THW3))
     height = recorded_THW3.shape[1]
     if rng.random() < 0.3:

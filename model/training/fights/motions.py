@@ -1,6 +1,7 @@
 """What one person does in a clip: strikes, grapples, is beaten; or walks, stands, runs, and other harmless things.
 
-Composed of the motion-captured recordings of MocapStreams; what they lack, grappling and falling, is made of them.
+Composed from the motion-captured recordings of MocapStreams; grappling and falling, which they lack, are derived from
+them.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Who is where in a clip: a fight and its bystanders, or people who walk by, stand about and talk to each other."""
+"""Places people in a clip: a fight and its bystanders, or people who walk by, stand around and talk to each other."""
 
 from dataclasses import dataclass, field
 

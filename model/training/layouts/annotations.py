@@ -1,7 +1,7 @@
 """Labelled videos for training, as ActivityNet annotates them.
 
-A data folder holds `videos/NAME.mp4` (or another container) and `annotations.json`; `targets/NAME.npz`, if there,
-holds the renderer's own knowledge of each frame (see `model.training.mocap.dataset`) as further training targets.
+A data folder holds `videos/NAME.mp4` (or another container) and `annotations.json`; `targets/NAME.npz`, if it exists,
+holds the renderer's data about each frame (see `model.training.mocap.dataset`) as additional training targets.
 
 Shapes: T frames, J joints, K labels.
 """
@@ -48,7 +48,7 @@ class LabelledVideo:
     segments: tuple[Segment, ...]
     """(start_s, end_s, label), ordered by start. They may overlap: a frame can have several labels."""
     duration_s: float = 0.0
-    """As annotated; 0 where it is not."""
+    """The annotated duration; 0 if there is none."""
     region: Region = WHOLE_FRAME
     """The part of the displayed frame that the labels apply to: the network sees only this part."""
     targets_path: Path | None = None
@@ -57,7 +57,7 @@ class LabelledVideo:
 
 @dataclass(frozen=True)
 class Targets:
-    """What the renderer knows of each sampled frame: joints in [-1, 1] of the image, and the figure's coverage."""
+    """The renderer's data about each sampled frame: joints in [-1, 1] of the image, and the figure's coverage."""
 
     joints_TJ2: NDArray[np.float32]
     mask_TGG: NDArray[np.uint8]
@@ -65,7 +65,7 @@ class Targets:
 
 @dataclass(frozen=True)
 class VideoLabels:
-    """What an annotation file says of one video; fields as in `LabelledVideo`."""
+    """The content of an annotation file about one video; fields as in `LabelledVideo`."""
 
     subset: str
     segments: tuple[Segment, ...]
@@ -160,7 +160,7 @@ def _object_without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object
 
 
 def _key(name: str) -> str:
-    """What an entry and its file have in common: downloaded copies of ActivityNet are called v_ID.mp4, and some
+    """The common key of an entry and its file: downloaded copies of ActivityNet are called v_ID.mp4, and some
     annotations name the file.
     """
     stem, dot, suffix = name.rpartition(".")
@@ -237,7 +237,9 @@ def _segment(where: str, annotation: object) -> Segment:
 
 
 def is_label(value: object) -> TypeGuard[str]:
-    """Whether it is text and not blank. Lone surrogates, which JSON can hold, are not text: they cannot be written."""
+    """Whether it is non-blank text. Lone surrogates, which JSON can contain, are not text, because they cannot be
+    written.
+    """
     return isinstance(value, str) and bool(value.strip()) and not any("\ud800" <= each <= "\udfff" for each in value)
 
 
@@ -258,13 +260,13 @@ def _number(value: object) -> float:
 
 
 def labels_of(videos: Sequence[LabelledVideo]) -> tuple[str, ...]:
-    """Every label that occurs, sorted, without the background and what is ambiguous."""
+    """Every label that occurs, sorted, without the background and the ambiguous label."""
     return tuple(sorted({label for video in videos for _, _, label in video.segments} - {BACKGROUND, AMBIGUOUS}))
 
 
 def read_targets(path: Path | None, pts_s_T: NDArray[np.float64]) -> Targets | None:
-    """The targets at each sampled frame's time, where the file says its rows' times, else row by row; None without a
-    file.
+    """The targets at each sampled frame's time if the file states the times of its rows, otherwise row by row; None
+    without a file.
     """
     if path is None or not path.is_file():
         return None

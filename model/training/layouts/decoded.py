@@ -1,4 +1,4 @@
-"""Checks of labels that need the decoded videos: segments must lie in them.
+"""Checks of labels for which the videos must be decoded: segments must lie within them.
 
 Shapes: T frames.
 """
@@ -26,10 +26,11 @@ def fit_segments(
     *,
     strict: bool = True,
 ) -> list[LabelledVideo]:
-    """The videos with segments that lie in them.
+    """The videos with segments that lie within them.
 
-    An end after the video's is moved to it. Segments that cover no sampled frame are left out by name. A segment that
-    starts before 0 s or after the end cannot be meant in seconds: an error, or left out by name unless `strict`.
+    An end after the end of the video is moved to it. Segments that cover no sampled frame are left out by name. A
+    segment that starts before 0 s or after the end cannot be meant in seconds: an error, or left out by name unless
+    `strict`.
 
     Args:
         load_pts_s: times of a video's frames (T,).

@@ -1,4 +1,4 @@
-"""Features of every frame of one video, with their labels: what contrast and head learn from.
+"""Features of every frame of one video, with their labels: the training data of contrast and head.
 
 Shapes: T frames, D features of a branch, K labels.
 """
@@ -24,4 +24,4 @@ class FeatureSequence:
     labels: FrameLabels
     pts_s_T: NDArray[np.float64]
     identity: str = ""
-    """Of the files that it was read from."""
+    """Identity of the files from which it was read."""

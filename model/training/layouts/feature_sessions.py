@@ -1,4 +1,4 @@
-"""Per-frame feature folders of THUMOS'14 and TVSeries, as the published code of the field shares them.
+"""Per-frame feature folders of THUMOS'14 and TVSeries, in the layout used by the field's published code.
 
     DIR/rgb_*/SESSION.npy             static features (T, D)
     DIR/flow_*/SESSION.npy            motion features (T, D), of their own width; one of the two folders may be missing
@@ -33,7 +33,7 @@ from model.training.layouts.segments import AMBIGUOUS, frame_labels
 
 TARGET_FOLDER = "target_perframe"
 NO_FOLDER = "none"
-"""In place of a folder's name: leave this kind of features out."""
+"""Used in place of a folder's name to leave out this kind of features."""
 LIST_FILES = ("data_info*.json", "video_list*.json")
 _SETS = {"train_session_set": "training", "val_session_set": "validation", "test_session_set": "testing"}
 _USUAL_HZ = 4.0  # of the published features: chunks of 6 frames at 24 frames a second
@@ -41,7 +41,7 @@ _USUAL_HZ = 4.0  # of the published features: chunks of 6 frames at 24 frames a 
 
 @dataclass(frozen=True)
 class SessionLists:
-    """What the list file says.
+    """The content of the list file.
 
     Args:
         labels: the background, called `BACKGROUND`, and the actions by the folder's names, without the ambiguous class.
@@ -119,7 +119,7 @@ def read_sessions(
 
 
 def _list_file(data_dir: Path) -> Path:
-    for folder in (data_dir, data_dir.absolute().parent):  # of the link, where the folder is linked into a checkout
+    for folder in (data_dir, data_dir.absolute().parent):  # of the link, if the folder is linked into a checkout
         found = sorted(path for pattern in LIST_FILES for path in folder.glob(pattern))
         if len(found) > 1:
             raise DataError(f"{folder}: expected one file of session lists, not {_names(found)}")
@@ -131,7 +131,9 @@ def _list_file(data_dir: Path) -> Path:
 
 
 def _of_data_set(path: Path, content: object, folder_name: str) -> tuple[str, Mapping[str, Any]]:
-    """The object with the lists, and where it stands. Under several data sets' names, the folder's own counts."""
+    """The object with the lists, and its place in the file. If there are several data sets, the one with the
+    folder's name is used.
+    """
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected an object with the lists, or with one for each data set")
     if _SETS.keys() & content.keys():
@@ -254,7 +256,7 @@ def _array(path: Path, list_path: Path) -> NDArray[Any]:
         raise DataError(f"{path}: expected a whole .npy file of numbers")
     if array.ndim != 2 or not array.size:
         raise DataError(f"{path}: shape {array.shape}; expected two dimensions, frames and columns, both not empty")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes an infinity, and is reported
+    with np.errstate(over="ignore"):  # values beyond float32 become infinity, and are reported
         finite_T = np.isfinite(array.astype(np.float32, copy=False)).all(axis=1)
     if not finite_T.all():
         frame = int(np.flatnonzero(~finite_T)[0])

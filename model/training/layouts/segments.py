@@ -18,23 +18,23 @@ Segment = tuple[float, float, str]
 """An action's start and end in seconds, and its label."""
 
 AMBIGUOUS = "ambiguous"
-"""The label of segments that count neither for nor against a model, as in THUMOS'14."""
+"""The label of segments that are ignored in training and evaluation, as in THUMOS'14."""
 
 
 @dataclass(frozen=True)
 class FrameLabels:
-    """What is known of each frame of a stream."""
+    """The labels of each frame of a stream."""
 
     target_TK: NDArray[np.float32]
     """0 or 1 for each label; column 0, the background, is 1 where no action is and the frame is not ambiguous. A frame
     may have several actions."""
     ambiguous_T: NDArray[np.bool_]
-    """Frames that count neither way."""
+    """Frames that are ignored."""
     since_start_s_T: NDArray[np.float32]
     """See `since_start_s`."""
 
     def part(self, frames: slice) -> FrameLabels:
-        """Those of some of the frames."""
+        """The labels of some of the frames."""
         return FrameLabels(self.target_TK[frames], self.ambiguous_T[frames], self.since_start_s_T[frames])
 
 
@@ -82,8 +82,8 @@ def since_start_s(target_TK: NDArray[np.floating], pts_s_T: NDArray[np.floating]
 def last_started(
     segments: Iterable[Segment], labels: Sequence[str], pts_s_T: NDArray[np.floating]
 ) -> NDArray[np.int64]:
-    """One index into `labels` at each time (T,), for figures that show one label a frame: of several actions the last
-    one to start, and 0 where none is. Labels that are not in `labels` do not count.
+    """One index into `labels` at each time (T,), for figures that show one label per frame: of several actions the one
+    that started last, and 0 where there is none. Labels that are not in `labels` are ignored.
     """
     target_T = np.zeros(len(pts_s_T), np.int64)
     for start_s, end_s, label in sorted(segments):

@@ -14,7 +14,7 @@ from model.training.layouts.video_folders import read_training_folder
 def read_training_folders(folders: Sequence[Path], on_skip: Callable[[str], None] | None = None) -> list[LabelledVideo]:
     """The training and validation videos of all folders, in an order that does not depend on that of the folders.
 
-    Of several folders, each video is called FOLDER.NAME, as videos of different folders may share a name.
+    With several folders, each video is called FOLDER.NAME, because videos in different folders may have the same name.
 
     Args and errors as in `read_video_folder`. It is an error to give a folder twice.
     """
@@ -32,7 +32,7 @@ def read_training_folders(folders: Sequence[Path], on_skip: Callable[[str], None
 
 
 def folder_names(folders: Sequence[Path]) -> list[str]:
-    """A short name of each folder: the last parts of its path, as many as tell it from the others.
+    """A short name for each folder: as many of the last parts of its path as distinguish it from the others.
 
     Raises:
         DataError: a folder is given twice, perhaps under two names.

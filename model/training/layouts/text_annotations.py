@@ -5,8 +5,8 @@
     DIR/annotations/**/GT-train*.txt, GT-val*.txt, GT-test*.txt   TVSeries: NAME, class, start and end, tab-separated,
                                                                   then columns that are not used here
 
-Times are in seconds. THUMOS'14's validation videos are those to train on, as everywhere in the field: they are
-`training` here, and no subset is `validation`. Its class `Ambiguous` marks stretches that count neither way.
+Times are in seconds. THUMOS'14's validation videos are used for training, as is usual in the field: they are `training`
+here, and no subset is `validation`. Its class `Ambiguous` marks stretches that are ignored.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _files(data_dir: Path) -> list[Path]:
 
 
 def _lines_of(data_dir: Path) -> Iterator[tuple[str, str, str, Segment]]:
-    """Where each line is, its video, subset and segment."""
+    """The place of each line, and its video, subset and segment."""
     kinds: set[str] = set()
     for path in _files(data_dir):
         if found := _TVSERIES_FILE.fullmatch(path.name):

@@ -17,7 +17,7 @@ def is_video_folder(data_dir: Path) -> bool:
 def read_video_folder(
     data_dir: Path, subsets: Collection[str] = SUBSETS, on_skip: Callable[[str], None] | None = None
 ) -> list[LabelledVideo]:
-    """The videos of these subsets, by name. ActivityNet's JSON comes first where there are several kinds.
+    """The videos of these subsets, by name. If there are several kinds, ActivityNet's JSON is used.
 
     Args:
         on_skip: takes a sentence for each video and segment that is left out because it cannot be used. Without it
@@ -32,7 +32,8 @@ def read_video_folder(
 
 
 def read_training_folder(data_dir: Path, on_skip: Callable[[str], None] | None = None) -> list[LabelledVideo]:
-    """The training and validation videos. THUMOS'14 has none for validation, so a tenth of its training videos are.
+    """The training and validation videos. THUMOS'14 has no validation videos, so a tenth of its training videos are
+    used.
 
     Args and errors as in `read_video_folder`.
     """

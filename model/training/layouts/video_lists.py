@@ -1,9 +1,10 @@
 """Kinetics-style lists of labelled clips: a text file with a line `path label` for each.
 
-Paths are relative to the list's folder by default. The label is what follows the last tab, else the class
-name that ends the line, else the last word: so paths may hold spaces, and labels too where the class names are known.
-It is a name or a number; numbers count the names of the class file, from 0, unless its lines are numbered from 1 as
-UCF-101's are. A line without a label, as in UCF-101's test lists, has that of its folder, if it is a class.
+Paths are relative to the list's folder by default. The label is what follows the last tab, otherwise the class name at
+the end of the line, otherwise the last word. Paths may therefore contain spaces, and so may labels if the class names
+are known. It is a name or a number; numbers count the names of the class file, from 0, unless its lines are numbered
+from 1 as UCF-101's are. A line without a label, as in UCF-101's test lists, has the label of its folder, if that is a
+class.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def _label(where: str, label: str, names: Sequence[str], class_file: Path | None
 
 
 def _check_folder(where: str, path: str, number: str, label: str, names: Sequence[str]) -> None:
-    """A list that counts from 1, with a class file that does not, names the neighbour of each class."""
+    """If a list counts from 1 and its class file does not, every number means the neighbouring class."""
     folder = Path(path).parent.name
     if number.isdecimal() and number not in names and folder in names and label and label != folder:
         first = 0 if names[0] else 1
@@ -171,14 +172,14 @@ def _check_folder(where: str, path: str, number: str, label: str, names: Sequenc
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name that the file system refuses, too long for one
+    except OSError:  # a name that the file system rejects, for example because it is too long
         return False
 
 
 def read_labelled_clips(
     list_file: Path, subset: str, root: Path | None = None, class_file: Path | None = None
 ) -> list[LabelledVideo]:
-    """The clips of a list as videos that their label covers from end to end."""
+    """The clips of a list as videos whose label covers them from beginning to end."""
     return [
         LabelledVideo(clip_name(clip.path), clip.path, subset, ((0.0, _WHOLE_CLIP_S, clip.label),))
         for clip in read_clips(list_file, root, class_file)
@@ -186,5 +187,5 @@ def read_labelled_clips(
 
 
 def clip_name(path: Path) -> str:
-    """Clips of different folders may share a file's name."""
+    """Clips in different folders may have the same file name."""
     return f"{path.stem}-{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:12]}"

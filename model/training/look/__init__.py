@@ -1,1 +1,1 @@
-"""Looking inside: where a network looks, and how its features lie."""
+"""Insight into networks: where a network looks, and how its features are distributed."""

@@ -1,4 +1,4 @@
-"""How well the network separates the classes: t-SNE of what its classifier sees, as in figure 4 of the paper.
+"""How well the network separates the classes: t-SNE of its classifier's input, as in figure 4 of the paper.
 
 t-SNE (van der Maaten and Hinton, JMLR 2008) keeps neighbours together; distances between clusters, their sizes and the
 axes mean nothing. Shapes: B videos side by side, H hidden, N points.
@@ -34,7 +34,7 @@ class Embedding:
 
     title: str
     labels: tuple[str, ...]
-    """What `label_N` counts in; 0 is the background."""
+    """The labels that `label_N` indexes; 0 is the background."""
     points_N2: Floats
     label_N: NDArray[np.int64]
     video_N: NDArray[np.str_]
@@ -96,7 +96,7 @@ def encode_videos(
         lengths = [len(frames.pts_s_T) for frames in group]
         state = network.fresh(len(group))
         for t in range(max(lengths)):
-            # A video that is over repeats its last frame: what comes later changes nothing before.
+            # After its end, a video repeats its last frame, which does not affect earlier frames.
             images = np.stack([f.images_TSS3[min(t, n - 1)] for f, n in zip(group, lengths, strict=True)])
             _, state = network.step(torch.from_numpy(normalise(images)), state)
         encoded_TBH = np.stack(encoded_BH)

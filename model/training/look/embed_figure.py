@@ -20,7 +20,7 @@ _PANEL_IN, _COLUMN_IN, _ROW_IN = 5.6, 1.7, 0.22
 
 
 def write_embeddings(embeddings: Sequence[Embedding], out: Path) -> Path:
-    """Write the figure to `out`, and what it shows to an .npz next to it, which is returned.
+    """Write the figure to `out` and its data to an .npz file next to it, whose path is returned.
 
     The arrays: `points` (N, 2), and for each point its `label`, `model` (the panel), `video` and `pts_s`.
     """
@@ -39,7 +39,7 @@ def write_embeddings(embeddings: Sequence[Embedding], out: Path) -> Path:
 
 
 def draw_embeddings(embeddings: Sequence[Embedding]) -> Figure:
-    """A panel for each. Colour and shape together identify a class, the background is grey and behind."""
+    """A panel for each. Colour and shape together identify a class; the background is grey and drawn behind."""
     labels = embeddings[0].labels
     width_in = _PANEL_IN * len(embeddings)
     columns = max(1, int(width_in / _COLUMN_IN))
@@ -67,7 +67,7 @@ class _Look(TypedDict):
 
 
 def _look(index: int) -> _Look:
-    """Of the class at `index`; 105 actions differ."""
+    """The style of the class at `index`; up to 105 actions are distinguishable."""
     if index == 0:
         return {"color": "0.8", "marker": "o", "markersize": 3.0, "markeredgewidth": 0.0, "markeredgecolor": "0.8"}
     action = index - 1

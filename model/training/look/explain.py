@@ -1,5 +1,5 @@
-"""Explains what a model says about a video: which moments, and what in the image spoke for the label, as in figure 3
-of the paper (see `model.training.look.gradcam`).
+"""Explains a model's output for a video: at which moments, and which parts of the image, supported the label, as in
+figure 3 of the paper (see `model.training.look.gradcam`).
 
 Shapes: T frames, S pixels of an image, K labels.
 """
@@ -28,8 +28,9 @@ from model.video.file_reader import open_video
 from model.video.preprocess import WHOLE_FRAME, FrameInput, Region, normalise
 
 WINDOW_STEPS = 128
-"""Frames up to the explained one on which the network is run afresh: the paper's training window. What is explained
-differs from what was served by what the GRU remembers from before them."""
+"""Frames up to the explained one on which the network is run afresh: the paper's training window. The explained
+score differs from the served one by what the GRU remembers from earlier frames.
+"""
 PICTURE_PX = 320
 MAX_MOMENTS = 8
 
@@ -64,11 +65,11 @@ def explain_video(
     teacher: Teacher | None = None,
     region: Region = WHOLE_FRAME,
 ) -> list[Explanation]:
-    """In order of time: the frames that are shown at `at_s`, or else those that `find_moments` picks.
+    """In chronological order: the frames shown at `at_s`, or those that `find_moments` picks.
 
-    Of each frame the model sees `region`. `label` is explained; without it, at `at_s`, the action of the highest score.
-    Raises `VideoError`, and ValueError for a label that the model or the teacher lacks, a time outside the video, or a
-    teacher of another sampling rate.
+    The model sees `region` of each frame. `label` is explained; without it, at `at_s`, the action with the highest
+    score. Raises `VideoError`, and ValueError for a label that the model or the teacher lacks, a time outside the
+    video, or a teacher of another sampling rate.
     """
     config = model.config
     if label is not None and label not in config.labels:
@@ -88,8 +89,8 @@ def explain_video(
 def find_moments(
     pts_s_T: Floats, scores_TK: Floats, config: ModelConfig, label: str | None = None
 ) -> list[ExplainedMoment]:
-    """The frames at which an action start (of `label`, if given) is decided: the `MAX_MOMENTS` surest of them, in order
-    of time. Where the model announces none, the one frame of the highest score.
+    """The frames at which an action start (of `label`, if given) is decided: the `MAX_MOMENTS` with the highest scores,
+    in chronological order. If the model announces none, the frame with the highest score.
     """
     rules = {name: rule for name, rule in config.start_rules.items() if label in (None, name)}
     decoder = StartDecoder(config.labels, rules)
@@ -116,7 +117,7 @@ def _check_teacher(teacher: ModelConfig, student: ModelConfig, labels: Sequence[
 
 
 def _score(video: Path, model: Cake, region: Region) -> tuple[Floats, Floats]:
-    """Times and scores of all sampled frames, by the path that serves."""
+    """Times and scores of all sampled frames, computed by the served path."""
     detector = Detector(model)
     stream, config = detector.open_stream(), model.config
     pts_s, scores = [], []
@@ -130,7 +131,7 @@ def _score(video: Path, model: Cake, region: Region) -> tuple[Floats, Floats]:
 def _explain(
     video: Path, model: Cake, moments: Sequence[ExplainedMoment], teacher: Teacher | None, region: Region
 ) -> Iterator[Explanation]:
-    """Decodes again, in all sizes that are needed at once, and keeps only a window."""
+    """Decodes again, in all required sizes in one pass, and keeps only a window."""
     config = model.config
     sizes_px = [PICTURE_PX, config.image_size, *([] if teacher is None else [teacher.image_px])]
     inputs = [FrameInput(size_px, config.framing, region) for size_px in sizes_px]

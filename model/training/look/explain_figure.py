@@ -34,8 +34,8 @@ def write_explanations(explanations: Sequence[Explanation], title: str, out_dir:
 
 
 def overlay(image_SS3: NDArray[np.uint8], map_SS: Floats) -> NDArray[np.uint8]:
-    """The map, brightest where it is highest, over the image in grey, which stays visible where the map is low. A map
-    of zeros leaves the image in grey.
+    """The map, brightest where it is highest, over the image in grey, which stays visible where the map is low. With a
+    map of zeros, the result is the grey image.
     """
     grey_SS1 = image_SS3.mean(axis=2, keepdims=True)
     strength_SS = map_SS / max(float(map_SS.max()), 1e-12)

@@ -25,11 +25,11 @@ from model.training.views import MARGIN, View, see_images
 
 _WHOLE = View(corner=None)
 _PREFIX = "stream."
-"""Of the network's names in the stage's state, in addition to those of the renderer's head."""
+"""Prefix of the network's names in the stage's state, which also contains those of the renderer's head."""
 
 
 class TeacherNotFoundError(ValueError):
-    """The folder is not a training run, or the run has no teacher, or one that is damaged."""
+    """The folder is not a training run, or the run has no teacher or a damaged one."""
 
 
 @dataclass(frozen=True)

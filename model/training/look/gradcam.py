@@ -2,9 +2,9 @@
 
 What is explained is the logit of one label at one frame, as a function of the last map of each branch: the trunk's map
 as the static feature head sees it, the motion adapter's output, the flow teacher's map. CAKE's two branches are
-explained apart, though one is computed from the other. The network is causal and remembers, so the logit also depends
-on earlier maps; but those belong to earlier images, in which the person stood elsewhere. So the map of the frame
-itself is what is returned: what in this image, given what came before it, speaks for the label.
+explained separately, although one is computed from the other. The network is causal and has a state, so the logit also
+depends on earlier maps; but those belong to earlier images, in which the person stood elsewhere. Therefore only the map
+of the frame itself is returned: it shows what in this image, given the past, supports the label.
 
 Shapes: T frames, C channels, H x W cells of a map, S pixels of the network's input, K labels.
 """
@@ -25,7 +25,7 @@ from model.training.stages.single_stream import SingleStream
 def cake_evidence(model: Cake, x_TCSS: Tensor, column: int, size: int) -> dict[str, Floats]:
     """Evidence for the label in `column` at the last frame, by branch: "static" and "motion".
 
-    Each is (size, size), in logits of a cell of the map, without what speaks against the label.
+    Each is (size, size), in logits of a cell of the map, without evidence against the label.
     """
     with torch.no_grad():
         *_, static_TCHW = model.trunk.sequence_maps(time_major(x_TCSS[None]), streams=1)
@@ -57,7 +57,7 @@ def _last_maps(last_logits: Callable[..., Tensor], maps_TCHW: Sequence[Tensor], 
     """Grad-CAM (H, W) of the last frame in each map.
 
     `last_logits` (1, K) takes the maps detached from each other, so that a map from which another was computed explains
-    only what it is used for itself.
+    only its own direct use.
     """
     network = _FromMaps(last_logits, len(maps_TCHW))
     inputs = tuple(map_TCHW.detach().requires_grad_() for map_TCHW in maps_TCHW)
@@ -68,7 +68,7 @@ def _last_maps(last_logits: Callable[..., Tensor], maps_TCHW: Sequence[Tensor], 
 
 
 class _FromMaps(nn.Module):
-    """Passes each map through a layer that captum can hold on to."""
+    """Passes each map through a layer that captum can hook."""
 
     def __init__(self, last_logits: Callable[..., Tensor], maps: int) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class _FromMaps(nn.Module):
 
 
 def _enlarge(map_HW: Tensor, size: int) -> Floats:
-    # Bicubic has no creases along the middles of the cells, but swings below zero next to them.
+    # Bicubic interpolation has no creases along the middles of the cells, but undershoots zero next to them.
     enlarged = LayerAttribution.interpolate(map_HW[None, None], (size, size), "bicubic")[0, 0].clamp(min=0)
     enlarged_SS: Floats = enlarged.numpy()
     return enlarged_SS

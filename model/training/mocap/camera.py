@@ -1,4 +1,4 @@
-"""Where the camera of one stream is: static, following, panning, orbiting or held by hand."""
+"""The camera of one stream: static, following, panning, orbiting or hand-held."""
 
 from dataclasses import dataclass, replace
 
@@ -72,7 +72,7 @@ def _moved_aside(rng: np.random.Generator, camera: PinholeCamera, joints_TJ3: Ar
 
 @dataclass(frozen=True)
 class _Shape:
-    """What a camera does, apart from how far away it is."""
+    """A camera's movement, apart from its distance."""
 
     azimuth_T: Array
     eye_height_m: float

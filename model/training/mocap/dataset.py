@@ -2,7 +2,7 @@
 
     videos/stream_00000.mp4   annotations.json   targets/stream_00000.npz   streams/stream_00000.json
 
-`streams/` notes what is complete, so that an interrupted run resumes.
+`streams/` records what is complete, so that an interrupted run can resume.
 """
 
 import json

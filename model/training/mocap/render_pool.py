@@ -13,7 +13,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Named(Protocol):
-    """What to render."""
+    """A video to render."""
 
     @property
     def name(self) -> str:
@@ -30,7 +30,8 @@ class RenderError(RuntimeError):
 def write_in_processes(
     write: Callable[[S], None], specs: Sequence[S], workers: int, on_left: Callable[[int], None]
 ) -> None:
-    """`write` each of `specs`, which are not empty, in up to `workers` processes. `on_left` gets how many are left.
+    """`write` each of `specs`, which are not empty, in up to `workers` processes. `on_left` is called with the number
+    of remaining ones.
 
     Raises RenderError when one cannot be written, or a process dies.
     """
@@ -44,7 +45,7 @@ def write_in_processes(
             _check(future.exception(), futures[future])
             on_left(len(specs) - done)
     except BaseException:
-        # Also when interrupted: the executor would wait for running work.
+        # Also when interrupted, since the executor would wait for running work.
         for child in set(multiprocessing.active_children()) - others:
             child.kill()
         raise
@@ -60,7 +61,7 @@ def _check(failure: BaseException | None, spec: Named) -> None:
 
 
 def _start_worker() -> None:
-    """Ctrl-C is the parent's to handle, and a killed parent takes the worker along; pybullet's C code prints a lot."""
+    """The parent handles Ctrl-C, and a worker ends with its parent; pybullet's C code prints a lot."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     silence = os.open(os.devnull, os.O_WRONLY)

@@ -20,7 +20,7 @@ PositionAt = Callable[[float], tuple[float, float, float]]
 
 @dataclass(frozen=True)
 class RenderedFrame:
-    """RGB uint8 (H, W, 3); where the figure is seen, bool (H, W); image coordinates of the 15 joints, -1 to 1."""
+    """RGB uint8 (H, W, 3); where the figure is visible, bool (H, W); image coordinates of the 15 joints, -1 to 1."""
 
     image: NDArray[np.uint8]
     figure: NDArray[np.bool_]

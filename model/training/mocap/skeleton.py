@@ -37,7 +37,7 @@ _OFFSETS = np.array(
         [0.0, -0.258947, 0.0],
     ]
 )
-# (link, point in the link's frame, radius of the body around it): what can touch the floor.
+# The parts that can touch the floor: (link, point in the link's frame, radius of the body around it).
 _CONTACTS = (
     (ROOT, (0.0, 0.07, 0.0), 0.10),
     (CHEST, (0.0, 0.12, 0.0), 0.12),

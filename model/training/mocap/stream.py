@@ -1,4 +1,4 @@
-"""Writing one stream of MocapStreams: its video, its targets, and the note that says it is complete."""
+"""Writes one stream of MocapStreams: its video, its targets, and the record that it is complete."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ _INSET_SHARE = 0.15
 
 @dataclass(frozen=True)
 class StreamSpec:
-    """All that a stream's content depends on."""
+    """Everything a stream's content depends on."""
 
     seed: int
     index: int
@@ -63,7 +63,7 @@ def write_stream(out_dir: Path, spec: StreamSpec) -> None:
 
 
 def _frames(rng: np.random.Generator, motion: Motion, spec: StreamSpec) -> Iterator[RenderedFrame]:
-    """The stream's frames; of those that are not square, a few show a square video inset in a plain border."""
+    """The stream's frames; if they are not square, a few streams show a square video within a plain border."""
     if spec.width == spec.height or rng.random() >= _INSET_SHARE:
         return render_stream(rng, motion, width=spec.width, height=spec.height, fps=spec.fps)
     side = 2 * round(rng.uniform(0.45, 1.0) * min(spec.width, spec.height) / 2)
@@ -99,7 +99,7 @@ def read_entry(out_dir: Path, spec: StreamSpec) -> dict[str, object] | None:
 def _encode(
     path: Path, frames: Iterable[RenderedFrame], spec: StreamSpec, crf: int
 ) -> tuple[float, list[RenderedFrame]]:
-    """Returns the duration in seconds and the frames that targets are made of."""
+    """Returns the duration in seconds and the frames from which targets are made."""
     every = max(1, round(spec.fps / TARGET_HZ))
     sampled: list[RenderedFrame] = []
 

@@ -1,4 +1,4 @@
-"""What the figure of one stream does: background and actions in turn, one continuous motion, with labels."""
+"""The motion of one stream's figure: background and actions in turn, as one continuous motion with labels."""
 
 from dataclasses import dataclass
 
@@ -62,7 +62,7 @@ def compose_timeline(rng: np.random.Generator, recordings: Recordings, duration_
 
 
 class Composer:
-    """Appends one piece of motion after another, each blended out of the one before."""
+    """Appends one piece of motion after another, each blended with the previous one."""
 
     def __init__(self, rng: np.random.Generator, recordings: Recordings) -> None:
         self.rng = rng
@@ -192,7 +192,9 @@ def gestures(rng: np.random.Generator, frames: int) -> Array:
 
 
 def restless(rng: np.random.Generator, motion: Motion) -> Motion:
-    """Small smooth movements of every joint through the stream: no two occurrences are alike, no one stands still."""
+    """Small smooth movements of every joint through the stream: no two occurrences are alike, and the figure never
+    stands completely still.
+    """
     size_L1 = np.full((15, 1), rng.uniform(0.015, 0.045))
     size_L1[[RIGHT_SHOULDER, LEFT_SHOULDER, NECK]] *= 2
     time_T = np.arange(len(motion)) / MOTION_HZ

@@ -1,4 +1,4 @@
-"""One person of a stream: goes to places, sits, works, falls and gets up, one motion blended out of the one before.
+"""One person of a stream: goes to places, sits, works, falls and gets up, each motion blended with the previous one.
 
 Places are in metres of the world; the motion itself is in metres of the unscaled figure.
 """
@@ -40,7 +40,7 @@ _FASTEST_M_S = 11.0
 
 @dataclass(frozen=True)
 class Note:
-    """What a person does from one time to another: "fall" and "fight" are labels, everything else is background."""
+    """An activity of a person and its times: "fall" and "fight" are labels, everything else is background."""
 
     kind: str
     start_s: float
@@ -66,7 +66,7 @@ class Actor:
 
     @property
     def at_2(self) -> Array:
-        """Where the hips are over the floor, (x, z)."""
+        """Position of the hips over the floor, (x, z)."""
         return self.pieces[-1].root_T3[-1, [0, 2]] * self.body.scale
 
     @property
@@ -90,7 +90,7 @@ class Actor:
         self.notes.append(Note(kind, start_s, self.now_s))
 
     def play(self, motion: Motion, blend_s: float = 0.3) -> None:
-        """`motion`, where it is, after the one before."""
+        """Append `motion`, at its own place, after the previous one."""
         if len(motion) > 1:
             self.pieces.append(above_floor(blended(self.pieces[-1], motion, blend_s)))
 
@@ -126,7 +126,7 @@ class Actor:
         self.turn_to(float(np.arctan2(-away_2[1], away_2[0])))
 
     def walk_to(self, goal_2: Array, heading_rad: float | None = None, *, running: bool = False) -> None:
-        """Round furniture where that is easy, else through it; facing `heading_rad` in the end."""
+        """Walk around furniture where that is easy, otherwise through it; facing `heading_rad` at the end."""
         for stop_2 in (*self._way_round(goal_2), goal_2):
             from_2 = self.at_2
             if np.linalg.norm(stop_2 - from_2) < 0.1:
@@ -200,7 +200,9 @@ class Actor:
         self.note(kind, start_s)
 
     def lose_balance(self, draw_loss: Sequence[Loss]) -> bool:
-        """Falls where and as they are; the first loss that ends on the ground counts. Says whether one did."""
+        """Fall from the current place and pose; the first loss of balance that ends on the ground is used. Returns
+        whether one did.
+        """
         before = joined(*self.pieces[-2:])[-4:]
         blocks = [_scaled(block, 1 / self.body.scale) for block in self.place.things.solid if self._is_near(block)]
         for loss in draw_loss:
@@ -221,7 +223,7 @@ class Actor:
         return bool(np.linalg.norm(block.middle_3[[0, 2]] - self.at_2) < 2.5 + np.linalg.norm(block.half_3[[0, 2]]))
 
     def stay_down(self, duration_s: float, moving: float) -> None:
-        """Lies as they fell; `moving`, 0 to 1, is how much the limbs stir."""
+        """Stay lying as they fell; `moving`, 0 to 1, is how much the limbs move."""
         frames = max(2, round(duration_s * MOTION_HZ))
         still = held(self.pieces[-1][-1:], frames)
         bends_TL3 = np.zeros((frames, LINKS, 3))
@@ -262,7 +264,7 @@ def _scaled(block: RagdollBlock, factor: float) -> RagdollBlock:
 def _is_down(joints_TJ3: Array) -> bool:
     """The head has come down far, and the body lies: on the floor, or flat on furniture.
 
-    Bodies that begin inside furniture are thrown out of it: what moves too fast or goes up is not a fall.
+    Bodies that begin inside furniture are thrown out of it, so a body that moves too fast or upwards is not a fall.
     """
     fastest_m_s = np.linalg.norm(np.diff(joints_TJ3, axis=0), axis=2).max() * MOTION_HZ
     if fastest_m_s > _FASTEST_M_S or joints_TJ3[:, 0, 1].max() > joints_TJ3[0, 0, 1] + 0.15:
@@ -275,7 +277,7 @@ def _is_down(joints_TJ3: Array) -> bool:
 
 
 def _onset_and_rest(joints_TJ3: Array) -> tuple[float, float]:
-    """When the head has clearly begun to go down, and when the body is at rest, in seconds."""
+    """The times, in seconds, when the head has clearly begun to go down and when the body is at rest."""
     head_T = joints_TJ3[:, NECK, 1]
     sunk = np.flatnonzero(head_T < head_T[0] - 0.05)
     onset = max(int(sunk[0]) - 5, 0) if len(sunk) else 0

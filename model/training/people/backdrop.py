@@ -1,4 +1,5 @@
-"""Renders a place once for each stream, by ray casting: colours and distances that the camera's frames are cut out of.
+"""Renders a place once for each stream, by ray casting: colours and distances from which the camera's frames are cut
+out.
 
 Shapes: N rays, H x W pixels of the backdrop.
 """
@@ -144,7 +145,7 @@ def render(
 
 
 def _nearest(around: Surroundings, eye_3: Floats, rays_N3: Floats) -> tuple[Floats, NDArray[np.int64], Floats]:
-    """Distance, what is hit (-2 sky, -1 floor, else the box's index) and the surface's normal."""
+    """The distance, what is hit (-2 sky, -1 floor, otherwise the box's index) and the surface's normal."""
     count = len(rays_N3)
     distance_N = np.full(count, _FAR_M, np.float32)
     which_N = np.full(count, -2, np.int64)
@@ -273,7 +274,7 @@ def _light(around: Surroundings, point_N3: Floats, normal_N3: Floats, shape: tup
 
 
 def _closeness(box: Box, point_N3: Floats) -> Floats:
-    """1 at a box's foot, falling off within a third of a metre: what stands on the floor darkens it."""
+    """1 at a box's foot, decreasing within a third of a metre, because objects on the floor darken it."""
     x_N, z_N = _turned(
         point_N3[:, 0] - np.float32(box.middle_3[0]), point_N3[:, 2] - np.float32(box.middle_3[2]), box.yaw_rad
     )

@@ -1,4 +1,4 @@
-"""Where a stream's camera hangs and how it moves: it never leaves its place, but pans and shakes.
+"""The position and movement of a stream's camera: it never leaves its place, but pans and shakes.
 
 Shapes: T frames, J joints.
 """
@@ -22,7 +22,7 @@ from model.training.people.places import Place
 SIZES = ((256, 144), (224, 168), (240, 180))
 _SIZE_SHARES = (0.65, 0.2, 0.15)
 _TRIES = 60
-# How much of the frame's height a standing person fills, about.
+# The approximate share of the frame's height that a standing person fills.
 _SPANS = (0.2, 0.85)
 _PERSON_M = 1.7
 _MARGIN = 0.04

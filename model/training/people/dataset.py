@@ -2,7 +2,7 @@
 
     videos/people_1_00000.mp4   annotations.json   targets/people_1_00000.npz   streams/people_1_00000.json
 
-`streams/` notes what is complete, so that an interrupted run resumes where it was. A folder may hold several seeds.
+`streams/` records what is complete, so that an interrupted run can resume. A folder may hold several seeds.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ def write_people_streams(
 
     A stream depends on its number and the parameters, not on `workers`. Streams of an earlier run with the same
     parameters are kept. `fps` is drawn for each stream when it is None. `everyday`: no one falls or fights. `subset`
-    puts all streams in one subset; without it about 12 % are "validation" and the others "training". `targets` adds
-    what the renderer knows of each frame. `scale` enlarges the frames, and changes nothing else in them. `look_alikes`:
-    more of what is easily taken for a fall or a fight. `on_progress` gets the numbers of complete streams and of all.
+    puts all streams in one subset; without it about 12 % are "validation" and the others "training". `targets` adds the
+    renderer's data about each frame. `scale` enlarges the frames without changing their content. `look_alikes`: more
+    activities that are easily mistaken for a fall or a fight. `on_progress` gets the numbers of complete streams and of
+    all.
 
     Raises ValueError for such parameters, and RenderError when a stream cannot be written.
     """

@@ -1,4 +1,4 @@
-"""Draws ellipsoids by ray casting, many frames at once: figures and soft objects are made of them.
+"""Draws ellipsoids by ray casting, many frames at once: figures and soft objects consist of them.
 
 Shapes: P ellipsoids, N pairs of an ellipsoid and a pixel, V visible pixels, T frames, H x W pixels. Camera coordinates
 are right, up and forward; image coordinates u and v are right / forward and up / forward.
@@ -52,7 +52,7 @@ class PixelGrid:
 
 
 def cast(shapes: Ellipsoids, sensor: PixelGrid, frames: int, limit_THW: Floats) -> Hits:
-    """What each pixel sees nearer than `limit_THW` metres."""
+    """The nearest ellipsoid of each pixel that is nearer than `limit_THW` metres."""
     shapes = _in_front(shapes)
     scaled_P33 = np.swapaxes(shapes.turn_P33, 1, 2) / shapes.radii_P3[:, :, None]
     origin_P3 = -np.einsum("pij,pj->pi", scaled_P33, shapes.centre_P3)

@@ -1,4 +1,4 @@
-"""What people do on the spot, from standing to standing. Each function draws one occurrence as key poses."""
+"""Activities in one place that begin and end with standing. Each function draws one occurrence as key poses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a cheap camera and its recorder make of a scene: exposure, colour, noise, blur, blocks, text and lost frames."""
+"""Degrades a scene like a cheap camera and its recorder: exposure, colour, noise, blur, blocks, text and lost
+frames.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,7 @@ class Recorder:
     jpeg: int
     """Quality of a JPEG camera; 0: none."""
     lost: float
-    """How often a frame is the one before again."""
+    """How often a frame is replaced by the previous one."""
     text: str | None
     noise_KHW3: NDArray[np.float32]
     done: int = 0
@@ -142,7 +144,9 @@ class Recorder:
 
 
 def _dark(time_s: Array, from_s: float, to_s: float) -> Array:
-    """How dark it is, 0 to 1, when the light goes out for a time: at once, and then the camera adapts a little."""
+    """How dark it is, 0 to 1, when the light goes out for a time: darkness comes suddenly, then the camera adapts
+    a little.
+    """
     off_T = ((time_s >= from_s) & (time_s < to_s)).astype(np.float64)
     adapted_T = 0.45 * np.clip((time_s - from_s) / 1.5, 0, 1)
     dark: Array = off_T * (1 - adapted_T)

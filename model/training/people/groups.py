@@ -1,4 +1,6 @@
-"""What people do together: fights, and what looks a little like them: hugs, handshakes, dances, play, lively talk."""
+"""Activities of several people: fights, and activities that look a little like them: hugs, handshakes, dances,
+play, lively talk.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from model.training.people.ragdoll import Loss
 
 FRIENDLY = ("hug", "handshake", "dance", "talk", "run_together", "high_five", "shoulder", "play_with_child")
 LIVELY = ("hug", "dance", "run_together", "high_five", "play_with_child")
-"""Those of them that look most like a fight."""
+"""The activities that look most like a fight."""
 
 
 def meet(rng: np.random.Generator, actors: Sequence[Actor], apart_m: float) -> float:

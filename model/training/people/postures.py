@@ -1,4 +1,4 @@
-"""What the key poses of everyday actions share: standing about, where hands go, and small random changes."""
+"""Common parts of the key poses of everyday actions: standing, positions of hands, and small random changes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def arms(rng: np.random.Generator) -> Arms:
 
 
 def stand(rng: np.random.Generator, duration_s: float) -> list[Key]:
-    """Standing about: every second or two the arms, the head or the weight move."""
+    """Standing: every second or two, the arms, the head or the weight move."""
     wide = float(rng.uniform(0.08, 0.16))
     ahead = float(rng.normal(0, 0.04))
     base = Pose(right_foot=(ahead, 0.055, wide), left_foot=(-ahead, 0.055, wide))

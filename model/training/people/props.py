@@ -1,4 +1,4 @@
-"""What moves without being a person: pets, balls, things that fall from a hook or a shelf, vacuum robots.
+"""Moving objects other than people: pets, balls, things that fall from a hook or a shelf, vacuum robots.
 
 Shapes: T frames, E ellipsoids. Lengths are metres of the world.
 """
@@ -26,7 +26,7 @@ class Prop:
     kind: str
     start_s: float
     end_s: float
-    """When it moves in a way that could be taken for something else."""
+    """Until when it moves in a way that could be mistaken for something else."""
     placed: Placed
 
 
@@ -58,7 +58,7 @@ def _prop(
 
 
 def _path(rng: np.random.Generator, place: Place, time_s_T: Array, speed_m_s: float) -> tuple[Array, Array]:
-    """A way (T, 2) from one free place to the next with pauses, and its headings (T,)."""
+    """A path (T, 2) from one free place to the next with pauses, and its headings (T,)."""
     at_2, heading = place.free_place(rng), float(rng.uniform(-np.pi, np.pi))
     path_T2, heading_T = np.empty((len(time_s_T), 2)), np.empty(len(time_s_T))
     index, step_s = 0, float(time_s_T[1] - time_s_T[0])
@@ -128,7 +128,7 @@ def _ball(rng: np.random.Generator, place: Place, time_s_T: Array) -> Prop:
     at_2, angle = place.free_place(rng), rng.uniform(0, 2 * np.pi)
     rolled_T = rng.uniform(0.3, 2.5) * (1 - np.exp(-since_T / 1.5))
     height_T = radius_m + _bounces(since_T, float(rng.uniform(0.3, 1.5)), 0.6)
-    height_T[time_s_T < start_s] = -1.0  # under the floor: it comes with the throw
+    height_T[time_s_T < start_s] = -1.0  # below the floor, until it is thrown
     centres_TE3 = np.stack([at_2[0] + rolled_T * np.cos(angle), height_T, at_2[1] + rolled_T * np.sin(angle)], 1)[
         :, None
     ]

@@ -1,4 +1,4 @@
-"""Motions made of key poses: where hips, hands and feet are at some times; inverse kinematics finds the joints.
+"""Motions made from key poses: the places of hips, hands and feet at some times; inverse kinematics finds the joints.
 
 A pose is given in the stance's frame: the origin is the floor under the hips, x is forward, y up and z to the right.
 Lengths are metres of the unscaled figure. T is the number of frames at `MOTION_HZ`.

@@ -37,7 +37,7 @@ _SUBSTEPS = 4
 _SCALE = 0.25  # of the URDF's lengths
 _STILL_M_S = 0.12
 _STILL_S = 0.35
-# The torque in newton metres with which muscles hold a joint against the fall.
+# The torque in newton metres with which muscles hold a joint during the fall.
 _STRENGTH = {CHEST: 90.0, NECK: 15.0, RIGHT_ANKLE: 10.0, LEFT_ANKLE: 10.0, RIGHT_SHOULDER: 18.0, LEFT_SHOULDER: 18.0}
 _HIP_STRENGTH, _HINGE_STRENGTH = 70.0, 35.0
 
@@ -62,13 +62,13 @@ class Loss:
     strength: float
     """1: usual."""
     limp_s: float
-    """How soon the muscles give way; 0: at once."""
+    """How soon the muscles give way; 0: immediately."""
     protect: bool
     """The arms reach out."""
 
 
 def fall(motion: Motion, loss: Loss, blocks: Sequence[RagdollBlock], longest_s: float = 4.0) -> Motion:
-    """What happens after the last frame of `motion` (at least two frames), until the body lies still."""
+    """The motion after the last frame of `motion` (at least two frames), until the body lies still."""
     with _world(blocks) as client:
         body = _humanoid(client)
         _start(client, body, motion[-3:])

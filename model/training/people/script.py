@@ -1,4 +1,4 @@
-"""The script of a stream: who is there, what they do in turn, and when a person falls or a fight breaks out."""
+"""The script of a stream: the people, their activities in turn, and when a person falls or a fight breaks out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Script:
     actors: tuple[Actor, ...]
     motions: tuple[Motion, ...]
     notes: tuple[tuple[int, Note], ...]
-    """With the number of the actor whose note it is, in order of time."""
+    """Each with the number of its actor, in chronological order."""
 
 
 def write_script(
@@ -42,9 +42,9 @@ def write_script(
     labels: tuple[str, ...] = LABELS,
     look_alikes: bool = False,
 ) -> Script:
-    """`labels`: what may happen; without any, everyday life alone.
+    """`labels`: what may happen; without any, only everyday life.
 
-    `look_alikes`: people rarely just stand or walk. They do what is most easily taken for a fall or a fight.
+    `look_alikes`: people rarely just stand or walk, and do what is most easily mistaken for a fall or a fight.
     """
     plot = _Plot(rng, recordings, place, duration_s, labels, look_alikes)
     plot.write()

@@ -1,4 +1,4 @@
-"""Writing one stream: its video, its targets, and the note that says it is complete.
+"""Writes one stream: its video, its targets, and the record that it is complete.
 
 Shapes: T frames, J joints, G cells of the targets across each axis, H x W pixels.
 """
@@ -38,7 +38,7 @@ _MOMENTS, _LEAST_SEEN, _LEAST_PX = 7, 0.35, 150
 
 @dataclass(frozen=True)
 class PeopleSpec:
-    """All that a stream's content depends on."""
+    """Everything a stream's content depends on."""
 
     seed: int
     index: int
@@ -52,7 +52,7 @@ class PeopleSpec:
     scale: int = 1
     """Each frame has this many times the pixels in width and in height."""
     look_alikes: bool = False
-    """More of what is most easily taken for a fall or a fight: pets, dancing, lying down, sitting down quickly."""
+    """More of what is most easily mistaken for a fall or a fight: pets, dancing, lying down, sitting down quickly."""
 
     @property
     def name(self) -> str:
@@ -62,7 +62,7 @@ class PeopleSpec:
 
 @dataclass
 class RenderedTruth:
-    """What the renderer knows of each frame, collected while it draws."""
+    """The renderer's data about each frame, collected while it draws."""
 
     visible_TA: list[NDArray[np.int64]] = field(default_factory=list)
     """How many pixels show each actor."""
@@ -102,7 +102,7 @@ def compose_scene(rng: np.random.Generator, recordings: Recordings, spec: People
 
 
 def _subjects(rng: np.random.Generator, script: Script, joints_ATJ3: Array, fps: int) -> list[Subject]:
-    """What the camera is hung for: where and while people fall or fight, and less so what else they do."""
+    """What the camera should see: people while they fall or fight and, with less weight, their other activities."""
     actors, frames = joints_ATJ3.shape[:2]
     moments = [
         _subject(joints_ATJ3, number, min(int(time_s * fps), frames - 1), 1.0 if note.kind in LABELS else 0.06)
@@ -165,7 +165,7 @@ def _cut(backdrop: PlaceBackdrop, turn_33: Array, sensor: PixelGrid) -> tuple[np
 
 def write_people_stream(out_dir: Path, spec: PeopleSpec) -> None:
     """Writes `videos/NAME.mp4`, with targets `targets/NAME.npz`, and at last `streams/NAME.json`."""
-    cv2.setNumThreads(1)  # the streams themselves are what runs in parallel
+    cv2.setNumThreads(1)  # the streams themselves run in parallel
     subset_rng, scene_rng, film_rng, codec_rng = np.random.default_rng([spec.seed, spec.index]).spawn(4)
     scene = compose_scene(scene_rng, load_recordings(), spec)
     seen = RenderedTruth()
@@ -189,7 +189,7 @@ def write_people_stream(out_dir: Path, spec: PeopleSpec) -> None:
 
 
 def _entry(scene: Scene, seen: RenderedTruth, subset: str, scale: int) -> dict[str, object]:
-    """In ActivityNet's form; `also` holds what else people do, which is background, with the actor's number.
+    """In ActivityNet's format; `also` holds people's other activities, which are background, with the actor's number.
 
     An action that is mostly hidden or outside the frame is "ambiguous"; `seen` is the share of the body in view.
     """

@@ -1,4 +1,4 @@
-"""The figures of the report: what a model's scores and starts are worth. Each function draws one."""
+"""The figures of the report, about a model's scores and starts. Each function draws one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_NUMBERED = 25
 
 
 def draw_losses(log: StageLog) -> Figure:
-    """A panel for each thing that the stage logged, over its steps."""
+    """A panel for each quantity that the stage logged, over its steps."""
     columns = min(_PER_ROW, len(log.curves))
     rows = ceil(len(log.curves) / columns)
     figure = Figure(figsize=(WIDTH_IN * columns / _PER_ROW + 0.6, 1.9 * rows), layout="constrained")

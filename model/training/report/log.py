@@ -1,4 +1,4 @@
-"""What the stages of a training run wrote while they ran."""
+"""Reads the logs that the stages of a training run wrote."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class StageLog:
     stage: str
     curves: Mapping[str, tuple[list[int], list[float]]]
     seconds: float
-    """Of training in all sittings, as far as they were logged."""
+    """Duration of the training over all runs of the stage, as far as logged."""
     unreadable_lines: int
-    """A kill in mid-write can leave a torn line."""
+    """A process that is killed while writing can leave an incomplete line."""
 
 
 def read_logs(run_dir: Path) -> list[StageLog]:
@@ -54,7 +54,7 @@ def _read_log(path: Path) -> StageLog:
 
 
 def _duration_s(seconds: Sequence[float]) -> float:
-    """Each sitting counts from 0 again."""
+    """Each run of the stage counts from 0 again."""
     ends = [before for before, after in pairwise(seconds) if after < before]
     return sum([*ends, *seconds[-1:]])
 

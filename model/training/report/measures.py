@@ -1,4 +1,4 @@
-"""What the report's figures show, computed from scored streams. NumPy only.
+"""The data of the report's figures, computed from scored streams. NumPy only.
 
 Shapes: T frames, K labels, N starts.
 """
@@ -29,7 +29,7 @@ def joined_frames(streams: Sequence[StreamScores], column: int, label: str) -> t
 def confusion(streams: Sequence[StreamScores], labels: Sequence[str]) -> NDArray[np.int64]:
     """Frames by true label (row) and by the label of the highest score (column), (K, K).
 
-    A frame with several labels counts for the last one to start; ambiguous frames are left out.
+    A frame with several labels counts for the one that started last; ambiguous frames are left out.
     """
     counts_KK = np.zeros((len(labels), len(labels)), np.int64)
     for stream in streams:
@@ -51,7 +51,7 @@ def start_delays_s(streams: Sequence[StreamScores], config: ModelConfig) -> Floa
 
 
 def announced_starts(stream: StreamScores, config: ModelConfig) -> Mapping[str, DecidedStarts]:
-    """What a start decoder announces in one stream, in its own media time, for each label with a rule."""
+    """The starts that a start decoder announces in one stream, in its own media time, for each label with a rule."""
     return {label: _decode_one(stream, config.labels.index(label), rule) for label, rule in config.start_rules.items()}
 
 
@@ -70,8 +70,9 @@ def stream_quality(stream: StreamScores, labels: Sequence[str]) -> float:
 
 
 def telling_streams(streams: Sequence[StreamScores], labels: Sequence[str]) -> list[tuple[str, StreamScores, float]]:
-    """The streams of the median, the best and the worst `stream_quality`, each with what it is; fewer when there are
-    fewer. Of an even number, the lower median. Streams without an action are passed over, unless there is no other.
+    """The streams with the median, the best and the worst `stream_quality`, each with a description; fewer if there are
+    fewer streams. With an even number, the lower median. Streams without an action are skipped, unless there are no
+    others.
     """
     rated = [(stream_quality(stream, labels), stream) for stream in streams]
     ranked = sorted((pair for pair in rated if not np.isnan(pair[0])), key=lambda pair: pair[0])

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure as the page shows it: a PNG with what it says in words."""
+    """A figure as the page shows it: a PNG with a description in words."""
 
     title: str
     caption: str
@@ -29,7 +29,7 @@ class Table:
     rows: Sequence[Sequence[str]]
     """The first cell of each row names it."""
     foot: Sequence[str] | None = None
-    """A last row that sums up the others."""
+    """A last row that summarises the others."""
 
 
 @dataclass(frozen=True)

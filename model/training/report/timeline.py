@@ -1,4 +1,6 @@
-"""The report's timelines: scores of one stream against the truth, a lane for each label that plays a part in it."""
+"""The report's timelines: scores of one stream compared with the truth, with a lane for each label that occurs in
+either.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ MOST_LANES = 14
 _NOTABLE_SCORE = 0.5
 _LANE_IN = 0.42
 _SCORE_HEIGHT = 0.7
-"""Of a lane's height; the rest is for the marks of announced starts."""
+"""Share of a lane's height; the rest is for the marks of announced starts."""
 
 
 def draw_timeline(stream: StreamScores, config: ModelConfig) -> Figure:

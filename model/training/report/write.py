@@ -29,13 +29,13 @@ from model.training.run_records import RECIPE_FILE
 def write_report(
     run_dir: Path, streams: Sequence[StreamScores], config: ModelConfig, report: EvaluationReport, out: Path
 ) -> None:
-    """Write the report of a run to `out`, in one move.
+    """Write the report of a run to `out`, atomically.
 
     Args:
         run_dir: the run's folder. Its stages' logs and its recipe are shown where they exist.
         streams: scored streams, the ones that `report` was computed from.
         config: the model's configuration, with the start rules that the report's starts come from.
-        report: what `evaluate` says of `streams`.
+        report: the result of `evaluate` for `streams`.
 
     Raises:
         ValueError: no stream.

@@ -1,1 +1,1 @@
-"""The stages of `cake train`, one module each, and what several of them share."""
+"""The stages of `cake train`, one module each, and code that several of them share."""

@@ -45,7 +45,7 @@ def train_contrast(run: Run, progress: Progress) -> None:
 
 
 def load_contrast(run: Run) -> Head:
-    """The head after this stage, its classifier untrained. `StageMismatchError` when the stage is not finished."""
+    """The head after this stage, with an untrained classifier. `StageMismatchError` if the stage is not finished."""
     head = Head(run.config.head, len(run.config.labels))
     if run.recipe.contrast.kind != "none":
         load_network(contrast_stage(run), head, prefix="query.head.")
@@ -94,7 +94,7 @@ class Queues(nn.Module):
 
 
 class ContrastObjective:
-    """The query's past frames are hidden at random, the last one never; the key sees all of them."""
+    """The query's past frames are hidden at random, except the last one; the key sees all of them."""
 
     def __init__(self, config: ModelConfig, sequences: Sequence[FeatureSequence], recipe: ContrastRecipe) -> None:
         self.recipe = recipe
@@ -134,7 +134,7 @@ class ContrastObjective:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """The key encoder: a slow moving average of the query encoder."""
+        """Update the key encoder, a slow moving average of the query encoder."""
         pairs = zip(self.network["key"].parameters(), self.network["query"].parameters(), strict=True)
         for slow, fast in pairs:
             slow.lerp_(fast, 1 - self.recipe.momentum)

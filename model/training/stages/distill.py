@@ -1,7 +1,7 @@
-"""Stage 3: the Dynamic Motion Adapter learns to make the flow teacher's map from the RGB trunk's (arXiv 2603.23988).
+"""Stage 3: the Dynamic Motion Adapter learns to produce the flow teacher's map from the RGB trunk's (arXiv 2603.23988).
 
-With the trunk frozen it learns from cached maps, in minutes. Otherwise the trunk learns along, from images, and keeps
-its labels meanwhile. The attention's temperature falls from 5 to 1.
+If the trunk is frozen, it learns from cached maps, in minutes. Otherwise the trunk is trained along with it, from
+images and on its labels. The attention's temperature falls from 5 to 1.
 
 Shapes: B sequences, T steps, N = T * B in time-major order, C channels, H and W of the map.
 """
@@ -40,7 +40,7 @@ from model.training.stages.trunk import load_trunk, trunk_stage
 
 @dataclass(frozen=True)
 class Student:
-    """What turns frames into the two feature vectors."""
+    """The part of the network that turns frames into the two feature vectors."""
 
     trunk: Trunk
     static_head: FeatureHead
@@ -56,8 +56,8 @@ def distill_stage(run: Run) -> Stage:
 
 
 def distill(run: Run, progress: Progress) -> float:
-    """Returns the mean cosine between the adapter's and the teacher's map on the validation videos; NaN when the motion
-    branch is imported, which is kept as it is.
+    """Returns the mean cosine between the adapter's and the teacher's map on the validation videos; NaN if the motion
+    branch is imported, which is left unchanged.
     """
     if run.recipe.motion_source == "imported":
         _imported_student(run)
@@ -90,7 +90,7 @@ def load_static_maps(run: Run, video: LabelledVideo) -> Maps:
 
 
 def cache_teacher_maps(run: Run, videos: Sequence[LabelledVideo], progress: Progress) -> None:
-    """The teacher's last maps of the optical flow, which the adapter learns to make."""
+    """The teacher's last maps of the optical flow, which the adapter learns to reproduce."""
     cache_maps(run, MapSource("teacher", _load_teacher, run.flow_path), videos, progress)
 
 
@@ -111,7 +111,7 @@ def load_student(run: Run) -> Student:
 
 
 def _imported_student(run: Run) -> Student:
-    """All of it from the checkpoint that the run began with."""
+    """The whole student from the checkpoint that the run started from."""
     assert run.init is not None
     config, stream = run.config, load_trunk(run)
     width = config.trunk.widths[-1]
@@ -176,7 +176,7 @@ class Generator(nn.Module):
 def _imitation_losses(
     network: nn.ModuleDict, recipe: DistillRecipe, map_NCHW: Tensor, wanted: Tensor, streams: int
 ) -> dict[str, Tensor]:
-    """What is minimised, under `imitation`, and the cosine between the two maps."""
+    """The loss that is minimised, under `imitation`, and the cosine between the two maps."""
     motion = network["motion"]
     assert isinstance(motion, MotionAdapter)
     found = motion.sequence(map_NCHW, streams)
@@ -230,7 +230,7 @@ def _draw_window(pair: tuple[Maps, Maps], rng: np.random.Generator, recipe: Dist
 
 
 class _PictureObjective:
-    """The trunk learns along: the teacher's map, and the labels as in its own stage."""
+    """The trunk is trained as well: on the teacher's map, and on the labels as in its own stage."""
 
     def __init__(self, run: Run) -> None:
         self.recipe, self.labels = run.recipe.distill, run.recipe.trunk

@@ -1,4 +1,4 @@
-"""Stage 4: features of every frame, which the contrast and head stages learn from; read from a layout of the field
+"""Stage 4: features of every frame, on which the contrast and head stages train; read from a layout of the field
 (`model.training.layouts.feature_sessions`) or extracted here.
 
 Shapes: V views, T frames, D features of a branch, F = 2 * D, K labels, C channels, H and W of a map.
@@ -24,7 +24,7 @@ from model.training.stages.distill import Student, cache_static_maps, load_stati
 
 
 def extract_features(run: Run, progress: Progress) -> None:
-    """Features of every view of the training and validation videos. What is there already is kept."""
+    """Extract features of every view of the training and validation videos. Existing files are kept."""
     videos = [*run.training, *run.validation]
     cache_static_maps(run, videos, progress)
     missing = [video for video in videos if not _path(run, video).is_file()]

@@ -32,7 +32,9 @@ CHUNK_STEPS = 512
 
 @dataclass(frozen=True)
 class MapSource:
-    """Which network's maps: `load` makes the trunk, `images` gives the file of a video's frames or flow."""
+    """The network whose maps are computed: `load` creates the trunk, `images` gives the file of a video's frames
+    or flow.
+    """
 
     name: str
     load: Callable[[Run], Trunk]
@@ -40,7 +42,7 @@ class MapSource:
 
 
 def views_of(run: Run, video: LabelledVideo) -> list[View]:
-    """The whole image as it is served; for training videos, random views besides."""
+    """The whole image as it is served and, for training videos, random views."""
     if video.subset != "training":
         return [View(None)]
     seed = int.from_bytes(video.name.encode()[-8:], "big")
@@ -60,7 +62,7 @@ def load_maps(run: Run, source_name: str, video: LabelledVideo) -> Maps:
 
 
 def cache_maps(run: Run, source: MapSource, videos: Sequence[LabelledVideo], progress: Progress) -> None:
-    """What is cached already is kept."""
+    """Compute and cache the maps. Existing files are kept."""
     missing = [video for video in videos if not maps_path(run, source.name, video).is_file()]
     progress.on_stage(f"maps of the {source.name} for {len(missing)} videos")
     (run.cache_dir / "maps").mkdir(parents=True, exist_ok=True)
@@ -95,7 +97,7 @@ def trunk_maps(trunk: Trunk, images_TPPC: NDArray[Any], view: View, chunk_steps:
 
 
 def past_steps(config: TrunkConfig) -> int:
-    """How many frames before a frame have a part in its map."""
+    """How many earlier frames contribute to the map of a frame."""
     squeezes = sum(-(-depth // 2) for depth in config.depths)
     difference = 1 if config.frame_difference else 0
     return difference + config.stem_taps - 1 + 2 * sum(config.depths) + squeezes * (config.window_steps - 1)

@@ -1,6 +1,6 @@
 """A causal network of one stream: the RGB trunk before it has a motion branch, and the optical-flow teacher.
 
-Both learn from a label on every frame and, where a renderer made the videos, from what it knows of each frame.
+Both learn from a label on every frame and, for rendered videos, from the renderer's data about each frame.
 
 Shapes: B sequences, T steps, N = T * B frames in time-major order, C channels, H and W pixels, K labels, J joints, G
 cells a side of the coverage mask.
@@ -61,7 +61,9 @@ def batch_loss(logits_BTK: Tensor, batch: Batch, weights: LabelWeights) -> Tenso
 
 
 class RendererHead(nn.Module):
-    """Predicts joints, their motion and the figure's coverage from the trunk's maps. Trained along, then left."""
+    """Predicts joints, their motion and the figure's coverage from the trunk's maps. It is trained with the trunk
+    and then discarded.
+    """
 
     def __init__(self, config: ModelConfig, joints: int) -> None:
         super().__init__()
@@ -76,7 +78,7 @@ class RendererHead(nn.Module):
     def loss(self, maps: Sequence[Tensor], batch: Batch, recipe: SequenceRecipe) -> Tensor:
         """Smooth L1 of joints and of their movement between frames, and cross-entropy of the coverage.
 
-        Unknown values count as zero loss in the mean: a batch that knows less pulls less.
+        Unknown values count as zero loss in the mean, so a batch with fewer known values has less effect.
         """
         assert batch.joints_BTJ2 is not None
         assert batch.mask_BTGG is not None
@@ -94,7 +96,7 @@ class RendererHead(nn.Module):
 
 
 class SingleStreamObjective:
-    """Labels on every frame, and the renderer's targets of the videos that have them."""
+    """Labels on every frame, and the renderer's targets for videos that have them."""
 
     def __init__(self, config: ModelConfig, videos: Sequence[TrainingVideo], recipe: SequenceRecipe) -> None:
         self.videos, self.recipe = videos, recipe

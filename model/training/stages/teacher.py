@@ -54,8 +54,8 @@ def load_teacher(run: Run) -> SingleStream:
 
 
 def _objective(run: Run) -> SingleStreamObjective:
-    """Begins with the RGB trunk's weights; the first layer with their mean over the colours, for both channels of flow
-    (cross-modality initialisation: Wang et al., "Temporal Segment Networks", ECCV 2016).
+    """Starts from the RGB trunk's weights, with their mean over the colours in the first layer for both channels of
+    flow (cross-modality initialisation: Wang et al., "Temporal Segment Networks", ECCV 2016).
     """
     objective = SingleStreamObjective(teacher_config(run.config), load_videos(run, run.flow_path), run.recipe.teacher)
     stream = objective.network["stream"]

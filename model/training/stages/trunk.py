@@ -14,12 +14,12 @@ from model.training.stages.single_stream import SingleStream, SingleStreamObject
 
 
 def is_imported(run: Run) -> bool:
-    """Whether the trunk is that of `run.init`, as it is."""
+    """Whether the trunk is that of `run.init`, unchanged."""
     return run.recipe.trunk_source == "imported"
 
 
 def trunk_stage(run: Run) -> Stage:
-    """The stage; its settings name the checkpoint that it begins with."""
+    """The stage; its settings name the checkpoint that it starts from."""
     init = None if run.init is None else checkpoint_version(run.init)
     return run.stage(
         "trunk", run.recipe.trunk.schedule, recipe=asdict(run.recipe.trunk), init=init, source=run.recipe.trunk_source
@@ -27,7 +27,7 @@ def trunk_stage(run: Run) -> Stage:
 
 
 def train_trunk(run: Run, progress: Progress) -> None:
-    """Nothing to do when the trunk is imported, but to see that it is there."""
+    """If the trunk is imported, only check that it exists."""
     if is_imported(run):
         load_trunk(run)
         progress.on_stage(f"keeping the trunk of {run.init}")

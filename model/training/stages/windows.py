@@ -26,7 +26,7 @@ class Windows:
     target_BTK: Tensor
     """0 or 1."""
     ambiguous_BT: Tensor
-    """Frames that count neither way."""
+    """Frames that are ignored."""
     since_start_s_BT: Tensor
     """Seconds since the last action to start began; infinity in the background."""
 
@@ -34,7 +34,7 @@ class Windows:
 class WindowSource:
     """Random windows of `steps` frames whose last frame is not ambiguous. All features are held in memory.
 
-    With `pad`, windows may begin before their stream: there they have zeros that count neither way.
+    With `pad`, windows may begin before their stream: they are filled with zeros, which are ignored.
 
     Raises:
         ValueError: no sequence has `steps` frames, and they are not padded.

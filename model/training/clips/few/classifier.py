@@ -1,10 +1,10 @@
-"""Logistic regression on what the frozen network's GRU makes of clips: all that is learned from a few of them.
+"""Logistic regression on the output of the frozen network's GRU: the only part that is trained from a few clips.
 
-It is convex, so it needs no learning rate and no steps, and it is fitted once more for every clip in a second. The
-learned weights replace the last layer of the network, so they are served as every other model is.
+It is convex, so it needs no learning rate and no number of steps, and fitting it again for each left-out clip takes a
+second. The learned weights replace the last layer of the network, so the result is served like any other model.
 
-Besides each view of a clip alone it sees each view after one of another clip: a camera's stream does not begin with
-the action. Such pairs are joined as features, which the network has made once.
+Besides each view of a clip alone, it is trained on each view after a view of another clip, because a camera's stream
+does not begin with the action. Such pairs are joined as features, which the network has computed once.
 
 Shapes: N clips, R rows (frames of sequences), T frames, F features of both branches, E encoded ones, B sequences.
 """
@@ -24,9 +24,9 @@ from model.network.head import Head
 from model.training.clips.few.features import FrozenClip
 
 REGULARISATION = 0.05
-"""The loss of one clip against half the squared length of the weights. Chosen on rendered fights."""
+"""The weight of one clip's loss relative to half the squared length of the weights. Chosen on rendered fights."""
 _FIRST_STEPS = 5
-"""Of a stream and of a clip that follows another: they say next to nothing."""
+"""The number of first steps of a stream, and of a clip that follows another, that carry almost no information."""
 _LEAST_DEVIATION = 0.1
 
 _Floats = NDArray[np.float32]
@@ -34,7 +34,7 @@ _Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Rows:
-    """Frames to learn from, each of one clip and after frames of another, or of the same."""
+    """Frames to learn from; each belongs to one clip and follows frames of another, or of the same."""
 
     encoded_RE: _Floats
     clip_R: NDArray[np.intp]
@@ -56,7 +56,7 @@ class Classifier:
 
 @torch.inference_mode()
 def encode(head: Head, features_BTF: _Floats) -> _Floats:
-    """What the last layer of the network sees (B, T, E) of streams of features."""
+    """The input of the network's last layer (B, T, E) for streams of features."""
     encoded_BTE, _ = head.encode(torch.from_numpy(features_BTF), head.fresh(len(features_BTF)))
     return np.asarray(encoded_BTE.numpy(), np.float32)
 
@@ -85,14 +85,16 @@ def make_rows(head: Head, clips: Sequence[FrozenClip], rng: np.random.Generator)
 
 
 def _kept(frames_TE: _Floats) -> _Floats:
-    """The frames to learn from. Of two neighbours one is enough."""
+    """The frames to learn from. One of two neighbours is enough."""
     return frames_TE[min(_FIRST_STEPS, len(frames_TE) - 1) :: 2]
 
 
 def fit(
     rows: Rows, positive_N: Bools, left_out: Sequence[int] = (), regularisation: float = REGULARISATION
 ) -> Classifier:
-    """Learn from all rows but those in which a clip of `left_out` is. Clips weigh the same, and so do both kinds."""
+    """Learn from all rows except those that involve a clip of `left_out`. All clips have equal weight, as do both
+    kinds.
+    """
     kept_R = ~(np.isin(rows.clip_R, left_out) | np.isin(rows.before_R, left_out))
     clip_R, encoded_RE = rows.clip_R[kept_R], rows.encoded_RE[kept_R]
     target_R = positive_N[clip_R]

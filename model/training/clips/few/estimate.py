@@ -1,4 +1,5 @@
-"""How good a classifier of a few clips is, by scores of clips that it did not learn from, and when it reports a start.
+"""Estimates how good a classifier from a few clips is, from scores of clips that it was not trained on, and when it
+reports a start.
 
 Shapes: N clips, T frames, R rules.
 """
@@ -27,7 +28,7 @@ _BISECTIONS = 40
 
 @dataclass(frozen=True)
 class Share:
-    """So many of so many, with the 95 % interval of Wilson (1927)."""
+    """A count out of a total, with the 95 % interval of Wilson (1927)."""
 
     count: int
     of: int
@@ -40,7 +41,7 @@ class Share:
         middle, spread = count / of + _Z**2 / (2 * of), _Z * sqrt(count * (of - count) / of**3 + (_Z / of) ** 2 / 4)
         scale = 1 + _Z**2 / of
         low, high = (middle - spread) / scale, (middle + spread) / scale
-        # Rounding must not put the share itself outside.
+        # Rounding must not put the share itself outside the interval.
         return cls(count, of, min(max(0.0, low), count / of), max(min(1.0, high), count / of))
 
     def __str__(self) -> str:
@@ -49,23 +50,23 @@ class Share:
 
 @dataclass(frozen=True)
 class Expected:
-    """What to expect on clips like these, as clips show that were left out in turn."""
+    """Expected results on clips like these, estimated from clips that were left out in turn."""
 
     auc: float
-    """Of a clip's highest score: the probability that a clip of the action has a higher one than another clip."""
+    """For a clip's highest score: the probability that it is higher in a clip of the action than in another clip."""
     auc_low: float
     auc_high: float
     found: Share
     """Clips of the action in which a start is reported."""
     alarms: Share
-    """Other clips in which one is."""
+    """Other clips in which a start is reported."""
     correct: Share
 
 
 def estimate(scores: Sequence[Floats], positive_N: Bools, sample_hz: float) -> tuple[Expected, StartRule]:
-    """What to expect, and the start rule that separates both kinds best.
+    """The expected results, and the start rule that separates both kinds best.
 
-    Each clip is judged by the rule that the other clips choose; its own choice would make the estimate too good.
+    Each clip is judged by the rule chosen on the other clips; a rule chosen with it would make the estimate too good.
 
     Args:
         scores: of each clip's frames (T,), by a classifier that has not learned from it.
@@ -100,7 +101,7 @@ def reports_start(scores_T: Floats, rule: StartRule, sample_hz: float) -> bool:
 
 
 def _best_rule(fires_RN: Bools, positive_N: Bools, counted_N: Bools) -> int:
-    """The rule with the best balance of found clips and alarms, its neighbours counted with it; of equals, a middle
+    """The rule with the best balance of found clips and alarms, counted with its neighbours; of equal ones, a middle
     one: a threshold at the edge of what separates a few clips would miss the next one.
     """
     found_R = fires_RN[:, counted_N & positive_N].mean(axis=1)
@@ -113,8 +114,8 @@ def _best_rule(fires_RN: Bools, positive_N: Bools, counted_N: Bools) -> int:
 
 
 def auc_interval(auc: float, positives: int, negatives: int) -> tuple[float, float]:
-    """The 95 % interval of an area under the ROC curve: all areas from which the one found is not far, given their own
-    variance (Newcombe, Statistics in Medicine 25, 2006, method 5). Not empty when the separation is perfect.
+    """The 95 % interval of an area under the ROC curve: all areas from which the measured one is not far, given their
+    own variance (Newcombe, Statistics in Medicine 25, 2006, method 5). Not empty when the separation is perfect.
     """
 
     def is_near(area: float) -> bool:

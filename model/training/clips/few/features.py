@@ -1,4 +1,4 @@
-"""What a frozen network makes of clips, computed once for each and kept in a folder.
+"""The features that a frozen network computes for clips, computed once for each clip and kept in a folder.
 
 Shapes: V views, T frames, F features of both branches, P values of a thumbnail, S pixels of the input.
 """
@@ -37,16 +37,16 @@ class FrozenClip:
     """One clip as the frozen network sees it."""
 
     served_TF: _Floats
-    """Of the clip as it is served."""
+    """Features of the clip as it is served."""
     views_VTF: _Floats
-    """Of random views."""
+    """Features of random views."""
     thumbnail_P: _Floats
-    """Grey levels of the median frame, small: what the camera sees when nothing moves."""
+    """Grey levels of the downscaled median frame: what the camera sees when nothing moves."""
 
 
 @dataclass(frozen=True)
 class FrozenNetwork:
-    """What features depend on: the network up to its head, and the seed of the random views."""
+    """Everything that features depend on: the network up to its head, and the seed of the random views."""
 
     network: Cake
     version: str
@@ -69,7 +69,9 @@ class FrozenNetwork:
 def extract(
     clips: Sequence[LabelledClip], frozen: FrozenNetwork, folder: Path, progress: Progress
 ) -> tuple[list[FrozenClip | None], Mapping[str, str]]:
-    """The features of each clip, None where it does not decode, and why, by path. What is in `folder` is kept."""
+    """The features of each clip, None if it does not decode, and the reasons by path. Features already in `folder`
+    are reused.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     found: list[FrozenClip | None] = []
     failures: dict[str, str] = {}

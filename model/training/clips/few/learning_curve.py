@@ -1,11 +1,11 @@
-"""How accuracy grows with the number of clips, on clips of other cameras than those learned from.
+"""How accuracy grows with the number of clips, measured on clips from other cameras than those used for training.
 
     python -m model.training.clips.few.learning_curve --clips LIST --label fight --from mocap --out DIR
 
-For each number and each draw, blocks of clips are set aside for the test, and as many clips of each kind are drawn
-from the other blocks. Three methods learn from the same clips: the classifier of `cake train clips --label`, logistic
-regression on motion statistics, and, with `--scratch-steps`, a network that begins with random weights. A clip's score
-is the highest of its frames, as in `cake eval --by-video`. Prints a line of JSON for each number of clips.
+For each number and each draw, blocks of clips are set aside for the test, and as many clips of each kind are drawn from
+the other blocks. Three methods learn from the same clips: the classifier of `cake train clips --label`, logistic
+regression on motion statistics, and, with `--scratch-steps`, a network that starts from random weights. A clip's score
+is the highest score of its frames, as in `cake eval --by-video`. Prints a line of JSON for each number of clips.
 
 Shapes: N clips, F statistics.
 """
@@ -47,21 +47,22 @@ from model.video.preprocess import normalise
 
 Indices = NDArray[np.intp]
 Method = Callable[[Indices, Indices, int], Floats]
-"""From the clips to learn from, those to score, and a seed, to the scores of the latter."""
+"""Maps the clips to learn from, the clips to score and a seed to the scores of the latter."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """Indices of clips; those to learn from are of other blocks than those of the test."""
+    """Indices of clips; training and test clips are from different blocks."""
 
     learned: Indices
     tested: Indices
 
 
 def draw_clips(positive_N: Bools, block_N: Indices, count: int, seed: int) -> Draw:
-    """`count` clips of each kind, and all clips of up to half of the blocks, as many as leave enough.
+    """Draw `count` clips of each kind for training, and all clips of up to half of the blocks for the test, as many as
+    leave enough.
 
-    Raises DataError when even all blocks but one hold fewer clips of a kind.
+    Raises DataError if even all blocks but one hold fewer clips of a kind.
     """
     rng = np.random.default_rng(seed)
     learnable_N = np.ones(len(positive_N), bool)
@@ -113,7 +114,7 @@ def motion_method(statistics_NF: Floats, positive_N: Bools) -> Method:
 def scratch_method(
     frames: FrameCache, videos: Sequence[LabelledVideo], positive_N: Bools, recipe: EndToEndRecipe, folder: Path
 ) -> Method:
-    """All of a network of `cake-xs` that begins with random weights, trained as `cake train end-to-end` does."""
+    """A complete `cake-xs` network that starts from random weights, trained like `cake train end-to-end`."""
     config = replace(cake_xs((BACKGROUND, "action")), image_size=frames.size, framing=frames.framing)
     settle_frames = round(SETTLE_S * config.sample_hz)
 

@@ -1,4 +1,4 @@
-"""The clips that a user has: two folders, or a list.
+"""The user's clips: two folders, or a list.
 
 Shapes: N clips.
 """
@@ -16,7 +16,7 @@ from model.training.layouts.annotations import VIDEO_SUFFIXES, DataError, clean_
 from model.training.layouts.video_lists import LabelledClip, read_clips
 
 FEWEST = 3
-"""Clips of each kind."""
+"""Minimum number of clips of each kind."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class FewClips:
 
 
 def clips_of_folders(label: str, shown: Path, other: Path) -> FewClips:
-    """All videos of two folders: one of the action `label`, one without it. Raises DataError."""
+    """All videos in two folders, one with the action `label` and one without it. Raises DataError."""
     if shown.resolve() == other.resolve():
         raise DataError(
             f"{shown}: expected two folders, one of clips that show the action and one of clips that do not"
@@ -56,7 +56,7 @@ def clips_of_list(label: str, list_file: Path, root: Path | None) -> FewClips:
 
 
 def check_counts(few: FewClips, usable: Sequence[bool]) -> None:
-    """Raises DataError when there are too few usable clips of a kind to learn and to judge from."""
+    """Raises DataError if there are too few usable clips of a kind for training and estimation."""
     for shown, kind in ((True, f"of {few.label!r}"), (False, f"without {few.label!r}")):
         count = sum(good and few.positive(index) == shown for index, good in enumerate(usable))
         if count < FEWEST:
@@ -64,7 +64,7 @@ def check_counts(few: FewClips, usable: Sequence[bool]) -> None:
 
 
 def check_contradictions(few: FewClips) -> None:
-    """Raises DataError when one video, or a copy of it, is a clip with the action and a clip without it."""
+    """Raises DataError if a video, or a copy of it, is given both as a clip with the action and as one without it."""
     shown = [clip.path for clip in few.clips if clip.label == few.label]
     others = [clip.path for clip in few.clips if clip.label != few.label]
     same = [f"{one} and {other}" for one, other in product(shown, others) if _same_bytes(one, other)]
@@ -79,7 +79,7 @@ def _same_bytes(one: Path, other: Path) -> bool:
     try:
         return filecmp.cmp(one, other, shallow=False)
     except OSError:
-        return False  # Decoding says which is not readable.
+        return False  # Decoding reports unreadable files.
 
 
 def _clean(label: str) -> str:

@@ -1,4 +1,4 @@
-"""What a user reads after training from a few clips: what to expect, and what to be careful about."""
+"""The report after training from a few clips: expected results and warnings."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from model.training.clips.few.similar import contradictions
 from model.training.clips.few.views import LONGEST_S
 
 ENOUGH = 10
-"""Clips of each kind: with fewer the intervals say little."""
+"""Number of clips of each kind below which the intervals say little."""
 _SHORTEST_S = 1.5
 _CHANCE = 0.5
 
 
 @dataclass(frozen=True)
 class FewClipReport:
-    """What was learned from, what to expect of it, and warnings as sentences."""
+    """The training data, the expected results, and warnings as sentences."""
 
     label: str
     clips: int
@@ -39,18 +39,18 @@ class FewClipReport:
         return asdict(self)
 
     def text(self) -> str:
-        """The same for a reader."""
+        """The same as text for people."""
         found = self.expected
         return "\n".join(
             [
                 f"Learned {self.label!r} from {self.clips} clips with it and {self.others} without it.",
-                "To expect on new clips like these, as each clip showed that was left out in turn (95 % intervals):",
+                "Expected on new clips like these, estimated by leaving out each clip in turn (95 % intervals):",
                 f"  clips with it in which a start is reported     {found.found}",
-                f"  clips without it in which one is, wrongly      {found.alarms}",
+                f"  clips without it that cause a false start      {found.alarms}",
                 f"  clips judged correctly                         {found.correct}",
                 f"  area under the ROC curve (0.5 is chance)       {found.auc:.2f} "
                 f"({found.auc_low:.2f} to {found.auc_high:.2f})",
-                "How often it is wrong in hours of everyday video, clips cannot tell: watch it for a day.",
+                "Clips cannot show how often it is wrong in hours of everyday video: watch it for a day.",
             ]
         )
 
@@ -64,7 +64,8 @@ def warnings(
     expected: Expected,
     config: ModelConfig,
 ) -> list[str]:
-    """Sentences about clips that are few, short, long or alike, and about an estimate that includes chance.
+    """Sentences about clips that are too few, short, long or alike, and about an estimate that is compatible with
+    chance.
 
     `groups`: of clips that are nearly the same, and of clips that show the same place.
     """
@@ -99,7 +100,7 @@ def _few(label: str, positive_N: Bools) -> list[str]:
 
 
 def _one_place(label: str, positive_N: Bools, place_N: NDArray[np.intp]) -> list[str]:
-    """A model that only ever sees an action in one place may recognise the place."""
+    """A model that sees an action in only one place may recognise the place instead."""
     with_it, without_it = set(place_N[positive_N].tolist()), set(place_N[~positive_N].tolist())
     if len(with_it | without_it) == 1:
         return ["All clips show the same place. The estimate holds for this camera; elsewhere expect less."]

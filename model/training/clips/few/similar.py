@@ -1,4 +1,4 @@
-"""Clips that are too alike to tell how good a model will be: the same scene twice, or one place for each kind.
+"""Finds clips that are too alike to show how good a model will be: the same scene twice, or one place for each kind.
 
 Shapes: N clips, P values of a thumbnail, F features.
 """
@@ -15,14 +15,15 @@ from model.metrics import Bools
 from model.training.clips.few.features import FrozenClip
 
 SAME_PLACE = 0.95
-"""Correlation of two thumbnails from which on they show the same place. Of 20,000 pairs of clips of different cameras
-(real fights, numbers far apart), two reach it."""
+"""Two thumbnails with at least this correlation show the same place. Of 20,000 pairs of clips from different
+cameras (real fights, numbers far apart), two reach it.
+"""
 SAME_CLIP = 0.998
-"""Cosine of two clips' mean features from which on, in the same place, one says nothing new."""
+"""If the mean features of two clips in the same place have at least this cosine, the second adds nothing new."""
 
 
 def places(clips: Sequence[FrozenClip]) -> NDArray[np.intp]:
-    """A number for each clip (N,), the same for clips that one camera seems to have taken without moving."""
+    """A number for each clip (N,), the same for clips that seem to come from one camera that did not move."""
     return _connected(_correlation(clips) >= SAME_PLACE)
 
 

@@ -1,4 +1,4 @@
-"""From a few clips to a checkpoint that the server loads, and a report of what to expect of it.
+"""Makes a checkpoint that the server loads from a few clips, with a report of the expected results.
 
 DIR/features/                       what the frozen network makes of each clip, kept for later runs
 DIR/model.safetensors, model.json   the model: background and the new action
@@ -34,7 +34,7 @@ from model.training.layouts.annotations import DataError
 from model.training.progress import Progress
 
 _MOST_FITS = 40
-"""To leave clips out in turn: beyond, several at once."""
+"""The most fits for leaving out clips in turn; with more clips, several are left out together."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def left_out_scores(
     settle_frames: int,
     progress: Progress,
 ) -> list[NDArray[np.float32]]:
-    """The scores (T,) of each clip as it is served, by a classifier that has learned neither from it nor its twins."""
+    """The scores (T,) of each clip as it is served, by a classifier that was trained neither on it nor on its twins."""
     scores: list[NDArray[np.float32]] = [np.zeros(0, np.float32)] * len(clips)
     turn_N = np.unique(twin_N, return_inverse=True)[1] % _MOST_FITS
     for turn in range(int(turn_N.max()) + 1):

@@ -1,4 +1,4 @@
-"""How a clip is shown to the frozen network: once as it is served, then as it might have looked on other occasions.
+"""The views of a clip for the frozen network: one as it is served, others as it might have looked on other occasions.
 
 Shapes: V views, T frames, H and W pixels of a clip, S pixels of the input.
 """
@@ -22,14 +22,14 @@ from model.video.file_reader import open_video
 _Floats = NDArray[np.float32]
 
 LONGEST_S = 20.0
-"""Of a clip: what comes later is not used."""
+"""Maximum used length of a clip."""
 _VIEW_S = 5.0
 _SMALLEST_CROP = 0.75
 _SPEEDS = (0.8, 1.25)
 
 
 def served_frames(path: Path, config: ModelConfig) -> NDArray[np.uint8]:
-    """What a detector of this configuration is shown of a clip: (T, S, S, 3). Raises VideoError."""
+    """The images of a clip that a detector of this configuration sees: (T, S, S, 3). Raises VideoError."""
     with open_video(path) as video:
         frames = video.frames(config.sample_hz, config.frame_input)
         return np.stack([frame.image for frame in islice(frames, round(LONGEST_S * config.sample_hz))])
@@ -47,7 +47,7 @@ def random_views(path: Path, config: ModelConfig, rng: np.random.Generator, view
 
 
 def _view(clip: WholeClip, config: ModelConfig, rng: np.random.Generator, length_s: float, steps: int) -> _Floats:
-    # A clip that is too short runs slower rather than standing still at its end.
+    # A clip that is too short is played more slowly instead of standing still at its end.
     span_s = min(length_s, steps / config.sample_hz * rng.uniform(*_SPEEDS))
     times_s = np.linspace(0, span_s, steps, endpoint=False, dtype=np.float64) + rng.uniform(0, length_s - span_s)
     cropped_TSS3 = _crop(resample(clip.images, clip.pts_s, times_s), config, rng)
@@ -55,7 +55,7 @@ def _view(clip: WholeClip, config: ModelConfig, rng: np.random.Generator, length
 
 
 def _crop(images: Sequence[Images], config: ModelConfig, rng: np.random.Generator) -> Images:
-    """Most of what is served, squeezed into the input as it is served, or its mirror image."""
+    """A crop of most of the served region, squeezed into the input as in serving, or its mirror image."""
     height, width = images[0].shape[:2]
     if config.framing == "centre_crop":
         height = width = min(height, width)
