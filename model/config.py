@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,11 +27,18 @@ MIN_RATE_SHARE = 0.5
 Precision = Literal["auto", "float32"]
 """The precision in which a network runs; `auto` is bfloat16 on a processor that supports it, otherwise float32."""
 
-_STRICT: ConfigDict = {"extra": "forbid"}
+_STRICT: ConfigDict = {"extra": "forbid", "allow_inf_nan": False}
+MAX_SIZE = 16_384
+"""Of widths, depths, kernels and images: far above those of any network."""
 
 
 class ConfigError(ValueError):
     """A stored configuration lacks a field, has an unknown one, or holds an impossible value."""
+
+
+def _check_sizes(of: str, sizes: Iterable[int]) -> None:
+    if not all(1 <= size <= MAX_SIZE for size in sizes):
+        raise ConfigError(f"the sizes of the {of} must be from 1 to {MAX_SIZE:,}")
 
 
 Mode = Literal["causal", "clip"]
@@ -92,6 +99,10 @@ class TrunkConfig:
     def __post_init__(self) -> None:
         if not len(self.widths) == len(self.depths) == len(self.strides):
             raise ConfigError("widths, depths and strides need one entry for each stage")
+        stem = (self.input_channels, self.stem_kernel, self.stem_stride, self.stem_taps, self.stem_width)
+        _check_sizes("trunk", (*stem, *self.widths, *self.depths, *self.strides, self.window_steps))
+        if not (0 < self.expansion <= MAX_SIZE and 0 < self.squeeze_ratio <= MAX_SIZE):
+            raise ConfigError(f"expansion and squeeze_ratio must be positive, and at most {MAX_SIZE:,}")
 
     @property
     def on_flow(self) -> TrunkConfig:
@@ -130,8 +141,14 @@ class HeadConfig:
     def __post_init__(self) -> None:
         if self.residual and self.fused_dim != self.hidden_dim:
             raise ConfigError("a residual GRU needs fused_dim == hidden_dim")
+        widths = (self.projection_width, self.fused_dim, self.hidden_dim)
+        _check_sizes("head", (*widths, self.pool_size, self.pool_steps))
+        if not 0 <= self.dropout < 1:
+            raise ConfigError("dropout must be at least 0 and below 1")
         if min(self.feature_widths) < 0 or not sum(self.feature_widths):
             raise ConfigError("feature_dim and motion_dim must not be negative, nor both 0")
+        if max(self.feature_widths) > MAX_SIZE:
+            raise ConfigError(f"feature_dim and motion_dim must be at most {MAX_SIZE:,}")
 
     @property
     def feature_widths(self) -> tuple[int, int]:
@@ -176,6 +193,7 @@ class ModelConfig:
             raise ConfigError(f"labels must begin with {BACKGROUND!r}")
         if len(set(self.labels)) != len(self.labels):
             raise ConfigError("labels must differ from each other")
+        _check_sizes("model", (self.image_size, self.motion_kernels))
         if not self.sample_hz > 0:
             raise ConfigError("sample_hz must be positive")
         if not 0 <= self.settle_s < float("inf"):

@@ -24,7 +24,8 @@ from model.checkpoints.reference_scores import (
     ReferenceScoresError,
     parse_reference_scores,
 )
-from model.config import ModelConfig
+from model.config import ConfigError, ModelConfig
+from model.network.geometry import check_takes_video
 
 PARTS = ("trunk", "static_head", "motion", "motion_head", "head")
 """The children of `Cake`, in the order in which they are trained."""
@@ -88,6 +89,10 @@ def network_of_bytes(name: str, config_json: bytes, data: bytes, scores_json: by
             f"train it with: cake train --config {config.name} --from {name}"
         )
     try:
+        check_takes_video(config)
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from error
+    try:
         reference_scores = {} if scores_json is None else parse_reference_scores(scores_json)
     except ReferenceScoresError as error:
         raise CheckpointError(f"{name}: {error}") from error
@@ -132,9 +137,12 @@ def _parsed_weights(name: str, data: bytes) -> dict[str, Array]:
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(f"{name}/{WEIGHTS_FILE} cannot be read: {error}") from error
     for tensor, array in weights.items():
+        with np.errstate(over="ignore"):
+            # As the network takes them: a number of double precision can be too large.
+            is_finite = np.isfinite(np.asarray(array, np.float32))
         # This must be detected here: the served graph turns NaN into a number, so its scores would look valid.
-        if not np.isfinite(array).all():
-            bad = int((~np.isfinite(array)).sum())
+        if not is_finite.all():
+            bad = int((~is_finite).sum())
             raise CheckpointError(
                 f"{name}/{WEIGHTS_FILE}: {tensor} has {bad} of {array.size} values that are NaN or infinite; "
                 "the training that wrote it diverged"

@@ -6,13 +6,14 @@ channels, K taps or kernels, k side of a kernel.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from model.checkpoints.arrays import Array
-from model.checkpoints.stored import check_fit
+from model.checkpoints.stored import CheckpointError, check_fit
 from model.compiled.layers import (
     AttentionLayers,
     BlockLayers,
@@ -47,6 +48,9 @@ from model.network.geometry import (
     temporal_shape,
 )
 
+MAX_SUBSTITUTED = 10
+"""Numbers in arrays that do not fit, as a multiple of those in the checkpoint."""
+
 
 def read_layers(network: Network) -> Layers:
     """The layers of a network.
@@ -76,25 +80,39 @@ def read_layers(network: Network) -> Layers:
     return layers
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Reader:
     """Takes arrays by name, and notes which are expected. Mismatches are detected after all have been taken."""
 
     arrays: Mapping[str, Array]
     expected: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    substituted: int = 0
+    """Numbers in the arrays that stand for those that do not fit."""
 
     def take(self, name: str, *shape: int) -> Weights:
         self.expected[name] = shape
         found = self.arrays.get(name)
         if found is None or found.shape != shape:
+            self._check_substitute(name, shape)
             return np.zeros(shape, np.float32)
         return np.asarray(found, np.float32)
+
+    def _check_substitute(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raise CheckpointError before the arrays that do not fit take far more memory than the checkpoint."""
+        self.substituted += math.prod(shape)
+        if self.substituted > MAX_SUBSTITUTED * sum(array.size for array in self.arrays.values()):
+            raise CheckpointError(
+                f"the configuration is of a much larger network than the weights: {name} would have shape {shape}"
+            )
 
     def norm(self, name: str, channels: int) -> Norm:
         weight, bias, mean, variance = (
             self.take(f"{name}.{part}", channels) for part in ("weight", "bias", "running_mean", "running_var")
         )
         self.expected[f"{name}.num_batches_tracked"] = ()
+        if variance.min() < 0:
+            # Its root is NaN, which the served graph turns into a number.
+            raise CheckpointError(f"{name} has a negative variance")
         scale_C = weight / np.sqrt(variance + NORM_EPSILON)
         return Norm(scale_C, bias - mean * scale_C)
 
