@@ -50,6 +50,9 @@ class SqliteKeys:
         await self._database.write(lambda db: _add_ticket(db, digest, key_id, now, expires_at))
 
     async def redeem_ticket(self, digest: str, *, now: datetime) -> str | None:
+        # Anyone can send unknown tickets: they must not occupy the only writer.
+        if await self.find_ticket(digest, now=now) is None:
+            return None
         return await self._database.write(lambda db: _redeem_ticket(db, digest, now))
 
     async def find_ticket(self, digest: str, *, now: datetime) -> str | None:

@@ -63,6 +63,14 @@ async def test_a_locked_database_is_reported_in_time(
     await queue(store)
 
 
+async def test_an_unknown_ticket_does_not_wait_for_other_writes(store: Store, tmp_path: Path) -> None:
+    """Anyone can send one."""
+    locker = sqlite3.connect(tmp_path / "cake.db", isolation_level=None)
+    locker.execute("BEGIN IMMEDIATE")
+    assert await store.keys.redeem_ticket("unknown", now=datetime.now(UTC)) is None
+    locker.close()
+
+
 async def test_a_full_disk_is_reported_and_nothing_is_half_written(store: Store, tmp_path: Path) -> None:
     session = await claimed(store)
     assert isinstance(store.sessions, SqliteSessions)
