@@ -108,6 +108,7 @@ class Scripts:
         self._replication = replication
         self.reader = reader or Reader()
         self._has_checked_format = False
+        self._has_warned = False
         self._primary: tuple[str, int] | None = None
         self._confirmed = 0
         self._clock = clock
@@ -168,6 +169,8 @@ class Scripts:
             raise StoreUnavailableError(
                 f"The data in Redis has format {int(found)} but this CAKE supports {FORMAT}. Install a newer CAKE."
             )
-        if self._replication is None:
+        # Many tasks come here at the same time when a server starts.
+        if self._replication is None and not self._has_warned:
+            self._has_warned = True
             await warn_of_settings(self.client, has_replicas=False)
         self._has_checked_format = True

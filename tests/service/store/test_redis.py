@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
+from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from service.errors import StoreUnavailableError
 from service.store import StoreUrlError, open_store
@@ -103,6 +105,18 @@ async def test_one_server_at_a_time_delivers_webhooks(store: Store, redis_url: s
 def test_an_invalid_address_is_rejected_with_the_name_of_the_setting(url: str) -> None:
     with pytest.raises(StoreUrlError, match="CAKE_STORE_URL"):
         open_store(url)
+
+
+async def test_an_unsuitable_setting_of_redis_is_logged_once(tmp_path: Path) -> None:
+    with redis_of("password", tmp_path) as url:
+        async with Redis.from_url(url) as client:
+            await client.config_set("maxmemory-policy", "allkeys-lru")
+        store = open_store(url)
+        with capture_logs() as lines:
+            await asyncio.gather(*(store.workers.live() for _ in range(5)))
+        await store.close()
+    problems = [line["problem"] for line in lines if line["event"] == "unsuitable setting of Redis"]
+    assert [problem.partition(":")[0] for problem in problems] == ["maxmemory-policy is allkeys-lru"]
 
 
 @pytest.mark.parametrize("kind", ["password", "sentinel", "cluster", "tls"])
