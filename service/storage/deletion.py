@@ -43,7 +43,11 @@ async def delete_files_of_deleted(sessions: Sessions, blobs: Blobs, session_id: 
         if session_id not in await sessions.existing([session_id]):
             await blobs.delete(session_id)
     except ServiceError as error:
-        _log.warning("the sweep will delete the files of a session", session=session_id, error=error.detail)
+        _log.warning(
+            "could not check whether a session was deleted; if it was, the sweep deletes its files",
+            session=session_id,
+            error=error.detail,
+        )
 
 
 class OrphanSweep:
