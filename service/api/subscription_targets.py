@@ -35,7 +35,8 @@ async def stored_target(asked: TargetRequest, policy: AddressPolicy, notifier: N
         _check_written_address(asked.url.get_secret_value(), policy)
         await _check_service(asked.url, notifier)
         return StoredAppriseTarget(url=asked.url, attach=asked.attach)
-    _check_host(asked.url.host or "", policy)
+    # Pydantic keeps the brackets of IPv6 addresses, and capital letters in other schemes than HTTP.
+    _check_host(urlsplit(str(asked.url)).hostname or "", policy)
     url = SecretStr(str(asked.url))
     if asked.kind == "mqtt":
         prefix = None if asked.home_assistant is None else asked.home_assistant.discovery_prefix

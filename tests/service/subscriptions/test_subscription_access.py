@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from service.store.revocation import revoke_key
 from tests.support.access_kit import bearer, make_key
 from tests.support.api_kit import problem
@@ -73,6 +75,15 @@ async def test_a_target_in_the_inner_network_is_refused(tmp_path: Path) -> None:
     async with running_server(tmp_path / "data") as server:
         body = {"target": {"kind": "webhook", "url": "http://169.254.169.254/"}}
         problem(await server.http.post("/v1/subscriptions", json=body), 403, "webhook_forbidden")
+
+
+@pytest.mark.parametrize("host", ["[::1]", "[::ffff:10.0.0.1]", "[fd00:ec2::254]", "LOCALHOST", "2130706433"])
+async def test_an_inner_address_is_refused_in_every_notation_and_kind(tmp_path: Path, host: str) -> None:
+    async with running_server(tmp_path / "data", source_allow="") as server:
+        for kind, scheme in (("webhook", "http"), ("mqtt", "mqtt"), ("redis", "redis")):
+            target = {"kind": kind, "url": f"{scheme}://{host}:9"}
+            answer = await server.http.post("/v1/subscriptions", json={"target": target})
+            problem(answer, 403, "webhook_forbidden")
 
 
 async def test_secrets_are_shown_once_and_never_recorded(tmp_path: Path) -> None:
