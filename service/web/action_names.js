@@ -1,4 +1,4 @@
-/** What actions are called on the page: as the models name them, else by their labels, with spaces for underscores. */
+/** The names of actions on the page: from the models, otherwise the labels with spaces for underscores. */
 
 const names = new Map();
 

@@ -1,4 +1,4 @@
-/** Announces to screen readers what happens, every few seconds: the newest sentence, and how many came before it. */
+/** Announces news to screen readers every few seconds: the newest sentence, and how many came before it. */
 
 const FIRST_MS = 500;
 const EVERY_MS = 4000;

@@ -4,7 +4,7 @@ import { askForKey, hasKey, keyHeaders } from "./key.js";
 import { noteDate } from "./server_clock.js";
 
 const UNREACHABLE = "Cannot reach the server. Check that it is running and try again.";
-const KEY_REQUIRED = "An API key is required. Enter it with the button Key.";
+const KEY_REQUIRED = "An API key is required. Enter it with the Key button.";
 const TIMEOUT_MS = 15_000;
 
 export class Problem extends Error {
@@ -39,7 +39,7 @@ function rejection(status, body) {
   const problem = problemOf(status, body);
   if (status !== 401) return problem;
   askForKey(problem.message);
-  // The server's sentence tells a program what to send.
+  // The server's sentence is for programs.
   return hasKey() ? problem : new Problem(status, problem.code, KEY_REQUIRED);
 }
 
@@ -73,7 +73,7 @@ const sessionPath = (id) => `sessions/${encodeURIComponent(id)}`;
 export const getCapabilities = (signal) => sendJson("capabilities", { signal });
 export const discoverCameras = (search) => requestJson("POST", "cameras:discover", search);
 export const getModel = (name, signal) => sendJson(`models/${encodeURIComponent(name)}`, { signal });
-/** What the shadow version of a model finds, compared with what is published. */
+/** The starts of a model's shadow version, compared with the published ones. */
 export const getShadow = (name, signal) => sendJson(`models/${encodeURIComponent(name)}/shadow`, { signal });
 /** Who uses the page: `{ kind, name, scopes, sign_in, sign_out }`. */
 export const getIdentity = () => sendJson("identity");
@@ -101,7 +101,7 @@ export const getReadiness = (signal) => sendJson("../readyz", { signal });
 export const getStorage = (signal) => sendJson("storage", { signal });
 export const getSession = (id, signal) => sendJson(sessionPath(id), { signal });
 export const getScores = (id, query, signal) => sendJson(`${sessionPath(id)}/scores`, { query, signal });
-/** What rules would have decided on the scores that a session kept. */
+/** The decisions that rules would have made on a session's stored scores. */
 export const tryRules = (id, trial, signal) => requestJson("POST", `${sessionPath(id)}/rules:try`, trial, signal);
 export const changeSession = (id, change) => requestJson("PATCH", sessionPath(id), change);
 export const getFeedback = (id, signal) => sendJson(`${sessionPath(id)}/feedback`, { signal });

@@ -76,7 +76,7 @@ function leave(message) {
   location.hash = "sessions";
 }
 
-/** What the user has chosen from may be hidden now: move the focus to what was chosen. */
+/** The list from which the user chose may be hidden now: move the focus to the chosen view. */
 function focusIfLost() {
   const focused = document.activeElement;
   if (focused === document.body || focused.offsetParent === null) focusContent();
@@ -97,7 +97,7 @@ const regions = new RegionsEditor();
 
 let isFirstList = true;
 const list = new SessionsList({
-  /** Until the user has chosen something, the page shows what runs, also when it starts later. */
+  /** Until the user has chosen something, the page shows a running session, even if it starts later. */
   onRefresh(sessions) {
     const live = sessions.find((session) => !ENDED.has(session.state));
     if (location.hash === "" && live) location.replace(`#session=${encodeURIComponent(live.id)}`);

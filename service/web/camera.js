@@ -13,7 +13,7 @@ const PAUSE_MS = 1000;
 /** The session fails this long after the page was closed. */
 const MAX_DOWN_S = 30;
 const TYPES = ["video/webm;codecs=vp8", "video/webm", "video/mp4"];
-const INSECURE = "Browsers only allow camera access on https and on localhost. Open this page over https.";
+const INSECURE = "Browsers allow camera access only over HTTPS and on localhost. Open this page over HTTPS.";
 const CAMERA_ERRORS = {
   NotAllowedError: "Camera access was denied. Allow it for this page and try again.",
   NotFoundError: "No camera was found. Connect one, or choose a video.",

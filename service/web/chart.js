@@ -72,7 +72,7 @@ export class Chart {
   }
 }
 
-/** What hooks draw with: the canvas in CSS pixels, clipped to nothing, and where times and scores are in it. */
+/** Passed to drawing hooks: the canvas in CSS pixels, without clipping, and the positions of times and scores in it. */
 export function canvasOf(uplot) {
   const { pxRatio } = uPlot;
   const { left, top, width, height } = uplot.bbox;

@@ -143,7 +143,7 @@ export class EventsView {
     return true;
   }
 
-  /** R and W judge the action whose row has the focus; the other keys move to the next, and from its time play that. */
+  /** R and W judge the action whose row has the focus; other keys move on or, on its time, play it. */
   #onKey(event) {
     const rows = [...element("events").rows].filter((row) => row.querySelector("button"));
     const next = nextByKey(event, rows);

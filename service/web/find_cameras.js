@@ -42,7 +42,7 @@ function show(text, items) {
   element("cameras-list").replaceChildren(...items);
 }
 
-/** A camera with its streams, of which the suitable one is chosen. */
+/** A camera with its streams; the suitable one is selected. */
 function item({ name, profiles }, login) {
   const choice = document.createElement("select");
   choice.setAttribute("aria-label", `Stream of ${name}`);

@@ -51,7 +51,7 @@ export class GrowingVideo {
 
   setClock(clock) {
     this.#clocks.push(clock);
-    // Those of what was played are of no use.
+    // Entries for the part that was already played are not needed.
     while (this.#clocks.length > 1 && this.#clocks[1].at_s < this.#video.currentTime - KEEP_S) this.#clocks.shift();
   }
 

@@ -3,12 +3,12 @@
 import { getIdentity, Problem, signOut } from "./api.js";
 
 const FAILED = {
-  denied: "The identity provider did not let you in.",
+  denied: "The identity provider denied the sign-in.",
   expired: "The sign-in took too long, or began in another browser. Sign in again.",
-  no_role: "You are known, but have no role on this server. Ask the operator for one.",
-  rejected: "The identity provider's answer is not valid. Sign in again; if that fails, ask the operator.",
+  no_role: "You are signed in, but have no role on this server. Ask the operator for one.",
+  rejected: "The identity provider's response is invalid. Sign in again; if that fails, ask the operator.",
   revoked: "Your access was revoked. Ask the operator.",
-  unavailable: "The identity provider does not answer. Try again later.",
+  unavailable: "The identity provider does not respond. Try again later.",
 };
 const element = (id) => document.getElementById(id);
 let signInPath = null;

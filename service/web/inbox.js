@@ -1,4 +1,4 @@
-/** The actions of all sessions with their stills, newest or most doubtful first: to look through, to judge, and to open. */
+/** The actions of all sessions with their stills, newest or most uncertain first: to view, judge and open. */
 
 import { actionName } from "./action_names.js";
 import { Announcer } from "./announcer.js";
@@ -13,7 +13,7 @@ import { poll } from "./poll.js";
 import { Stills } from "./stills.js";
 import { Verdicts, judgeByKey } from "./verdicts.js";
 
-/** Events, of which about half are clips that were stored. */
+/** Number of events; about half of them announce stored clips. */
 const PAGE = 100;
 /** A search ends with this many actions, or after this many pages. */
 const WANTED = 24;
@@ -77,7 +77,7 @@ export class Inbox {
     const { signal } = this.#searched;
     const begin = async () => {
       await this.#filter.load(signal);
-      element("inbox-list").ariaLabel = `Actions, ${this.#filter.isDoubtfulFirst ? "most doubtful" : "newest"} first`;
+      element("inbox-list").ariaLabel = `Actions, ${this.#filter.isDoubtfulFirst ? "most uncertain" : "newest"} first`;
       let first = null;
       const onPage = (page) => (first = page);
       const onEntry = (entry) => this.#onEntry(entry);

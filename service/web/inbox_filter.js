@@ -32,7 +32,7 @@ export class InboxFilter {
     }
   }
 
-  /** Fetches what can be chosen. Throws a Problem. */
+  /** Fetches the options. Throws a Problem. */
   async load(signal) {
     const { sessions } = await listSessions({ limit: MAX_SESSIONS }, signal);
     this.#labels = [...new Set(sessions.flatMap(({ labels }) => labels))];
@@ -73,7 +73,7 @@ export class InboxFilter {
   }
 }
 
-/** Sets the options `[value, text]` after one for all. `chosen` is selected, by default what was selected before. */
+/** Sets the options `[value, text]`, after one for all. Selects `chosen`, by default the previous selection. */
 function offer(select, options, all, chosen = select.value) {
   select.replaceChildren(new Option(all, ""), ...options.map(([value, text]) => new Option(text, value)));
   if (chosen && !options.some(([value]) => value === chosen)) select.add(new Option(chosen, chosen));

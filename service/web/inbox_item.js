@@ -1,4 +1,4 @@
-/** One action in the inbox: its still, what and where it was, and the buttons that judge it. */
+/** One action in the inbox: its still, its label and place, and the buttons that judge it. */
 
 import { actionName } from "./action_names.js";
 import { Problem, getStill } from "./api.js";

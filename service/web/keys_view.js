@@ -57,7 +57,7 @@ export class KeysView {
     const active = keys.filter((key) => key.revoked_at === null);
     const shown = this.#showsRevoked ? keys : active;
     element("keys-count").textContent = `${active.length} in use`;
-    // What has the focus keeps it while the list is drawn again.
+    // The focused element keeps the focus while the list is redrawn.
     const { id: focusedKey, action: focusedAction } = document.activeElement?.dataset ?? {};
     element("keys-list").replaceChildren(...shown.map((key) => this.#card(key)));
     if (focusedAction) element("keys-list").querySelector(`[data-id="${focusedKey}"][data-action="${focusedAction}"]`)?.focus();
@@ -113,7 +113,7 @@ export class KeysView {
   }
 
   async #revoke(key) {
-    const what = key.kind === "person" ? `Lock out ${key.name}?` : `Revoke the key ${key.name}? This is final.`;
+    const what = key.kind === "person" ? `Lock out ${key.name}?` : `Revoke the key ${key.name}? This cannot be undone.`;
     if (!confirm(`${what} Sessions stop, webhooks and subscriptions are disabled.`)) return;
     await this.#act(() => revokeKey(key.id));
   }
@@ -135,7 +135,7 @@ export class KeysView {
   }
 }
 
-/** What the form says. An empty field keeps the limit of `key`, or has the default of new keys. */
+/** The content of the form. An empty field keeps the limit of `key`, or means the default for new keys. */
 function asked(key) {
   const number = (id, factor = 1) => (element(id).value === "" ? undefined : Number(element(id).value) * factor);
   const expires = element("key-edit-expires").value;
@@ -179,7 +179,7 @@ async function copyMade() {
     element("key-made-status").textContent = "Copied.";
   } catch {
     // Pages without TLS may not use the clipboard.
-    element("key-made-status").textContent = "The browser does not allow it: copy the selected text.";
+    element("key-made-status").textContent = "The browser does not allow copying. Copy the selected text yourself.";
   }
 }
 

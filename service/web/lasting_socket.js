@@ -80,7 +80,7 @@ export class LastingSocket {
 
   #retryLater() {
     this.#onConnection("lost");
-    // The owner may have closed it for what it had received.
+    // The owner may have closed it because of a received message.
     if (this.#closed.signal.aborted) return;
     const pause = Math.min(FIRST_PAUSE_MS * 2 ** this.#failures, MAX_PAUSE_MS);
     this.#failures += 1;

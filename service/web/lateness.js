@@ -11,7 +11,7 @@ const CAUSES = {
   rest: "it waited behind earlier frames",
 };
 
-/** What took most of the latency of an action, as a sentence; "" for one that was prompt. */
+/** The main cause of an action's latency, as a sentence; "" for a prompt one. */
 export function whyLate({ total, decode, queue, infer }) {
   if (total < PROMPT_S) return "";
   const parts = { decode, queue, infer, rest: total - decode - queue - infer };

@@ -1,4 +1,4 @@
-/** The latest action of a session in large letters: what and when it was, how late it was reported, and whether it was right. */
+/** The latest action of a session in large letters: its label and time, its latency, and whether it was right. */
 
 import { actionName } from "./action_names.js";
 import { hueOf } from "./colours.js";
@@ -59,7 +59,7 @@ export class LatestAction {
   }
 }
 
-/** What the score of an action is. */
+/** Explains the score of an action. */
 export function scoreTitle({ start_s, decided_s }) {
   if (decided_s - start_s < 0.05) return "The score of the frame at which the action started.";
   const mean = `The mean from the start to the decision ${tenths(decided_s - start_s)} later.`;

@@ -70,7 +70,7 @@ export class MissedActions {
     element("missed-label").focus();
   }
 
-  /** Seconds in the video are typed; of a camera, what they are by the clock on the wall is beside them. */
+  /** Seconds in the video are typed; for a camera, the time of day is shown next to them. */
   #showTimes() {
     const [from_s, to_s] = [this.#from.valueAsNumber, this.#to.valueAsNumber];
     const isShown = this.#clock.zero_ms !== null && from_s >= 0 && to_s >= from_s;

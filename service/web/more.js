@@ -37,7 +37,7 @@ export class MoreOptions {
     element("name").value = "";
     element("webhook-secret").hidden = !webhook?.secret;
     element("webhook-secret").textContent = webhook?.secret
-      ? `The secret that signs the webhook's deliveries, shown only now: ${webhook.secret}`
+      ? `The secret that signs the webhook's deliveries; it will not be shown again: ${webhook.secret}`
       : "";
   }
 }

@@ -1,4 +1,4 @@
-/** Below the plot, in words: what in the part that it shows was nearly an action, and why there was no event. */
+/** Below the plot, in words: what was nearly an action in the visible part, and why there was no event. */
 
 import { actionName } from "./action_names.js";
 
@@ -23,7 +23,7 @@ export class NearMisses {
     this.#list.replaceChildren();
   }
 
-  /** Takes the near misses of a rules trial, each with `why` and `score`, or null before the first trial, and what the plot shows. */
+  /** Takes the near misses of a rules trial, each with `why` and `score`, or null, and the visible part. */
   show(misses, from_s, to_s) {
     if (misses === null) return;
     const inPart = misses.filter(({ peak_s }) => peak_s >= from_s && peak_s <= to_s);
@@ -49,9 +49,9 @@ export class NearMisses {
   }
 }
 
-/** Why a near miss was no event. */
+/** Why a near miss was not an event. */
 export function sentenceOf({ label, score, why }) {
-  return `${actionName(label)} ${score} was no event: ${why}.`;
+  return `${actionName(label)} ${score} was not an event: ${why}.`;
 }
 
 function textItem(text) {

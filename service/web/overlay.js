@@ -1,10 +1,10 @@
-/** What is drawn over the frames of a session. Pure. */
+/** Drawings over the frames of a session. Pure. */
 
 import { actionName } from "./action_names.js";
 
 const MIN_CAPTION_S = 1;
 
-/** What is analysed of each frame: its regions with their names, or a part of it, or nothing that is known. */
+/** The analysed parts of each frame: its regions with their names, a part of it, or none if unknown. */
 export function analysedParts({ regions, video }) {
   if (regions.length === 0) return video?.analysed ? [video.analysed] : [];
   return regions.map((region, index) => ({ ...(video?.analysed_regions[index] ?? region), name: region.name }));

@@ -65,7 +65,7 @@ export class Overview {
     };
   }
 
-  /** Fetches what is new of the scores up to `position_s`, once it makes a visible difference. */
+  /** Fetches new scores up to `position_s`, once they make a visible difference. */
   async update(position_s, region, signal) {
     this.#position_s = position_s;
     if (position_s === 0) return;

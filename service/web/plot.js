@@ -199,7 +199,7 @@ export class ScorePlot {
     return nearest && distance(nearest) <= REACH_PX ? nearest : undefined;
   }
 
-  /** Why a score is no action, in brackets; "" while it is one, or where it is too low for anyone to ask. */
+  /** Why a score is not an action, in brackets; "" while it is one, or if it is too low to matter. */
   #whyNot({ label, score }, at_s) {
     const { shown, run, rules } = this.#state;
     const enter = rules[label]?.enter ?? 0;

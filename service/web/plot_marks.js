@@ -1,4 +1,4 @@
-/** What the plot of scores shows of actions, near misses and thresholds, and the names at its lines. */
+/** Marks for actions, near misses and thresholds in the plot of scores, and the names at its lines. */
 
 import { actionName } from "./action_names.js";
 import { hueOf } from "./colours.js";
@@ -28,7 +28,7 @@ export function topPeaks({ labels, rows, pts }, from_s, to_s, except = new Set()
   return peaks.filter(({ index, score }) => score >= MIN_NAMED_SCORE && !except.has(index)).slice(0, TOP);
 }
 
-/** What the plot shows from `from_s` to `to_s`, in words that follow "Scores"; `clock` is a SessionClock. */
+/** Describes the plot from `from_s` to `to_s`, in words that follow "Scores"; `clock` is a SessionClock. */
 export function summaryOf(run, from_s, to_s, clock) {
   const parts = topPeaks(run, from_s, to_s).map(({ index, score }) => `${actionName(run.labels[index])} ${percent(score)}`);
   const highest = parts.length > 0 ? parts.join(", ") : "no action above the background";

@@ -53,7 +53,7 @@ export class PlotWindow {
     this.#to_s = Math.max(this.#length_s, Math.min(to_s, position_s));
   }
 
-  /** Shows this part, as far as it is neither too short nor longer than what was analysed. */
+  /** Shows this part, limited to the analysed range and to a minimum length. */
   select(from_s, to_s, position_s) {
     this.#length_s = Math.max(MIN_WINDOW_S, Math.min(to_s - from_s, Math.max(WINDOW_S, position_s)));
     this.endAt((from_s + to_s + this.#length_s) / 2, position_s);
@@ -64,7 +64,7 @@ export class PlotWindow {
     this.select(fixed_s - (fixed_s - this.from_s) * factor, fixed_s + (this.#to_s - fixed_s) * factor, position_s);
   }
 
-  /** Moves towards an end at `last_s`, at once if motion is not wanted. Returns whether it has arrived. */
+  /** Moves towards an end at `last_s`, immediately if reduced motion is preferred. Returns whether it has arrived. */
   approach(last_s, isCalm) {
     const target_s = Math.max(this.#length_s, last_s);
     const left_s = target_s - this.#to_s;

@@ -3,7 +3,7 @@
 const MAX_PAUSE_MS = 10_000;
 
 /**
- * `task(signal)` runs at once and again `intervalMs` after it has finished, while the page is visible and `isWanted()`.
+ * `task(signal)` runs now and again `intervalMs` after it has finished, while the page is visible and `isWanted()`.
  * `intervalMs` may be a function that returns it. `onError(error | null)` is called after each run.
  * Returns `{ wake, stop }`: wake runs it now; stop ends it and aborts the current run.
  */

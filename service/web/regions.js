@@ -37,7 +37,7 @@ export class RegionsEditor {
     return this.#drawing === null ? this.#regions : [...this.#regions, this.#drawing.region];
   }
 
-  /** Calls `listener()` whenever what is shown changes, until the signal is aborted. */
+  /** Calls `listener()` whenever the visible regions change, until the signal is aborted. */
   onChange(listener, signal) {
     this.#listeners.add(listener);
     signal.addEventListener("abort", () => this.#listeners.delete(listener));

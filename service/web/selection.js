@@ -1,4 +1,4 @@
-/** Deletes several ended sessions at once: while this is on, each session of the list has a checkbox. */
+/** Deletes several ended sessions together: while this is on, each session in the list has a checkbox. */
 
 import { deleteSession } from "./api.js";
 import { ENDED } from "./event_stream.js";
@@ -45,7 +45,7 @@ export class Selection {
     box.checked = this.#chosen.has(session.id);
   }
 
-  /** Only sessions that are shown stay chosen: nobody deletes what they do not see. */
+  /** Only visible sessions stay selected, so that nobody deletes sessions that they do not see. */
   show(sessions) {
     this.#shown = sessions;
     const ended = new Set(sessions.filter(isEnded).map(({ id }) => id));

@@ -58,7 +58,7 @@ function factsOf(metrics) {
     ["Live sessions", sessions.map(([state, count]) => `${count} ${state}`).join(", ") || "none"],
     ["Database", Number.isNaN(database) ? "Redis" : size(database)],
     ["Webhooks with undelivered events", value("cake_webhooks_pending")],
-    ["Subscriptions that fail", value("cake_subscriptions_failing")],
+    ["Failing subscriptions", value("cake_subscriptions_failing")],
   ];
 }
 

@@ -1,6 +1,6 @@
 /** The buttons that change a session. */
 
-/** Runs what a button does, once at a time; `onError(problem)` is called if it failed. */
+/** Runs a button's action, never twice at the same time; `onError(problem)` is called if it failed. */
 export async function press(button, action, onError) {
   if (button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true");

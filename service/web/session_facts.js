@@ -1,16 +1,16 @@
-/** What a session is, in a few words, and when. Pure. */
+/** A session's facts, in a few words. Pure. */
 
 import { moment } from "./format.js";
 
 const SAME_MS = 1000;
-/** What quiet decoding decodes. */
+/** Explains the states of quiet decoding. */
 const DECODING = {
   learning: "decodes every frame until it has seen both stillness and motion",
   on_motion: "decodes when something moves",
   no_signal: "decodes every frame, as their sizes do not show motion",
 };
 
-/** When it was submitted, how it is analysed, and what its video is; the video once that is known. */
+/** When it was submitted, how it is analysed, and the properties of its video once they are known. */
 export function factsOf({ created_at, model, pace, regions, video }) {
   const facts = [moment(created_at), model, pace === "realtime" ? "real time" : "fast"];
   if (regions.length > 0) facts.push(`regions: ${regions.map(({ name }) => name).join(", ")}`);

@@ -219,7 +219,7 @@ export class SessionPanel {
     this.#showParts();
   }
 
-  /** While regions are edited the snapshot shows them, otherwise what the session analyses. */
+  /** While regions are edited, the snapshot shows them; otherwise it shows the analysed parts. */
   #showParts() {
     if (this.#regions.isOpen) this.#snapshot.show(this.#regions.shown);
     else if (this.#session) this.#snapshot.show(analysedParts(this.#session));

@@ -64,7 +64,7 @@ export class SessionsList {
     this.#render();
   }
 
-  /** Removes a session at once, without waiting for the next refresh. */
+  /** Removes a session immediately, without waiting for the next refresh. */
   remove(id) {
     this.#sessions = this.#sessions.filter((session) => session.id !== id);
     this.#render();

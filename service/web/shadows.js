@@ -1,4 +1,4 @@
-/** What shadow versions of models find, compared with what is published. */
+/** The starts of models' shadow versions, compared with the published ones. */
 
 import { getModel, getShadow } from "./api.js";
 import { clock, eventHash, moment } from "./format.js";

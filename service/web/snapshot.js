@@ -15,15 +15,15 @@ const NO_FRAME = {
   reconnecting: "Connecting again…",
 };
 
-/** What stands in place of the first snapshot of a session. */
+/** Texts shown until the first snapshot of a session. */
 export function missingText({ state, frames }) {
   return frames > 0 ? "Loading…" : (NO_FRAME[state] ?? "No frame");
 }
 
-/** A canvas with the latest snapshot of one session. What the detector does not see is shaded. */
+/** A canvas with the latest snapshot of one session. Parts that the detector does not see are shaded. */
 export class SnapshotView {
   #canvas;
-  /** What is drawn, with its `width` and `height`; null for nothing. */
+  /** The image that is drawn, with its `width` and `height`; null for none. */
   #bitmap = null;
   #parts = [];
   #captions = [];
@@ -101,7 +101,7 @@ export class SnapshotView {
   }
 }
 
-/** Shades what lies in none of the parts, which may overlap. */
+/** Shades the area outside all parts, which may overlap. */
 function shadeOutside(context, parts, canvas) {
   context.save();
   for (const part of parts) {

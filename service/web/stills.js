@@ -1,4 +1,4 @@
-/** Keeps the images of what can be seen up to date: few requests at a time, and none while the page is hidden. */
+/** Keeps visible images up to date: with few concurrent requests, and none while the page is hidden. */
 
 import { Problem } from "./api.js";
 import { poll } from "./poll.js";
@@ -63,7 +63,7 @@ export class Stills {
     if (failed) throw failed.reason;
   }
 
-  /** What has waited longest, and of new images the first on the page; chosen again each time, as the page moves on. */
+  /** The image that has waited longest or, among new ones, the first on the page; chosen again each time. */
   #nextDue() {
     if (document.hidden) return undefined;
     const now_ms = performance.now();
@@ -87,7 +87,7 @@ async function fetchInto(item, signal) {
     if (!concernsImage) throw error;
   } finally {
     item.isBusy = false;
-    // What was being fetched may have been too old.
+    // The image that was being fetched may have been too old.
     if (item.isHurried) item.due_ms = 0;
   }
 }

@@ -97,7 +97,7 @@ export class Thresholds {
     this.#try();
   }
 
-  /** A rule that has changed is shown, rather than what was tried before. */
+  /** A changed rule is shown in place of the one that was tried before. */
   #forgetChanged(before) {
     const now = this.#session.start_rules;
     for (const label of this.#moved.keys()) {
@@ -205,7 +205,7 @@ export class Thresholds {
     element("near-misses").replaceChildren(...items);
   }
 
-  /** A time, which shows that time when it is selected, and what was then. */
+  /** A time, which is shown in the plot when selected, and what happened then. */
   #item(at_s, region, text) {
     const button = document.createElement("button");
     button.type = "button";

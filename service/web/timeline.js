@@ -138,7 +138,7 @@ export class Timeline {
     this.draw();
   }
 
-  /** Marks what people say was missed: feedback with `label`, `start_s`, `end_s` and `region`. */
+  /** Marks actions that people report as missed: feedback with `label`, `start_s`, `end_s` and `region`. */
   markMissed(missed) {
     this.#missed = missed;
     this.draw();

@@ -41,7 +41,7 @@ export class Verdicts {
     return this.#given.get(keyOf(action.session_id, action.id));
   }
 
-  /** The two buttons of an action in a row of its own. The one that is pressed can be released again. */
+  /** The two buttons of an action in a separate row. A pressed button can be released again. */
   buttons(action) {
     return this.#pair(action, (button, verdict, { sign, key }) => {
       button.textContent = sign;

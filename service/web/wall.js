@@ -165,7 +165,7 @@ export class Wall {
     event.preventDefault();
   }
 
-  /** On the full screen, all tiles are shown at once. */
+  /** In full screen, all tiles are visible. */
   #fit() {
     const grid = element("tiles");
     const isFull = document.fullscreenElement !== null;
@@ -193,6 +193,6 @@ function countText(sessions) {
 
 function toggleFullScreen() {
   if (document.fullscreenElement) document.exitFullscreen();
-  // All of the page, so that a session that is opened is on the full screen too.
+  // The whole page, so that a session opened from the wall is also shown in full screen.
   else document.documentElement.requestFullscreen();
 }

@@ -15,8 +15,8 @@ STREAMS = (Stream("main", 2560, 1440), Stream("sub", 640, 360))
 def test_the_suitable_stream_of_a_found_camera_is_chosen_and_used(browser: Browser, url: str) -> None:
     with onvif_device(OnvifServer(STREAMS)) as device, opened(browser, f"{url}/#sessions", size="phone") as page:
         page.get_by_text("Find cameras").first.click()
-        page.get_by_label("User of the cameras").fill("admin")
-        page.get_by_label("Their password").fill(device.password)
+        page.get_by_label("User name of the cameras").fill("admin")
+        page.get_by_label("Password of the cameras").fill(device.password)
         page.get_by_label("Addresses, if").fill(f"127.0.0.1:{device.probe_port}")
         page.get_by_role("button", name="Find cameras").click()
         expect(page.locator("#cameras-status")).to_have_text("1 camera was found.")

@@ -97,15 +97,15 @@ def test_actions_are_filtered_by_label_and_session(browser: Browser, url: str, a
         expect(items(page)).to_have_count(len(starts(url, label=label)), timeout=PATIENCE_MS)
 
 
-def test_the_most_doubtful_actions_come_first_if_wanted(browser: Browser, url: str, analysed: Session) -> None:
+def test_the_most_uncertain_actions_come_first_on_request(browser: Browser, url: str, analysed: Session) -> None:
     rules = Session.model_validate_json(httpx.get(f"{url}{analysed.links.self}", timeout=120).content).start_rules
-    doubtful = sorted(starts(url, session=analysed.id), key=lambda start: start.score - rules[start.label].enter)
+    uncertain = sorted(starts(url, session=analysed.id), key=lambda start: start.score - rules[start.label].enter)
     with opened(browser, f"{url}/#inbox") as page:
         page.locator("#inbox-session").select_option(analysed.id)
-        page.get_by_label("Order").select_option("Most doubtful first")
-        listed = page.get_by_role("list", name="Actions, most doubtful first").get_by_role("listitem")
-        expect(listed).to_have_count(len(doubtful), timeout=PATIENCE_MS)
-        assert labels(page) == [action_name(start.label) for start in doubtful]
+        page.get_by_label("Order").select_option("Most uncertain first")
+        listed = page.get_by_role("list", name="Actions, most uncertain first").get_by_role("listitem")
+        expect(listed).to_have_count(len(uncertain), timeout=PATIENCE_MS)
+        assert labels(page) == [action_name(start.label) for start in uncertain]
 
 
 def test_older_actions_follow_page_by_page(browser: Browser, url: str, analysed: Session) -> None:

@@ -68,13 +68,15 @@ def test_a_near_miss_says_why_it_was_no_start_and_leads_to_its_place_in_the_plot
         expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
         # Marked in the plot before anyone asks.
         said = page.get_by_role("list", name="Near misses in the plot").get_by_role("listitem")
-        why = re.compile(r"^○ \d:\d\d\.\d [\w ]+ \d+% was no event: (below|shorter|less) .*\.$")
+        why = re.compile(r"^○ \d:\d\d\.\d [\w ]+ \d+% was not an event: (below|shorter|less) .*\.$")
         expect(said.first).to_have_text(why, timeout=PATIENCE_MS)
         # Too low for a mark.
         point_at(page, 33.2)
         expect(page.locator("#plot-reading")).to_have_text(re.compile(r": dance B \d+% \(below the threshold of 95%\)"))
         point_at_a_near_miss(page, url, analysed)
-        expect(page.locator("#plot-reading")).to_have_text(re.compile(r"\w+ \d+% was no event: .*(below|shorter|less)"))
+        expect(page.locator("#plot-reading")).to_have_text(
+            re.compile(r"\w+ \d+% was not an event: .*(below|shorter|less)")
+        )
         page.get_by_text("Thresholds", exact=True).click()
         # The action that came nearest to a start.
         expect(page.locator("#threshold-label")).to_have_value("punch", timeout=PATIENCE_MS)
@@ -88,7 +90,7 @@ def test_a_near_miss_says_why_it_was_no_start_and_leads_to_its_place_in_the_plot
         assert page.locator("#plot").screenshot() != before
         # Those that the plot shows are said.
         expect(
-            said.filter(has_text=re.compile(r"dance A 9\d% was no event: below the threshold of 100%"))
+            said.filter(has_text=re.compile(r"dance A 9\d% was not an event: below the threshold of 100%"))
         ).to_have_count(1)
 
 
