@@ -23,7 +23,7 @@ from tests.support.tiny_model import checkpoint_for, load
 # One thread here and in every process that a test starts: several would spin for each other on shared cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A slow or busy machine is no failure.
+# A slow or busy machine is not a failure.
 settings.register_profile("suite", deadline=None)
 settings.load_profile("suite")
 
@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Servers and workers run on uvloop, which is another than asyncio's own where connections and children end."""
+    """Servers and workers run on uvloop, which differs from asyncio's own loop in how connections and children end."""
     return {"uvloop": LeakReportingLoop}
 
 
@@ -60,7 +60,7 @@ def model(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def expected(video: Path, model: Path) -> list[Reported]:
-    """What an undisturbed run reports in `video`."""
+    """The events that an undisturbed run reports in `video`."""
     reported = expected_actions(video, load(model))
     assert len(reported) >= 6
     return reported

@@ -56,7 +56,7 @@ def test_every_stage_builds_on_a_named_image_or_another_stage() -> None:
     assert bases <= {"${PYTHON_IMAGE}", *re.findall(r"^FROM \S+ AS (\S+)$", dockerfile, re.MULTILINE)}
 
 
-def test_the_image_of_servers_has_what_a_server_needs_to_start_and_to_read_an_uploaded_model() -> None:
+def test_the_server_image_can_start_a_server_and_read_an_uploaded_model() -> None:
     dockerfile = (ROOT / "docker" / "Dockerfile").read_text()
     stage = dockerfile.partition("AS build-api")[2].partition("\nFROM ")[0]
     removed = {

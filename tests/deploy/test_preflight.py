@@ -1,4 +1,4 @@
-"""What `make` checks before it installs anything."""
+"""The checks of `make` before it installs anything."""
 
 import os
 import re
@@ -43,7 +43,7 @@ def test_an_unsupported_python_is_refused_and_a_suitable_one_named(tmp_path: Pat
 
 
 @pytest.mark.parametrize("python", ["/nonexistent", "/bin/false"])
-def test_what_is_no_python_is_said_to_be_none(python: str) -> None:
+def test_a_program_that_is_not_a_python_is_reported(python: str) -> None:
     assert f"{python} is not a Python" in preflight(python, "9.9")[1]
 
 

@@ -2,7 +2,7 @@
 
 A real server with a worker, the tiny model, GStreamer's RTSP server, motion JPEG and pushed streams; every session is
 followed over a WebSocket, and the cameras go away for some seconds now and then. Exit status 1: something grew, an
-event was lost or told twice, or a decoder was left.
+event was lost or sent twice, or a decoder was left.
 """
 
 import argparse

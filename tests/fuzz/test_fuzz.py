@@ -53,7 +53,7 @@ class Ended:
 
 
 class Fuzzed:
-    """A server of which nothing may break."""
+    """A server in which nothing may break."""
 
     def __init__(self, child: Child, data_dir: Path, http: httpx.AsyncClient) -> None:
         self._data_dir = data_dir
@@ -92,7 +92,7 @@ class Fuzzed:
         return [(event.id, event.type) for event in page.events]
 
     def leftovers(self) -> Iterator[str]:
-        """Names of files of sessions that are no more."""
+        """Names of files of sessions that no longer exist."""
         for folder in ("uploads", "snapshots"):
             yield from (path.name for path in (self._data_dir / folder).iterdir())
 

@@ -50,14 +50,14 @@ async def browser() -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def came_back(browser: httpx.AsyncClient, server: Running, login: str, view: str = "") -> httpx.Response:
-    """What the server answers when the provider has sent the browser back."""
+    """The server's response when the provider has sent the browser back."""
     begun = await browser.get(f"{server.url}/sign-in", params={"view": view})
     back = await at_provider(browser, begun.headers["location"], login)
     return await browser.get(back.headers["location"])
 
 
 def own(server: Running) -> dict[str, str]:
-    """What a browser adds to a request of the server's own page."""
+    """The headers that a browser adds to a request of the server's own page."""
     return {"Origin": server.url}
 
 
@@ -205,7 +205,7 @@ async def test_a_program_sends_an_access_token_of_the_provider(server: Running, 
         problem(await server.http.get("/v1/events", headers=bearer(forged)), 401, "unauthorized")
 
 
-async def test_what_an_operator_may_read_without_the_store_nobody_else_may(
+async def test_without_the_store_only_operators_may_read_metrics(
     server: Running, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await came_back(browser, server, OPERATOR)

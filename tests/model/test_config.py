@@ -1,4 +1,4 @@
-"""What a model's configuration says of its labels."""
+"""The labels in a model's configuration."""
 
 from dataclasses import replace
 

@@ -167,7 +167,7 @@ def test_a_start_takes_the_nearest_action_and_a_weaker_one_what_is_left() -> Non
     assert starts_ap([(10.4, 0.9), (10.6, 0.8)], [10.0, 11.0], 0.7) == 1.0
 
 
-def test_nothing_predicted_scores_zero() -> None:
+def test_no_predictions_score_zero() -> None:
     assert starts_ap([], [10.0], 1.0) == 0.0
 
 

@@ -1,4 +1,4 @@
-"""Other rules are tried on scores that were kept."""
+"""Other rules are tried on stored scores."""
 
 import numpy as np
 from hypothesis import given
@@ -34,7 +34,7 @@ def test_a_peak_below_enter_is_a_near_miss_and_an_announced_action_is_none() -> 
     ]
 
 
-def test_scores_that_rise_to_a_start_in_steps_are_no_near_miss() -> None:
+def test_scores_that_rise_to_a_start_in_steps_are_not_a_near_miss() -> None:
     assert kick([0.0, 0.4, 0.2, 0.6], StartRule(0.5, 0.3, refractory_s=1.0)) == []
 
 

@@ -52,7 +52,7 @@ def test_without_a_minimum_duration_the_first_frame_decides() -> None:
     assert kick([0.1, 0.6], StartRule(0.5, 0.3)) == [ActionStart("kick", 0.6, 0.1, 0.1)]
 
 
-def test_a_run_that_falls_below_leave_too_soon_is_no_start() -> None:
+def test_a_run_that_falls_below_leave_too_soon_is_not_a_start() -> None:
     assert kick([0.6, 0.9, 0.2, 0.0], StartRule(0.5, 0.3, min_duration_s=0.2)) == []
 
 
@@ -72,7 +72,7 @@ def test_a_label_without_a_rule_and_the_background_are_not_reported() -> None:
     assert [event.label for event in decoder.push(0.0, (1.0, 1.0, 1.0))] == ["jump"]
 
 
-def test_the_end_of_the_stream_ends_what_is_open_and_drops_what_rises() -> None:
+def test_the_end_of_the_stream_ends_open_actions_and_drops_rising_ones() -> None:
     decoder = StartDecoder(LABELS, {"kick": StartRule(0.5, 0.3), "jump": StartRule(0.5, 0.3, min_duration_s=9.0)})
     decoder.push(0.0, (0.0, 0.6, 0.6))
     assert decoder.finish(0.1) == [ActionEnd("kick", 0.6, 0.0, 0.1, 0.1)]
@@ -117,7 +117,7 @@ def test_frames_out_of_order_and_malformed_scores_are_refused() -> None:
         ),
     ],
 )
-def test_what_is_no_snapshot_of_this_decoder_is_refused(snapshot: dict[str, Any], why: str) -> None:
+def test_a_snapshot_of_another_decoder_is_rejected(snapshot: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         StartDecoder.restore(LABELS, {"kick": StartRule(0.5, 0.3)}, snapshot)
 
@@ -180,7 +180,7 @@ def test_labels_do_not_disturb_each_other(rule_set: RuleSet, frames: Frames) -> 
 
 
 @given(rule_sets, rule_sets, scores, st.integers(0, 80))
-def test_changed_rules_decide_what_begins_after_the_change_as_if_they_had_always_held(
+def test_changed_rules_decide_later_runs_as_if_they_had_always_applied(
     before: RuleSet, after: RuleSet, frames: Frames, cut: int
 ) -> None:
     quiet: Frames = [(0.0, 0.0, 0.0)] * 11

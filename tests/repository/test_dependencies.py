@@ -1,4 +1,4 @@
-"""Dependencies: what pyproject.toml allows, and what the lock files install on each supported Python version."""
+"""Dependencies: the ranges in pyproject.toml, and the versions in the lock files of each supported Python version."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""Background tasks survive what fails in them."""
+"""Background tasks survive failures of their work."""
 
 import asyncio
 from collections.abc import Iterator

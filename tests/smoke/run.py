@@ -1,6 +1,6 @@
 """Install CAKE from the lock files on each supported Python version that this machine has, and use it: `make smoke`.
 
-Each version gets a new virtual environment without PyTorch. There, the reader and the decoder process decode the sample
+Each version gets a new virtual environment without PyTorch. In it, the reader and the decoder process decode the sample
 video, `cake detect` analyses it, and `cake serve` detects an action in it. With --full, each environment then gets what
 training needs, with PyTorch, and exports a model.
 """
@@ -83,7 +83,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def check(version: str, wheel: Path, folder: Path, *, full: bool, torch_index: str | None) -> str:
-    """Install into a new environment and use it; returns what was seen to work. Raises SmokeError."""
+    """Install into a new environment and use it; returns what works. Raises SmokeError."""
     python = find_python(version)
     if python is None:
         return f"NOT CHECKED, because this machine has no python{version}"
@@ -119,7 +119,7 @@ def check(version: str, wheel: Path, folder: Path, *, full: bool, torch_index: s
 
 
 def main() -> None:
-    """Exit status 1: a version failed. A version that is not on this machine is reported, and is no failure."""
+    """Exit status 1: a version failed. A version that is not on this machine is reported, and is not a failure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="also install PyTorch and export a model with it")
     parser.add_argument("--torch-index", help="index of PyTorch's CPU wheels")

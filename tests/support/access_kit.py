@@ -1,4 +1,4 @@
-"""What the tests of keys and tickets share."""
+"""Helpers for the tests of keys and tickets."""
 
 import itertools
 from datetime import UTC, datetime

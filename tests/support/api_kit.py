@@ -1,4 +1,4 @@
-"""What the tests of the HTTP API share."""
+"""Helpers for the tests of the HTTP API."""
 
 import json
 from collections.abc import AsyncIterator

@@ -13,14 +13,14 @@ from moto.server import ThreadedMotoServer
 class Bucket:
     url: str
     environ: dict[str, str]
-    """What a process needs to reach it."""
+    """Environment variables with which a process reaches it."""
     _server: ThreadedMotoServer
 
     def stop(self) -> None:
         self._server.stop()
 
     def names(self) -> list[str]:
-        """What lies in it."""
+        """The names of the stored objects."""
         listing = httpx.get(f"{self.environ['AWS_ENDPOINT_URL']}/videos?list-type=2", timeout=120).text
         return [part.partition("</Key>")[0] for part in listing.split("<Key>")[1:]]
 

@@ -1,4 +1,4 @@
-"""What Helm makes of the chart with given values."""
+"""The objects that Helm renders from the chart with given values."""
 
 import json
 import subprocess

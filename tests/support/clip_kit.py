@@ -1,4 +1,4 @@
-"""What the tests of clips share: clips, frame by frame."""
+"""Helpers for the tests of clips: clips, frame by frame."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the tests of decoder children share."""
+"""Helpers for the tests of decoder children."""
 
 from ipaddress import ip_network
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the tests of events over HTTP share."""
+"""Helpers for the tests of events over HTTP."""
 
 import asyncio
 import itertools

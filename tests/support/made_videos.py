@@ -1,4 +1,4 @@
-"""Videos made for the tests: every image shows its number, so that what was decoded can be checked."""
+"""Videos made for the tests: every image shows its number, so that decoded frames can be checked."""
 
 import os
 import struct

@@ -85,7 +85,7 @@ def mosquitto(folder: Path, *options: str) -> Iterator[Mosquitto]:
 
 @dataclass
 class Subscriber:
-    """What came, by topic and in order."""
+    """The received messages, by topic and in order."""
 
     messages: list[tuple[str, str]] = field(default_factory=list)
 

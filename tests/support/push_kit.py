@@ -1,4 +1,4 @@
-"""What the tests of pushed video share: a server and a worker in this process, and sessions that wait for a stream."""
+"""Helpers for the tests of pushed video: a server and a worker in this process, and sessions that wait for a stream."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -30,7 +30,7 @@ CHUNK_BYTES = 2000
 
 @dataclass(frozen=True)
 class Pushing:
-    """A server, a worker of the tiny model, and what becomes of pushed sessions."""
+    """A server, a worker of the tiny model, and pushed sessions."""
 
     server: Running
     model: Path
@@ -50,7 +50,7 @@ class Pushing:
         return await self.server.http.put(session.links.stream, content=content)
 
     async def reaches(self, session: Session, is_so: Callable[[SessionRecord], bool]) -> SessionRecord:
-        """Wait for a commit after which the session is so."""
+        """Wait for a commit after which the condition holds."""
         async with asyncio.timeout(180):
             while not is_so(record := await self.store.sessions.get(session.id)):
                 await self.store.log.wait(await self.store.log.end(), timeout_s=0.05)

@@ -1,4 +1,4 @@
-"""Networks with random weights, and what they look at."""
+"""Networks with random weights, and frames for them."""
 
 from dataclasses import replace
 

@@ -64,7 +64,7 @@ class RedisServer:
         port, common = str(self.port), ["--bind", "127.0.0.1", "--dir", str(self._folder)]
         if self._sentinel:
             return [str(self._folder / "sentinel.conf"), "--sentinel", "--port", port, *common]
-        # Otherwise a slow disk may keep what was answered from being there after a crash.
+        # Otherwise, with a slow disk, acknowledged data may be missing after a crash.
         common += ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
         if self._certificate is None:
             return ["--port", port, *common]
@@ -73,14 +73,14 @@ class RedisServer:
                 "--tls-ca-cert-file", pem, "--tls-auth-clients", "no", *common]  # fmt: skip
 
     def stop(self) -> None:
-        """As a crash would, but for what it has written."""
+        """Like a crash, but written data are kept."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def pause(self) -> None:
-        """Let it answer nothing, with its connections open."""
+        """Let it stop responding, with its connections open."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 

@@ -39,18 +39,18 @@ class RtspServer:
         self._port = int(self._process.stdout.readline())
 
     def stop(self) -> None:
-        """At once, as when the power fails."""
+        """Immediately, as in a power failure."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
             self._process = None
 
     def silence(self) -> None:
-        """Keep all connections and say nothing."""
+        """Keep all connections and send nothing."""
         self._signal(signal.SIGSTOP)
 
     def change_size(self) -> None:
-        """Go on with wider images, 96 pixels in place of 64."""
+        """Continue with wider images: 96 pixels instead of 64."""
         self._signal(signal.SIGUSR1)
 
     def _signal(self, number: int) -> None:

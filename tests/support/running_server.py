@@ -35,7 +35,7 @@ SECRET_URL = "http://user:hunter2@example.org/clip.mp4?token=hunter2"
 
 @dataclass
 class Worker:
-    """Commits to the store what a worker would, step by step as a test says."""
+    """Commits to the store like a worker, step by step as a test says."""
 
     store: Store
     id: str = "w1"
@@ -253,7 +253,7 @@ async def child_server(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what has no event: a file, a process."""
+    """Wait for something without an event: a file, a process."""
     while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 

@@ -1,4 +1,4 @@
-"""An RTMP server that accepts a viewer and then refuses what it asks for."""
+"""An RTMP server that accepts a viewer and then refuses its requests."""
 
 import socketserver
 import struct

@@ -1,4 +1,4 @@
-"""An RTSP server that replies to every request of a method alike: for cameras that refuse or redirect."""
+"""An RTSP server that gives the same reply to every request of a method: for cameras that refuse or redirect."""
 
 import socketserver
 import threading

@@ -1,4 +1,4 @@
-"""What the tests of sessions and workers share: a store, sessions of a video, and what an undisturbed run must tell."""
+"""Helpers for the tests of sessions and workers: a store, sessions of a video, and the events of an undisturbed run."""
 
 import os
 import select
@@ -114,7 +114,9 @@ async def submit(
 
 
 def expected_actions(video: Path, detector: Detector, region: Region = WHOLE_FRAME) -> list[Reported]:
-    """What the detector and the start decoder say of a region of a video, without any service around them."""
+    """The actions that the detector and the start decoder find in a region of a video, without any service around
+    them.
+    """
     config = detector.config
     starts, stream = StartDecoder(config.labels, config.start_rules), detector.open_stream()
     reported: list[Reported] = []

@@ -1,4 +1,4 @@
-"""A session with everything that a store keeps of one, next to rows that cannot be read."""
+"""A session with everything that a store keeps for one, next to rows that cannot be read."""
 
 import math
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What the contract tests of a store share."""
+"""Helpers for the contract tests of a store."""
 
 import itertools
 from collections.abc import AsyncIterator

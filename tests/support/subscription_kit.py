@@ -1,4 +1,4 @@
-"""What the tests of subscriptions share."""
+"""Helpers for the tests of subscriptions."""
 
 import asyncio
 from typing import Any

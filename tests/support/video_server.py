@@ -1,4 +1,4 @@
-"""Small HTTP servers for the tests: one serves a folder, one answers all requests alike.
+"""Small HTTP servers for the tests: one serves a folder, one gives the same response to all requests.
 
 The folder's server asks for a password under /secret/, stalls under /stall/, and cuts the first answer in half under
 /cut-once/.
@@ -92,7 +92,9 @@ class _Answer(BaseHTTPRequestHandler):
 def serve_answer(
     host: str, answer: bytes = b"", *, location: str | None = None, certificate: Path | None = None
 ) -> Iterator[tuple[str, list[str]]]:
-    """A server that answers all alike, over TLS if it has a certificate; gives its URL and the paths asked of it."""
+    """A server with the same response to all requests, over TLS if it has a certificate; gives its URL and the
+    requested paths.
+    """
     visits: list[str] = []
     server = ThreadingHTTPServer((host, 0), partial(_Answer, visits=visits, answer=answer, location=location))
     scheme = "http"
@@ -109,7 +111,7 @@ def serve_answer(
 
 @contextmanager
 def serve_handler(handler: type[BaseHTTPRequestHandler], port: int = 0) -> Iterator[str]:
-    """A server of a test's own on a port of the loopback, by default a free one; gives `127.0.0.1:PORT`."""
+    """A test's own server on a loopback port, by default a free one; gives `127.0.0.1:PORT`."""
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     with _running(server):
         yield f"127.0.0.1:{server.server_address[1]}"

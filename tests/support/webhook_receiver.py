@@ -1,4 +1,4 @@
-"""A webhook receiver that notes what it gets and answers as a test says."""
+"""A webhook receiver that records deliveries and responds as a test says."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ from tests.support.video_server import serve_handler
 
 @dataclass
 class Receiver:
-    """What came; `statuses` are answered in turn, then 204."""
+    """The received deliveries; responds with `statuses` in turn, then with 204."""
 
     statuses: list[int] = field(default_factory=list)
     taken: list[dict[str, Any]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What must be true in the end."""
+"""Conditions that must hold at the end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ LONGEST_SILENCE_S = 120.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """One check: how many were looked at, and what is wrong with some of them."""
+    """One check: the number of examined items, and what is wrong with some of them."""
 
     what: str
     checked: int

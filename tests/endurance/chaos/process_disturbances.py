@@ -1,4 +1,4 @@
-"""What is done to servers, workers, their disks and webhook receivers. Each disturbance ends when it is undone."""
+"""Disturbances of servers, workers, their disks and webhook receivers. Each disturbance ends when it is undone."""
 
 import asyncio
 

@@ -17,7 +17,7 @@ READY_WITHIN_S = 180.0
 
 
 class FailedRunError(Exception):
-    """What is so wrong that the run cannot continue."""
+    """Something is so wrong that the run cannot continue."""
 
 
 class Program:

@@ -1,4 +1,4 @@
-"""What is done to Redis. Each disturbance ends when Redis is whole again."""
+"""Disturbances of Redis. Each ends when Redis works completely again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

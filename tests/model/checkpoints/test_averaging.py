@@ -1,4 +1,4 @@
-"""`cake models average`: one network from several that began alike."""
+"""`cake models average`: one network from several that started from the same weights."""
 
 from dataclasses import replace
 from pathlib import Path

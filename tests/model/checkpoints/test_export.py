@@ -111,7 +111,7 @@ def test_a_graph_of_other_weights_is_found_out(exported: Exported) -> None:
         compare(graph, exported.folder / "step.onnx", calls=5)
 
 
-def test_what_is_no_whole_model_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_an_incomplete_model_is_rejected_in_one_line(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "start", tiny_model(), parts=("trunk",))
     for name, reported in {"absent": "no model 'absent'", tmp_path / "start": "a start for training"}.items():
         status, out, err = run("models", "export", name, "--out", tmp_path / "graphs")

@@ -1,4 +1,4 @@
-"""`cake models import`: files of the authors' and of PyTorchVideo's networks, and files that are none."""
+"""`cake models import`: files of the authors' and of PyTorchVideo's networks, and other files."""
 
 import io
 import pickle
@@ -50,7 +50,7 @@ def head() -> Weights:
 
 @pytest.fixture(scope="module")
 def x3d(student: Weights) -> Weights:
-    """What PyTorchVideo publishes: the trunk under the student's names, and the head as its sixth block."""
+    """Weights as PyTorchVideo publishes them: the trunk under the student's names, and the head as its sixth block."""
     return {
         re.sub(r"^head\.", "blocks.5.", name): tensor
         for name, tensor in student.items()

@@ -31,7 +31,7 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_default_rule_holds_for_every_action_but_what_is_ambiguous() -> None:
+def test_the_default_rule_applies_to_every_action_except_ambiguous() -> None:
     config = replace(tiny_model().config, labels=(BACKGROUND, "kick", "Ambiguous")).with_default_rules()
     assert config.start_rules == {"kick": DEFAULT_START_RULE}
     assert "not calibrated" in config.warnings[0]

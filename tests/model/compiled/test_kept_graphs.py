@@ -64,7 +64,7 @@ def test_networks_that_differ_in_one_weight_share_no_graph(checkpoint: Path, tmp
     assert len(list((tmp_path / "kept").iterdir())) == 2
 
 
-def test_what_was_used_least_recently_makes_room(tmp_path: Path) -> None:
+def test_the_least_recently_used_files_are_deleted_to_make_room(tmp_path: Path) -> None:
     files = GraphFiles(tmp_path, max_bytes=3 * 132)
     for key in "abc":
         files.write(key, key.encode() * 100)
@@ -73,6 +73,6 @@ def test_what_was_used_least_recently_makes_room(tmp_path: Path) -> None:
     assert [key for key in "abcd" if files.read(key) is not None] == ["a", "c", "d"]
 
 
-def test_a_folder_that_cannot_be_written_is_no_failure(checkpoint: Path, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_not_a_failure(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert np.isfinite(scores(checkpoint, tmp_path / "file" / "graphs")).all()

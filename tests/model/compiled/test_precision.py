@@ -1,4 +1,4 @@
-"""The precision in which a network is computed hardly changes what it says."""
+"""The precision in which a network is computed hardly changes its scores."""
 
 from pathlib import Path
 

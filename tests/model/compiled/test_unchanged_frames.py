@@ -49,7 +49,7 @@ def test_streams_get_the_scores_of_whole_steps_while_and_after_their_frames_stay
         np.testing.assert_allclose(scores, [expected[n][at] for n in pushed], atol=TOLERANCE)
 
 
-def test_whole_steps_end_soon_after_a_scene_became_still_and_go_on_with_the_next_change(
+def test_whole_steps_end_soon_after_a_scene_became_still_and_resume_with_the_next_change(
     detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole: list[int] = []

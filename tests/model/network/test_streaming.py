@@ -1,4 +1,4 @@
-"""The causal network: one frame at a time equals the whole sequence, and the future changes nothing before it."""
+"""The causal network: one frame at a time equals the whole sequence, and later frames do not change earlier outputs."""
 
 import os
 import subprocess
@@ -178,7 +178,7 @@ print("alive", flush=True)
     assert (done.returncode, done.stdout.split()) == (0, ["handled", "alive"]), done.stderr
 
 
-def test_the_runtime_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
+def test_the_runtime_reports_its_use_to_nobody(tmp_path: Path) -> None:
     """OpenVINO's telemetry begins with a file in the home folder."""
     program = "from model.compiled.runtime import StepRuntime"
     home = {**os.environ, "HOME": str(tmp_path), "CI": ""}

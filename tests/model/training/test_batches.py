@@ -46,7 +46,7 @@ def test_a_video_without_an_action_is_drawn_from_anywhere() -> None:
 
 @pytest.fixture
 def rendered() -> TrainingVideo:
-    """With what a renderer knows of each frame."""
+    """With the renderer's data about each frame."""
     joints_TJ2, mask_TGG = np.full((FRAMES, 15, 2), 0.5, np.float32), np.full((FRAMES, 14, 14), 255, np.uint8)
     return video(targets=Targets(joints_TJ2, mask_TGG))
 

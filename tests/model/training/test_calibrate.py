@@ -49,7 +49,7 @@ def noisy(seed: int, sure: float) -> StreamScores:
     return StreamScores(stream.name, stream.pts_s, scores.clip(0, 1), stream.segments)
 
 
-def test_a_perfect_detector_scores_one_everywhere_and_announces_at_once() -> None:
+def test_a_perfect_detector_scores_one_everywhere_and_announces_immediately() -> None:
     report = evaluate([scored(str(i), random_segments(i)) for i in range(3)], LABELS, RULES, CANDIDATES)
     assert report.frame_map == report.frame_cmap == 1.0
     assert report.start_map == dict.fromkeys(OFFSETS, 1.0)
@@ -110,7 +110,7 @@ def test_the_report_is_json_with_exactly_the_promised_keys_and_a_readable_table(
     assert "0.0 false starts per hour" in lines[-1]
 
 
-def test_what_cannot_be_evaluated_is_refused_with_its_name() -> None:
+def test_data_that_cannot_be_evaluated_is_rejected_by_name() -> None:
     stream = scored("film", [(10.0, 12.0, "kick")])
     with pytest.raises(ValueError, match="no stream"):
         evaluate([], LABELS, RULES, CANDIDATES)
@@ -231,7 +231,7 @@ def test_streams_of_one_frame_each_are_refused() -> None:
         evaluate([one], (BACKGROUND, "kick"), {}, StartRule(0.5, 0.5))
 
 
-def test_without_start_rules_nothing_is_said_to_be_found_or_false() -> None:
+def test_without_start_rules_no_start_is_reported_as_found_or_false() -> None:
     report = evaluate([scored("a", [(10.0, 12.0, "kick")])], LABELS, {}, CANDIDATES)
     kick = report.per_class["kick"]
     assert (kick.actions, kick.found, kick.false_starts) == (1, None, None)

@@ -1,4 +1,4 @@
-"""Streams composed of clips: what is annotated is what is shown, and neither file nor cut gives a label away."""
+"""Streams composed of clips: the annotations match the video, and neither files nor cuts reveal a label."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Clips taught and cross-validated by blocks, with a tiny network."""
+"""Fine-tuning with clips and cross-validation by blocks, with a tiny network."""
 
 import json
 from dataclasses import replace
@@ -157,7 +157,7 @@ def test_frames_after_a_change_of_label_weigh_less() -> None:
     assert weight_BT.tolist() == [[0.25] * 4 + [1.0] * 2 + [0.25] * 4 + [1.0] * 2, [0.25] * 4 + [1.0] * 8]
 
 
-def test_the_motion_baseline_tells_more_motion_from_less() -> None:
+def test_the_motion_baseline_distinguishes_more_motion_from_less() -> None:
     def noisy(strength: float, seed: int) -> Pixels:
         noise = np.random.default_rng(seed).normal(128, strength, (6, 32, 32, 3))
         return noise.clip(0, 255).astype(np.uint8)

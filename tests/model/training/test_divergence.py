@@ -1,4 +1,4 @@
-"""A training that diverges stops at once and keeps its last good state; nothing measures or loads what it left."""
+"""A training that diverges stops immediately and keeps its last good state; nothing measures or loads the rest."""
 
 from collections.abc import Mapping
 from functools import partial

@@ -1,4 +1,4 @@
-"""`cake embed`: what it plots, what it writes, and what it says of wrong input."""
+"""`cake embed`: its plot, its files, and its errors for wrong input."""
 
 import json
 from pathlib import Path
@@ -99,7 +99,7 @@ def test_embed_says_in_one_line_what_is_wrong(
     assert not list(tmp_path.iterdir())
 
 
-def test_embed_of_a_folder_without_annotations_says_what_it_lacks(checkpoint: Path, tmp_path: Path) -> None:
+def test_embed_of_a_folder_without_annotations_says_what_is_missing(checkpoint: Path, tmp_path: Path) -> None:
     status, _, err = run("embed", tmp_path, "--model", checkpoint, "--out", tmp_path / "plot.png")
     assert status == 2
     assert "annotations.json: not found" in err

@@ -1,4 +1,4 @@
-"""`cake explain`: what it finds, what it writes, and what it says of wrong input."""
+"""`cake explain`: its findings, its files, and its errors for wrong input."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +60,7 @@ def patch_finder() -> Cake:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("patch", [0, 1])
-def test_what_depends_on_one_half_of_the_image_is_explained_there(patch_finder: Cake, patch: int) -> None:
+def test_a_score_that_depends_on_one_half_of_the_image_is_explained_there(patch_finder: Cake, patch: int) -> None:
     x_TCSS = noise_with_patch(torch.tensor([patch]), seed=1000)[0]
     map_SS = cake_evidence(patch_finder, x_TCSS, column=1, size=SIDE)["static"]
     halves = [map_SS[:, : SIDE // 2].sum(), map_SS[:, SIDE // 2 :].sum()]
@@ -232,7 +232,7 @@ def test_a_damaged_teacher_is_reported_in_one_line(checkpoint: Path, clip: Path,
         assert "state.pt: damaged" in err
 
 
-def test_what_is_no_video_is_told_in_one_line(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_video_is_reported_in_one_line(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("no video")
     for name in ("notes.mp4", "missing.mp4"):
         status, _, err = run("explain", tmp_path / name, "--model", checkpoint, "--out", tmp_path / "out")

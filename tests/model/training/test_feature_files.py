@@ -1,4 +1,4 @@
-"""`cake features`: what a checkpoint makes of videos, causally and in the paper's clips, and heads trained on it."""
+"""`cake features`: a checkpoint's features of videos, causally and in the paper's clips, and heads trained on them."""
 
 import json
 from dataclasses import replace

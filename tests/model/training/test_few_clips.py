@@ -1,4 +1,4 @@
-"""A new action from a few clips: what is learned, what is promised, what is warned of, and that it is served."""
+"""A new action from a few clips: the model, the estimate, the warnings, and serving it."""
 
 import json
 from pathlib import Path

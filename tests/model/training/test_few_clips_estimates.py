@@ -39,7 +39,7 @@ def test_a_clip_that_is_left_out_has_no_influence(model: Path) -> None:
     assert np.array_equal(honest.weight_E, blind.weight_E)
 
 
-def test_both_kinds_count_alike_however_many_clips_they_have(model: Path) -> None:
+def test_both_kinds_have_equal_weight_however_many_clips_they_have(model: Path) -> None:
     head = load_checkpoint(model)[0].head
     clips, positive_N = random_clips(24, 0.0)
     kept = [i for i in range(24) if not positive_N[i] or i < 8]
@@ -78,7 +78,7 @@ def test_scores_without_information_are_told_apart_from_good_ones() -> None:
     ("level", "expected"),
     [(0.9, None), (0.5, "includes 0.5"), (0.1, "is below 0.5. Check whether clips are in the wrong")],
 )
-def test_what_is_said_about_chance_is_true(model: Path, level: float, expected: str | None) -> None:
+def test_the_statement_about_chance_is_true(model: Path, level: float, expected: str | None) -> None:
     clips, positive_N = random_clips(20, 1.0)
     found, _ = estimate([np.full(20, level if positive else 0.5) for positive in positive_N], positive_N, 10)
     paths, group_N = [Path(f"clips/{index}.mp4") for index in range(20)], np.arange(20)

@@ -1,4 +1,6 @@
-"""Rendered fights: people close together who move fast, clips that depend on their number alone, and what learns."""
+"""Rendered fights: people close together who move fast, clips that depend only on their number, and training on
+them.
+"""
 
 from pathlib import Path
 
@@ -42,7 +44,7 @@ def nearest_m(people: list[Motion]) -> float:
 
 
 def fastest_m_s(people: list[Motion]) -> float:
-    """How fast the joints of the person move who moves most, on average."""
+    """The average speed of the joints of the person who moves most."""
     speeds = [0.0]
     for person in people:
         joints_TJ3, _ = link_poses(person.root_T3, person.rotations_TL4)

@@ -1,4 +1,4 @@
-"""Labels may be about a region of a video, which is all of it that a network is then shown."""
+"""Labels may refer to a region of a video; the network is then shown only that region."""
 
 import json
 from dataclasses import replace

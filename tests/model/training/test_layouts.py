@@ -1,4 +1,4 @@
-"""What is read from feature folders and annotations, and what is said of wrong ones."""
+"""Reading feature folders and annotations, and the errors for wrong ones."""
 
 import json
 from collections.abc import Callable

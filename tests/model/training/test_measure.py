@@ -39,7 +39,7 @@ def clips(tmp_path: Path) -> Path:
     return write_clips(tmp_path)
 
 
-def test_the_layout_is_told_from_what_is_there(thumos: Path, clips: Path, tmp_path: Path) -> None:
+def test_the_layout_is_detected_from_the_files(thumos: Path, clips: Path, tmp_path: Path) -> None:
     (tmp_path / "annotated").mkdir()
     (tmp_path / "annotated" / "annotations.json").touch()
     assert [layout_of(p) for p in (thumos, clips, tmp_path / "annotated")] == [

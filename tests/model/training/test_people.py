@@ -243,7 +243,7 @@ def test_the_command_prints_lines_without_a_terminal(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "annotations.json").read_text())["database"]["people_1_00000"]["annotations"] == []
 
 
-def test_things_that_fall_come_to_rest_on_the_floor_and_are_no_people(recordings: Recordings) -> None:
+def test_falling_things_come_to_rest_on_the_floor_and_are_not_people(recordings: Recordings) -> None:
     place = build_place(np.random.default_rng(0), "room")
     kinds = set()
     for seed in range(30):

@@ -294,7 +294,7 @@ def test_labels_of_an_import(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("text", ["\ufeffkick\npunch\n", "background,kick,punch"])
-def test_a_byte_order_mark_is_no_part_of_a_label(tmp_path: Path, text: str) -> None:
+def test_a_byte_order_mark_is_not_part_of_a_label(tmp_path: Path, text: str) -> None:
     (tmp_path / "labels.txt").write_text(text)
     argument = text if "\n" not in text else str(tmp_path / "labels.txt")
     assert parsed_labels(argument)[:2] == ("background", "kick")

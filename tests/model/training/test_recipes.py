@@ -1,4 +1,4 @@
-"""What a recipe can ask for besides the default: imported parts, padded windows, a classifier alone, mirror images."""
+"""Options of recipes: imported parts, padded windows, training only the classifier, mirror images."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""`write_report`: what the page says, what it survives, and that it needs nothing but itself."""
+"""`write_report`: the content of the page, unusual input, and that it loads nothing else."""
 
 import base64
 import json
@@ -61,7 +61,7 @@ def written(run_dir: Path, streams: Sequence[StreamScores], config: ModelConfig 
 
 
 class Page(HTMLParser):
-    """Tags as they nest, the text of each table row, and what the page refers to."""
+    """The nesting of tags, the text of each table row, and the page's references."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ def test_a_class_that_never_occurs_has_no_average_precision(tmp_path: Path) -> N
     assert page.row("punch")[1:] == ["–"] * 6 + ["0", "0", "0"]
 
 
-def test_streams_without_any_action_or_start_are_reported_too(tmp_path: Path) -> None:
+def test_streams_without_any_action_or_start_are_also_reported(tmp_path: Path) -> None:
     page = Page(written(tmp_path, [stream_of([])]))
     assert "No start was found" in page.text
     assert "no action: stream" in page.text
@@ -152,7 +152,7 @@ def test_a_model_that_announces_nothing_is_said_to_have_no_rules(tmp_path: Path)
     assert "it announces nothing" in page.text
 
 
-def test_ambiguous_frames_and_overlapping_actions_are_no_obstacle(tmp_path: Path) -> None:
+def test_ambiguous_frames_and_overlapping_actions_are_accepted(tmp_path: Path) -> None:
     segments = [(1.0, 4.0, "kick"), (2.0, 5.0, "punch"), (6.0, 8.0, "ambiguous")]
     assert Page(written(tmp_path, [stream_of(segments)])).row("kick")
 

@@ -69,7 +69,7 @@ def test_a_run_continues_with_the_same_folders_in_any_order_and_with_no_others(
         open_run([kicks, waves, third], tmp_path / "run", "cake-xs", TINY, ALONE, SILENT)
 
 
-def test_what_is_skipped_is_named_with_its_folder(kicks: Path, waves: Path) -> None:
+def test_skipped_videos_are_named_with_their_folder(kicks: Path, waves: Path) -> None:
     (kicks / "videos" / "cam1.mp4").unlink()
     with pytest.raises(DataError, match=r"kicks/annotations\.json: 1 of its videos are not in the folder"):
         read_training_folders([kicks, waves])
@@ -84,7 +84,7 @@ def test_folders_of_one_name_are_told_apart_by_the_folders_above() -> None:
     assert folder_names([Path("/a/day/data"), Path("/b/day/data")]) == ["a.day.data", "b.day.data"]
 
 
-def test_what_cannot_be_combined_is_one_clear_line(kicks: Path, waves: Path, tmp_path: Path) -> None:
+def test_data_that_cannot_be_combined_gives_one_clear_line(kicks: Path, waves: Path, tmp_path: Path) -> None:
     features, clips = write_thumos(tmp_path), tmp_path / "clips.txt"
     clips.write_text("a.mp4 kick\n")
     (tmp_path / "link").symlink_to(kicks)

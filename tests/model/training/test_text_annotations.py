@@ -46,7 +46,7 @@ def thumos(folder: Path) -> Path:
     return write(folder, THUMOS, {**dict.fromkeys(names, "validation"), "video_test_0000004.mp4": "TH14_test_set_mp4"})
 
 
-def test_thumos_trains_on_its_validation_videos_and_cliff_diving_is_diving_too(tmp_path: Path) -> None:
+def test_thumos_trains_on_its_validation_videos_and_cliff_diving_also_counts_as_diving(tmp_path: Path) -> None:
     data = thumos(tmp_path)
     assert is_video_folder(data)
     assert {video.name: (video.subset, video.segments) for video in read_video_folder(data)} == {
@@ -92,7 +92,7 @@ def test_tvseries_has_three_subsets_and_labels_with_spaces_and_slashes(tmp_path:
         ({"Diving_val.txt": "a 1 2\nb 1 2\n"}, "1 of its videos are not in the folder videos/: b.*--skip-invalid"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, texts: dict[str, str], message: str) -> None:
+def test_errors_name_the_line(tmp_path: Path, texts: dict[str, str], message: str) -> None:
     data = write(tmp_path, texts, {"a.mp4": ""})
     with pytest.raises(DataError, match=message):
         read_text_annotations(data)

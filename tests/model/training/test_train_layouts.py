@@ -135,7 +135,7 @@ def test_a_head_for_a_checkpoint_s_own_features_gives_a_whole_model_of_its_size_
         (("train", "--data", "CLIPS", "--rgb", "none"), "--rgb has no effect on a list of clips"),
     ],
 )
-def test_what_would_be_ignored_is_rejected(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_options_that_would_be_ignored_are_rejected(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     data = {"FEATURES": write_thumos(tmp_path), "VIDEOS": tmp_path / "videos", "CLIPS": tmp_path / "clips.txt"}
     data["VIDEOS"].mkdir()
     (data["VIDEOS"] / "annotations.json").touch()

@@ -158,7 +158,7 @@ def test_a_stage_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(stre
     assert all(torch.allclose(after[name], expected[name], atol=1e-6) for name in expected)
 
 
-def test_a_line_of_the_log_that_a_kill_has_torn_is_forgotten(tmp_path: Path) -> None:
+def test_an_incomplete_line_of_the_log_after_a_kill_is_ignored(tmp_path: Path) -> None:
     folder = tmp_path / "stages" / "trunk"
     folder.mkdir(parents=True)
     whole = [json.dumps({"step": step, "loss": 1.0}) for step in (20, 40)]

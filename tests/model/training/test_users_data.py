@@ -1,4 +1,4 @@
-"""Labels and videos as users have them: what cannot be meant is an error that names it, and nothing is mixed."""
+"""Labels and videos as users have them: impossible values are errors that name them, and runs are never mixed."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def test_segments_are_lists_of_two_numbers_and_count_once(data: Path) -> None:
     assert read_annotations(data)[0].segments == ((1.0, 2.0, "kick"),)
 
 
-def test_all_missing_videos_are_reported_at_once_and_can_be_skipped(data: Path) -> None:
+def test_all_missing_videos_are_reported_together_and_can_be_skipped(data: Path) -> None:
     gone = {f"gone_{i}": entry("training", (1, 2)) for i in range(7)}
     annotate(data, {"a": entry("training", (1, 2), (5, 4)), **gone, "t": entry("testing", (1, 2))})
     with pytest.raises(DataError, match=r"\[5, 4\] ends before it starts"):
@@ -94,7 +94,7 @@ def test_all_missing_videos_are_reported_at_once_and_can_be_skipped(data: Path) 
     assert len(skipped) == 8
 
 
-def test_activitynet_names_and_files_next_to_the_videos_are_no_obstacle(data: Path) -> None:
+def test_activitynet_names_and_files_next_to_the_videos_are_accepted(data: Path) -> None:
     videos = data / "videos"
     (videos / "a.mp4").rename(videos / "v_a.mp4")
     (videos / "b.srt").write_text("1")

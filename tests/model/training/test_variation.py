@@ -48,7 +48,7 @@ def test_a_clip_shown_smaller_leaves_room_on_the_side_away_from_its_place() -> N
     assert (left[:, 26:, 0] > 200).all()  # and its edge is continued
 
 
-def test_grey_and_gains_change_the_colours_of_all_frames_alike() -> None:
+def test_grey_and_gains_change_the_colours_of_all_frames_equally() -> None:
     image = np.full((32, 32, 3), (200, 100, 60), np.uint8)
     assert Variation(grey=True).show([image], 32)[0][0, 0].tolist() == [120, 120, 120]
     assert Variation(gains_3=(0.5, 1.0, 1.0)).show([image], 32)[0][0, 0].tolist() == [100, 100, 60]

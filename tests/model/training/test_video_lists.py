@@ -1,4 +1,4 @@
-"""What is read from lists of clips and of class names, and what is said of wrong ones."""
+"""Reading lists of clips and of class names, and the errors for wrong ones."""
 
 from pathlib import Path
 
@@ -75,7 +75,7 @@ def test_wrong_class_names_in_json_are_refused(tmp_path: Path, content: str) -> 
         read_class_names(tmp_path / "names.json")
 
 
-def test_a_clip_that_is_no_text_is_refused_as_a_list(clips: Path, tmp_path: Path) -> None:
+def test_a_binary_file_is_rejected_as_a_list_of_clips(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"one\.mp4: expected a text file"):
         read_clips(tmp_path / "one.mp4")
     with pytest.raises(DataError, match=r"gone\.txt: cannot be read"):

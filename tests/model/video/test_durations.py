@@ -13,7 +13,7 @@ COUNT, RATE_HZ = 90, 30
 
 
 def recorded_segments(folder: Path, suffix: str, offset_s: int) -> list[Path]:
-    """What a recorder writes that cuts a stream into segments of a second and keeps its clock."""
+    """The files of a recorder that cuts a stream into segments of a second and keeps its clock."""
     source = write_video(folder / "camera.ts", count=COUNT, codec_options={"g": "15", "bf": "2", "preset": "veryfast"})
     segments = ["-f", "segment", "-segment_time", "1", str(folder / f"s_%d{suffix}")]
     command = ["ffmpeg", "-v", "error", "-i", str(source), "-c", "copy", "-output_ts_offset", str(offset_s), *segments]

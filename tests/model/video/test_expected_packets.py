@@ -1,4 +1,4 @@
-"""What is expected of a camera's packets follows the light, and differs by position."""
+"""The expectation for a camera's packets follows the light, and differs by position."""
 
 import math
 
@@ -36,7 +36,7 @@ def test_a_quantiser_that_cannot_be_read_does_not_deviate() -> None:
     assert learnt({1: 100}, quantiser=None).deviation(CodedPacket(200, None, 1)).quantiser == 0
 
 
-def test_what_is_expected_follows_decoded_packets_but_not_far_those_that_are_kept() -> None:
+def test_the_expectation_follows_decoded_packets_and_kept_ones_only_a_little() -> None:
     decoded, kept = learnt({1: 100}), learnt({1: 100})
     for _ in range(1000):
         decoded.learn(CodedPacket(300, 26, 1), is_kept=False)
@@ -45,7 +45,7 @@ def test_what_is_expected_follows_decoded_packets_but_not_far_those_that_are_kep
     assert kept.deviation(CodedPacket(300, 26, 1)).size > math.log(3) - 0.1
 
 
-def test_packets_that_are_kept_lower_what_is_expected() -> None:
+def test_kept_packets_lower_the_expectation() -> None:
     expected = learnt({1: 300})
     for _ in range(1000):
         expected.learn(CodedPacket(100, 26, 1), is_kept=True)

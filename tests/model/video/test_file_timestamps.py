@@ -46,7 +46,7 @@ def restamped(video: Path, path: Path, change: Callable[[int, Packet], None]) ->
 
 
 def pts_in_decoding_order(number: int, packet: Packet) -> None:  # type: ignore[type-arg]
-    """What copying an AVI into this container leaves."""
+    """The result of copying an AVI into this container."""
     assert packet.time_base is not None
     packet.dts = packet.pts = round(number / RATE_HZ / packet.time_base)
 

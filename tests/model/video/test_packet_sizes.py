@@ -1,4 +1,4 @@
-"""Packets tell motion only where they did while frames were decoded."""
+"""Packets reveal motion only if they did so while frames were decoded."""
 
 import pytest
 from hypothesis import given
@@ -45,7 +45,7 @@ def test_the_fewer_onsets_are_known_the_closer_the_threshold_is_to_stillness() -
     assert thresholds == sorted(thresholds)
 
 
-def test_a_coarser_quantiser_tells_motion_where_sizes_do_not() -> None:
+def test_a_coarser_quantiser_reveals_motion_that_sizes_do_not() -> None:
     sizes = PacketSizes()
     learn(sizes, Deviation(0.1, 0.5), Deviation(0.0, 3.0))
     assert sizes.threshold is not None
@@ -70,7 +70,7 @@ def test_nothing_is_known_before_motion_was_seen() -> None:
 
 
 @given(FRAMES)
-def test_nothing_that_motion_once_began_with_is_taken_for_stillness(frames: list[tuple[float, bool, bool]]) -> None:
+def test_no_onset_of_motion_counts_as_stillness(frames: list[tuple[float, bool, bool]]) -> None:
     sizes, begun = PacketSizes(), list[float]()
     learn(sizes, Deviation(0.5, 1.0), Deviation(2.0, 2.0))
     for size, is_moving, is_kept in frames:

@@ -93,7 +93,7 @@ def test_a_clip_and_a_still_of_the_first_of_joined_recordings_are_not_those_of_a
         assert all(seen == round(time_s * RATE_HZ) for time_s, seen in clip_of(joined, at_s, min(at_s + 0.2, 1.3)))
 
 
-def test_what_browsers_do_not_play_is_refused_and_says_so(tmp_path: Path) -> None:
+def test_video_that_browsers_do_not_play_is_rejected_with_the_reason(tmp_path: Path) -> None:
     old = write_video(tmp_path / "v.avi", codec="mpeg4", codec_options={"g": "12"})
     with pytest.raises(VideoError, match=r"mpeg4 video, .* Convert the video to H\.264") as caught:
         clip_of(old, 0.0, 1.0)

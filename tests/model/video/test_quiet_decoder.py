@@ -1,4 +1,4 @@
-"""A camera in front of which nothing moves is decoded at its keyframes only; motion is seen when it begins."""
+"""While nothing moves, only the keyframes of a camera are decoded; motion is seen when it begins."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,13 +29,13 @@ WATCHED_FROM_S = 50.0
 
 @dataclass
 class Followed:
-    """What was seen of a stream: an image for each tenth of a second, and whether it was shown again."""
+    """The visible part of a stream: an image for each tenth of a second, and whether it was shown again."""
 
     times_s: list[float] = field(default_factory=list)
     images: list[NDArray[np.uint8]] = field(default_factory=list)
     repeats: list[bool] = field(default_factory=list)
     shown: list[NDArray[np.uint8]] = field(default_factory=list)
-    """What the detector is given."""
+    """The images that the detector gets."""
     decoding: list[Decoding] = field(default_factory=list)
     misses: int = 0
 
@@ -52,7 +52,7 @@ def follow(
     is_watched: Callable[[float], bool] = lambda _: False,
     is_lost: Callable[[int], bool] = lambda _: False,
 ) -> Followed:
-    """Read a stream as a live one is read, but at once. `is_lost` packets, by number, do not arrive."""
+    """Read a stream like a live one, but as fast as possible. `is_lost` packets, by number, do not arrive."""
     seen = Followed()
     with PacketReader(str(path), live=True) as packets:
         gate = QuietGate()
@@ -143,7 +143,7 @@ def test_lost_packets_neither_end_the_stream_nor_hide_later_motion(room: Path) -
     assert not any(moving)
 
 
-def test_h265_is_kept_likewise(tmp_path: Path) -> None:
+def test_h265_packets_are_also_kept(tmp_path: Path) -> None:
     options = {
         "preset": "ultrafast",
         "tune": "zerolatency",
@@ -168,7 +168,7 @@ def test_h265_is_kept_likewise(tmp_path: Path) -> None:
     ],
     ids=["reordered frames", "constant bit rate", "keyframes only", "no keyframes"],
 )
-def test_a_camera_whose_sizes_say_nothing_is_decoded_as_ever(
+def test_a_camera_whose_packet_sizes_reveal_nothing_is_decoded_completely(
     tmp_path: Path, options: dict[str, str], bit_rate: int | None
 ) -> None:
     if bit_rate is not None:
@@ -192,7 +192,7 @@ def test_packets_of_a_long_group_of_frames_are_kept_up_to_a_limit(tmp_path: Path
     assert not seen.repeats[-1]
 
 
-def test_a_stream_that_changes_its_size_is_learnt_anew(tmp_path: Path) -> None:
+def test_a_stream_that_changes_its_size_is_learnt_again(tmp_path: Path) -> None:
     one = write_still_stream(tmp_path / "one.ts", still_images(LEARNT_S, LEARNING))
     other = write_still_stream(tmp_path / "other.ts", still_images(10.0, [], width=2 * WIDTH))
     joined = tmp_path / "joined.ts"

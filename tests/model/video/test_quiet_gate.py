@@ -1,4 +1,4 @@
-"""Which packets are kept, from sizes, quantisers and images that the tests make up."""
+"""Which packets are kept, given made-up sizes, quantisers and images."""
 
 import numpy as np
 import pytest
@@ -102,7 +102,7 @@ def test_motion_that_lasts_is_decoded_until_it_ends_however_small_its_packets(ca
     assert not any(camera.send(STILL_BYTES, moves=True) for _ in range(200))
 
 
-def test_packets_are_not_looked_at_while_motion_goes_on(camera: Camera) -> None:
+def test_packets_are_not_examined_while_motion_lasts(camera: Camera) -> None:
     assert camera.gate.needs_packet
     for _ in range(300):
         camera.send(MOVING_BYTES, moves=True)
@@ -133,7 +133,7 @@ def test_a_keyframe_that_shows_unnoticed_motion_is_a_miss_and_ends_the_quiet(cam
     assert camera.gate.decoding == "no_signal"
 
 
-def test_motion_that_begins_with_a_keyframe_is_no_miss(camera: Camera) -> None:
+def test_motion_that_begins_with_a_keyframe_is_not_a_miss(camera: Camera) -> None:
     assert camera.send(STILL_BYTES)
     camera.send_keyframe(moves=True)
     assert not any(camera.send(MOVING_BYTES, moves=True) for _ in range(10))
@@ -160,7 +160,7 @@ def test_a_clock_that_goes_back_does_not_end_the_quiet_for_good(camera: Camera) 
     assert kept[-1]
 
 
-def test_what_changed_while_packets_were_left_out_says_nothing_about_sizes(camera: Camera) -> None:
+def test_changes_while_packets_were_left_out_teach_nothing_about_sizes(camera: Camera) -> None:
     for _ in range(5):
         camera.gate.interrupt()
         camera.send_keyframe(moves=True)
@@ -170,13 +170,13 @@ def test_what_changed_while_packets_were_left_out_says_nothing_about_sizes(camer
     assert camera.gate.misses == 0
 
 
-def test_a_stream_that_is_coded_otherwise_is_learnt_anew(camera: Camera) -> None:
+def test_a_stream_that_is_coded_differently_is_learnt_again(camera: Camera) -> None:
     camera.gate.restart()
     assert camera.gate.decoding == "learning"
     assert not camera.send(STILL_BYTES)
 
 
-def test_sizes_that_do_not_depend_on_motion_are_no_signal() -> None:
+def test_sizes_that_do_not_depend_on_motion_are_not_a_signal() -> None:
     camera = Camera()
     camera.learn(moving_bytes=STILL_BYTES)
     assert camera.gate.decoding == "no_signal"
@@ -200,7 +200,7 @@ def test_the_image_that_is_shown_follows_light_that_changes_slowly() -> None:
     assert max(largest_change(ours[0], its[0]) for ours, its in zip(shown, images, strict=True)) <= STILL_LEVELS
 
 
-def test_of_several_regions_all_are_shown_anew_when_one_changes() -> None:
+def test_all_regions_are_shown_again_when_one_changes() -> None:
     gate = QuietGate()
     still, moved = np.full((32, 32, 3), 100, np.uint8), np.full((32, 32, 3), 150, np.uint8)
     first, second = (still, still), (still.copy(), moved)

@@ -114,7 +114,7 @@ def test_a_region_lies_inside_the_frame_and_is_never_empty(
     assert 0 <= top < top + cut_height <= height
 
 
-def test_what_is_seen_of_a_region_is_its_centre_square_or_all_of_it() -> None:
+def test_the_network_sees_the_centre_square_of_a_region_or_all_of_it() -> None:
     region = Region(0.5, 0.25, 0.5, 0.5)
     assert FrameInput(96, "stretch", region).seen(1280, 720) == region
     seen = FrameInput(96, "centre_crop", region).seen(1280, 720)

@@ -20,7 +20,7 @@ ENCODERS = {
 
 @dataclass(frozen=True)
 class Part:
-    """What FFmpeg gives out for a packet: a NAL unit with its start code, or a part of one."""
+    """FFmpeg's output for a packet: a NAL unit with its start code, or a part of one."""
 
     payload: bytes
     number: int

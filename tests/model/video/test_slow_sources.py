@@ -1,4 +1,4 @@
-"""A source that falls silent while it is opened may be tried again, whatever FFmpeg makes of the bytes that came."""
+"""A source that falls silent while it is opened may be tried again, whatever error FFmpeg reports."""
 
 import threading
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def test_a_broadcast_that_stalls_within_its_first_packets_is_not_called_unsuppor
     assert caught.value.code in ("source_timeout", "source_unreachable")
 
 
-def test_of_a_source_that_is_known_to_be_live_two_seconds_are_enough_to_open_it(tmp_path: Path) -> None:
+def test_two_seconds_of_a_source_known_to_be_live_are_enough_to_open_it(tmp_path: Path) -> None:
     """FFmpeg waits for 5 s of an FLV, in which a sound stream may still begin."""
     content = write_video(tmp_path / "v.flv", width=64, height=48, count=60, codec_options={"bf": "0"}).read_bytes()
     with stalling(content) as url, PacketReader(url, live=True, timeout_s=60.0) as packets:

@@ -1,4 +1,4 @@
-"""Of several video streams the one that shows most is analysed, the others are reported, and callers may choose."""
+"""The best of several video streams is analysed, the others are reported, and callers may choose."""
 
 import io
 from collections.abc import Callable

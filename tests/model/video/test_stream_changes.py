@@ -111,7 +111,7 @@ def test_a_pushed_live_stream_that_continues_with_sound_only_fails_and_leaves_no
         (".ts", "libx264", 3),
     ],
 )
-def test_what_is_left_out_of_recordings_that_were_joined_byte_by_byte_is_reported(
+def test_skipped_parts_of_recordings_that_were_joined_byte_by_byte_are_reported(
     tmp_path: Path, suffix: str, codec: str, read: int
 ) -> None:
     count = 8

@@ -1,4 +1,4 @@
-"""The decoder gives the same images at the same times however it is asked, and a clear error where it cannot."""
+"""The decoder returns the same images at the same times however it is used, and a clear error if it cannot."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def test_every_image_comes_once_in_order_with_its_media_time(tmp_path: Path) -> 
     assert frames[0].image.shape == (120, 160, 3)
 
 
-def test_the_probe_tells_codec_size_rate_and_length(tmp_path: Path) -> None:
+def test_the_probe_reports_codec_size_rate_and_length(tmp_path: Path) -> None:
     with open_video(write_video(tmp_path / "v.mp4", count=60)) as video:
         assert (video.info.codec, video.info.width, video.info.height) == ("h264", 160, 120)
         assert video.info.rate_hz == pytest.approx(30)
@@ -176,7 +176,7 @@ def test_damage_in_the_middle_does_not_end_the_video(tmp_path: Path) -> None:
     assert len(frames) > 75
 
 
-def test_metadata_that_is_no_text_does_not_matter(tmp_path: Path) -> None:
+def test_metadata_that_is_not_text_does_not_matter(tmp_path: Path) -> None:
     path = write_video(tmp_path / "v.mp4", count=6)
     content = path.read_bytes()
     assert b"Lavf" in content

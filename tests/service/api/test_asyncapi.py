@@ -15,7 +15,7 @@ SPECIFICATION = json.loads((ROOT / "tests/golden/asyncapi/3.0.0.json").read_text
 
 
 def targets(document: dict[str, Any]) -> list[str]:
-    """What the document refers to, anywhere."""
+    """All references in the document."""
     found: list[str] = []
     rest: list[Any] = [document]
     while rest:

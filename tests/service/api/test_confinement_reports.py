@@ -1,4 +1,4 @@
-"""What confines the decoders is shown by the server, too: in `/readyz`, a metric and the log."""
+"""The server also shows what confines the decoders: in `/readyz`, a metric and the log."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -125,7 +125,7 @@ async def test_pages_of_other_origins_can_neither_submit_nor_read(server: Runnin
 
 
 @pytest.mark.parametrize("origin", ["*", "https://app.example.org/", "app.example.org", "https://App.example.org"])
-def test_what_can_never_be_an_origin_is_refused_as_a_setting(origin: str) -> None:
+def test_an_impossible_origin_is_rejected_as_a_setting(origin: str) -> None:
     status, _, err = run("settings", CAKE_ALLOWED_ORIGINS=origin)
     assert status == 2
     assert "is not an origin" in err

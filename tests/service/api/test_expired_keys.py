@@ -1,4 +1,4 @@
-"""What a key started ends with it, also when it expires."""
+"""Sessions and streams that were started with a key also end when it expires."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -54,7 +54,7 @@ async def test_the_sessions_and_webhooks_of_an_expired_key_end(store: Store, tmp
     assert (entry["action"], entry["changed_key"], entry["reason"]) == ("key.revoke", expired.id, "expired")
 
 
-async def test_what_an_outage_left_of_an_expired_key_ends_at_the_next_check(
+async def test_sessions_of_an_expired_key_that_outlived_an_outage_end_at_the_next_check(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expired = await made(store, "expired", NOW + timedelta(days=1))

@@ -78,7 +78,7 @@ async def test_requests_that_are_cancelled_leave_the_line_and_give_their_place_b
     await work.end()
 
 
-async def test_a_place_that_is_given_to_a_request_that_is_cancelled_goes_to_the_next() -> None:
+async def test_a_place_given_to_a_cancelled_request_goes_to_the_next() -> None:
     places = FairPlaces(1, per_client=1)
     work = Work(places)
     async with places.place("x"):

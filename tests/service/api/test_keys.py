@@ -45,7 +45,7 @@ async def test_without_any_key_local_clients_are_accepted(server: Running) -> No
     assert (await server.http.get("/metrics")).status_code == 200
 
 
-async def test_once_a_key_exists_loopback_clients_need_one_too(server: Running) -> None:
+async def test_once_a_key_exists_loopback_clients_also_need_one(server: Running) -> None:
     key = await make_key(server, "sessions:read")
     refused = await server.http.get("/v1/sessions")
     problem(refused, 401, "unauthorized")
@@ -69,7 +69,7 @@ async def test_the_id_of_one_key_with_the_secret_of_another_is_rejected(server: 
     problem(await server.http.get("/v1/sessions", headers=bearer(mixed)), 401, "unauthorized")
 
 
-async def test_a_revoked_key_is_rejected_at_once_and_authentication_stays_on(server: Running) -> None:
+async def test_a_revoked_key_is_rejected_immediately_and_authentication_stays_on(server: Running) -> None:
     key = await make_key(server, "admin", name="only")
     assert (await server.http.get("/v1/sessions", headers=bearer(key))).status_code == 200
     await server.worker.store.keys.revoke("only", now=datetime.now(UTC))
@@ -219,7 +219,7 @@ async def test_an_unauthenticated_stream_ends_when_a_key_becomes_required(
         assert socket.close_code == 1008
 
 
-async def test_a_long_poll_tells_nothing_once_its_key_is_revoked(server: Running) -> None:
+async def test_a_long_poll_returns_nothing_once_its_key_is_revoked(server: Running) -> None:
     key = await make_key(server, "events:read", "sessions:write", name="gone")
     session = await submitted(server, key)
     params: dict[str, Any] = {"after": "500-0", "wait_s": 50}

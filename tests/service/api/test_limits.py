@@ -1,4 +1,4 @@
-"""Limits of what one client may hold: uploads before they are complete, streams, connections."""
+"""Limits for one client: incomplete uploads, streams, connections."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Live video and scores over a WebSocket: what a client gets, who may watch, and how it ends."""
+"""Live video and scores over a WebSocket: the messages to a client, who may watch, and how it ends."""
 
 import io
 import json
@@ -69,7 +69,7 @@ async def test_watching_needs_the_scope_of_snapshots_and_the_session(pushed: Pus
     assert answer.status_code == 403
 
 
-async def test_what_is_not_live_has_no_live_video(pushed: Pushing, stream: bytes) -> None:
+async def test_sessions_that_are_not_live_have_no_live_video(pushed: Pushing, stream: bytes) -> None:
     answer = await pushed.server.http.post("/v1/sessions", files={"file": stream})
     session = Session.model_validate(answer.json())
     assert session.links.live is None

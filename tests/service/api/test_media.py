@@ -1,4 +1,4 @@
-"""Clips and stills of the events of uploaded videos, which are cut when they are asked for."""
+"""Clips and stills of the events of uploaded videos, which are cut on request."""
 
 import asyncio
 from datetime import UTC, datetime

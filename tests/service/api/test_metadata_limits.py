@@ -27,7 +27,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/sessions/{session_id}/feedback": {"label": "kick", "start_s": 1.0},
     "/v1/sessions/{session_id}/events/{event_id}/feedback": {"verdict": "right"},
 }
-"""What requests need to be valid; the others need nothing."""
+"""Bodies that requests need to be valid; the others need none."""
 EXPORT = {"/v1/sessions/{session_id}/export": "?format=csv"}
 
 
@@ -69,7 +69,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         yield Site(server, operator, bearer(made["key"]), *sessions)
 
 
-async def test_no_route_tells_a_session_beyond_the_limit_from_one_that_does_not_exist(site: Site) -> None:
+async def test_no_route_distinguishes_a_session_beyond_the_limit_from_one_that_does_not_exist(site: Site) -> None:
     document = (await site.server.http.get("/openapi.json")).json()
     paths = {path: methods for path, methods in document["paths"].items() if "{session_id}" in path}
     assert len(paths) > 15
@@ -89,7 +89,7 @@ async def test_no_route_tells_a_session_beyond_the_limit_from_one_that_does_not_
     assert (await site.server.http.get(site.south.links.self, headers=site.operator)).json()["state"] == "running"
 
 
-async def test_no_websocket_tells_a_session_beyond_the_limit_from_one_that_does_not_exist(site: Site) -> None:
+async def test_no_websocket_distinguishes_a_session_beyond_the_limit_from_one_that_does_not_exist(site: Site) -> None:
     document = (await site.server.http.get("/asyncapi.json")).json()
     addresses = {channel["address"] for channel in document["channels"].values()}
     of_sessions = [address for address in addresses if address is not None and "{session_id}" in address]
@@ -130,7 +130,7 @@ async def test_live_streams_follow_the_metadata_as_they_are_now(site: Site) -> N
         for second, ((north, south), seen) in enumerate(rounds, start=2):
             await site.move(site.north, north)
             await site.move(site.south, south)
-            # Those that are seen come last, so that the others have been left out before they move.
+            # Visible sessions come last, so that the others have already been left out.
             for session in sorted((site.north, site.south), key=lambda one: one in seen):
                 await site.server.worker.starts(session.id, [float(second)])
             assert [await next_entry() for _ in seen] == [(one.id, second) for one in seen]

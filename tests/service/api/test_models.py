@@ -1,4 +1,4 @@
-"""The default model, models that no worker has any more, and models that cannot be loaded."""
+"""The default model, models that no worker has any longer, and models that cannot be loaded."""
 
 import asyncio
 import sys

@@ -106,7 +106,7 @@ async def test_pages_of_other_sites_do_not_act_for_a_person(server: Running) -> 
     assert (await server.http.post("/v1/sessions", json=VIDEO, headers=own)).status_code == 202
 
 
-async def test_a_key_in_the_request_is_what_counts(server: Running) -> None:
+async def test_a_key_in_the_request_takes_precedence(server: Running) -> None:
     key = await make_key(server, "metrics:read")
     problem(await server.http.get("/v1/sessions", headers={**ANN, **bearer(key)}), 403, "missing_scope")
     wrong = bearer("cake_0123456789abcdef_" + "a" * 43)

@@ -67,7 +67,7 @@ async def test_the_rest_of_a_body_after_an_early_response_is_not_parsed_as_a_hea
         await reader.readuntil(b"HTTP/1.1 200")
 
 
-async def test_a_body_that_goes_on_after_the_response_is_cut_off(
+async def test_a_body_that_continues_after_the_response_is_cut_off(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.api.http_protocol.REST_WITHIN_S", 0.2)

@@ -49,7 +49,7 @@ async def test_a_failed_camera_is_retried_with_its_password_options_and_newest_w
     assert (await server.http.get(path)).json()["state"] == "failed"
 
 
-async def test_what_runs_or_has_no_url_cannot_be_retried(server: Running) -> None:
+async def test_running_sessions_and_those_without_a_url_cannot_be_retried(server: Running) -> None:
     running = await server.running_session()
     assert "Stop it" in problem(await server.http.post(f"{running.links.self}/retry"), 409, "not_retryable").detail
     uploaded = Session.model_validate((await upload(server, video=VIDEO)).json())

@@ -1,4 +1,4 @@
-"""Other rules are tried on the scores that a session kept."""
+"""Other rules are tried on a session's stored scores."""
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Starts of two versions are paired by label, region and time; what is left over is the difference."""
+"""Starts of two versions are paired by label, region and time; unpaired starts are the difference."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -29,7 +29,7 @@ def test_each_start_is_paired_at_most_once_and_with_the_earliest_that_is_near() 
     assert pairs.alone == [second, third, far]
 
 
-def test_other_labels_and_regions_are_no_pair() -> None:
+def test_starts_of_different_labels_or_regions_are_not_paired() -> None:
     starts = [start("serving", 1.0), start("shadow", 1.0, "jump"), start("shadow", 1.0, region="door")]
     assert pairs_of(starts).both == []
 

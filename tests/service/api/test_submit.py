@@ -118,7 +118,7 @@ async def test_an_invalid_request_names_the_field(server: Running, body: object,
 
 
 @pytest.mark.parametrize("url", ["http://169.254.169.254/latest/meta-data/", "http://10.0.0.1:8000/", "http://[::1]/v"])
-async def test_a_url_with_a_private_address_is_rejected_at_once(server: Running, url: str) -> None:
+async def test_a_url_with_a_private_address_is_rejected_immediately(server: Running, url: str) -> None:
     problem(await server.http.post("/v1/sessions", json={"source": {"url": url}}), 403, "source_forbidden")
 
 

@@ -196,7 +196,7 @@ async def test_without_authentication_only_known_host_names_are_answered(tmp_pat
         problem(refused_, 403, "host_forbidden")
 
 
-async def test_host_names_that_are_set_apply_with_keys_too(tmp_path: Path) -> None:
+async def test_configured_host_names_also_apply_with_keys(tmp_path: Path) -> None:
     async with running_server(tmp_path / "data", auth="required", allowed_hosts="cake.example") as server:
         headers = bearer(await make_key(server, "sessions:read"))
         for host, status in (("other.example", 403), ("cake.example", 200)):

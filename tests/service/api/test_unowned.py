@@ -25,7 +25,7 @@ async def begun(store: Store, model: str) -> str:
 
 
 async def shown(store: Store, session_id: str) -> tuple[str, str | None]:
-    """State and detail, which are those of the newest event, too."""
+    """State and detail, which are also those of the newest event."""
     session = await store.sessions.get(session_id)
     last = (await store.log.read_events(session_id))[-1]
     assert last.type == "session.state"

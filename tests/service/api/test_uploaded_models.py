@@ -221,7 +221,7 @@ async def test_the_same_content_again_is_the_same_version_and_becomes_the_newest
     assert states == ["absent"]
 
 
-async def test_what_is_no_model_is_refused_and_leaves_nothing(server: Running, model: Path) -> None:
+async def test_an_upload_that_is_not_a_model_is_rejected_and_leaves_nothing(server: Running, model: Path) -> None:
     http = server.http
     problem(await http.put("/v1/models/gate", content=b"no archive"), 422, "invalid_model")
     refused = problem(await http.put("/v1/models/gate", content=bytes(5 * 1024**2)), 413, "too_large")

@@ -1,4 +1,4 @@
-"""`cake bench`: what it prints. No test depends on how fast the machine is."""
+"""The output of `cake bench`. No test depends on the speed of the machine."""
 
 import io
 import json

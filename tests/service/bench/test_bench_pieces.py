@@ -1,4 +1,4 @@
-"""What `cake bench` is made of: search, footprint, recordings and clips."""
+"""Parts of `cake bench`: search, footprint, recordings and clips."""
 
 import os
 import subprocess

@@ -20,7 +20,7 @@ from tests.support.tiny_model import tiny_model
 
 
 @pytest.mark.slow
-def test_the_comparison_runs_with_what_is_installed() -> None:
+def test_the_comparison_runs_with_the_installed_peers() -> None:
     result = CliRunner().invoke(app, ["bench", "--peers", "--quick", "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)

@@ -97,7 +97,7 @@ async def test_waiting_reports_each_camera_as_it_runs_or_fails(
     assert queued.startswith("hall: not running after 30 s: queued: no worker has taken it")
 
 
-async def test_start_waits_for_what_runs_already_too(tmp_path: Path) -> None:
+async def test_start_also_waits_for_sessions_that_are_already_running(tmp_path: Path) -> None:
     cameras = tmp_path / "cameras.csv"
     cameras.write_text("name,url\nDoor,rtsp://127.0.0.1:9/one\n")
     async with running_server(tmp_path / "data") as server:
@@ -123,7 +123,7 @@ async def test_start_waits_for_what_runs_already_too(tmp_path: Path) -> None:
         (b"name,url\n", "no cameras in "),
     ],
 )
-def test_a_file_that_is_no_list_is_described_in_one_line(tmp_path: Path, content: bytes, sentence: str) -> None:
+def test_a_file_that_is_not_a_list_is_described_in_one_line(tmp_path: Path, content: bytes, sentence: str) -> None:
     cameras = tmp_path / "cameras.csv"
     cameras.write_bytes(content)
     status, out, err = run("cameras", "start", cameras)

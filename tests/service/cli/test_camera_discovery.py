@@ -44,7 +44,7 @@ def test_the_table_shows_no_password_and_options_choose_another_stream() -> None
     assert "p%40ss" not in out
 
 
-def test_each_channel_of_a_recorder_has_a_name_of_its_own() -> None:
+def test_each_channel_of_a_recorder_has_its_own_name() -> None:
     streams = tuple(Stream(f"channel{n}", 640, 360, source=f"s{n}") for n in (1, 2))
     with onvif_device(OnvifServer(streams, auth="none", name="Recorder")) as device:
         _, out, _ = discover(device, "--csv")

@@ -1,4 +1,4 @@
-"""`cake keys`, and `cake serve` that listens to other machines only when it asks for keys."""
+"""`cake keys`, and `cake serve`, which accepts other machines only if it requires keys."""
 
 import re
 import sqlite3

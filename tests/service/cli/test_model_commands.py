@@ -85,7 +85,7 @@ async def test_a_push_fails_where_no_worker_can_load_the_model(server: Running, 
     assert err == "cake: w1 cannot load it: It needs PyTorch.\n"
 
 
-async def test_what_is_no_checkpoint_is_refused_in_one_line(server: Running, tmp_path: Path) -> None:
+async def test_a_folder_that_is_not_a_checkpoint_is_rejected_in_one_line(server: Running, tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path):
         status, _, err = await cake(server, "push", "gate", path)
         assert (status, err.count("\n")) == (2, 1)

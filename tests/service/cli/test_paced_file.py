@@ -28,7 +28,7 @@ def test_a_recording_is_sent_whole_and_evenly_over_its_duration(container: str, 
     assert max(later - earlier for earlier, later in pairwise(times_s)) < 0.2
 
 
-def test_a_file_that_is_no_video_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_video_is_rejected(tmp_path: Path) -> None:
     file = tmp_path / "a.ts"
     file.write_bytes(b"text")
     with pytest.raises(VideoError):

@@ -1,4 +1,4 @@
-"""Settings: what an operator reads about them, and what is printed when one is wrong."""
+"""Settings: their descriptions for operators, and the errors for wrong values."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What keeps `cake serve` and `cake worker` from starting fails with one line."""
+"""Problems that prevent `cake serve` and `cake worker` from starting are reported in one line."""
 
 import socket
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`cake store`: what is stored can be checked, backed up and restored."""
+"""`cake store`: stored data can be checked, backed up and restored."""
 
 import asyncio
 import sqlite3

@@ -1,4 +1,4 @@
-"""A decoder that a hostile video has compromised reaches nothing but its source."""
+"""A decoder that was compromised by a hostile video reaches only its source."""
 
 import socket
 import subprocess
@@ -106,7 +106,7 @@ attempt("recent", lambda: system_call(447, 0))
 
 
 def taken_over(folder: Path, *, channel: socket.socket | None, port: int, inner_port: int) -> dict[str, str]:
-    """What a process that has confined itself gets when it tries everything."""
+    """The results of everything that a confined process tries."""
     own, other = folder / "own", folder / "other"
     own.write_text("own")
     other.write_text("other")

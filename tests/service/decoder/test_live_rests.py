@@ -17,7 +17,7 @@ JITTER_S, DECODE_S = 0.004, 0.006
 
 @dataclass
 class Followed:
-    """What a decoder did that followed a camera."""
+    """The record of a decoder that followed a camera."""
 
     wakes: int = 0
     waited_s: list[float] = field(default_factory=list)

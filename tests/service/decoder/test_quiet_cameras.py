@@ -1,4 +1,4 @@
-"""A decoder of a camera says whether it decodes everything, where the service permits less."""
+"""A decoder of a camera reports whether it decodes everything if the service permits less."""
 
 from dataclasses import replace
 from itertools import pairwise

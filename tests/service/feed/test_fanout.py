@@ -1,4 +1,4 @@
-"""The feed passes events on whatever one of them, or one read of the store, does."""
+"""The feed passes on events even if one of them, or one read of the store, fails."""
 
 import asyncio
 from collections.abc import Iterator

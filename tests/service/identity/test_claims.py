@@ -83,7 +83,7 @@ def in_base64(data: bytes) -> bytes:
 
 
 def with_the_public_key_as_secret(signed: bytes) -> bytes:
-    """What a verifier accepts that takes the algorithm from the token."""
+    """A token that a verifier would accept if it took the algorithm from the token."""
     return hmac.digest(KEY.as_pem(private=False), signed, "sha256")
 
 

@@ -1,4 +1,4 @@
-"""How often a provider is asked for its keys, and what is accepted of its answers."""
+"""How often a provider is asked for its keys, and which of its responses are accepted."""
 
 import json
 import threading
@@ -24,7 +24,7 @@ SECRET = OctKey.generate_key(256, {"kid": "secret", "use": "sig"})
 
 @dataclass
 class Published:
-    """What a provider answers, by path, and which paths it was asked for."""
+    """A provider's responses by path, and the requested paths."""
 
     issuer: str = ""
     answers: dict[str, bytes] = field(default_factory=dict)

@@ -107,7 +107,7 @@ async def test_the_next_viewer_after_the_last_has_left_waits_for_a_new_video() -
         assert await second.read(4) == [BEGAN, b"head", clock(0), b"\0"]
 
 
-async def test_a_viewer_who_does_not_read_goes_on_with_a_keyframe_and_its_time() -> None:
+async def test_a_viewer_who_does_not_read_continues_with_a_keyframe_and_its_time() -> None:
     async with viewers_of() as (viewers, join):
         slow, quick = join(), join()
         viewers.take(BEGINS)

@@ -1,4 +1,4 @@
-"""Passwords of cameras, tokens of addresses and of webhooks are written once and seen nowhere again."""
+"""Passwords of cameras and tokens of addresses and webhooks are written once and never shown again."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ async def child(tmp_path: Path, model: Path) -> AsyncIterator[Child]:
 
 
 class Ears:
-    """Everything that a caller, an operator or another user of the machine gets to see."""
+    """Everything that a caller, an operator or another user of the machine can see."""
 
     def __init__(self, child: Child, http: httpx.AsyncClient) -> None:
         self._child = child

@@ -197,7 +197,7 @@ def test_a_damaged_checkpoint_fails_with_one_line_and_status_2(video: Path, mode
     assert (status, out, len(err)) == (2, [], 1)
 
 
-def test_a_path_that_is_no_file_is_named(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_is_named(tmp_path: Path) -> None:
     missing = tmp_path / "clip.mp4"
     assert detect(missing) == (2, [], [f"cake: there is no file {missing}"])
     assert detect(tmp_path) == (2, [], [f"cake: {tmp_path} is a folder; name a video file in it"])

@@ -1,4 +1,4 @@
-"""What people say about a session's actions trains the next model: judge, export, train, load."""
+"""Feedback on a session's actions trains the next model: judge, export, train, load."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The video that `cake detect --overlay` draws its findings on."""
+"""The video on which `cake detect --overlay` draws its results."""
 
 import re
 from fractions import Fraction

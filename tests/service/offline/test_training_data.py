@@ -57,7 +57,7 @@ def test_judged_events_are_exported_as_labelled_clips(server: str, tmp_path: Pat
         assert np.abs(shown - expected).mean() < 3, label
 
 
-def test_a_missed_action_far_from_judged_events_has_a_clip_of_its_own_where_the_video_is_kept(
+def test_a_missed_action_far_from_judged_events_has_its_own_clip_if_the_video_is_kept(
     server: str, tmp_path: Path
 ) -> None:
     """Also at the end of the video, where a clip begins earlier so that it is long enough to learn from."""

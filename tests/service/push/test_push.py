@@ -192,7 +192,7 @@ async def test_a_stream_that_stays_away_fails_the_session(pushed: Pushing, strea
     assert states(await pushed.events(session))[-2:] == ["reconnecting", "failed"]
 
 
-async def test_what_is_no_video_fails_the_session_and_says_so_to_the_client(
+async def test_a_stream_that_is_not_a_video_fails_the_session_and_tells_the_client(
     pushed: Pushing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.api.push.COMMIT_TIMEOUT_S", 60.0)
@@ -211,7 +211,7 @@ async def test_a_stream_that_ends_before_its_first_frame_fails_the_session(pushe
 
 
 @pytest.mark.slow
-async def test_a_live_stream_that_arrives_all_at_once_is_warned_of(pushed: Pushing, tmp_path: Path) -> None:
+async def test_a_live_stream_that_arrives_in_one_burst_causes_a_warning(pushed: Pushing, tmp_path: Path) -> None:
     """As through a proxy that collects the body before it passes it on."""
     session = await pushed.submit(pace="realtime")
     burst = write_video(tmp_path / "v.ts", count=900).read_bytes()

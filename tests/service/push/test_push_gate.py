@@ -30,7 +30,7 @@ async def chunks_of(parts: list[bytes], error: Exception | None = None) -> Async
 
 
 def read_all(connection: socket.socket, sizes: list[int]) -> bytes:
-    """What a decoder gets that asks for so many bytes, over and over. Closes the connection."""
+    """The bytes that a decoder gets when it repeatedly reads this many. Closes the connection."""
     with connection:
         video, data = PushedVideo(connection, timeout_s=60.0), b""
         while part := video.read(sizes[len(data) % len(sizes)]):

@@ -1,4 +1,4 @@
-"""When a batch starts and what it holds; the tests pass the time in."""
+"""When a batch starts and which frames it holds; the tests pass the time in."""
 
 import asyncio
 from collections.abc import Iterator

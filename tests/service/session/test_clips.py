@@ -209,7 +209,7 @@ async def test_a_camera_that_is_lost_leaves_a_clip_that_says_so_and_one_that_beg
 
 
 @pytest.mark.slow
-async def test_what_a_killed_decoder_had_sent_of_a_clip_is_kept(
+async def test_the_part_of_a_clip_that_a_killed_decoder_had_sent_is_kept(
     eager: Path, tmp_path: Path, camera: RtspServer
 ) -> None:
     async with (
@@ -226,7 +226,7 @@ async def test_what_a_killed_decoder_had_sent_of_a_clip_is_kept(
     assert times[-1] >= 0.5
 
 
-async def test_with_an_unreachable_bucket_the_session_warns_and_goes_on(
+async def test_with_an_unreachable_bucket_the_session_warns_and_continues(
     eager: Path, tmp_path: Path, camera: RtspServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with bucket_server() as bucket:

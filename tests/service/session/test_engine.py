@@ -133,7 +133,7 @@ async def test_an_error_of_the_model_reaches_only_the_session_whose_frame_caused
     assert isinstance(await engine.push(bad, images(1, 0)[0]), Step)
 
 
-async def test_a_frame_of_the_wrong_shape_is_refused_at_once(engine: Engine) -> None:
+async def test_a_frame_of_the_wrong_shape_is_rejected_immediately(engine: Engine) -> None:
     stream = await engine.open_stream("tiny", live=False)
     with pytest.raises(ValueError, match="expected a frame"):
         await engine.push(stream, np.zeros((SIZE, SIZE + 1, 3), np.uint8))

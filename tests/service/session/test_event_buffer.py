@@ -1,4 +1,4 @@
-"""What the events of a session carry besides the action."""
+"""Fields of a session's events besides the action."""
 
 from datetime import UTC, datetime
 
@@ -67,6 +67,6 @@ def test_a_camera_whose_frames_are_dropped_for_long_warns_once_that_the_machine_
     ]
 
 
-def test_a_burst_of_dropped_frames_and_a_small_share_of_them_are_no_reason_to_warn() -> None:
+def test_a_burst_of_dropped_frames_or_a_small_share_of_them_causes_no_warning() -> None:
     assert dropping(100, [MANY_DROPPED - 1]).warnings == ()
     assert dropping(1_000_000, [MANY_DROPPED] * 10).warnings == ()

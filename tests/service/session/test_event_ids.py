@@ -20,6 +20,6 @@ def test_event_ids_grow_for_any_media_times(times_s: list[float]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1", "1-", "-1", "1-1-1", "a-0", "1-0\n", "١-0", " 1-0"])
-def test_what_is_not_an_event_id_is_refused(text: str) -> None:
+def test_an_invalid_event_id_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match="event id"):
         event_key(text)

@@ -51,7 +51,7 @@ def step_s(frames: list[DecodedFrame]) -> float:
     return median(after - before for before, after in zip(times_s, times_s[2:], strict=False)) / 2
 
 
-async def test_two_cameras_of_different_rates_are_sampled_alike(camera: RtspServer) -> None:
+async def test_two_cameras_of_different_rates_are_sampled_equally(camera: RtspServer) -> None:
     async def seconds_for(path: str) -> tuple[float, float]:
         async with start_decoder(request(camera.url(path)), LOOPBACK) as decoder:
             [info, *_], frames = await take(decoder.messages(), 20)

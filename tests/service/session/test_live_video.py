@@ -24,7 +24,7 @@ def camera() -> Iterator[RtspServer]:
 
 
 class Watched:
-    """What a viewer has received."""
+    """The messages that a viewer has received."""
 
     def __init__(self, view: WorkerView) -> None:
         self._messages = view.messages()
@@ -109,7 +109,7 @@ async def test_a_viewer_gets_the_scores_of_every_frame_that_the_store_gets(place
     assert [each["after_s"] for each in messages] == afters
 
 
-async def test_video_begins_anew_when_the_size_of_the_frames_changes_and_after_a_reconnect(
+async def test_video_begins_again_when_the_size_of_the_frames_changes_and_after_a_reconnect(
     place: Place, camera: RtspServer
 ) -> None:
     async with place.session(camera.url("fast")) as running:

@@ -42,7 +42,7 @@ def test_a_live_source_without_a_limit_is_retried_forever(failures: int, chance:
 
 
 @given(failures=FAILURES, chance=CHANCE, down_s=st.floats(0, 1e4), max_down_s=st.floats(0.1, 1e4))
-def test_a_limit_is_kept_and_the_last_try_is_no_later(
+def test_a_limit_is_kept_and_the_last_attempt_is_not_later(
     failures: int, chance: float, down_s: float, max_down_s: float
 ) -> None:
     delay_s = live_delay_s(LOST, failures, down_s=down_s, max_down_s=max_down_s, chance=chance)

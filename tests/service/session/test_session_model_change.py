@@ -53,7 +53,7 @@ async def test_a_session_moves_between_two_frames_and_says_so(
     assert detector.version != place.detector.version
 
 
-async def test_a_session_goes_on_until_its_worker_has_loaded_the_version(
+async def test_a_session_continues_until_its_worker_has_loaded_the_version(
     place: Place, model: Path, video: Path
 ) -> None:
     detector, session_id = await begin(place, model, video)

@@ -1,4 +1,4 @@
-"""Names of dead name servers hold up neither other names nor anything else."""
+"""Names whose name servers are dead delay neither other names nor anything else."""
 
 import asyncio
 import socket

@@ -99,7 +99,7 @@ async def test_a_playlist_leads_to_no_file(target: str, uploaded: bool, tmp_path
             await decode(address, CAMERAS, {} if uploaded else PROTOCOLS)
 
 
-async def test_many_decoders_at_once_each_have_their_own_connections(video: bytes) -> None:
+async def test_concurrent_decoders_have_separate_connections(video: bytes) -> None:
     with serve_answer("127.0.0.1", video) as (server, _):
         ended = await asyncio.gather(*(decode(f"{server}/v.mp4", CAMERAS) for _ in range(4)))
     assert len(ended) == 4

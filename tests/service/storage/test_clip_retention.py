@@ -63,7 +63,7 @@ async def test_old_clips_are_deleted_unless_age_does_not_matter(blobs: Blobs) ->
     assert await left(blobs) == []
 
 
-async def test_clips_of_an_action_with_an_age_of_its_own_are_deleted_at_that_age(blobs: Blobs) -> None:
+async def test_clips_of_an_action_with_its_own_age_limit_are_deleted_at_that_age(blobs: Blobs) -> None:
     labels = ("fall", "fight", "a kick, high")
     clips = [StoredClip("a", f"{number}-0", 0.5, label_digest(label)) for number, label in enumerate(labels)]
     for clip in clips:

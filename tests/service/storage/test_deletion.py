@@ -190,7 +190,7 @@ async def test_a_submission_that_is_killed_at_any_step_leaves_a_session_with_its
 
 
 class SlowBlobs(Blobs):
-    """Holds the last snapshot back until the test lets it through."""
+    """Holds back the last snapshot until the test releases it."""
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(None, data_dir)

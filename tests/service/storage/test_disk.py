@@ -76,7 +76,7 @@ def test_the_reserve_holds_its_space_and_gives_it_back(tmp_path: Path) -> None:
         assert (tmp_path / "reserve").stat().st_size == left_bytes
 
 
-def test_what_a_write_leaves_of_the_reserve_is_held_back_again(tmp_path: Path) -> None:
+def test_the_part_of_the_reserve_that_a_write_leaves_is_reserved_again(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     if not has_small_disks(disk):
         pytest.skip("mounting a small disk needs user namespaces")

@@ -1,4 +1,6 @@
-"""Clips on a disk that is full are refused as such; that sessions go on with a warning, is tested with the sessions."""
+"""Clips on a full disk are rejected for that reason; the tests of sessions check that sessions continue with a
+warning.
+"""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""An uploaded archive is read without trusting it: no path, no code, no more than the limit, and only sound weights."""
+"""An uploaded archive is not trusted: no paths, no code, no more than the limit, and only valid weights."""
 
 import io
 import tarfile
@@ -88,7 +88,7 @@ def test_no_member_becomes_a_path(model: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["archive"]
 
 
-def test_a_link_is_no_file(tmp_path: Path) -> None:
+def test_a_link_is_not_a_file(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name in FILES[:2]:
@@ -103,7 +103,7 @@ def test_two_of_a_file_are_refused(model: Path, tmp_path: Path) -> None:
     assert "more than one model.json" in refused(tmp_path, tar_of(twice)).detail
 
 
-def test_what_is_larger_once_decompressed_is_refused(model: Path, tmp_path: Path) -> None:
+def test_an_archive_that_is_too_large_when_decompressed_is_rejected(model: Path, tmp_path: Path) -> None:
     zeros = bytes(4 * 1024**2)
     for content in (
         tar_of({"model.safetensors": zeros}, "w:gz"),
@@ -115,7 +115,7 @@ def test_what_is_larger_once_decompressed_is_refused(model: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\3\4 but no more", b"\x1f\x8b\x08 but no more"])
-def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_an_archive_is_rejected(tmp_path: Path, content: bytes) -> None:
     assert refused(tmp_path, content).code == "invalid_model"
 
 

@@ -95,7 +95,7 @@ async def test_the_last_event_finishes_a_webhook_and_redelivery_starts_it_over(s
     assert await due_after(store) == [None]
 
 
-async def test_what_was_under_way_when_delivery_was_set_back_is_not_noted(store: Store) -> None:
+async def test_a_delivery_under_way_when_the_cursor_was_set_back_is_not_recorded(store: Store) -> None:
     session = await session_with_events(store, "100-0", "200-0")
     assert await store.outbox.note_delivered(session.id, "0-1", after=None, now_unix_s=1.0, last=False)
     await store.outbox.redeliver(session.id, after=None)
@@ -136,7 +136,7 @@ async def test_a_repeated_rotation_keeps_the_secret_before_it(store: Store) -> N
     assert webhook.old_secret_until_unix_s == 600.0
 
 
-async def test_sessions_and_owners_can_be_left_out_of_what_is_due(store: Store) -> None:
+async def test_sessions_and_owners_can_be_left_out_of_the_due_deliveries(store: Store) -> None:
     first, second = [await session_with_events(store, "100-0") for _ in range(2)]
 
     async def due(**left_out: list[str]) -> list[str]:
@@ -158,7 +158,7 @@ async def test_sessions_and_owners_can_be_left_out_of_what_is_due(store: Store) 
         ("nonsense", ""),
     ],
 )
-async def test_a_receiver_can_be_left_out_of_what_is_due(store: Store, url: str, receiver: str) -> None:
+async def test_a_receiver_can_be_left_out_of_the_due_deliveries(store: Store, url: str, receiver: str) -> None:
     target = StoredWebhook(url=SecretStr(url), secret=SecretStr("s"))
     await store.sessions.create(record().model_copy(update={"webhook": target}), max_queued=9)
     [webhook] = await store.outbox.due(now_unix_s=1e9, limit=9, skip_receivers=["another"])

@@ -1,4 +1,4 @@
-"""Rows of random shape in every table and stream: what is sound keeps working."""
+"""Rows of random shape in every table and stream: valid data keep working."""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What the Lua scripts of the Redis store consist of, and what they cost Redis."""
+"""The parts of the Redis store's Lua scripts, and their cost for Redis."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ DEFINED = re.compile(r"^local function (\w+)\(", re.MULTILINE)
 
 
 @pytest.mark.parametrize("script", sorted(LUA.glob("*.lua")), ids=lambda path: path.stem)
-def test_a_script_has_what_it_uses_and_no_part_in_vain(script: Path) -> None:
+def test_a_script_contains_all_parts_that_it_uses_and_no_others(script: Path) -> None:
     named = re.match(r"-- uses ([\w ]+)\n", text := script.read_text())
     parts = [] if named is None else named[1].split()
     of_part = {path.stem: path.read_text() for path in (LUA / "parts").glob("*.lua")}

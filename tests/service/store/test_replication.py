@@ -1,4 +1,4 @@
-"""What replicas have not confirmed is neither acknowledged nor shown: a failover would lose it."""
+"""Data that replicas have not confirmed are neither acknowledged nor shown, because a failover would lose them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Sentinels that have not heard of a failover yet, and what they lead to."""
+"""Sentinels that do not know of a failover yet, and the consequences."""
 
 import asyncio
 from pathlib import Path

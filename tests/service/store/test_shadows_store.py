@@ -1,4 +1,4 @@
-"""Both stores keep what shadow versions find apart from events, and delete it with its session and its version."""
+"""Both stores keep starts of shadow versions apart from events, and delete them with their session and version."""
 
 from datetime import UTC, datetime
 
@@ -40,7 +40,7 @@ async def test_a_session_keeps_only_so_much_of_one_version(store: Store) -> None
     assert await store.shadows.of_version(KEY) == []
 
 
-async def test_what_a_shadow_left_goes_with_its_session_and_its_version(store: Store) -> None:
+async def test_results_of_a_shadow_are_deleted_with_its_session_and_its_version(store: Store) -> None:
     ended, other = await queue(store), await queue(store)
     for session in (ended, other):
         await store.shadows.add(KEY, session.id, SPAN, [start(3)], max_kept=5)

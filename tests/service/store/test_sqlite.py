@@ -152,7 +152,7 @@ async def test_a_resume_point_of_an_old_version_is_kept(tmp_path: Path, clock: C
 
 
 @pytest.mark.parametrize("has_inotify", [True, False])
-async def test_other_processes_are_notified_of_events_at_once(
+async def test_other_processes_are_notified_of_events_immediately(
     store: Store, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, has_inotify: bool
 ) -> None:
     def refused() -> None:
@@ -179,7 +179,7 @@ async def test_other_processes_are_notified_of_events_at_once(
     await other.close()
 
 
-async def test_waiting_returns_at_once_when_events_are_already_there(store: Store) -> None:
+async def test_waiting_returns_immediately_if_there_are_events_already(store: Store) -> None:
     await queue(store)
     for _ in range(3):
         await asyncio.wait_for(store.log.wait("0", timeout_s=600), timeout=60)

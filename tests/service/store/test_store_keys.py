@@ -61,7 +61,7 @@ async def test_a_changed_key_keeps_its_id_and_its_place(store: Store) -> None:
         await store.keys.change("0" * 16, lambda key: key)
 
 
-async def test_two_changes_of_a_key_at_once_both_happen(store: Store) -> None:
+async def test_two_concurrent_changes_of_a_key_both_take_effect(store: Store) -> None:
     key = await made(store, "yard")
 
     def limit(name: str, value: int) -> Callable[[ApiKey], ApiKey]:
@@ -232,7 +232,7 @@ async def test_a_session_of_an_owner_without_an_upload_is_deleted(store: Store) 
     assert await store.keys.usage("a") == KeyUsage(sessions=0, stored_bytes=0)
 
 
-async def test_sessions_submitted_at_once_stay_within_the_limit(store: Store) -> None:
+async def test_concurrently_submitted_sessions_stay_within_the_limit(store: Store) -> None:
     sessions = [record().model_copy(update={"owner": "a"}) for _ in range(6)]
     attempts = await asyncio.gather(
         *(store.sessions.create(session, max_queued=10, limits=LIMITS) for session in sessions), return_exceptions=True

@@ -124,7 +124,7 @@ async def test_a_lease_from_before_a_reboot_does_not_hold(store: Store, clock: C
     assert await store.workers.claim("w2") is not None
 
 
-async def test_a_released_worker_loses_its_sessions_at_once(store: Store) -> None:
+async def test_a_released_worker_loses_its_sessions_immediately(store: Store) -> None:
     session = await claimed(store)
     await store.workers.release("w1")
     with pytest.raises(LeaseLostError):
@@ -154,7 +154,7 @@ async def test_a_stop_reaches_the_owner_and_ends_the_session(store: Store) -> No
         await store.log.commit(session.id, session.token)
 
 
-async def test_a_session_without_a_live_owner_stops_at_once(store: Store, clock: Clock) -> None:
+async def test_a_session_without_a_live_owner_stops_immediately(store: Store, clock: Clock) -> None:
     waiting = await queue(store)
     assert (await store.sessions.request_stop(waiting.id)).state == "stopped"
     orphan = await claimed(store)

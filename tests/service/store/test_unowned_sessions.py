@@ -1,4 +1,4 @@
-"""Sessions that have lost their worker are queued again, and go on where they were."""
+"""Sessions that have lost their worker are queued again, and continue where they were."""
 
 from datetime import UTC, datetime
 

@@ -259,7 +259,7 @@ def test_the_previous_release_can_read_sources_and_workers() -> None:
     assert parse_worker(json.dumps(without_fields_beside)).models == (MODEL,)
 
 
-def test_the_previous_release_can_read_what_has_no_regions_and_no_source_that_has_some() -> None:
+def test_the_previous_release_reads_sources_and_events_without_regions_and_rejects_those_with_some() -> None:
     """Version 0.1 would ignore a session's regions and analyse the whole frame, but it rejects unknown fields of a
     source and of an event.
     """

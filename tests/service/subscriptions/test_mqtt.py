@@ -45,7 +45,7 @@ async def test_the_last_event_and_the_state_of_each_label_are_retained(tmp_path:
                 await late.until(f"{topic}/status", "offline")
 
 
-async def test_the_broker_tells_that_a_subscription_is_gone(tmp_path: Path) -> None:
+async def test_the_broker_announces_that_a_subscription_is_gone(tmp_path: Path) -> None:
     with mosquitto(tmp_path / "broker") as broker:
         async with subscriber(broker) as found:
             async with running_server(tmp_path / "data") as server:

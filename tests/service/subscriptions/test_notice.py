@@ -1,4 +1,4 @@
-"""What people read of an event."""
+"""The text about an event that people read."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -71,7 +71,7 @@ async def test_a_redis_with_tls_is_used_if_its_certificate_is_trusted(tmp_path: 
         assert entry[b"type"] == b"subscription.test"
 
 
-async def test_addresses_that_are_no_redis_are_refused(tmp_path: Path) -> None:
+async def test_addresses_that_are_not_a_redis_are_rejected(tmp_path: Path) -> None:
     async with running_server(tmp_path / "data") as server:
         for url in ("redis://", "redis://127.0.0.1/0/1", "redis://127.0.0.1/x", "redis://127.0.0.1?db=1", "valkey://a"):
             answer = await server.http.post("/v1/subscriptions", json={"target": {"kind": "redis", "url": url}})

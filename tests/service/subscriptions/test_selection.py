@@ -56,7 +56,7 @@ def test_a_cooldown_applies_to_ends_without_starts() -> None:
     ]
 
 
-def test_what_is_remembered_makes_the_same_decisions_after_a_restart() -> None:
+def test_the_stored_memory_leads_to_the_same_decisions_after_a_restart() -> None:
     before = selection(cooldown_s=5)
     before.admits(action("start", 1))
     after = selection(cooldown_s=5, actions=before.actions)
@@ -70,7 +70,7 @@ def test_a_target_with_states_gets_the_end_of_each_action_that_it_got() -> None:
     assert chosen.actions == {}
 
 
-def test_what_is_remembered_is_bounded_and_forgets_what_is_over_first() -> None:
+def test_the_memory_is_bounded_and_forgets_ended_actions_first() -> None:
     chosen = selection(cooldown_s=5)
     chosen.admits(action("start", 1, label="open"))
     for n in range(MAX_REMEMBERED + 10):

@@ -1,4 +1,4 @@
-"""A day in seconds: cameras, servers, workers, a broker and receivers, of which some die and return; no event is lost.
+"""A day in seconds: cameras, servers, workers, a broker and receivers; some die and return, and no event is lost.
 
 Three cameras (recordings in real time) go to two servers and two workers around a real Redis. Five subscriptions of
 different kinds deliver to real receivers.

@@ -1,4 +1,4 @@
-"""Who may subscribe to what, and what a subscription shows."""
+"""Who may subscribe to which events, and what a subscription shows."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -21,7 +21,7 @@ outbox.TAKE_OVER_AFTER_S = subscriptions.TAKE_OVER_AFTER_S = 2.0
 
 
 @pytest.mark.slow
-async def test_the_other_server_goes_on_where_the_first_was_killed(tmp_path: Path, redis_url: str) -> None:
+async def test_the_other_server_continues_where_the_first_was_killed(tmp_path: Path, redis_url: str) -> None:
     environ = {"CAKE_SOURCE_ALLOW": "127.0.0.0/8", "CAKE_STORE_URL": redis_url}
     async with AsyncExitStack() as stack:
         broker = stack.enter_context(mosquitto(tmp_path / "broker"))

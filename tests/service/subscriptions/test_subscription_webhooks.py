@@ -89,7 +89,7 @@ async def test_a_cooldown_spaces_the_actions_of_each_session(tmp_path: Path) -> 
         ]
 
 
-async def test_what_was_missed_while_paused_comes_after_the_resumption(tmp_path: Path) -> None:
+async def test_events_missed_while_paused_are_delivered_after_the_resumption(tmp_path: Path) -> None:
     async with running_server(tmp_path / "data") as server:
         with receiving() as (url, receiver):
 
@@ -209,7 +209,7 @@ async def test_a_killed_server_continues_where_it_stopped(tmp_path: Path) -> Non
     assert len(receiver.taken) - len(once) <= 20, "what was not noted when the server died may come twice"
 
 
-async def test_a_test_message_is_sent_at_once_and_its_failure_is_returned(tmp_path: Path) -> None:
+async def test_a_test_message_is_sent_immediately_and_its_failure_is_returned(tmp_path: Path) -> None:
     async with running_server(tmp_path / "data") as server:
         with receiving(statuses=[503]) as (url, receiver):
             created = await subscribe(server, {"kind": "webhook", "url": url})

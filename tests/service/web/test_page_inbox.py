@@ -1,4 +1,4 @@
-"""The inbox lists the actions of all sessions with their stills: to look through, to judge, and to open."""
+"""The inbox lists the actions of all sessions with their stills, to view, judge and open."""
 
 import re
 from pathlib import Path
@@ -140,7 +140,7 @@ def test_a_new_action_without_a_clip_appears_at_once_and_says_why_where_it_is_op
         session = Session.model_validate_json(answer.raise_for_status().content)
         expect(items(page).first).to_contain_text("far", timeout=PATIENCE_MS)
         expect(items(page).first.locator(".missing")).to_have_text("No clip", timeout=PATIENCE_MS)
-        # Only who wants to see it needs to know why.
+        # Only users who want to see it need to know why.
         expect(page.locator("#inbox")).not_to_contain_text("CAKE_CLIPS")
         items(page).first.get_by_role("link").click()
         expect(page.locator("#clip-status")).to_contain_text("CAKE_CLIPS", timeout=PATIENCE_MS)

@@ -1,4 +1,4 @@
-"""The list of sessions is filtered, and several sessions are deleted at once."""
+"""The list of sessions is filtered, and several sessions are deleted together."""
 
 from pathlib import Path
 

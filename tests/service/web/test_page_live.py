@@ -71,7 +71,7 @@ def test_a_hidden_page_counts_actions_and_notifies_once_it_was_allowed_to(
     stop(url, live)
 
 
-def test_a_hidden_page_tells_of_all_sessions_and_misses_none_when_its_connection_breaks(
+def test_a_hidden_page_notifies_of_all_sessions_and_misses_none_when_its_connection_breaks(
     browser: Browser, url: str, analysed: Session, long_video: Path
 ) -> None:
     connections: list[WebSocketRoute] = []
@@ -125,9 +125,7 @@ def test_actions_are_heard_once_sound_was_turned_on_and_until_it_is_turned_off(
         assert page.evaluate("window.tones") == before
 
 
-def test_a_session_says_what_quiet_decoding_decodes_and_what_a_score_is(
-    browser: Browser, url: str, analysed: Session
-) -> None:
+def test_a_session_explains_quiet_decoding_and_scores(browser: Browser, url: str, analysed: Session) -> None:
     def of_quiet_camera(route: Route) -> None:
         session = route.fetch().json()
         route.fulfill(json=session | {"video": session["video"] | {"decoding": "on_motion"}})

@@ -49,7 +49,7 @@ def plays_on(page: Page) -> None:
         page.wait_for_function(f"(before) => {shown} !== before", arg=before, timeout=PATIENCE_MS)
 
 
-def test_a_camera_plays_over_one_connection_and_goes_on_when_it_breaks_or_the_page_was_hidden(
+def test_a_camera_plays_over_one_connection_and_continues_after_it_breaks_or_the_page_was_hidden(
     browser: Browser, url: str
 ) -> None:
     with rtsp_server() as camera, watching(browser, url, camera) as (page, requested, connections):

@@ -95,7 +95,7 @@ def test_the_keyboard_moves_between_tiles_and_opens_a_session(
         expect(tiles(page).first).to_contain_text("yard", timeout=PATIENCE_MS)
 
 
-def test_full_screen_shows_all_tiles_at_once(browser: Browser, url: str, live: dict[str, Session]) -> None:
+def test_full_screen_shows_all_tiles(browser: Browser, url: str, live: dict[str, Session]) -> None:
     with opened(browser, f"{url}/#wall", size="phone") as page:
         wait_until_all_run(page)
         page.get_by_role("button", name="Full screen").click()

@@ -1,4 +1,4 @@
-"""The bookkeeping of lanes: how many are open, and which make room."""
+"""The bookkeeping of lanes: how many are open, and which are closed to make room."""
 
 from hypothesis import given
 from hypothesis import strategies as st

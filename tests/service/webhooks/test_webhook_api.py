@@ -1,4 +1,4 @@
-"""Operators of a receiver see how delivery stands, have events delivered again, and rotate the secret."""
+"""Operators of a receiver see the state of delivery, have events delivered again, and rotate the secret."""
 
 import asyncio
 from pathlib import Path

@@ -39,7 +39,7 @@ def test_a_receiver_that_knows_the_secret_can_check_it(body: bytes, sent_unix_s:
 
 
 @given(st.binary(max_size=80))
-def test_the_pattern_tells_callers_what_a_secret_is(key: bytes) -> None:
+def test_the_pattern_describes_a_valid_secret(key: bytes) -> None:
     secret = SECRET_PREFIX + base64.b64encode(key).decode()
     if re.search(SECRET_PATTERN, secret):
         assert secret_key(secret) == key
@@ -98,7 +98,7 @@ def test_retry_after_is_seconds_or_a_date(header: bytes, expected_s: float) -> N
     assert retry_after_s([(b"content-length", b"9")], 1000.0) == 0.0
 
 
-def test_what_the_receiver_asks_for_delays_the_next_attempt_but_no_longer_than_a_day() -> None:
+def test_a_delay_that_the_receiver_asks_for_is_respected_up_to_a_day() -> None:
     assert after_failures(0, None, 1e9, wait_s=7200.0, jitter=0.0) == 1e9 + 7200.0
     assert after_failures(0, None, 1e9, wait_s=1.0, jitter=1.0) == 1e9 + FIRST_RETRY_S
     assert after_failures(0, 1e9, 1e9, wait_s=1e12, jitter=0.0) == 1e9 + GIVE_UP_AFTER_S

@@ -143,7 +143,7 @@ async def rounds(server: Running, clock: Clock, policy: AddressPolicy, *, waits:
 LOOPBACK = Settings.model_validate({"source_allow": "127.0.0.0/8"}).address_policy
 
 
-async def test_what_a_receiver_refuses_comes_again_until_it_is_taken(tmp_path: Path) -> None:
+async def test_rejected_deliveries_are_repeated_until_the_receiver_accepts_them(tmp_path: Path) -> None:
     async with running_server(tmp_path / "data", deliver_webhooks=False) as server:
         with receiving(statuses=[500, 302, 503]) as (url, receiver):
             session_id, _ = await completed_session(server, url)
