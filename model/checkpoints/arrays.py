@@ -56,7 +56,7 @@ def _array(name: str, view: Mapping[str, Any]) -> Array:
     if kind == "BF16":
         return from_bfloat16(np.frombuffer(view["data"], np.uint16)).reshape(shape)
     if kind not in _TYPES:
-        raise ValueError(f"{name} holds numbers of the kind {kind}, which are not supported")
+        raise ValueError(f"{name} contains numbers of the type {kind}, which is not supported")
     return np.frombuffer(view["data"], _TYPES[kind]).reshape(shape)
 
 

@@ -52,7 +52,7 @@ def _unpickled(path: Path) -> object:
         raise CheckpointError(f"{path.name} cannot be read: {error.strerror}") from error
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path.name} is no PyTorch weight file, or holds more than tensors. Code in a weight file is never run: "
+            f"{path.name} is not a PyTorch weight file, or contains more than tensors. Code in it is never run: "
             "save only the network's state_dict(), with torch.save"
         ) from error
     except _DAMAGED as error:
@@ -82,7 +82,7 @@ def _unwrapped(content: object, file: str) -> dict[str, Tensor]:
         for wrapper in WRAPPERS:
             if isinstance(content.get(wrapper), Mapping):
                 return _unwrapped(content[wrapper], file)
-    raise CheckpointError(f"{file} holds no dictionary of tensors, at the top or under any of: {', '.join(WRAPPERS)}")
+    raise CheckpointError(f"{file} contains no dictionary of tensors, at the top level or under: {', '.join(WRAPPERS)}")
 
 
 def fit_weights(
@@ -110,7 +110,7 @@ def fit_weights(
     if any(found.values()):
         differences = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in found.items() if names)
         raise CheckpointError(
-            f"{file} does not fit, of {len(ours)} tensors expected: {differences}. {_advice(weights, ours)}"
+            f"{file} does not match the {len(ours)} expected tensors: {differences}. {_advice(weights, ours)}"
         )
     return {
         our_name: weights.get(name, torch.zeros(())).reshape(expected[our_name].shape)

@@ -78,14 +78,14 @@ def network_of_bytes(name: str, config_json: bytes, data: bytes, scores_json: by
     if held == {"head"}:
         static, motion = config.head.feature_widths
         raise CheckpointError(
-            f"{name} holds only a head, for stored features of {static} and {motion} numbers a frame, and sees "
-            "no video. Measure it on such features with cake eval. A whole model needs a student: write its features "
-            "with cake features --model STUDENT, and train a head on them with cake train --from STUDENT"
+            f"{name} contains only a head, for stored features of {static} and {motion} numbers per frame, and "
+            "cannot analyse video. Measure it on such features with cake eval. A complete model needs a student: write "
+            "its features with cake features --model STUDENT, and train a head on them with cake train --from STUDENT"
         )
     if held and held < set(PARTS):
         untrained = ", ".join(part for part in PARTS if part not in held)
         raise CheckpointError(
-            f"{name} is a start for training, not a whole model: it lacks {untrained}; "
+            f"{name} is a starting point for training, not a complete model: it lacks {untrained}; "
             f"train it with: cake train --config {config.name} --from {name}"
         )
     try:
@@ -170,7 +170,7 @@ def check_fit(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple
     """Strict: raise CheckpointError unless every expected name is present with its shape, and nothing else."""
     missing, unknown = _first(expected.keys() - found.keys()), _first(found.keys() - expected.keys())
     if missing or unknown:
-        raise CheckpointError(f"weights do not fit the configuration; missing: {missing}, unknown: {unknown}")
+        raise CheckpointError(f"weights do not match the configuration; missing: {missing}, unknown: {unknown}")
     for name, shape in expected.items():
         if found[name] != shape:
             raise CheckpointError(f"{name} has shape {found[name]}, not {shape}")

@@ -22,7 +22,7 @@ def synth_mocap(
     aspect: Annotated[
         str, typer.Option(help="Width:height, such as 16:9. Only in a square is the figure always large and central.")
     ] = "1:1",
-    fps: Annotated[int, typer.Option(min=1, help="Frames a second.")] = 30,
+    fps: Annotated[int, typer.Option(min=1, help="Frames per second.")] = 30,
     stream_s: Annotated[float, typer.Option(min=5.0, help="Length of each stream, seconds.")] = 30.0,
     targets: Annotated[bool, typer.Option(help="Also write joints and masks (fps: a multiple of 10).")] = False,
     subset: Annotated[str | None, typer.Option(help="training, validation or testing; else a mixture.")] = None,
@@ -105,7 +105,8 @@ def synth_people(
     ] = None,
     everyday: Annotated[bool, typer.Option(help="Everyday life only, without falls or fights.")] = False,
     look_alikes: Annotated[
-        bool, typer.Option(help="More of what is easily taken for a fall or a fight: pets, dancing, lying down.")
+        bool,
+        typer.Option(help="More that is easily mistaken for a fall or a fight: pets, dancing, lying down."),
     ] = False,
     targets: Annotated[bool, typer.Option(help="Also write joints and masks.")] = False,
     subset: Annotated[str | None, typer.Option(help="training, validation or testing; else a mixture.")] = None,

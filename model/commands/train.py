@@ -132,7 +132,10 @@ def _stage_command(stages: Sequence[StageName]) -> Callable[..., None]:
                 train_on_features(features, progress)
                 failures, warnings = {}, features.config.with_default_rules().warnings
                 if init is None:
-                    warnings = (f"{out} holds only a head: it scores stored features, and cannot be served.", *warnings)
+                    warnings = (
+                        f"{out} contains only a head, which scores stored features and cannot be served.",
+                        *warnings,
+                    )
             else:
                 reject_unused(data[0], layout.value, of_features if layout is Layout.CLIPS else of_features | of_lists)
                 run = open_run(

@@ -75,7 +75,7 @@ def open_feature_run(
     Raises:
         DataError: the layout is wrong, no session that is long enough shows a label, or the features cannot be those
             of the checkpoint `init`.
-        StageMismatchError: the folder was begun with another recipe or with other data.
+        StageMismatchError: the folder was started with another recipe or with other data.
     """
     lists = read_session_lists(data_dir)
     training = read_sessions(data_dir, lists, "training", rgb=rgb, flow=flow)
@@ -110,13 +110,13 @@ def _check_features_of(init: Path, lists: SessionLists, widths: tuple[int, int])
     if begun.head.feature_widths != widths:
         static, motion = begun.head.feature_widths
         raise DataError(
-            f"{init} makes features of {static} (static) and {motion} (motion) numbers a frame, the folder holds "
-            f"{widths[0]} and {widths[1]}: a head for them is trained without --from"
+            f"{init} makes features of {static} (static) and {motion} (motion) numbers per frame; the folder holds "
+            f"{widths[0]} and {widths[1]}. Train a head for them without --from"
         )
     if begun.sample_hz != lists.feature_hz:
         raise DataError(
-            f"{init} takes {begun.sample_hz:g} frames a second, {lists.path} says that the features are "
-            f"{lists.feature_hz:g} a second (fps)"
+            f"{init} takes {begun.sample_hz:g} frames per second; {lists.path} says that the features have "
+            f"{lists.feature_hz:g} per second (fps)"
         )
 
 

@@ -135,7 +135,7 @@ def _read_state(stage: Stage) -> dict[str, Any] | None:
     if state["settings"] != stage.settings:
         changed = sorted(key for key, value in stage.settings.items() if state["settings"].get(key) != value)
         raise StageMismatchError(
-            f"{stage.folder} was begun with other settings ({', '.join(changed)}); use another folder, or remove it"
+            f"{stage.folder} was started with other settings ({', '.join(changed)}); use another folder, or remove it"
         )
     return state
 

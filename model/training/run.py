@@ -1,6 +1,6 @@
 """A training run: its folder, its data and its settings. Each stage of `cake train` takes one.
 
-DIR/recipe.json, data.json what the run was begun with: settings, and the identity of each video
+DIR/recipe.json, data.json what the run was started with: settings, and the identity of each video
 DIR/cache/                 frames, optical flow, maps and features, made once
 DIR/stages/NAME/           state.pt (resumes the stage), log.jsonl
 DIR/tensorboard/           the same logs for TensorBoard

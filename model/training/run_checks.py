@@ -38,7 +38,7 @@ def check_imports(recipe: Recipe, init: Path | None) -> None:
     if wanted and init is None:
         raise RecipeError(f"the recipe imports {', '.join(wanted)}: name their checkpoint with --from")
     if init is not None and (missing := [part for part in wanted if part not in parts_of(init)]):
-        raise RecipeError(f"the recipe imports {', '.join(missing)}, which {init} does not hold")
+        raise RecipeError(f"the recipe imports {', '.join(missing)}, which {init} does not contain")
 
 
 def check_teacher(recipe: Recipe, config: ModelConfig, teacher: Path) -> None:
@@ -47,9 +47,9 @@ def check_teacher(recipe: Recipe, config: ModelConfig, teacher: Path) -> None:
         raise RecipeError("--teacher has no effect on a recipe that imports the motion branch; leave it out")
     found, name = read_config(teacher), teacher.name
     if found.trunk != config.trunk.on_flow:
-        raise CheckpointError(f"{name} is no flow teacher for {config.name}: its trunk is of another architecture")
+        raise CheckpointError(f"{name} is not a flow teacher for {config.name}: its trunk is of another architecture")
     if missing := [part for part in ("trunk", "static_head") if part not in parts_of(teacher)]:
-        raise CheckpointError(f"{name} is no flow teacher: it lacks {', '.join(missing)}")
+        raise CheckpointError(f"{name} is not a flow teacher: it lacks {', '.join(missing)}")
     if found.head.feature_dim != config.head.feature_widths[1]:
         raise CheckpointError(
             f"{name} makes features of {found.head.feature_dim} numbers, the motion branch of {config.name} has "

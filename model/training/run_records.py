@@ -24,7 +24,7 @@ def keep_data(out_dir: Path, items: Mapping[str, str]) -> None:
     """Record the data of a run: for each video or session, by name, a fingerprint that changes when it does.
 
     Raises:
-        StageMismatchError: the folder's run was begun with other data. It would be mixed with what was cached.
+        StageMismatchError: the folder's run was started with other data. It would be mixed with what was cached.
     """
     path = out_dir / DATA_FILE
     if not path.is_file():
@@ -34,7 +34,7 @@ def keep_data(out_dir: Path, items: Mapping[str, str]) -> None:
     changed = sorted(name for name in stored.keys() | items.keys() if stored.get(name) != items.get(name))
     if changed:
         shown = ", ".join(changed[:_SHOWN]) + (f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else "")
-        raise StageMismatchError(f"{path}: the run was begun with other data; changed: {shown}. Use another --out")
+        raise StageMismatchError(f"{path}: the run was started with other data; changed: {shown}. Use another --out")
 
 
 def keep_recipe(out_dir: Path, config: ModelConfig, recipe: Recipe, checkpoints: Mapping[str, Path | None]) -> None:
@@ -44,7 +44,7 @@ def keep_recipe(out_dir: Path, config: ModelConfig, recipe: Recipe, checkpoints:
         checkpoints: those that it takes parts from, by what they are for; None for none.
 
     Raises:
-        StageMismatchError: the folder was begun with something else.
+        StageMismatchError: the folder was started with something else.
     """
     versions = {name: None if folder is None else checkpoint_version(folder) for name, folder in checkpoints.items()}
     begun = {"config": config.to_json(), "recipe": recipe.to_json(), "checkpoints": versions}
@@ -58,7 +58,7 @@ def keep_recipe(out_dir: Path, config: ModelConfig, recipe: Recipe, checkpoints:
         if key in stored and stored[key] != value:
             inner = _first_difference(stored.get(key), value)
             different = f"{key}.{inner}" if inner else key
-            raise StageMismatchError(f"{path}: the run was begun with another {different}; use another --out")
+            raise StageMismatchError(f"{path}: the run was started with another {different}; use another --out")
 
 
 def _with_defaults(stored: dict[str, Any]) -> dict[str, Any]:

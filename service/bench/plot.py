@@ -42,9 +42,9 @@ def write_plot(report: dict[str, Any], out: Path) -> None:
         row += 1
     if "store" in report:
         names = {"commit_p50_ms": "commit, median", "commit_p95_ms": "95 %", "notified_p95_ms": "notified, 95 %"}
-        _times(axes_RC[row][0], "sessions that commit at once", report["store"], "committers", names)
-        _line(axes_RC[row][1], report["store"], "committers", "commits_per_s", BLUE, "commits a second")
-        axes_RC[row][1].set(xlabel="sessions that commit at once", ylabel="commits a second")
+        _times(axes_RC[row][0], "sessions that commit concurrently", report["store"], "committers", names)
+        _line(axes_RC[row][1], report["store"], "committers", "commits_per_s", BLUE, "commits per second")
+        axes_RC[row][1].set(xlabel="sessions that commit concurrently", ylabel="commits per second")
         axes_RC[row][1].set_ylim(bottom=0)
     for axes in axes_RC.flat:
         tidy(axes)

@@ -140,7 +140,7 @@ def clip_of(response: httpx.Response) -> Clip:
     try:
         return Clip(response.content, float(response.headers["Clip-From-S"]))
     except (KeyError, ValueError) as error:
-        raise UnexpectedResponseError("The response is no clip of CAKE. Check the server's address.") from error
+        raise UnexpectedResponseError("The response is not a clip from CAKE. Check the server's address.") from error
 
 
 def feedback(session_id: str) -> Call:

@@ -105,7 +105,7 @@ def _ablate_seed(run: Run, test: Run, seed: int, progress: Progress) -> list[Var
 def table(results: Sequence[VariantResult]) -> str:
     """Markdown: mean and, over several seeds, standard deviation of each variant."""
     lines = [
-        "| variant | frame mAP | start mAP 1 s | start mAP 2 s | false starts an hour |",
+        "| variant | frame mAP | start mAP 1 s | start mAP 2 s | false starts per hour |",
         "| --- | --- | --- | --- | --- |",
     ]
     for variant in VARIANTS:

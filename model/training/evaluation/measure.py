@@ -159,8 +159,8 @@ def score_sessions(
     _check_widths(data_dir, sequences[0], config)
     if lists.feature_hz != config.sample_hz:
         raise DataError(
-            f"{lists.path}: fps: the features are {lists.feature_hz:g} a second; the model was trained on "
-            f"{config.sample_hz:g} a second, so its times would be wrong"
+            f"{lists.path}: fps: the features have {lists.feature_hz:g} frames per second; the model was trained with "
+            f"{config.sample_hz:g} per second, so its times would be wrong"
         )
     streams = []
     progress.on_stage(f"scoring {len(sequences)} sessions")

@@ -66,7 +66,7 @@ def _fit(
         if start_s < -SAME_TIME_S or start_s >= length_s:
             outside.append(f"{named} lies outside the video, which lasts {length_s:.1f} s")
         elif not covered_frames(pts_s_T, start_s, end_s).any():
-            on_skip(f"{named} covers no frame at {sample_hz:g} frames a second")
+            on_skip(f"{named} covers no frame at {sample_hz:g} frames per second")
         else:
             kept.append((max(0.0, start_s), min(end_s, length_s), label))
     return replace(video, segments=tuple(kept))

@@ -170,7 +170,7 @@ def _rate(where: str, value: object) -> float:
     except OverflowError:  # a whole number too large for a float
         rate_hz = math.inf
     if not (math.isfinite(rate_hz) and rate_hz > 0):
-        raise DataError(f"{where}: expected the features' number a second, not {value!r:.80}")
+        raise DataError(f"{where}: expected the number of features per second, not {value!r:.80}")
     return rate_hz
 
 

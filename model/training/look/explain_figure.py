@@ -65,5 +65,5 @@ def draw_explanations(explanations: Sequence[Explanation], title: str) -> Figure
             nothing = "" if explanation.maps[branch].any() else ": nothing here"
             axes.set_title(f"{branch}{nothing}", loc="left", fontsize=10, color="0.35")
     figure.suptitle(plain(title, 80), fontsize=12)
-    figure.supxlabel("Brightest: what speaks most for the label, on each map's own scale.", fontsize=8, color="0.35")
+    figure.supxlabel("Brightest: strongest evidence for the label, on each map's own scale.", fontsize=8, color="0.35")
     return figure

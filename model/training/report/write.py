@@ -75,7 +75,7 @@ def _per_minute(per_hour: float | None) -> str:
 def _losses(run_dir: Path) -> Section:
     logs = read_logs(run_dir)
     images = [plot_of(log.stage, _log_caption(log), draw_losses(log)) for log in logs if log.curves]
-    text = "What each stage logged over its steps, in the order of training."
+    text = "The logged values of each stage over its steps, in the order of training."
     return Section("Training", text if images else "This run has no logs of its stages.", images)
 
 
@@ -114,12 +114,10 @@ def _row(name: str, shares: Sequence[float | None], counts: Sequence[int | None]
 
 def _precision_recall(streams: Sequence[StreamScores], config: ModelConfig, report: EvaluationReport) -> Section:
     caption = (
-        "Of frames. Beside each name: the average precision. Dotted: the share of positive frames, which is chance."
+        "Over frames. Next to each name: average precision. Dotted: the share of positive frames, which is chance."
     )
     curves = plot_of("", caption, draw_precision_recall(streams, config.labels, report))
-    return Section(
-        "Precision and recall", "What share of the frames that a threshold picks is right, and found.", [curves]
-    )
+    return Section("Precision and recall", "Precision and recall of frames at each threshold.", [curves])
 
 
 def _delays(streams: Sequence[StreamScores], config: ModelConfig) -> Section:
@@ -127,7 +125,7 @@ def _delays(streams: Sequence[StreamScores], config: ModelConfig) -> Section:
     title = "Start delay"
     if not len(delays_s):
         return Section(title, "No start was found at the shipped thresholds.")
-    text = f"When the {len(delays_s)} correct starts were decided, as against when the action began."
+    text = f"When the {len(delays_s)} correct starts were decided, relative to the start of the action."
     return Section(title, text, [plot_of("", "All classes together.", draw_delays(delays_s))])
 
 
@@ -173,7 +171,7 @@ def _settings(run_dir: Path, config: ModelConfig) -> list[Section]:
     values = {"Configuration": {k: v for k, v in config.to_json().items() if k != "start_rules"}}
     if recipe.is_file():
         values = {"Recipe": json.loads(recipe.read_text(encoding="utf-8")), **values}
-    texts = {"Recipe": "How the run was trained.", "Configuration": "What the checkpoint says of itself."}
+    texts = {"Recipe": "How the run was trained.", "Configuration": "The configuration in the checkpoint."}
     return [
         Section(title, texts[title], table=Table(["setting", "value"], _flat(tree)), folded=True)
         for title, tree in values.items()

@@ -113,7 +113,7 @@ def test_a_graph_of_other_weights_is_found_out(exported: Exported) -> None:
 
 def test_an_incomplete_model_is_rejected_in_one_line(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "start", tiny_model(), parts=("trunk",))
-    for name, reported in {"absent": "no model 'absent'", tmp_path / "start": "a start for training"}.items():
+    for name, reported in {"absent": "no model 'absent'", tmp_path / "start": "a starting point for training"}.items():
         status, out, err = run("models", "export", name, "--out", tmp_path / "graphs")
         assert (status, out, err.count("\n"), reported in err) == (2, "", 1, True), err
         assert not (tmp_path / "graphs").exists()

@@ -112,7 +112,10 @@ def test_a_head_on_features_of_others_says_that_it_sees_no_video(data: Path, rec
     published, out = write_thumos(tmp_path, *WIDTHS), tmp_path / "head"
     done = run("train", "--data", published, "--recipe", recipe, "--out", out, "--processes", 1, "--effort", 0.01)
     assert done.status == 0, done.err
-    assert "holds only a head: it scores stored features, and cannot be served" in done.err
+    assert "contains only a head, which scores stored features and cannot be served" in done.err
     done = run("detect", data / "videos" / "testing2.mp4", "--model", out)
     assert (done.status, len(done.err.strip().splitlines())) == (2, 1)
-    assert "head holds only a head, for stored features of 2048 and 1024 numbers a frame, and sees no video" in done.err
+    assert (
+        "head contains only a head, for stored features of 2048 and 1024 numbers per frame, and cannot analyse video"
+        in done.err
+    )

@@ -120,7 +120,7 @@ def with_nan(array: np.ndarray) -> np.ndarray:
         (in_lists(class_names=[*CLASSES, "Diving "]), r"THUMOS\.class_names: expected every class once"),
         (in_lists(class_names=None), r"THUMOS\.class_names: expected a list of names"),
         (in_lists(num_classes=22), r"THUMOS\.num_classes: expected 5, as in class_names, not 22"),
-        (in_lists(fps="four"), r"THUMOS\.fps: expected the features' number a second, not 'four'"),
+        (in_lists(fps="four"), r"THUMOS\.fps: expected the number of features per second, not 'four'"),
         (in_lists(test_session_set=[]), r"THUMOS\.test_session_set: expected a list of session names"),
         (in_lists(test_session_set=SESSIONS["train_session_set"]), "is listed already, in train_session_set"),
         (in_array("rgb", lambda a: a[:-1]), r"rgb.*npy: \d+ frames; expected \d+, as in .*target_perframe"),

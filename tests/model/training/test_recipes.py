@@ -58,7 +58,7 @@ def test_a_recipe_that_imports_a_missing_part_is_rejected_before_any_work(stream
     with pytest.raises(RecipeError, match="name their checkpoint with --from"):
         open_run([streams], tmp_path / "run", None, IMPORTED, ALONE, SILENT)
     save_checkpoint(tmp_path / "x3d", tiny_model(), parts=("trunk", "static_head"))
-    with pytest.raises(RecipeError, match=r"imports motion, motion_head, which .* does not hold"):
+    with pytest.raises(RecipeError, match=r"imports motion, motion_head, which .* does not contain"):
         open_run([streams], tmp_path / "run", None, IMPORTED, ALONE, SILENT, init=tmp_path / "x3d")
     with pytest.raises(RecipeError, match="needs a contrast stage"):
         replace(TINY, head=replace(TINY.head, classifier_only=True), contrast=replace(TINY.contrast, kind="none"))
@@ -136,7 +136,7 @@ def test_the_motion_adapter_learns_from_an_imported_teacher(streams: Path, tmp_p
 def test_a_teacher_that_does_not_fit_is_refused_before_any_work(streams: Path, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "rgb", tiny_model(), parts=("trunk", "static_head"))
     for recipe, init, teacher, message in (
-        (TINY, None, "rgb", "rgb is no flow teacher for cake-xs: its trunk is of another architecture"),
+        (TINY, None, "rgb", "rgb is not a flow teacher for cake-xs: its trunk is of another architecture"),
         (IMPORTED, "mocap", "rgb", "--teacher has no effect on a recipe that imports the motion branch"),
     ):
         with pytest.raises(ValueError, match=message):

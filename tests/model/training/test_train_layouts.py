@@ -38,7 +38,7 @@ def test_a_head_trains_on_feature_folders_and_is_measured_on_their_test_sessions
     assert read_config(out).labels == ACTIONS
     assert read_config(out).head.feature_dim == WIDTH
     assert 0 < json.loads(run("eval", "--data", data, "--model", out, "--json").out)["frame_map"] <= 1
-    with pytest.raises(CheckpointError, match="holds only a head, for stored features"):
+    with pytest.raises(CheckpointError, match="contains only a head, for stored features"):
         load_checkpoint(out)
 
 
@@ -54,7 +54,7 @@ def test_a_head_trains_on_the_published_widths_and_on_either_kind_of_features(
     assert done.status == 0, done.err
     assert read_config(out).head.feature_widths == widths
     assert 0 < json.loads(run("eval", "--data", data, "--model", out, "--json", *options).out)["frame_map"] <= 1
-    with pytest.raises(CheckpointError, match="holds only a head, for stored features"):
+    with pytest.raises(CheckpointError, match="contains only a head, for stored features"):
         load_checkpoint(out)
 
 
@@ -98,7 +98,7 @@ def test_other_widths_than_the_model_s_are_reported_before_any_work(tmp_path: Pa
     save_checkpoint(tmp_path / "tiny", tiny_model())
     done = train(data, tmp_path / "run", None, "--from", str(tmp_path / "tiny"))
     assert (done.status, len(done.err.strip().splitlines())) == (2, 1)
-    assert "makes features of 16 (static) and 16 (motion) numbers a frame, the folder holds 2048" in done.err
+    assert "makes features of 16 (static) and 16 (motion) numbers per frame; the folder holds 2048" in done.err
     assert not (tmp_path / "run").exists()
 
 

@@ -170,7 +170,7 @@ def test_an_incomplete_line_of_the_log_after_a_kill_is_ignored(tmp_path: Path) -
 
 def test_a_run_of_another_recipe_is_refused(streams: Path, tmp_path: Path) -> None:
     open_tiny_run(streams, tmp_path / "run")
-    with pytest.raises(StageMismatchError, match="begun with another recipe"):
+    with pytest.raises(StageMismatchError, match="started with another recipe"):
         open_tiny_run(streams, tmp_path / "run", replace(TINY, seed=9))
 
 

@@ -162,7 +162,7 @@ def test_a_run_is_not_continued_with_other_data(data: Path, tmp_path: Path) -> N
     begin()
     begin()
     annotate(data, {name: entry("validation" if name == "v" else "training", (1, 3)) for name in ("a", "b", "v")})
-    with pytest.raises(StageMismatchError, match="begun with other data; changed: a, b, v"):
+    with pytest.raises(StageMismatchError, match="started with other data; changed: a, b, v"):
         begin()
 
 

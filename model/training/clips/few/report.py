@@ -121,7 +121,7 @@ def _chance(expected: Expected) -> list[str]:
         ]
     if expected.auc_low <= _CHANCE:
         return [
-            f"The model may be no better than chance: {interval} includes 0.5. Add clips, above all of what it gets "
+            f"The model may be no better than chance: {interval} includes 0.5. Add clips, especially of what it gets "
             "wrong."
         ]
     return []
