@@ -1,9 +1,9 @@
-// Print the events of a session. Survives restarts of the server without losing or repeating an event.
+// Print the events of a session. Continues after restarts of the server without losing or repeating an event.
 //
 //     node follow.mjs http://127.0.0.1:8000 SESSION_ID
 //
 // Needs Node 18 or later and no package. The function `follow` also works in a browser, on a page of the server itself.
-// The API key, if the server requires one, comes from the variable CAKE_KEY.
+// The API key, if the server requires one, is read from the variable CAKE_KEY.
 
 const RETRY_MS = 1000;
 
@@ -25,7 +25,7 @@ export async function* follow(baseUrl, sessionId, key) {
           yield event;
         }
       } else if (response.status < 500) {
-        const problem = await response.json().catch(() => ({})); // A proxy may answer with HTML.
+        const problem = await response.json().catch(() => ({})); // A proxy may respond with HTML.
         throw new Refused(`${response.status}: ${problem.detail ?? response.statusText}`);
       }
     } catch (error) {

@@ -4,7 +4,7 @@ import { client } from "./client/client.gen";
 const RETRY_MS = 1000;
 
 /** Yield the events of all sessions after a cursor, by default new ones, once and in order, also across restarts of the
- * server. Throws if it refuses. */
+ * server. Throws if the server rejects the request. */
 export async function* follow(baseUrl: string, after?: string | null, key?: string): AsyncGenerator<LogEntry> {
   const headers = key ? { authorization: `Bearer ${key}` } : {};
   let cursor: string =

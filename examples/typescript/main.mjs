@@ -2,7 +2,7 @@
 //
 //     npm run follow -- http://127.0.0.1:8000 [CURSOR]
 //
-// The API key, if the server requires one, comes from the variable CAKE_KEY.
+// The API key, if the server requires one, is read from the variable CAKE_KEY.
 
 import { follow } from "./follow.js";
 
