@@ -1,1 +1,3 @@
-"""One file for each group of commands. What a command needs is imported when it runs: `cake --help` answers at once."""
+"""One file for each group of commands. Each command imports what it needs when it runs, so that `cake --help` is
+fast.
+"""

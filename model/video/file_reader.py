@@ -125,7 +125,7 @@ class FileReader:
     def exact_clock(self, until_s: float) -> MediaClock | None:
         """Return a clock that turns timestamps up to `until_s` into media times and back, or None if none is exact.
 
-        Reads some packets: those that follow have to be sought.
+        Reads some packets; seek before reading the following ones.
         """
         return self._clock if self._has_unique_times(until_s) else None
 

@@ -53,7 +53,7 @@ class FrameRequest:
 
     @property
     def is_brief(self) -> bool:
-        """Whether only the end of the network has to be computed."""
+        """Whether only the end of the network must be computed."""
         return self.is_unchanged and self.stream.stream.has_settled
 
 

@@ -16,7 +16,7 @@ export class Selection {
   #onChanged;
   #onDeleted;
 
-  /** `onChanged()` is called when the checkboxes have to be drawn again, `onDeleted(id)` for each deleted session. */
+  /** `onChanged()` is called when the checkboxes must be redrawn, `onDeleted(id)` for each deleted session. */
   constructor({ onChanged, onDeleted }) {
     this.#onChanged = onChanged;
     this.#onDeleted = onDeleted;
