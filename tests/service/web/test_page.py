@@ -177,6 +177,8 @@ def test_a_rejected_submission_shows_the_server_s_detail(page: Page) -> None:
 
 
 def test_a_dropped_video_is_submitted(page: Page) -> None:
+    # Whoever drops a file looks at a page that has loaded; its program fills this list once it listens for files.
+    expect(page.get_by_label("Model").get_by_role("option")).not_to_have_count(0, timeout=PATIENCE_MS)
     page.evaluate(
         """() => {
             const dataTransfer = new DataTransfer();
