@@ -13,40 +13,53 @@ from service.settings import Settings
 
 # Of the measured steps per second; decoders, commits and bursts need the rest.
 USABLE_SHARE, USABLE_SHARE_OF_ONE_CORE = 0.7, 0.35
-MEASURE_S = 0.3
+MEASURE_S = 0.2
 COMPARE_S = 0.1
 CLEARLY_SLOWER = 0.8
 WARM_UP_CALLS = 3
 
 
 async def measure_capacity_steps_per_s(detectors: Mapping[str, Detector], settings: Settings) -> float:
-    """Steps per second to offer: those of the slowest model, minus a reserve, unless the settings state a number."""
+    """Steps per second to offer: those of the slowest model, minus a reserve, unless the settings state a number.
+
+    Nothing else may use the detectors at the same time.
+    """
     if settings.worker_capacity_steps_per_s is not None:
         return settings.worker_capacity_steps_per_s
-    duration_s = MEASURE_S / len(detectors)
-    slowest = min([await asyncio.to_thread(measure_steps_per_s, d, duration_s) for d in detectors.values()])
-    cores = len(os.sched_getaffinity(0))
-    usable = slowest * (USABLE_SHARE if cores > 1 else USABLE_SHARE_OF_ONE_CORE)
     # The maximum number of live sessions cannot use more, and fast sessions that reserved more would only wait.
-    max_hz = max(detector.config.sample_hz for detector in detectors.values())
-    return min(usable, settings.worker_max_sessions * max_hz)
+    most = settings.worker_max_sessions * max(detector.config.sample_hz for detector in detectors.values())
+    share = USABLE_SHARE if len(os.sched_getaffinity(0)) > 1 else USABLE_SHARE_OF_ONE_CORE
+    # Full batches are faster still, but their graphs would have to be compiled first.
+    if share * await _slowest_steps_per_s(detectors, streams=1) >= most:
+        return most
+    return min(share * await _slowest_steps_per_s(detectors, streams=MAX_BATCH), most)
 
 
-def measure_steps_per_s(detector: Detector, duration_s: float, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Steps per second of a model in full batches, measured for `duration_s` on frames of noise.
+async def _slowest_steps_per_s(detectors: Mapping[str, Detector], *, streams: int) -> float:
+    duration_s = MEASURE_S / len(detectors)
+    return min(
+        [await asyncio.to_thread(measure_steps_per_s, d, duration_s, streams=streams) for d in detectors.values()]
+    )
+
+
+def measure_steps_per_s(
+    detector: Detector, duration_s: float, *, streams: int = MAX_BATCH, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Steps per second of a model in batches of one or of `MAX_BATCH` streams, on frames of noise for `duration_s`.
 
     The graph for full batches is compiled for this only: it takes memory that a model without sessions does not need.
     """
-    detector = detector.twin()
+    if streams > 1:
+        detector = detector.twin()
     size = detector.config.image_size
-    streams = [detector.open_stream() for _ in range(MAX_BATCH)]
-    images_BHWC = np.random.default_rng(0).integers(0, 256, (MAX_BATCH, size, size, 3), np.uint8)
+    opened = [detector.open_stream() for _ in range(streams)]
+    images_BHWC = np.random.default_rng(0).integers(0, 256, (streams, size, size, 3), np.uint8)
     for _ in range(WARM_UP_CALLS):
-        detector.push(streams, images_BHWC)
+        detector.push(opened, images_BHWC)
     began_s, steps = clock(), 0
     while (elapsed_s := clock() - began_s) < duration_s:
-        detector.push(streams, images_BHWC)
-        steps += MAX_BATCH
+        detector.push(opened, images_BHWC)
+        steps += streams
     return steps / elapsed_s
 
 

@@ -183,6 +183,24 @@ async def test_capacity_is_measured_unless_the_operator_states_it(settings: Sett
     assert 0 < await measure_capacity_steps_per_s(detectors, measured) <= 3 * 10.0
 
 
+@pytest.mark.parametrize(("max_sessions", "full_batches"), [(1, False), (10**6, True)])
+async def test_full_batches_are_compiled_for_a_measurement_only_if_single_steps_are_not_enough_for_all_sessions(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, max_sessions: int, full_batches: bool
+) -> None:
+    twins: list[Detector] = []
+    twin = Detector.twin
+
+    def note(detector: Detector) -> Detector:
+        twins.append(detector)
+        return twin(detector)
+
+    monkeypatch.setattr(Detector, "twin", note)
+    measured = settings.model_copy(update={"worker_capacity_steps_per_s": None, "worker_max_sessions": max_sessions})
+    capacity_steps_per_s = await measure_capacity_steps_per_s(load_detectors(settings), measured)
+    assert bool(twins) is full_batches
+    assert (capacity_steps_per_s == max_sessions * 10.0) is not full_batches
+
+
 def test_a_model_that_takes_many_times_the_work_is_clearly_slower(model: Path) -> None:
     speed = relative_speed(Detector.load(model, mode="clip"), [load(model)])
     assert speed is not None
