@@ -13,7 +13,7 @@ from pathlib import Path
 
 import av
 import httpx
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from model.checkpoints.folders import find_checkpoint
 from model.checkpoints.stored import read_config
@@ -182,3 +182,12 @@ def focus_by_tab(page: Page, element_id: str) -> None:
             assert outline_px >= 2
             return
     raise AssertionError(f"Tab never reached #{element_id}")
+
+
+def shown_actions(page: Page) -> Locator:
+    """One row header per action in the table of events."""
+    return page.get_by_role("table", name="Events").get_by_role("rowheader")
+
+
+def shown_state(page: Page) -> Locator:
+    return page.locator("#session-state")

@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support.page_driver import (
     PATIENCE_MS,
@@ -18,13 +18,12 @@ from tests.support.page_driver import (
     SIZES,
     action_name,
     chromium,
-    focus_by_tab,
     free_port,
     opened,
     served,
-    write_streamable,
+    shown_actions,
+    shown_state,
 )
-from tests.support.video_server import serve_folder
 
 pytestmark = pytest.mark.slow
 
@@ -60,25 +59,16 @@ def analysed(server: str) -> str:
     return str(session["id"])
 
 
-def actions(page: Page) -> Locator:
-    """One row header per action in the table of events."""
-    return page.get_by_role("table", name="Events").get_by_role("rowheader")
-
-
 def event_rows(page: Page) -> list[str]:
     return page.get_by_role("table", name="Events").locator("tbody tr").all_inner_texts()
-
-
-def state(page: Page) -> Locator:
-    return page.locator("#session-state")
 
 
 def test_the_sample_s_events_are_shown_and_shown_again_after_a_reload(page: Page) -> None:
     page.get_by_label("Fast").check()
     page.get_by_label("Choose a video").set_input_files(SAMPLE)
     expect(page.get_by_role("heading", name=SAMPLE.name)).to_be_visible(timeout=PATIENCE_MS)
-    expect(actions(page).first).to_be_visible(timeout=PATIENCE_MS)
-    expect(state(page)).to_have_text("completed", timeout=PATIENCE_MS)
+    expect(shown_actions(page).first).to_be_visible(timeout=PATIENCE_MS)
+    expect(shown_state(page)).to_have_text("completed", timeout=PATIENCE_MS)
     expect(page.get_by_role("cell", name="Completed")).to_be_visible(timeout=PATIENCE_MS)
     seen = event_rows(page)
     page.reload()
@@ -100,7 +90,7 @@ def test_a_page_without_a_selection_shows_the_first_session_that_runs(browser: B
             httpx.post(f"{server}/v1/sessions", files={"file": video}, data=options, timeout=120).raise_for_status()
         expect(page.get_by_role("heading", name="late", exact=True)).to_be_visible(timeout=PATIENCE_MS)
         page.get_by_role("button", name="Stop").click()
-        expect(state(page)).to_have_text("stopped", timeout=PATIENCE_MS)
+        expect(shown_state(page)).to_have_text("stopped", timeout=PATIENCE_MS)
 
 
 def test_the_latest_action_shows_its_label_start_score_and_delay(browser: Browser, server: str, analysed: str) -> None:
@@ -117,13 +107,13 @@ def test_the_latest_action_shows_its_label_start_score_and_delay(browser: Browse
 def test_a_running_session_shows_snapshots_and_its_scores_move(page: Page) -> None:
     page.get_by_label("Real time").check()
     page.get_by_label("Choose a video").set_input_files(SAMPLE)
-    expect(state(page)).to_have_text("running", timeout=PATIENCE_MS)
+    expect(shown_state(page)).to_have_text("running", timeout=PATIENCE_MS)
     expect(page.locator("#connection")).to_have_text("Connected", timeout=PATIENCE_MS)
     page.wait_for_function("() => isPainted('#snapshot') && isPainted('#plot canvas')".replace("isPainted", IS_PAINTED))
     before = page.evaluate(f"({IS_PAINTED})('#plot canvas', true)")
     page.wait_for_function(f"(before) => ({IS_PAINTED})('#plot canvas', true) !== before", arg=before)
     page.get_by_role("button", name="Stop").click()
-    expect(state(page)).to_have_text("stopped", timeout=PATIENCE_MS)
+    expect(shown_state(page)).to_have_text("stopped", timeout=PATIENCE_MS)
 
 
 IS_PAINTED = """((selector, whole) => {
@@ -146,68 +136,11 @@ def test_an_ended_session_can_be_deleted(page: Page, server: str) -> None:
     assert "gone.mp4" not in [session["source"].get("filename") for session in sessions]
 
 
-def test_an_unreadable_file_shows_why(page: Page, server: str) -> None:
-    page.get_by_label("Choose a video").set_input_files(
-        {"name": "notes.mp4", "mimeType": "video/mp4", "buffer": b"These are notes and no video.\n" * 200}
-    )
-    expect(state(page)).to_have_text("failed", timeout=PATIENCE_MS)
-    session_id = page.url.partition("session=")[2]
-    detail = httpx.get(f"{server}/v1/sessions/{session_id}", timeout=120).json()["detail"]
-    expect(page.locator("#notice")).to_have_text(detail)
-
-
-def test_a_session_of_a_url_that_failed_is_tried_again(browser: Browser, server: str) -> None:
-    body = {"source": {"url": "http://user:hunter2@127.0.0.1:9/clip.mp4"}, "name": "gate"}
-    session = httpx.post(f"{server}/v1/sessions", json=body, timeout=120).raise_for_status().json()
-    with opened(browser, f"{server}/#session={session['id']}") as page:
-        expect(state(page)).to_have_text("failed", timeout=PATIENCE_MS)
-        page.get_by_role("button", name="Try again").click()
-        page.wait_for_url(lambda address: session["id"] not in address)
-        expect(page.get_by_role("heading", name="gate")).to_be_visible(timeout=PATIENCE_MS)
-        assert page.get_by_role("link", name="gate").count() >= 1
-
-
-def test_a_rejected_submission_shows_the_server_s_detail(page: Page) -> None:
-    page.get_by_label("Choose a video").set_input_files({"name": "empty.mp4", "mimeType": "video/mp4", "buffer": b""})
-    expect(page.get_by_role("alert")).to_contain_text("empty", timeout=PATIENCE_MS)
-    page.get_by_label("URL of a video").fill("ftp://example.org/clip.mp4")
-    page.get_by_role("button", name="Start").click()
-    expect(page.get_by_role("alert")).to_contain_text("http", timeout=PATIENCE_MS)
-    expect(page.get_by_label("URL of a video")).to_have_attribute("aria-invalid", "true")
-
-
-def test_a_dropped_video_is_submitted(page: Page) -> None:
-    # Whoever drops a file looks at a page that has loaded; its program fills this list once it listens for files.
-    expect(page.get_by_label("Model").get_by_role("option")).not_to_have_count(0, timeout=PATIENCE_MS)
-    page.evaluate(
-        """() => {
-            const dataTransfer = new DataTransfer();
-            dataTransfer.items.add(new File(["no video"], "dropped.mp4", { type: "video/mp4" }));
-            for (const type of ["dragenter", "dragover", "drop"])
-                document.body.dispatchEvent(new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true }));
-        }"""
-    )
-    expect(page.get_by_role("heading", name="dropped.mp4")).to_be_visible(timeout=PATIENCE_MS)
-
-
-def test_a_url_is_submitted_with_the_keyboard(page: Page, tmp_path: Path) -> None:
-    write_streamable(SAMPLE, tmp_path / SAMPLE.name)
-    with serve_folder(tmp_path) as address:
-        focus_by_tab(page, "url")
-        page.keyboard.type(f"http://{address}/{SAMPLE.name}")
-        page.keyboard.press("Enter")
-        expect(page.get_by_role("heading", name=f"http://{address}/{SAMPLE.name}")).to_be_visible(timeout=PATIENCE_MS)
-        expect(actions(page).first).to_be_visible(timeout=PATIENCE_MS)
-        focus_by_tab(page, "stop")
-        page.keyboard.press("Enter")
-        expect(state(page)).to_have_text("stopped", timeout=PATIENCE_MS)
-
-
 @pytest.mark.parametrize("size", SIZES)
 def test_no_width_needs_horizontal_scrolling(browser: Browser, server: str, analysed: str, size: str) -> None:
     for view in ("sessions", f"session={analysed}"):
         with opened(browser, f"{server}/#{view}", size=size) as page:
-            shown = actions(page).first if analysed in view else page.get_by_role("link", name=SAMPLE.name).first
+            shown = shown_actions(page).first if analysed in view else page.get_by_role("link", name=SAMPLE.name).first
             expect(shown).to_be_visible(timeout=PATIENCE_MS)
             overflow_px = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert overflow_px <= 0, view
@@ -241,7 +174,7 @@ def test_a_session_that_does_not_exist_is_said_to_be_missing(browser: Browser, s
 def test_axe_finds_no_barrier(browser: Browser, server: str, analysed: str, size: str, scheme: str) -> None:
     for view in ("sessions", f"session={analysed}"):
         with opened(browser, f"{server}/#{view}", size=size, scheme=scheme) as page:
-            shown = actions(page).first if analysed in view else page.get_by_role("link", name=SAMPLE.name).first
+            shown = shown_actions(page).first if analysed in view else page.get_by_role("link", name=SAMPLE.name).first
             expect(shown).to_be_visible(timeout=PATIENCE_MS)
             results = Axe().run(page)
             assert results.violations_count == 0, results.generate_report()
@@ -249,11 +182,11 @@ def test_axe_finds_no_barrier(browser: Browser, server: str, analysed: str, size
 
 def test_the_skip_link_leads_to_the_session_and_leaves_it_open(browser: Browser, server: str, analysed: str) -> None:
     with opened(browser, f"{server}/#session={analysed}") as page:
-        expect(actions(page).first).to_be_visible(timeout=PATIENCE_MS)
+        expect(shown_actions(page).first).to_be_visible(timeout=PATIENCE_MS)
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         expect(page.locator("#stage")).to_be_focused()
-        expect(actions(page).first).to_be_visible()
+        expect(shown_actions(page).first).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -323,12 +256,12 @@ def test_the_page_reconnects_after_a_server_restart(browser: Browser, tmp_path: 
                 f"{url}/v1/sessions", files={"file": (SAMPLE.name, video), **options}, timeout=120
             ).json()
             page = tabs.enter_context(opened(browser, f"{url}/#session={session['id']}"))
-            expect(actions(page).first).to_be_visible(timeout=PATIENCE_MS)
+            expect(shown_actions(page).first).to_be_visible(timeout=PATIENCE_MS)
         expect(page.locator("#connection")).to_contain_text("Connection lost", timeout=PATIENCE_MS)
-        seen = actions(page).count()
+        seen = shown_actions(page).count()
         with served(data_dir, port):
             expect(page.locator("#connection")).to_have_text("Connected", timeout=PATIENCE_MS)
-            expect(actions(page).nth(seen)).to_be_visible(timeout=PATIENCE_MS)
+            expect(shown_actions(page).nth(seen)).to_be_visible(timeout=PATIENCE_MS)
             events = httpx.get(f"{url}/v1/sessions/{session['id']}/events", timeout=120).json()["events"]
             starts = [event for event in events if event["type"] == "action.start"]
-            assert actions(page).count() in (len(starts), len(starts) + 1)
+            assert shown_actions(page).count() in (len(starts), len(starts) + 1)
