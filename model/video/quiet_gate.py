@@ -111,7 +111,7 @@ class QuietGate:
         return self._is_quiet
 
     def see(self, images: Images) -> Images:
-        """Process the images of a frame, one for each region; the same object if a frame is shown again.
+        """Process the images of a frame, one for each region; they are the same object if a frame is shown again.
 
         Returns:
             The images for the detector: these, or the ones it got last if nothing differs from them.
