@@ -121,7 +121,8 @@ async def subscriber(broker: Mosquitto, topic: str = "#") -> AsyncIterator[Subsc
                     broker.port,
                     identifier=identifier,
                     protocol=aiomqtt.ProtocolVersion.V5,
-                    clean_start=not is_subscribed.is_set(),
+                    # Mosquitto 2.0 does not store a session that began with a clean start.
+                    clean_start=False,
                     properties=session,
                     queue_type=Noting,
                 ) as client:

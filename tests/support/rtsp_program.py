@@ -2,13 +2,16 @@
 
 Prints its port. CODEC is h264 or jpeg. With a certificate, a PEM file that holds its key too, it speaks TLS.
 
-`/slow` and `/fast` show a moving ball, `/rare` one frame a minute, `/seldom` a keyframe every 8 s; `/sound` has no
-video, `/strange` a codec that no decoder knows; the user is `user`, the password `pass` (digest). SIGUSR1 changes the
-size of all frames.
+`/slow` and `/fast` show a moving ball, `/lively` coloured blocks that change five times a second, `/rare` one frame a
+minute, `/seldom` a keyframe every 8 s; `/sound` has no video, `/strange` a codec that no decoder knows; the user is
+`user`, the password `pass` (digest). SIGUSR1 changes the size of all frames.
 """
 
 import signal
 import sys
+from collections.abc import Iterator
+from itertools import count
+from random import Random
 
 import gi
 
@@ -20,6 +23,12 @@ from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 BALL = (
     "videotestsrc is-live=true pattern=ball ! capsfilter name=size caps=video/x-raw,format=I420,width=64,height=48,"
     "framerate={rate_hz} ! {encoder}"
+)
+BLOCKS_HZ = 10
+LIVELY = (
+    "appsrc name=blocks is-live=true do-timestamp=true format=time caps=video/x-raw,format=RGB,width=4,height=4,"
+    f"framerate={BLOCKS_HZ}/1 ! videoscale method=nearest-neighbour ! videoconvert"
+    " ! video/x-raw,format=I420,width=64,height=48 ! {encoder}"
 )
 LONG_GOP = (
     "videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=64,height=48,framerate=25/1 !"
@@ -38,7 +47,12 @@ def mounts(codec: str) -> dict[str, str]:
     """The pipeline of each path."""
     rates_hz = {"/slow": "8/1", "/fast": "25/1", "/rare": "1/60"}
     balls = {path: BALL.format(rate_hz=rate_hz, encoder=ENCODERS[codec]) for path, rate_hz in rates_hz.items()}
-    return balls | {"/seldom": LONG_GOP, "/sound": SOUND, "/strange": STRANGE}
+    return balls | {
+        "/lively": LIVELY.format(encoder=ENCODERS[codec]),
+        "/seldom": LONG_GOP,
+        "/sound": SOUND,
+        "/strange": STRANGE,
+    }
 
 
 def change_size(media: GstRtspServer.RTSPMedia) -> bool:
@@ -52,6 +66,16 @@ def change_size(media: GstRtspServer.RTSPMedia) -> bool:
 
 def on_media(_factory: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTSPMedia) -> None:
     GLib.unix_signal_add(GLib.PRIORITY_HIGH, signal.SIGUSR1, change_size, media)
+    blocks = media.get_element().get_by_name("blocks")
+    if blocks is not None:
+        pushing = GLib.timeout_add(1000 // BLOCKS_HZ, push_blocks, blocks, count())
+        media.connect("unprepared", lambda _: GLib.source_remove(pushing))
+
+
+def push_blocks(blocks: Gst.Element, numbers: Iterator[int]) -> bool:
+    colours = Random(next(numbers) // 2).randbytes(4 * 4 * 3)
+    blocks.emit("push-buffer", Gst.Buffer.new_wrapped(colours))
+    return bool(GLib.SOURCE_CONTINUE)
 
 
 def main() -> None:
