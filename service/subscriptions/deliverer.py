@@ -13,9 +13,9 @@ from service.errors import NotFoundError, ServiceError
 from service.feed.fanout import Feed
 from service.store.protocols import Store
 from service.store.subscription_records import StoredSubscription, SubscriptionRecord, TargetKind
-from service.subscriptions.home_assistant import IsOpen
 from service.subscriptions.lane import Lane
 from service.subscriptions.progress import ProgressWriter
+from service.subscriptions.selection import OpenActions
 from service.subscriptions.target import Target
 from service.webhooks.retry import Backoff
 
@@ -49,7 +49,7 @@ class SubscriptionDeliverer:
         self,
         store: Store,
         feed: Feed,
-        open_target: Callable[[SubscriptionRecord, IsOpen], AbstractAsyncContextManager[Target]],
+        open_target: Callable[[SubscriptionRecord, OpenActions], AbstractAsyncContextManager[Target]],
         deliveries: Counter,
         poison: Counter,
         *,

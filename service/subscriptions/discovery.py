@@ -16,6 +16,8 @@ from service.subscriptions.topics import CameraTopics, sensor_of, server_status
 
 VERSION = version("cake-served")
 SUPPORT_URL = "https://arxiv.org/abs/2603.23988"
+IMAGE, SWITCH = "image", "reporting"
+"""Components that each device has."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ def device_config(
     removed: Collection[LabelSensor] = (),
 ) -> str:
     """The configuration of a session's device. `removed` are sensors of its last configuration that it lacks now."""
-    components = {sensor.level: _binary_sensor(camera, sensor) for sensor in sensors}
+    components = {_component(sensor): _binary_sensor(camera, sensor) for sensor in sensors}
     # A component with nothing but its platform is removed.
-    gone = {sensor.level: {"platform": "binary_sensor"} for sensor in removed}
+    gone = {_component(sensor): {"platform": "binary_sensor"} for sensor in removed}
     return json.dumps(
         {
             "device": {
@@ -82,15 +84,20 @@ def device_config(
             "availability": [{"topic": server_status(camera.base)}, {"topic": camera.status}],
             "availability_mode": "all",
             "qos": 1,
-            "components": {**components, **gone, "image": _image(camera), "reporting": _switch(camera)},
+            "components": {**components, **gone, IMAGE: _image(camera), SWITCH: _switch(camera)},
         }
     )
+
+
+def _component(sensor: LabelSensor) -> str:
+    """Its key among the components of a device."""
+    return f"action-{sensor.level}" if sensor.level in (IMAGE, SWITCH) else sensor.level
 
 
 def _binary_sensor(camera: CameraTopics, sensor: LabelSensor) -> Mapping[str, Any]:
     return {
         "platform": "binary_sensor",
-        "unique_id": f"{device_id(camera)}_{sensor.level}",
+        "unique_id": f"{device_id(camera)}_{_component(sensor)}",
         "name": sensor.name,
         "device_class": "motion",
         "state_topic": camera.state(sensor.level),
@@ -101,7 +108,7 @@ def _binary_sensor(camera: CameraTopics, sensor: LabelSensor) -> Mapping[str, An
 def _switch(camera: CameraTopics) -> Mapping[str, Any]:
     return {
         "platform": "switch",
-        "unique_id": f"{device_id(camera)}_reporting",
+        "unique_id": f"{device_id(camera)}_{SWITCH}",
         "name": "Report actions",
         "state_topic": camera.reporting,
         "command_topic": camera.reporting_command,
@@ -112,7 +119,7 @@ def _switch(camera: CameraTopics) -> Mapping[str, Any]:
 def _image(camera: CameraTopics) -> Mapping[str, Any]:
     return {
         "platform": "image",
-        "unique_id": f"{device_id(camera)}_image",
+        "unique_id": f"{device_id(camera)}_{IMAGE}",
         "name": "Last action",
         "image_topic": camera.image,
         "content_type": "image/jpeg",

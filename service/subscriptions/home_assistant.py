@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,6 +17,8 @@ from service.store.protocols import Sessions
 from service.store.records import SessionRecord
 from service.store.subscription_records import StoredMqttTarget
 from service.subscriptions.discovery import LabelSensor, device_config, discovery_topic, sensors_of
+from service.subscriptions.selection import OpenActions
+from service.subscriptions.target import MessageTooLargeError
 from service.subscriptions.topics import OFF, OFFLINE, ON, ONLINE, CameraTopics, camera_of
 
 if TYPE_CHECKING:
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 PAGE = 200
 LISTEN_TIMEOUT_S = 5.0
 MAX_PAUSED = 10_000
-IsOpen = Callable[[str, str | None, str], bool]
-"""Whether an action of a session, region and label is in progress, as far as it was delivered."""
 
 _log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class HomeAssistant:
         blobs: Blobs,
         wanted: EventFilter,
         sight: Sight,
-        is_open: IsOpen,
+        open_actions: OpenActions,
     ) -> None:
         self._stored = stored
         self._prefix = prefix
@@ -53,7 +53,7 @@ class HomeAssistant:
         self._blobs = blobs
         self._wanted = wanted
         self._sight = sight
-        self._is_open = is_open
+        self._open_actions = open_actions
         self._announced: dict[str, list[LabelSensor]] = {}
         self._paused: set[str] = set()
         """Cameras of which starts are left out, by their level of topics."""
@@ -138,9 +138,10 @@ class HomeAssistant:
         await self._publish(topic, device_config(session, camera, sensors))
         await self._publish(camera.status, ONLINE if session.state == "running" else OFFLINE)
         await self._publish(camera.reporting, OFF if camera.key in self._paused else ON)
+        open_actions = self._open_actions(session.id)
         for sensor in sensors:
-            is_open = self._is_open(session.id, sensor.region, sensor.label)
-            await self._publish(camera.state(sensor.level), ON if is_open else OFF)
+            state = ON if (sensor.region, sensor.label) in open_actions else OFF
+            await self._publish(camera.state(sensor.level), state)
         self._announced[session.id] = sensors
 
     def _may_want(self, session: SessionRecord) -> bool:
@@ -153,7 +154,8 @@ class HomeAssistant:
             # The event matters more than its image.
             return
         if jpeg is not None:
-            await self._publish(self._camera(event.session_id, event.name).image, jpeg)
+            with suppress(MessageTooLargeError):
+                await self._publish(self._camera(event.session_id, event.name).image, jpeg)
 
     async def _remove(self, camera: CameraTopics, sensors: list[LabelSensor]) -> None:
         """An empty message removes a retained one."""

@@ -19,15 +19,15 @@ from service.feed.messages import position_order
 from service.store.protocols import EventLog
 from service.store.subscription_records import (
     MAX_KEPT_ATTEMPTS,
+    LastAction,
     ProgressChange,
     StoredSubscription,
     SubscriptionAttempt,
     SubscriptionRecord,
     SubscriptionState,
 )
-from service.subscriptions.home_assistant import IsOpen
 from service.subscriptions.progress import ProgressWriter
-from service.subscriptions.selection import Selection
+from service.subscriptions.selection import OpenActions, Selection
 from service.subscriptions.target import DeliveryFailedError, Target
 from service.webhooks.retry import Backoff, retry_at
 
@@ -52,7 +52,7 @@ class Lane:
     def __init__(
         self,
         subscription: StoredSubscription,
-        open_target: Callable[[SubscriptionRecord, IsOpen], AbstractAsyncContextManager[Target]],
+        open_target: Callable[[SubscriptionRecord, OpenActions], AbstractAsyncContextManager[Target]],
         *,
         backoff: Backoff,
         writer: ProgressWriter,
@@ -110,7 +110,7 @@ class Lane:
         if self._progress.next_attempt_at is not None:
             await asyncio.sleep(max(0.0, self._progress.next_attempt_at.timestamp() - self._clock()))
         try:
-            async with self._open_target(self.record, self._selection.is_open) as target:
+            async with self._open_target(self.record, self._selection.open_actions) as target:
                 await race(self._deliver_all(target), target.lost())
         except DeliveryFailedError as failure:
             await self._note_failure(failure)
@@ -165,10 +165,13 @@ class Lane:
             self._save()
 
     async def _deliver(self, target: Target, event: Event) -> None:
-        """Raises DeliveryFailedError."""
+        """Deliver an event that the filter passes, if a cooldown does not hold it back. Raises DeliveryFailedError."""
         before = dict(self._selection.actions)
-        if not self._selection.admits(event):
-            return
+        if self._selection.admits(event):
+            await self._send(target, event, before)
+        self._selection.forget_ended(event)
+
+    async def _send(self, target: Target, event: Event, before: dict[str, LastAction]) -> None:
         self.waiting = event
         try:
             await target.deliver(event)

@@ -4,29 +4,48 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from service.event_schemas import Event
+from service.event_schemas import Event, SessionStateEvent
+from service.schemas import ENDED_STATES
 from service.store.subscription_records import StoredMqttTarget
 from service.subscriptions.home_assistant import HomeAssistant
+from service.subscriptions.selection import OpenActions
 from service.subscriptions.target import DeliveryFailedError, Trial, event_message, trial_message
-from service.subscriptions.topics import OFF, OFFLINE, ON, ONLINE, camera_of, sensor_of_event, server_status
+from service.subscriptions.topics import (
+    OFF,
+    OFFLINE,
+    ON,
+    ONLINE,
+    CameraTopics,
+    camera_of,
+    sensor_of,
+    sensor_of_event,
+    server_status,
+)
 
 if TYPE_CHECKING:
     from service.subscriptions.mqtt_connection import MqttConnection
 
 JSON = "application/json"
 KEPT_S = 30 * 24 * 3600
-"""Brokers drop events and states after this: otherwise those of sessions that ended long ago would fill them."""
+"""Brokers drop events and states after this, and what says that a session has ended: otherwise those of sessions that
+ended long ago would fill them.
+"""
 
 
 class MqttTarget:
     """Implements `service.subscriptions.target.Target`. `home` announces the sessions to Home Assistant, if wanted."""
 
     def __init__(
-        self, stored: StoredMqttTarget, connection: "MqttConnection", home: HomeAssistant | None = None
+        self,
+        stored: StoredMqttTarget,
+        connection: "MqttConnection",
+        home: HomeAssistant | None = None,
+        open_actions: OpenActions = lambda _: [],
     ) -> None:
         self._stored = stored
         self._connection = connection
         self._home = home
+        self._open_actions = open_actions
 
     @asynccontextmanager
     async def online(self) -> AsyncIterator[None]:
@@ -68,8 +87,17 @@ class MqttTarget:
             state = ON if event.type == "action.start" else OFF
             await self._connection.publish(camera.state(sensor), state, is_retained=True, expires_s=KEPT_S)
         elif event.type == "session.state":
+            await self._publish_status(camera, event)
+
+    async def _publish_status(self, camera: CameraTopics, event: SessionStateEvent) -> None:
+        if event.state not in ENDED_STATES:
             status = ONLINE if event.state == "running" else OFFLINE
             await self._connection.publish(camera.status, status, is_retained=True)
+            return
+        # A session that is stopped while no worker has it does not end its actions.
+        off = [camera.state(sensor_of(label, region)) for region, label in self._open_actions(event.session_id)]
+        for topic, payload in [*((topic, OFF) for topic in off), (camera.status, OFFLINE)]:
+            await self._connection.publish(topic, payload, is_retained=True, expires_s=KEPT_S)
 
     async def test(self, trial: Trial) -> None:
         """Publish a test message. Raises DeliveryFailedError."""

@@ -17,13 +17,16 @@ from paho.mqtt.properties import Properties
 from service.sources.address_policy import AddressPolicy, IPAddress
 from service.sources.resolution import permitted_addresses
 from service.sources.sources import SourceForbiddenError
-from service.subscriptions.target import DeliveryFailedError
+from service.subscriptions.mqtt_client import MqttClient
+from service.subscriptions.target import DeliveryFailedError, MessageTooLargeError
 
 PORT, TLS_PORT = 1883, 8883
 CONNECT_TIMEOUT_S, TIMEOUT_S, KEEP_ALIVE_S = 5.0, 10.0, 30
 AT_LEAST_ONCE = 1
 MAX_RECEIVED = 1000
 """Messages that wait to be read; further ones are dropped."""
+MAX_HEADER_BYTES = 9
+"""A packet's type and length, the length of its topic, and its number."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,9 @@ class Will:
 class MqttConnection:
     """Publishes with acknowledgement, one message at a time and so in order."""
 
-    def __init__(self, client: aiomqtt.Client) -> None:
+    def __init__(self, client: MqttClient) -> None:
         self._client = client
+        self._publishing = asyncio.Lock()
 
     async def publish(
         self,
@@ -50,7 +54,7 @@ class MqttConnection:
         message_id: str = "",
         expires_s: int | None = None,
     ) -> None:
-        """Return once the broker has acknowledged the message. Raises DeliveryFailedError."""
+        """Return once the broker has accepted the message. Raises DeliveryFailedError, MessageTooLargeError."""
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         if content_type:
             properties.ContentType = content_type
@@ -58,10 +62,23 @@ class MqttConnection:
             properties.MessageExpiryInterval = expires_s
         if message_id:
             properties.UserProperty = ("id", message_id)
-        try:
-            await self._client.publish(topic, payload, AT_LEAST_ONCE, is_retained, properties)
-        except (aiomqtt.MqttError, ValueError) as error:
-            raise _failed(error) from error
+        body = payload.encode() if isinstance(payload, str) else payload
+        packed = properties.pack()  # type: ignore[no-untyped-call]
+        self._check_size(MAX_HEADER_BYTES + len(topic.encode()) + len(packed) + len(body))
+        async with self._publishing:
+            self._client.refusal = None
+            try:
+                await self._client.publish(topic, body, AT_LEAST_ONCE, is_retained, properties)
+            except (aiomqtt.MqttError, ValueError) as error:
+                raise _failed(error) from error
+            if self._client.refusal is not None:
+                raise DeliveryFailedError(f"{self._client.refusal}: {topic}")
+
+    def _check_size(self, size_bytes: int) -> None:
+        """A broker ends the connection at a packet that is larger than it has said. Raises MessageTooLargeError."""
+        limit_bytes = self._client.max_packet_bytes
+        if limit_bytes is not None and size_bytes > limit_bytes:
+            raise MessageTooLargeError(f"the broker accepts {limit_bytes} bytes, the message has {size_bytes}")
 
     async def subscribe(self, topic: str) -> None:
         """Receive the messages of a topic, retained ones first. Raises DeliveryFailedError."""
@@ -103,7 +120,7 @@ async def connected_broker(
         raise _failed(error) from error
     failure: DeliveryFailedError | None = None
     for address in addresses:
-        client = aiomqtt.Client(
+        client = MqttClient(
             str(address),
             port,
             username=None if parts.username is None else unquote(parts.username),

@@ -1,6 +1,6 @@
 """Chooses which of the events that it reads a subscription delivers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from service.event_filter import ANY, EventFilter
@@ -10,6 +10,10 @@ from service.store.subscription_records import LastAction
 
 MAX_REMEMBERED = 500
 """Limit of remembered actions; beyond it, those that are over are forgotten first."""
+
+
+OpenActions = Callable[[str], list[tuple[str | None, str]]]
+"""Regions and labels of the actions of a session that are in progress, as far as they were delivered."""
 
 
 class Selection:
@@ -35,8 +39,6 @@ class Selection:
 
     def admits(self, event: Event) -> bool:
         """Whether an event that `read` passes is delivered; notes that it is."""
-        if event.type == "session.state" and event.state in ENDED_STATES:
-            self._forget(event.session_id)
         if event.type not in ("action.start", "action.end"):
             return self._has_states or self._wanted.passes(event)
         if self._cooldown_s == 0 and not self._has_states:
@@ -51,10 +53,16 @@ class Selection:
             self._bound()
         return True
 
-    def is_open(self, session_id: str, region: str | None, label: str) -> bool:
-        """Whether an action that was admitted is in progress."""
-        last = self.actions.get(_key(session_id, region, label))
-        return last is not None and last.is_open
+    def open_actions(self, session_id: str) -> list[tuple[str | None, str]]:
+        """Regions and labels of the actions of a session that were admitted and are in progress."""
+        keys = [key for key, action in self.actions.items() if action.is_open and key.startswith(f"{session_id}\n")]
+        return [(region or None, label) for _, region, label in (key.split("\n", 2) for key in keys)]
+
+    def forget_ended(self, event: Event) -> None:
+        """Forget the actions of a session with its last event."""
+        if event.type == "session.state" and event.state in ENDED_STATES:
+            for key in [key for key in self.actions if key.startswith(f"{event.session_id}\n")]:
+                del self.actions[key]
 
     def _passes(self, event: ActionStartEvent | ActionEndEvent, last: LastAction | None) -> bool:
         ends_last = event.type == "action.end" and last is not None and last.is_open and event.start_s == last.start_s
@@ -68,10 +76,6 @@ class Selection:
         if len(self.actions) > MAX_REMEMBERED:
             over = (key for key, action in self.actions.items() if not action.is_open)
             del self.actions[next(over, next(iter(self.actions)))]
-
-    def _forget(self, session_id: str) -> None:
-        for key in [key for key in self.actions if key.startswith(f"{session_id}\n")]:
-            del self.actions[key]
 
 
 def _key(session_id: str, region: str | None, label: str) -> str:

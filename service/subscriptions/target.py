@@ -21,6 +21,10 @@ class DeliveryFailedError(Exception):
         self.is_final = is_final
 
 
+class MessageTooLargeError(DeliveryFailedError):
+    """The target does not accept messages of this size."""
+
+
 class Trial(Schema):
     """What `POST /v1/subscriptions/{id}/test` sends."""
 

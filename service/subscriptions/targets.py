@@ -19,9 +19,10 @@ from service.store.subscription_records import (
     SubscriptionRecord,
 )
 from service.subscriptions.apprise_target import AppriseTarget, StillsAndClips
-from service.subscriptions.home_assistant import HomeAssistant, IsOpen
+from service.subscriptions.home_assistant import HomeAssistant
 from service.subscriptions.mqtt import MqttTarget
 from service.subscriptions.notifier import Notifier
+from service.subscriptions.selection import OpenActions
 from service.subscriptions.target import Target, Trial
 from service.subscriptions.topics import OFFLINE, server_status
 from service.subscriptions.webhook import WebhookTarget
@@ -44,7 +45,7 @@ class TargetOpener:
     stills_and_clips: StillsAndClips
 
     @asynccontextmanager
-    async def open(self, record: SubscriptionRecord, is_open: IsOpen) -> AsyncIterator[Target]:
+    async def open(self, record: SubscriptionRecord, open_actions: OpenActions) -> AsyncIterator[Target]:
         """Open a target for the subscription's lane, connected if it needs a connection. Raises DeliveryFailedError."""
         target = record.target
         if isinstance(target, StoredWebhookTarget):
@@ -58,7 +59,8 @@ class TargetOpener:
                 yield stream
             return
         async with self._connected(target, f"cake-{record.id}", has_will=True) as connection:
-            opened = MqttTarget(target, connection, self._home_assistant(record, target, connection, is_open))
+            home = self._home_assistant(record, target, connection, open_actions)
+            opened = MqttTarget(target, connection, home, open_actions)
             async with opened.online():
                 yield opened
 
@@ -79,7 +81,11 @@ class TargetOpener:
             await MqttTarget(target, connection).test(trial)
 
     def _home_assistant(
-        self, record: SubscriptionRecord, target: StoredMqttTarget, connection: "MqttConnection", is_open: IsOpen
+        self,
+        record: SubscriptionRecord,
+        target: StoredMqttTarget,
+        connection: "MqttConnection",
+        open_actions: OpenActions,
     ) -> HomeAssistant | None:
         if target.discovery_prefix is None:
             return None
@@ -91,7 +97,7 @@ class TargetOpener:
             blobs=self.blobs,
             wanted=record.filter.event_filter(),
             sight=record.sight,
-            is_open=is_open,
+            open_actions=open_actions,
         )
 
     def _stream(self, target: StoredRedisTarget) -> "AbstractAsyncContextManager[RedisStreamTarget]":

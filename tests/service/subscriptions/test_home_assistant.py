@@ -15,7 +15,7 @@ from tests.support.mosquitto import Subscriber, mosquitto, subscriber
 from tests.support.paths import ROOT
 from tests.support.running_server import running_server, until
 from tests.support.store_kit import record
-from tests.support.subscription_kit import subscribe
+from tests.support.subscription_kit import subscribe, subscription
 
 
 async def until_found(found: Subscriber, topic: str) -> dict[str, Any]:
@@ -191,8 +191,34 @@ def test_the_example_of_the_documentation_is_what_is_published() -> None:
     assert json.loads(published.replace(VERSION, "0.2.0")) == json.loads(example)
 
 
+def test_labels_named_like_the_image_and_the_switch_have_sensors_of_their_own() -> None:
+    session = record().model_copy(update={"labels": ("image", "reporting")})
+    camera = camera_of("cake", "session", session_id=session.id, name=None)
+    components = json.loads(device_config(session, camera, sensors_of(session, EVERYTHING)))["components"].values()
+    platforms = sorted(component["platform"] for component in components)
+    assert platforms == ["binary_sensor", "binary_sensor", "image", "switch"]
+    assert len({component["unique_id"] for component in components}) == 4
+
+
 def test_a_label_that_is_no_longer_reported_is_announced_with_its_platform_only() -> None:
     session = record().model_copy(update={"labels": ("kick",)})
     camera = camera_of("cake", "session", session_id=session.id, name=None)
     config = device_config(session, camera, sensors_of(session, EVERYTHING), removed=[LabelSensor("jump", None)])
     assert json.loads(config)["components"]["jump"] == {"platform": "binary_sensor"}
+
+
+async def test_an_image_that_is_too_large_for_the_broker_is_left_out(tmp_path: Path) -> None:
+    options = ("allow_anonymous true", "max_packet_size 10000")
+    with mosquitto(tmp_path / "broker", *options) as broker:
+        async with running_server(tmp_path / "data") as server, subscriber(broker) as found:
+            created = await subscribe(server, {"kind": "mqtt", "url": broker.url, "home_assistant": {}})
+            session = await server.running_session()
+            snapshots = server.settings.data_dir / "snapshots"
+            snapshots.mkdir(exist_ok=True)
+            (snapshots / f"{session.id}.jpg").write_bytes(b"\xff\xd8" + b"i" * 10_000)
+            await server.worker.starts(session.id, [1.0, 2.0])
+            await server.worker.ends(session.id, start_s=2.0, end_s=3.0)
+            async with asyncio.timeout(60):
+                await until(lambda: any('"action.end"' in payload for _, payload in found.messages))
+            assert (await subscription(server, created.id)).last_error is None
+            assert not found.of(f"cake/{session.id}/image")

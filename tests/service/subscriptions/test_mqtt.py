@@ -5,9 +5,11 @@ import json
 import subprocess
 from pathlib import Path
 
+import aiomqtt
 import pytest
 
 from service.subscriptions.deliverer import BACKOFFS
+from service.subscriptions.mqtt import KEPT_S
 from service.subscriptions.topics import level
 from service.webhooks.retry import Backoff
 from tests.support.api_kit import problem
@@ -43,6 +45,24 @@ async def test_the_last_event_and_the_state_of_each_label_are_retained(tmp_path:
                 assert (event["id"], event["label"]) == (start.id, "kick")
                 await server.worker.enter(session.id, "completed")
                 await late.until(f"{topic}/status", "offline")
+
+
+async def test_no_action_stays_on_when_its_session_is_stopped_without_a_worker(tmp_path: Path) -> None:
+    with mosquitto(tmp_path / "broker") as broker:
+        async with running_server(tmp_path / "data") as server, subscriber(broker) as found:
+            await subscribe(server, {"kind": "mqtt", "url": broker.url})
+            session = await server.running_session()
+            topic = f"cake/{session.id}"
+            await server.worker.starts(session.id, [1.0])
+            await found.until(f"{topic}/kick/state", "ON")
+            await server.worker.enter(session.id, "stopped")
+            await found.until(f"{topic}/status", "offline")
+            await found.until(f"{topic}/kick/state", "OFF")
+            async with aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5) as late:
+                await late.subscribe(f"{topic}/status", qos=1)
+                status = await anext(late.messages)
+            # Otherwise brokers would fill with sessions that ended.
+            assert vars(status.properties)["MessageExpiryInterval"] == pytest.approx(KEPT_S, abs=600)
 
 
 async def test_the_broker_announces_that_a_subscription_is_gone(tmp_path: Path) -> None:
@@ -149,3 +169,38 @@ async def test_a_test_message_reaches_the_broker(tmp_path: Path) -> None:
             async with asyncio.timeout(60):
                 await until(lambda: bool(found.of("cake/test")))
             assert json.loads(found.of("cake/test")[0])["subscription_id"] == created.id
+
+
+async def test_messages_that_the_brokers_access_rules_refuse_are_not_lost(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text("topic readwrite other/#\ntopic read cake/#\n")
+    with mosquitto(tmp_path / "broker", "allow_anonymous true", f"acl_file {rules}") as broker:
+        async with running_server(tmp_path / "data") as server, subscriber(broker) as found:
+            created = await subscribe(server, {"kind": "mqtt", "url": broker.url})
+            session = await server.running_session()
+            starts = await server.worker.starts(session.id, [1.0, 2.0])
+            failing = await until_state(server, created.id, "retrying")
+            assert failing.last_error == "Not authorized: cake/status"
+            result = (await server.http.post(f"/v1/subscriptions/{created.id}/test")).json()
+            assert (result["delivered"], result["failure"]) == (False, "Not authorized: cake/test")
+            rules.write_text("topic readwrite cake/#\n")
+            broker.stop()
+            broker.start()
+            topic = f"cake/{session.id}/kick/event"
+            async with asyncio.timeout(60):
+                await until(lambda: bool(found.of(topic)) and json.loads(found.of(topic)[-1])["id"] == starts[-1].id)
+            received = [json.loads(payload)["id"] for payload in found.of(topic)]
+            assert list(dict.fromkeys(received)) == [event.id for event in starts]
+
+
+async def test_an_event_that_is_too_large_for_the_broker_is_told_and_not_lost(tmp_path: Path) -> None:
+    with mosquitto(tmp_path / "broker", "allow_anonymous true", "max_packet_size 2000") as broker:
+        async with running_server(tmp_path / "data") as server, subscriber(broker) as found:
+            created = await subscribe(server, {"kind": "mqtt", "url": broker.url})
+            session = await server.submit(metadata={"note": "ü" * 900})
+            await server.worker.claim()
+            await server.worker.starts(session.id, [1.0])
+            failing = await until_state(server, created.id, "retrying")
+            assert failing.last_error is not None
+            assert failing.last_error.startswith("the broker accepts 2000 bytes, the message has ")
+            assert not found.of(f"cake/{session.id}/kick/event")
