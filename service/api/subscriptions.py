@@ -73,7 +73,10 @@ async def create_subscription(
         cooldown_s=asked.cooldown_s,
         target=await stored_target(asked.target, context.settings.address_policy, context.targets.notifier),
     )
-    cursor = asked.after or await context.store.log.end()
+    end = await context.store.log.end()
+    if asked.after is not None and int(asked.after) > int(end):
+        raise InvalidRequestError(f"`after` is beyond the newest event, whose cursor is {end}. Omit it for new events.")
+    cursor = asked.after or end
     limits = SubscriptionLimits(context.settings.max_subscriptions, MAX_SUBSCRIPTIONS)
     await context.store.subscriptions.create(record, cursor=cursor, limits=limits)
     context.audit.record("subscription.create", caller.actor, subscription=record.id, name=record.name)

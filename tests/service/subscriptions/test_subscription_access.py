@@ -38,6 +38,16 @@ async def test_a_key_subscribes_to_its_own_sessions_and_admin_to_all(tmp_path: P
             assert len(listed["subscriptions"]) == count
 
 
+async def test_a_cursor_beyond_the_newest_event_is_rejected(tmp_path: Path) -> None:
+    async with running_server(tmp_path / "data") as server:
+        await server.submit()
+        end = (await server.http.get("/v1/events")).json()["end"]
+        body = {"target": SECRET_TARGET, "after": str(int(end) + 1)}
+        refused = problem(await server.http.post("/v1/subscriptions", json=body), 422, "invalid_request")
+        assert end in refused.detail
+        assert (await server.http.post("/v1/subscriptions", json={**body, "after": end})).status_code == 201
+
+
 async def test_subscriptions_of_other_keys_are_unknown(tmp_path: Path) -> None:
     async with running_server(tmp_path / "data") as server:
         alice, bob, reader = [await make_key(server, *scopes) for scopes in (SCOPES, SCOPES, ("events:read",))]
