@@ -11,7 +11,7 @@ from model.video.file_reader import FileReader
 from model.video.stream import MAX_RATE_HZ
 from service.decoder.clips import Clips
 from service.decoder.pace import Pace
-from service.decoder.protocol import FRAME, FRAME_HEADER, SNAPSHOT, DecodeRequest, Input, Output
+from service.decoder.protocol import FRAME, FRAME_COUNT, FRAME_HEADER, SNAPSHOT, DecodeRequest, Input, Output
 from service.decoder.snapshot_schedule import SnapshotSchedule
 
 TOO_LONG = "The video is longer than {:.1f} h, the limit of this server. Cut it and submit the parts."
@@ -61,6 +61,7 @@ def send_file(request: DecodeRequest, video: FileReader, input_: Input, output: 
         decode_s = time.monotonic() - began_s - pace.waited_s
         output.send(
             FRAME,
+            FRAME_COUNT.pack(1),
             FRAME_HEADER.pack(request.starts_at_s + frame.pts_s, arrived_unix_s, math.nan, decode_s, False),
             *(image.data for image in frame.images),
         )

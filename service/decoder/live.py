@@ -4,21 +4,20 @@ The parent requests each frame on stdin. Reading from the source never waits for
 time is replaced by a newer one, and counted. Where nothing can be lost, the child sleeps between frames.
 """
 
-import math
 import time
 from dataclasses import asdict
 
-from model.video.frame import Frame
 from model.video.live_clock import LiveClock
 from model.video.live_reader import LiveReader
 from model.video.live_timing import LiveTiming
 from model.video.media_time import slot
 from model.video.packets import PacketReader
-from model.video.quiet_gate import Images, QuietGate
+from model.video.quiet_gate import QuietGate
 from model.video.stream import VideoInfo
 from service.decoder import protocol as messages
 from service.decoder.clips import Clips
 from service.decoder.live_video import LiveVideo
+from service.decoder.newest import NewestFrame
 from service.decoder.protocol import DecodeRequest, Input, Output
 from service.decoder.snapshot_schedule import SnapshotSchedule
 
@@ -29,44 +28,6 @@ HURRIED = (
 )
 
 
-class _Newest:
-    """The newest frame that the parent does not have yet."""
-
-    def __init__(self, input_: Input, output: Output, timing: LiveTiming, video: LiveReader) -> None:
-        self._input = input_
-        self._output = output
-        self._timing = timing
-        self._video = video
-        self._waiting: tuple[bytes, Images] | None = None
-        self._sent: Images = ()
-
-    def put(self, frame: Frame, decode_s: float) -> None:
-        arrived_unix_s = time.time() - (time.monotonic() - self._timing.due_s)
-        timestamp_s = math.nan if self._video.timestamp_s is None else self._video.timestamp_s
-        header = messages.FRAME_HEADER.pack(
-            *(frame.pts_s, arrived_unix_s, timestamp_s, decode_s, self._timing.is_new_timeline)
-        )
-        if self._waiting is not None:
-            self._timing.dropped["newer_frame"] += 1
-        self._waiting = header, frame.images
-
-    def send_if_requested(self) -> bool:
-        """Send the newest frame if the parent has requested one. Returns whether a frame was sent."""
-        if self._waiting is None:
-            return False
-        self._input.read()
-        if not self._input.frame_requested:
-            return False
-        if self._timing.dropped:
-            self._output.send_json(messages.DROPPED, self._timing.dropped)
-            self._timing.dropped.clear()
-        header, images = self._waiting
-        new = () if images is self._sent else tuple(image.data for image in images)
-        self._output.send(messages.FRAME, header, *new)
-        self._waiting, self._sent, self._input.frame_requested = None, images, False
-        return True
-
-
 def send_live(request: DecodeRequest, packets: PacketReader, input_: Input, output: Output, clips: Clips) -> list[str]:
     """Send the frames of a live source until it ends, and return warnings.
 
@@ -75,7 +36,7 @@ def send_live(request: DecodeRequest, packets: PacketReader, input_: Input, outp
     timing = LiveTiming(LiveClock(request.zero_s, request.after_s))
     gate = QuietGate() if request.quiet else None
     video = LiveReader(packets, timing, request.seen_until_s, gate=gate, is_watched=lambda: input_.is_watched)
-    newest = _Newest(input_, output, timing, video)
+    newest = NewestFrame(input_, output, timing)
     snapshots, shown = SnapshotSchedule(request.snapshot_hz), LiveVideo(packets, output)
     sent_info: VideoInfo | None = None
     opened_s = time.monotonic()
@@ -100,7 +61,7 @@ def send_live(request: DecodeRequest, packets: PacketReader, input_: Input, outp
             output.send_json(messages.OPENED, asdict(sent_info))
         # Only the time of this thread: waiting for the source is not decoding.
         decode_s = time.thread_time() - began_s
-        newest.put(frame, decode_s)
+        newest.put(frame, video.timestamp_s, decode_s)
         if newest.send_if_requested():
             clips.begin_ordered(input_)
             shown.follow_orders(input_)

@@ -18,10 +18,11 @@ from model.video.source import is_url
 from model.video.stream import VideoInfo
 from service.confinement.broker import ConnectionBroker
 from service.decoder import protocol as kinds
+from service.decoder.clip_messages import CLIP_KINDS, ClipEnded, ClipPart, clip_message
 from service.decoder.fork_protocol import FIRST_FD
 from service.decoder.fork_server import ForkedProcess, ForkServer, open_fork_server
 from service.decoder.messages import DecoderDiedError, message_pipe, order_pipe, read_message
-from service.decoder.protocol import CLIP_NUMBER, ClipOrder, Confinement, DecodeRequest
+from service.decoder.protocol import ClipOrder, Confinement, DecodeRequest
 from service.decoder.video_messages import VIDEO_KINDS, LiveVideoMessage, video_message
 from service.sources.address_policy import PUBLIC_ONLY, AddressPolicy
 from service.sources.sources import FORBIDDEN_ADDRESS, SourceForbiddenError
@@ -51,6 +52,13 @@ class DecodedFrame:
 
 
 @dataclass(frozen=True)
+class StillFrames:
+    """Frames of a live source, in order, that all show the images of the frame before them."""
+
+    frames: tuple[DecodedFrame, ...]
+
+
+@dataclass(frozen=True)
 class Dropped:
     """How many frames of a live source were dropped since the last message of this kind, by reason."""
 
@@ -72,26 +80,6 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class ClipPart:
-    """Bytes of a clip that was ordered. A part without bytes begins the clip: `from_s` is the media time of its first
-    frame.
-    """
-
-    number: int
-    data: bytes = b""
-    from_s: float | None = None
-
-
-@dataclass(frozen=True)
-class ClipEnded:
-    """A clip has ended: it was sent up to `to_s`, or there is no clip because of `problem`, a sentence for people."""
-
-    number: int
-    to_s: float
-    problem: str | None
-
-
-@dataclass(frozen=True)
 class Ended:
     """The source has ended; `warnings` are sentences about what was wrong with it.
 
@@ -102,7 +90,18 @@ class Ended:
     is_final: bool = True
 
 
-Message = VideoInfo | DecodedFrame | Dropped | Missed | Snapshot | ClipPart | ClipEnded | LiveVideoMessage | Ended
+Message = (
+    VideoInfo
+    | DecodedFrame
+    | StillFrames
+    | Dropped
+    | Missed
+    | Snapshot
+    | ClipPart
+    | ClipEnded
+    | LiveVideoMessage
+    | Ended
+)
 
 
 @asynccontextmanager
@@ -216,14 +215,20 @@ class Decoder:
                 raise VideoError("source_timeout", detail) from None
             if kind == kinds.FRAME:
                 self._frame_requested = False
-                yield self._frame(payload)
+                *held, newest = self._frames(payload)
+                if held and newest.is_unchanged:
+                    yield StillFrames((*held, newest))
+                    continue
+                if held:
+                    yield StillFrames(tuple(held))
+                yield newest
             elif kind == kinds.SNAPSHOT:
                 yield Snapshot(payload)
             elif kind == kinds.LAST_ORDERS:
                 # By now the caller has seen all frames.
                 _write(self._orders, kinds.NO_MORE_ORDERS)
-            elif kind in (kinds.CLIP_BEGINS, kinds.CLIP_DATA, kinds.CLIP_ENDED):
-                yield _clip_message(kind, payload)
+            elif kind in CLIP_KINDS:
+                yield clip_message(kind, payload)
             elif kind in VIDEO_KINDS:
                 yield video_message(kind, payload)
             elif kind == kinds.DROPPED:
@@ -264,29 +269,23 @@ class Decoder:
             _log.warning("source led to addresses that are not permitted", addresses=self._broker.refused)
             raise SourceForbiddenError(FORBIDDEN_ADDRESS)
 
-    def _frame(self, payload: bytes) -> DecodedFrame:
-        pts_s, arrived_unix_s, timestamp_s, decode_s, is_new_timeline = kinds.FRAME_HEADER.unpack_from(payload)
-        is_unchanged = len(payload) == kinds.FRAME_HEADER.size
-        if not is_unchanged:
-            pixels = np.frombuffer(payload, np.uint8, offset=kinds.FRAME_HEADER.size)
-            self._images = pixels.reshape(self._images.shape)
-        stated_s = None if math.isnan(timestamp_s) else timestamp_s
-        return DecodedFrame(self._images, pts_s, arrived_unix_s, decode_s, is_new_timeline, stated_s, is_unchanged)
+    def _frames(self, payload: bytes) -> Iterator[DecodedFrame]:
+        """The frames of a message; only the last one may have new images."""
+        (count,) = kinds.FRAME_COUNT.unpack_from(payload)
+        end = kinds.FRAME_COUNT.size + count * kinds.FRAME_HEADER.size
+        for number, header in enumerate(kinds.FRAME_HEADER.iter_unpack(payload[kinds.FRAME_COUNT.size : end]), start=1):
+            pts_s, arrived_unix_s, timestamp_s, decode_s, is_new_timeline = header
+            is_unchanged = number < count or end == len(payload)
+            if not is_unchanged:
+                self._images = np.frombuffer(payload, np.uint8, offset=end).reshape(self._images.shape)
+            stated_s = None if math.isnan(timestamp_s) else timestamp_s
+            yield DecodedFrame(self._images, pts_s, arrived_unix_s, decode_s, is_new_timeline, stated_s, is_unchanged)
 
 
 def _write(orders: asyncio.WriteTransport, data: bytes) -> None:
     """Write unless the child has died, which its reader notices. asyncio would ignore the write, but uvloop raises."""
     if not orders.is_closing():
         orders.write(data)
-
-
-def _clip_message(kind: bytes, payload: bytes) -> ClipPart | ClipEnded:
-    if kind == kinds.CLIP_BEGINS:
-        return ClipPart(**json.loads(payload))
-    if kind == kinds.CLIP_ENDED:
-        return ClipEnded(**json.loads(payload))
-    (number,) = CLIP_NUMBER.unpack_from(payload)
-    return ClipPart(number, payload[CLIP_NUMBER.size :])
 
 
 def _video_error(message: dict[str, Any]) -> VideoError:

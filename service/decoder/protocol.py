@@ -23,8 +23,10 @@ from model.video.preprocess import WHOLE_FRAME, FrameInput, Framing, Region
 
 HEADER = struct.Struct("<cI")
 # Media time, Unix time of arrival, the timestamp of a live source or NaN, seconds of decoding, whether a new timeline
-# begins. Then the images, or nothing if they are those of the previous frame.
+# begins. A message holds the number of frames, their headers, and the images of the last one, or nothing if they are
+# those of the frame before. Frames that precede another one in a message always show the images of the frame before.
 FRAME_HEADER = struct.Struct("<dddf?")
+FRAME_COUNT = struct.Struct("<B")
 CONFINED, OPENED, FRAME, DROPPED, SNAPSHOT, ALIVE, ENDED, ERROR = b"C", b"O", b"F", b"D", b"J", b"K", b"E", b"X"
 MISSED = b"M"
 CLIP_BEGINS, CLIP_DATA, CLIP_ENDED, LAST_ORDERS = b"B", b"V", b"Z", b"L"

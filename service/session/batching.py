@@ -42,14 +42,15 @@ class EngineStream:
 
 @dataclass(eq=False)
 class FrameRequest:
-    """A frame that waits for its scores, since `requested_s`."""
+    """A frame, or `count` frames with the same image, whose scores are awaited since `requested_s`."""
 
     stream: EngineStream
     image: NDArray[np.uint8]
     requested_s: float
-    outcome: "asyncio.Future[Step]" = field(repr=False)
+    outcome: "asyncio.Future[list[Step]]" = field(repr=False)
     is_unchanged: bool = False
     """The image is that of the stream's previous frame."""
+    count: int = 1
 
     @property
     def is_brief(self) -> bool:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from model.config import ModelConfig, StartRule
+from service.decoder.clip_messages import ClipEnded, ClipPart
 from service.decoder.messages import BUFFER_BYTES, PIPE_BYTES
-from service.decoder.process import ClipEnded, ClipPart, Decoder
+from service.decoder.process import Decoder
 from service.decoder.protocol import ClipOrder
 from service.errors import ServiceError
 from service.event_schemas import ActionStartEvent

@@ -27,12 +27,13 @@ class Decided:
 
 @dataclass(frozen=True)
 class FrameResult:
-    """The results of one frame. If a gap precedes it, `ended_by_gap` are the actions that the gap ended.
+    """The results of a frame. If a gap precedes it, `ended_by_gap` are the actions that the gap ended.
 
     `scores` in [0, 1] are those of `SessionRecord.score_labels`, in their order, of one region after the other.
     `queue_s` and `infer_s` are those of the slowest region.
     """
 
+    frame: DecodedFrame
     scores: list[float]
     decided: list[Decided]
     queue_s: float
@@ -151,32 +152,45 @@ class Detection:
         """Restart detection with the next frame, because the source was unavailable, however briefly."""
         self._interrupted = True
 
-    async def push(self, frame: DecodedFrame) -> FrameResult | None:
-        """Analyse the next frame. None for a replayed one, whose events were already published."""
-        is_replayed = self.position_s is not None and frame.pts_s <= self.position_s
+    async def push(self, frame: DecodedFrame, *held: DecodedFrame) -> list[FrameResult]:
+        """Analyse the next frame, and those that follow it without a gap and show the same images.
+
+        There is no result for replayed frames, whose events were already published.
+        """
         gap_s: float | None = None
         ended_by_gap: tuple[Decided, ...] = ()
         if self.detector_s is not None and self._is_gap(frame, self.detector_s):
             gap_s = frame.pts_s - self.detector_s
-            ended_by_gap = () if is_replayed else tuple(self._end_all(gap_until_s=frame.pts_s))
+            ended_by_gap = () if self._is_replayed(frame) else tuple(self._end_all(gap_until_s=frame.pts_s))
             self.close()
             await self._open_streams()
-        if self.detector_s is not None and not (self._interrupted or frame.is_new_timeline):
-            self._gaps.add(frame.pts_s - self.detector_s)
-        self._interrupted = False
-        steps = await self._step(frame)
-        self.detector_s = frame.pts_s
-        if is_replayed:
-            return None
+        steps_FR = await self._step((frame, *held))
+        results: list[FrameResult] = []
+        for each, steps_R in zip((frame, *held), steps_FR, strict=True):
+            if self.detector_s is not None and not (self._interrupted or each.is_new_timeline):
+                self._gaps.add(each.pts_s - self.detector_s)
+            self._interrupted, self.detector_s = False, each.pts_s
+            if not self._is_replayed(each):
+                results.append(self._decide(each, steps_R, gap_s, ended_by_gap))
+            gap_s, ended_by_gap = None, ()
+        return results
+
+    def _is_replayed(self, frame: DecodedFrame) -> bool:
+        return self.position_s is not None and frame.pts_s <= self.position_s
+
+    def _decide(
+        self, frame: DecodedFrame, steps_R: Sequence[Step], gap_s: float | None, ended_by_gap: tuple[Decided, ...]
+    ) -> FrameResult:
+        """The result of a frame, from the steps of all regions."""
         self.position_s, self.frames = frame.pts_s, self.frames + 1
         reported: list[float] = []
         decided: list[Decided] = []
-        for region, starts, step in zip(self._regions, self._starts, steps, strict=True):
-            scores = [float(score) for score in step.scores]
+        for region, starts, step in zip(self._regions, self._starts, steps_R, strict=True):
+            scores = step.scores.tolist()
             reported += [0.0 if column is None else scores[column] for column in self._columns]
             decided += [Decided(region, action) for action in starts.push(frame.pts_s, scores)]
-        slowest = max(steps, key=lambda step: step.queue_s + step.infer_s)
-        return FrameResult(reported, decided, slowest.queue_s, slowest.infer_s, gap_s, ended_by_gap)
+        slowest = max(steps_R, key=lambda step: step.queue_s + step.infer_s)
+        return FrameResult(frame, reported, decided, slowest.queue_s, slowest.infer_s, gap_s, ended_by_gap)
 
     def _is_gap(self, frame: DecodedFrame, last_s: float) -> bool:
         return self._interrupted or frame.is_new_timeline or self._gaps.is_gap(frame.pts_s - last_s)
@@ -214,21 +228,22 @@ class Detection:
             saved = None if states is None else states[number]
             self._streams.append(await self._engine.open_stream(self.model_key, live=self._live, saved=saved))
 
-    async def _step(self, frame: DecodedFrame) -> list[Step]:
-        """Advance the streams of all regions, which the engine batches."""
+    async def _step(self, frames: Sequence[DecodedFrame]) -> list[tuple[Step, ...]]:
+        """Advance the streams of all regions, which the engine batches; returns the steps of each frame."""
+        first = frames[0]
         pushes = [
-            self._engine.push(stream, image, is_unchanged=frame.is_unchanged)
-            for stream, image in zip(self._streams, frame.images, strict=True)
+            self._engine.push(stream, image, is_unchanged=first.is_unchanged, count=len(frames))
+            for stream, image in zip(self._streams, first.images, strict=True)
         ]
         if len(pushes) == 1:
-            return [await pushes[0]]
+            return list(zip(await pushes[0], strict=True))
         outcomes = await asyncio.gather(*pushes, return_exceptions=True)
-        steps: list[Step] = []
+        steps_RF: list[list[Step]] = []
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
-            steps.append(outcome)
-        return steps
+            steps_RF.append(outcome)
+        return list(zip(*steps_RF, strict=True))
 
     def _end_all(self, gap_until_s: float | None = None) -> list[Decided]:
         """End the actions in progress: at a gap that lasts until that media time, or at the end of the stream."""

@@ -141,8 +141,10 @@ class Engine:
         """The stream's state, as `open_stream` takes it."""
         return await self._in_thread(stream.stream.save)
 
-    async def push(self, stream: EngineStream, image_HWC: NDArray[np.uint8], *, is_unchanged: bool = False) -> Step:
-        """Advance a stream by one frame; an error of the model reaches only this caller.
+    async def push(
+        self, stream: EngineStream, image_HWC: NDArray[np.uint8], *, is_unchanged: bool = False, count: int = 1
+    ) -> list[Step]:
+        """Advance a stream by `count` frames with the same image; an error of the model reaches only this caller.
 
         `is_unchanged`: the image is that of the stream's previous frame, which may take less time.
 
@@ -156,8 +158,8 @@ class Engine:
             raise EngineClosedError("The engine does not run.")
         if stream.waiting is not None:
             raise RuntimeError("a stream takes one frame at a time")
-        outcome: asyncio.Future[Step] = asyncio.get_running_loop().create_future()
-        request = stream.waiting = FrameRequest(stream, image_HWC, time.perf_counter(), outcome, is_unchanged)
+        outcome: asyncio.Future[list[Step]] = asyncio.get_running_loop().create_future()
+        request = stream.waiting = FrameRequest(stream, image_HWC, time.perf_counter(), outcome, is_unchanged, count)
         self._window.requests.append(request)
         self._arrived.set()
         try:
@@ -193,16 +195,34 @@ class Engine:
             except TimeoutError:
                 return
 
-    def _step(self, batch: Sequence[FrameRequest]) -> list[Step | Exception]:
-        """Run one model call, in the thread. A failed batch is repeated frame by frame so that only one fails."""
+    def _step(self, batch: Sequence[FrameRequest]) -> list[list[Step] | Exception]:
+        """Run the model for a batch, in the thread: once, or more often if requests are for several frames."""
+        steps: list[list[Step]] = [[] for _ in batch]
+        errors: dict[int, Exception] = {}
+        for number in range(max(request.count for request in batch)):
+            going = [place for place, request in enumerate(batch) if request.count > number and place not in errors]
+            outcomes = self._call([batch[place] for place in going], is_repeat=number > 0)
+            for place, outcome in zip(going, outcomes, strict=True):
+                if isinstance(outcome, Exception):
+                    errors[place] = outcome
+                else:
+                    steps[place].append(outcome)
+        return [errors.get(place, found) for place, found in enumerate(steps)]
+
+    def _call(self, batch: Sequence[FrameRequest], *, is_repeat: bool) -> list[Step | Exception]:
+        """Run one model call. A failed one is repeated frame by frame so that only one fails."""
+        if not batch:
+            return []
         model = batch[0].stream.model
         began_s = time.perf_counter()
         try:
             images_BHWC = np.stack([request.image for request in batch])
-            unchanged_B = [request.is_unchanged for request in batch]
+            unchanged_B = [is_repeat or request.is_unchanged for request in batch]
             scores_BK = self._detectors[model].push([r.stream.stream for r in batch], images_BHWC, unchanged_B)
         except Exception as error:  # raised again in the session that pushed the frame
-            return [error] if len(batch) == 1 else [self._step([request])[0] for request in batch]
+            if len(batch) == 1:
+                return [error]
+            return [self._call([request], is_repeat=is_repeat)[0] for request in batch]
         infer_s = time.perf_counter() - began_s
         steps = [Step(s, began_s - request.requested_s, infer_s) for s, request in zip(scores_BK, batch, strict=True)]
         self._metrics.batch.labels(self._names[model]).observe(len(batch))
@@ -215,7 +235,7 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
 
-def _resolve(request: FrameRequest, outcome: Step | Exception) -> None:
+def _resolve(request: FrameRequest, outcome: list[Step] | Exception) -> None:
     if request.outcome.done():
         return  # the session was cancelled
     if isinstance(outcome, Exception):

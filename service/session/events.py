@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from model.config import StartRule, rules_hash
 from model.thresholds import ActionStart
-from service.decoder.process import DecodedFrame
 from service.event_schemas import (
     ActionEndEvent,
     ActionStartEvent,
@@ -91,9 +90,9 @@ class EventBuffer:
         self.record = self.record.model_copy(update=fields)
         self._changed |= fields.keys()
 
-    def add_frame(self, frame: DecodedFrame, result: FrameResult) -> list[ActionStartEvent]:
+    def add_frame(self, result: FrameResult) -> list[ActionStartEvent]:
         """Add an analysed frame: its scores, and the events that it decided. Returns the starts among them."""
-        before = len(self._events)
+        before, frame = len(self._events), result.frame
         self._arrived_s, self._arrived_unix_s = frame.pts_s, frame.arrived_unix_s
         self.lag_s = max(0.0, time.time() - frame.arrived_unix_s)
         self._latency = Latency(decode=frame.decode_s, queue=result.queue_s, infer=result.infer_s, total=0.0)

@@ -10,8 +10,9 @@ import structlog
 from model.compiled.state import StateError
 from model.video.errors import VideoError
 from model.video.stream import VideoInfo
+from service.decoder.clip_messages import ClipEnded, ClipPart
 from service.decoder.messages import DecoderDiedError
-from service.decoder.process import ClipEnded, ClipPart, DecodedFrame, Dropped, Ended, Missed, Snapshot
+from service.decoder.process import DecodedFrame, Dropped, Ended, Missed, Snapshot, StillFrames
 from service.decoder.video_messages import NoVideo, VideoBegins, VideoFragment
 from service.errors import NotFoundError, ServiceError
 from service.live.viewers import Viewers
@@ -206,14 +207,9 @@ class RunningSession:
             async for message in decoder.messages(lambda: self.is_watched, self._viewers.want_video):
                 match message:
                     case DecodedFrame():
-                        await self._changes.apply(detection)
-                        self._source.frame_arrived(message)
-                        if (result := await detection.push(message)) is not None:
-                            starts = self._events.add_frame(message, result)
-                            self._clips.order(starts)
-                            self._shadow.push(self.record, message, starts)
-                            self._viewers.add_scores(message.pts_s, result.scores)
-                        await self._commits.commit_if_due(detection)
+                        await self._detect(detection, message)
+                    case StillFrames(frames):
+                        await self._detect(detection, *frames)
                     case VideoInfo():
                         await self._opened(message, detection)
                     case Dropped():
@@ -233,6 +229,17 @@ class RunningSession:
                 if self._halting is not None:
                     break
         return None
+
+    async def _detect(self, detection: Detection, frame: DecodedFrame, *held: DecodedFrame) -> None:
+        """Analyse the next frame, and those that show the same images."""
+        await self._changes.apply(detection)
+        self._source.frame_arrived((held or (frame,))[-1])
+        for result in await detection.push(frame, *held):
+            starts = self._events.add_frame(result)
+            self._clips.order(starts)
+            self._shadow.push(self.record, result.frame, starts)
+            self._viewers.add_scores(result.frame.pts_s, result.scores)
+        await self._commits.commit_if_due(detection)
 
     async def _resume(self) -> Detection:
         """The detection from the last resume point, or a new one."""

@@ -158,9 +158,9 @@ class _Run:
             detection = await Detection.begin(self._context.engine, self._record)
             while not self.is_over:
                 frame = await self._frames.get()
-                result = await detection.push(frame)
+                results = await detection.push(frame)
                 self._span = self._span.model_copy(update={"to_s": frame.pts_s})
-                if result is not None:
+                for result in results:
                     self._note((*result.ended_by_gap, *result.decided))
                 if time.monotonic() - self._written_s >= WRITE_EVERY_S:
                     await self._write()

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from model.video.errors import VideoError
 from model.video.stream import VideoInfo
-from service.decoder.process import DecodedFrame, Message, start_decoder
+from service.decoder.process import DecodedFrame, Message, StillFrames, start_decoder
 from service.decoder.protocol import DecodeRequest
 from service.schemas import Transport
 from service.sources.address_policy import AddressPolicy, read_nameservers
@@ -36,15 +36,15 @@ def request(
 
 
 async def take(messages: AsyncIterator[Message], count: int) -> tuple[list[VideoInfo], list[DecodedFrame]]:
-    """What it opened, and its first frames."""
+    """What it opened, and at least so many first frames."""
     infos: list[VideoInfo] = []
     frames: list[DecodedFrame] = []
     async for message in messages:
         if isinstance(message, VideoInfo):
             infos.append(message)
-        elif isinstance(message, DecodedFrame):
-            frames.append(message)
-            if len(frames) == count:
+        elif isinstance(message, DecodedFrame | StillFrames):
+            frames += message.frames if isinstance(message, StillFrames) else [message]
+            if len(frames) >= count:
                 break
     return infos, frames
 

@@ -53,7 +53,7 @@ def frame() -> Iterator[Frame]:
     loop = asyncio.new_event_loop()
 
     def of(stream: EngineStream, requested_s: float, is_unchanged: bool = False) -> FrameRequest:
-        outcome: asyncio.Future[Step] = loop.create_future()
+        outcome: asyncio.Future[list[Step]] = loop.create_future()
         return FrameRequest(stream, IMAGE, requested_s, outcome, is_unchanged)
 
     yield of

@@ -63,7 +63,7 @@ def images(count: int, seed: int) -> NDArray[np.uint8]:
 
 
 async def push_all(engine: Engine, stream: EngineStream, frames: NDArray[np.uint8]) -> list[Step]:
-    return [await engine.push(stream, frame) for frame in frames]
+    return [step for frame in frames for step in await engine.push(stream, frame)]
 
 
 @pytest.mark.slow
@@ -75,8 +75,8 @@ async def test_scores_are_the_same_before_while_and_after_all_batch_sizes_are_co
     async def push_until(prepared: asyncio.Event, stream: EngineStream, frame: NDArray[np.uint8]) -> list[Step]:
         steps: list[Step] = []
         while not prepared.is_set():
-            steps.append(await engine.push(stream, frame))
-        return steps + [await engine.push(stream, frame) for _ in range(5)]
+            steps += await engine.push(stream, frame)
+        return steps + await push_all(engine, stream, np.stack([frame] * 5))
 
     prepared = asyncio.Event()
     streams = [await engine.open_stream("tiny", live=False) for _ in frames]
@@ -128,9 +128,41 @@ async def test_an_error_of_the_model_reaches_only_the_session_whose_frame_caused
         engine.push(bad, np.zeros((SIZE, SIZE, 3), np.uint8)),
         return_exceptions=True,
     )
-    assert isinstance(outcomes[0], Step)
+    assert isinstance(outcomes[0], list)
     assert isinstance(outcomes[1], ArithmeticError)
-    assert isinstance(await engine.push(bad, images(1, 0)[0]), Step)
+    assert len(await engine.push(bad, images(1, 0)[0])) == 1
+
+
+async def test_several_frames_of_a_still_scene_score_as_if_they_were_pushed_one_by_one(engine: Engine) -> None:
+    frame, other = images(2, 0)
+    counts = [1, 3, 2, 3, 3]
+    one_by_one = await engine.open_stream("tiny", live=False)
+    expected = [await engine.push(one_by_one, frame, is_unchanged=number > 0) for number in range(sum(counts))]
+    together, beside = [await engine.open_stream("tiny", live=False) for _ in range(2)]
+    steps: list[Step] = []
+    for count in counts:
+        found, alone = await asyncio.gather(
+            engine.push(together, frame, is_unchanged=bool(steps), count=count), engine.push(beside, other)
+        )
+        assert (len(found), len(alone)) == (count, 1)
+        steps += found
+    np.testing.assert_array_equal([s.scores for s in steps], [s.scores for (s,) in expected])
+
+
+async def test_an_error_in_one_of_several_frames_ends_only_their_own_request(
+    engine: Engine, detector: WatchedDetector
+) -> None:
+    good, bad = [await engine.open_stream("tiny", live=False) for _ in range(2)]
+    outcomes = await asyncio.gather(
+        engine.push(good, images(1, 0)[0], count=3),
+        engine.push(bad, np.zeros((SIZE, SIZE, 3), np.uint8), count=3),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[0], list)
+    assert isinstance(outcomes[1], ArithmeticError)
+    alone = detector.open_stream()
+    expected = [detector.push([alone], images(1, 0), [number > 0])[0] for number in range(3)]
+    np.testing.assert_array_equal([step.scores for step in outcomes[0]], expected)
 
 
 async def test_a_frame_of_the_wrong_shape_is_rejected_immediately(engine: Engine) -> None:
@@ -143,7 +175,7 @@ async def test_a_stream_has_at_most_one_frame_waiting(engine: Engine) -> None:
     stream = await engine.open_stream("tiny", live=False)
     frame = images(1, 0)[0]
     outcomes = await asyncio.gather(engine.push(stream, frame), engine.push(stream, frame), return_exceptions=True)
-    assert isinstance(outcomes[0], Step)
+    assert isinstance(outcomes[0], list)
     assert isinstance(outcomes[1], RuntimeError)
 
 

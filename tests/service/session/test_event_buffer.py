@@ -24,7 +24,7 @@ def committed_actions(session: SessionRecord) -> list[ActionStartEvent | ActionE
     buffer = EventBuffer(session, WorkerMetrics(CollectorRegistry()))
     frame = DecodedFrame(IMAGES, 12.0, ARRIVED.timestamp(), decode_s=0.004)
     start = ActionStart("kick", 0.9, start_s=11.5, decided_s=12.0)
-    buffer.add_frame(frame, FrameResult([0.9, 0.1], [Decided(None, start)], queue_s=0.0, infer_s=0.0))
+    buffer.add_frame(FrameResult(frame, [0.9, 0.1], [Decided(None, start)], queue_s=0.0, infer_s=0.0))
     end = ActionEnd("kick", 0.9, start_s=11.5, end_s=12.0, decided_s=12.25)
     buffer.add_actions([Decided(None, end)])
     return [event for event in buffer.take().events if event.type in ("action.start", "action.end")]
