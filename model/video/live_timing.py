@@ -9,8 +9,8 @@ from model.video.live_clock import LiveClock, Moment
 # If frames are later than LATE_S for LATE_FOR_S, the decoder is too slow, and continues at the next keyframe.
 LATE_S = 2.0
 LATE_FOR_S = 1.0
-# While the decoder idles, arriving data waits in the buffer of the connection.
-LONGEST_REST_S = 0.1
+# While the decoder idles, arriving data waits in the buffer of the connection. It is little while nothing moves.
+LONGEST_REST_S, LONGEST_STILL_REST_S = 0.1, 0.35
 # At this interval it does not idle, since only frames that it waits for show how the clocks of source and decoder drift
 # apart.
 ATTEND_EVERY_S = 1.0
@@ -65,13 +65,16 @@ class LiveTiming:
         self._keep_up(moment, now_s)
         return moment.media_s
 
-    def rest_s(self, wanted_s: float, now_s: float, decode_s: float) -> float:
+    def rest_s(self, wanted_s: float, now_s: float, decode_s: float, *, is_still: bool = False) -> float:
         """Return how long to read nothing, so that the frames before `wanted_s` are decoded together.
 
         A process that wakes up for each frame takes a third more processor time. The first frame at or after
         `wanted_s`, in media time, does not wait: it is expected at the distance of the last two frames, and the earlier
         ones are decoded by then. `decode_s` is the time that decoding all of them took last time. Only for sources that
         lose nothing while they are not read. Returns 0 if there is nothing to gain.
+
+        Args:
+            is_still: whether nothing has moved for a while.
         """
         if self._step_s <= 0 or now_s - self._attended_s > ATTEND_EVERY_S:
             self._attended_s = now_s
@@ -81,7 +84,7 @@ class LiveTiming:
             return 0.0
         rest_s = self._clock.wait_s(self._newest_s + steps * self._step_s, now_s) + USUALLY_LATE_S
         rest_s -= decode_s * (steps - 1) / steps
-        self._rested_s = min(LONGEST_REST_S, max(0.0, rest_s))
+        self._rested_s = min(LONGEST_STILL_REST_S if is_still else LONGEST_REST_S, max(0.0, rest_s))
         return self._rested_s
 
     def _keep_up(self, moment: Moment, now_s: float) -> None:

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from model.video.live_clock import LiveClock
 from model.video.live_reader import LiveReader
 from model.video.live_timing import LiveTiming
-from model.video.media_time import slot
 from model.video.packets import PacketReader
 from model.video.quiet_gate import QuietGate
 from model.video.stream import VideoInfo
@@ -68,8 +67,8 @@ def send_live(request: DecodeRequest, packets: PacketReader, input_: Input, outp
             if snapshots.is_due(time.monotonic(), late_s=timing.late_s, is_watched=input_.is_watched):
                 output.send(messages.SNAPSHOT, video.snapshot_jpeg())
             if loses_nothing:
-                next_s = (slot(frame.pts_s, request.sample_hz) + 1) / request.sample_hz
-                time.sleep(timing.rest_s(next_s, time.monotonic(), decode_s))
+                next_s = newest.next_s(frame.pts_s, request.sample_hz)
+                time.sleep(timing.rest_s(next_s, time.monotonic(), decode_s, is_still=newest.is_still))
         began_s = time.thread_time()
     is_hurried = request.pushed_fd is not None and _is_hurried(
         first_timestamp_s, video.timestamp_s, lasted_s=time.monotonic() - opened_s

@@ -5,6 +5,7 @@ import time
 
 from model.video.frame import Frame
 from model.video.live_timing import LiveTiming
+from model.video.media_time import slot
 from model.video.quiet_gate import Images
 from service.decoder import protocol as messages
 from service.decoder.protocol import Input, Output
@@ -29,6 +30,8 @@ class NewestFrame:
         self._sent: Images = ()
         self._held: list[tuple[float, bytes]] = []
         self._still_since_s = math.inf
+        self.is_still = False
+        """Whether frames are held, because nothing has moved for a while."""
 
     def put(self, frame: Frame, timestamp_s: float | None, decode_s: float) -> None:
         """Take a frame, with the timestamp that its source states; it replaces the one that waits, if there is one."""
@@ -37,7 +40,8 @@ class NewestFrame:
         header = messages.FRAME_HEADER.pack(
             frame.pts_s, arrived_unix_s, stated_s, decode_s, self._timing.is_new_timeline
         )
-        if self._waiting is None and self._may_hold(frame):
+        self.is_still = self._waiting is None and self._may_hold(frame)
+        if self.is_still:
             self._held.append((frame.pts_s, header))
             return
         if self._waiting is not None:
@@ -55,6 +59,14 @@ class NewestFrame:
             return False
         self._send()
         return True
+
+    def next_s(self, newest_s: float, sample_hz: float) -> float:
+        """Return the media time of the slot whose frame completes the next message, after a frame at `newest_s`."""
+        following_s = (slot(newest_s, sample_hz) + 1) / sample_hz
+        if not self.is_still:
+            return following_s
+        first_s = self._held[0][0] if self._held else following_s
+        return max(following_s, math.ceil((first_s + HOLD_S) * sample_hz) / sample_hz)
 
     def _may_hold(self, frame: Frame) -> bool:
         """Return whether a frame can be sent later; the longest held one gives way to it if there are too many."""
