@@ -52,8 +52,8 @@ class DecodedFrame:
 
 
 @dataclass(frozen=True)
-class StillFrames:
-    """Frames of a live source, in order, that all show the images of the frame before them."""
+class FrameRun:
+    """Successive frames of a live source, of which only the last one may show something new."""
 
     frames: tuple[DecodedFrame, ...]
 
@@ -91,16 +91,7 @@ class Ended:
 
 
 Message = (
-    VideoInfo
-    | DecodedFrame
-    | StillFrames
-    | Dropped
-    | Missed
-    | Snapshot
-    | ClipPart
-    | ClipEnded
-    | LiveVideoMessage
-    | Ended
+    VideoInfo | DecodedFrame | FrameRun | Dropped | Missed | Snapshot | ClipPart | ClipEnded | LiveVideoMessage | Ended
 )
 
 
@@ -215,13 +206,8 @@ class Decoder:
                 raise VideoError("source_timeout", detail) from None
             if kind == kinds.FRAME:
                 self._frame_requested = False
-                *held, newest = self._frames(payload)
-                if held and newest.is_unchanged:
-                    yield StillFrames((*held, newest))
-                    continue
-                if held:
-                    yield StillFrames(tuple(held))
-                yield newest
+                frames = tuple(self._frames(payload))
+                yield frames[0] if len(frames) == 1 else FrameRun(frames)
             elif kind == kinds.SNAPSHOT:
                 yield Snapshot(payload)
             elif kind == kinds.LAST_ORDERS:

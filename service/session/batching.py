@@ -1,6 +1,7 @@
 """When the engine starts its next model call, and which frames that call takes. Pure: the time is an argument."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +19,7 @@ MAX_IDLE_S = 0.008
 # one call.
 MAX_FAST_PER_LIVE_BATCH = 2
 # Brief frames, of scenes that have been still for a while, take little time and are not urgent: they wait for others.
-BRIEF_GATHER_S = 0.03
+BRIEF_GATHER_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -42,20 +43,19 @@ class EngineStream:
 
 @dataclass(eq=False)
 class FrameRequest:
-    """A frame, or `count` frames with the same image, whose scores are awaited since `requested_s`."""
+    """The next frames of a stream, usually one, which wait for their scores since `requested_s`."""
 
     stream: EngineStream
-    image: NDArray[np.uint8]
+    images: Sequence[NDArray[np.uint8]]
     requested_s: float
     outcome: "asyncio.Future[list[Step]]" = field(repr=False)
-    is_unchanged: bool = False
-    """The image is that of the stream's previous frame."""
-    count: int = 1
+    unchanged: Sequence[bool] = (False,)
+    """Of each image, whether it is that of the frame before it."""
 
     @property
     def is_brief(self) -> bool:
         """Whether only the end of the network must be computed."""
-        return self.is_unchanged and self.stream.stream.has_settled
+        return all(self.unchanged) and self.stream.stream.has_settled
 
 
 class BatchWindow:

@@ -152,11 +152,11 @@ class Detection:
         """Restart detection with the next frame, because the source was unavailable, however briefly."""
         self._interrupted = True
 
-    async def push(self, frame: DecodedFrame, *held: DecodedFrame) -> list[FrameResult]:
-        """Analyse the next frame, and those that follow it without a gap and show the same images.
-
-        There is no result for replayed frames, whose events were already published.
+    async def push(self, *frames: DecodedFrame) -> list[FrameResult]:
+        """Analyse the next frames, between which there is no gap. There is no result for replayed ones, whose events
+        were already published.
         """
+        frame = frames[0]
         gap_s: float | None = None
         ended_by_gap: tuple[Decided, ...] = ()
         if self.detector_s is not None and self._is_gap(frame, self.detector_s):
@@ -164,9 +164,9 @@ class Detection:
             ended_by_gap = () if self._is_replayed(frame) else tuple(self._end_all(gap_until_s=frame.pts_s))
             self.close()
             await self._open_streams()
-        steps_FR = await self._step((frame, *held))
+        steps_FR = await self._step(frames)
         results: list[FrameResult] = []
-        for each, steps_R in zip((frame, *held), steps_FR, strict=True):
+        for each, steps_R in zip(frames, steps_FR, strict=True):
             if self.detector_s is not None and not (self._interrupted or each.is_new_timeline):
                 self._gaps.add(each.pts_s - self.detector_s)
             self._interrupted, self.detector_s = False, each.pts_s
@@ -230,10 +230,10 @@ class Detection:
 
     async def _step(self, frames: Sequence[DecodedFrame]) -> list[tuple[Step, ...]]:
         """Advance the streams of all regions, which the engine batches; returns the steps of each frame."""
-        first = frames[0]
+        unchanged = [frame.is_unchanged for frame in frames]
         pushes = [
-            self._engine.push(stream, image, is_unchanged=first.is_unchanged, count=len(frames))
-            for stream, image in zip(self._streams, first.images, strict=True)
+            self._engine.push(stream, images, unchanged)
+            for stream, *images in zip(self._streams, *(frame.images for frame in frames), strict=True)
         ]
         if len(pushes) == 1:
             return list(zip(await pushes[0], strict=True))

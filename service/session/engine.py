@@ -142,24 +142,27 @@ class Engine:
         return await self._in_thread(stream.stream.save)
 
     async def push(
-        self, stream: EngineStream, image_HWC: NDArray[np.uint8], *, is_unchanged: bool = False, count: int = 1
+        self, stream: EngineStream, images: Sequence[NDArray[np.uint8]], unchanged: Sequence[bool] = (False,)
     ) -> list[Step]:
-        """Advance a stream by `count` frames with the same image; an error of the model reaches only this caller.
+        """Advance a stream by some frames, usually one; an error of the model reaches only this caller.
 
-        `is_unchanged`: the image is that of the stream's previous frame, which may take less time.
+        Args:
+            images: the frames (H, W, 3) in their order.
+            unchanged: of each, whether it is that of the frame before it, which may take less time.
 
-        Raises ValueError for a frame of the wrong shape, RuntimeError when the stream's last frame is still waiting,
-        EngineClosedError.
+        Raises ValueError for a frame of the wrong shape, RuntimeError when earlier frames of the stream are still
+        waiting, EngineClosedError.
         """
         size = self.config(stream.model).image_size
-        if image_HWC.shape != (size, size, 3):
-            raise ValueError(f"expected a frame of {size} x {size} x 3, got {image_HWC.shape}")
+        for image_HWC in images:
+            if image_HWC.shape != (size, size, 3):
+                raise ValueError(f"expected a frame of {size} x {size} x 3, got {image_HWC.shape}")
         if self._running is None or self._running.done():
             raise EngineClosedError("The engine does not run.")
         if stream.waiting is not None:
-            raise RuntimeError("a stream takes one frame at a time")
+            raise RuntimeError("earlier frames of the stream are still waiting")
         outcome: asyncio.Future[list[Step]] = asyncio.get_running_loop().create_future()
-        request = stream.waiting = FrameRequest(stream, image_HWC, time.perf_counter(), outcome, is_unchanged, count)
+        request = stream.waiting = FrameRequest(stream, images, time.perf_counter(), outcome, unchanged)
         self._window.requests.append(request)
         self._arrived.set()
         try:
@@ -196,33 +199,34 @@ class Engine:
                 return
 
     def _step(self, batch: Sequence[FrameRequest]) -> list[list[Step] | Exception]:
-        """Run the model for a batch, in the thread: once, or more often if requests are for several frames."""
+        """Run the model for a batch, in the thread: once, or several times with the last frames of all in one call."""
         steps: list[list[Step]] = [[] for _ in batch]
         errors: dict[int, Exception] = {}
-        for number in range(max(request.count for request in batch)):
-            going = [place for place, request in enumerate(batch) if request.count > number and place not in errors]
-            outcomes = self._call([batch[place] for place in going], is_repeat=number > 0)
-            for place, outcome in zip(going, outcomes, strict=True):
+        for left in range(max(len(request.images) for request in batch), 0, -1):
+            going = [
+                place for place, request in enumerate(batch) if len(request.images) >= left and place not in errors
+            ]
+            for place, outcome in zip(going, self._call([batch[place] for place in going], -left), strict=True):
                 if isinstance(outcome, Exception):
                     errors[place] = outcome
                 else:
                     steps[place].append(outcome)
         return [errors.get(place, found) for place, found in enumerate(steps)]
 
-    def _call(self, batch: Sequence[FrameRequest], *, is_repeat: bool) -> list[Step | Exception]:
-        """Run one model call. A failed one is repeated frame by frame so that only one fails."""
+    def _call(self, batch: Sequence[FrameRequest], number: int) -> list[Step | Exception]:
+        """Run one model call, for the frame with this index. A failed call is repeated frame by frame so that only one
+        fails.
+        """
         if not batch:
             return []
         model = batch[0].stream.model
         began_s = time.perf_counter()
         try:
-            images_BHWC = np.stack([request.image for request in batch])
-            unchanged_B = [is_repeat or request.is_unchanged for request in batch]
+            images_BHWC = np.stack([request.images[number] for request in batch])
+            unchanged_B = [request.unchanged[number] for request in batch]
             scores_BK = self._detectors[model].push([r.stream.stream for r in batch], images_BHWC, unchanged_B)
         except Exception as error:  # raised again in the session that pushed the frame
-            if len(batch) == 1:
-                return [error]
-            return [self._call([request], is_repeat=is_repeat)[0] for request in batch]
+            return [error] if len(batch) == 1 else [self._call([request], number)[0] for request in batch]
         infer_s = time.perf_counter() - began_s
         steps = [Step(s, began_s - request.requested_s, infer_s) for s, request in zip(scores_BK, batch, strict=True)]
         self._metrics.batch.labels(self._names[model]).observe(len(batch))

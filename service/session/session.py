@@ -12,7 +12,7 @@ from model.video.errors import VideoError
 from model.video.stream import VideoInfo
 from service.decoder.clip_messages import ClipEnded, ClipPart
 from service.decoder.messages import DecoderDiedError
-from service.decoder.process import DecodedFrame, Dropped, Ended, Missed, Snapshot, StillFrames
+from service.decoder.process import DecodedFrame, Dropped, Ended, FrameRun, Missed, Snapshot
 from service.decoder.video_messages import NoVideo, VideoBegins, VideoFragment
 from service.errors import NotFoundError, ServiceError
 from service.live.viewers import Viewers
@@ -208,7 +208,7 @@ class RunningSession:
                 match message:
                     case DecodedFrame():
                         await self._detect(detection, message)
-                    case StillFrames(frames):
+                    case FrameRun(frames):
                         await self._detect(detection, *frames)
                     case VideoInfo():
                         await self._opened(message, detection)
@@ -230,11 +230,10 @@ class RunningSession:
                     break
         return None
 
-    async def _detect(self, detection: Detection, frame: DecodedFrame, *held: DecodedFrame) -> None:
-        """Analyse the next frame, and those that show the same images."""
+    async def _detect(self, detection: Detection, *frames: DecodedFrame) -> None:
         await self._changes.apply(detection)
-        self._source.frame_arrived((held or (frame,))[-1])
-        for result in await detection.push(frame, *held):
+        self._source.frame_arrived(frames[-1])
+        for result in await detection.push(*frames):
             starts = self._events.add_frame(result)
             self._clips.order(starts)
             self._shadow.push(self.record, result.frame, starts)

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from model.video.errors import VideoError
 from model.video.stream import VideoInfo
-from service.decoder.process import DecodedFrame, Message, StillFrames, start_decoder
+from service.decoder.process import DecodedFrame, FrameRun, Message, start_decoder
 from service.decoder.protocol import DecodeRequest
 from service.schemas import Transport
 from service.sources.address_policy import AddressPolicy, read_nameservers
@@ -42,8 +42,8 @@ async def take(messages: AsyncIterator[Message], count: int) -> tuple[list[Video
     async for message in messages:
         if isinstance(message, VideoInfo):
             infos.append(message)
-        elif isinstance(message, DecodedFrame | StillFrames):
-            frames += message.frames if isinstance(message, StillFrames) else [message]
+        elif isinstance(message, DecodedFrame | FrameRun):
+            frames += message.frames if isinstance(message, FrameRun) else [message]
             if len(frames) >= count:
                 break
     return infos, frames

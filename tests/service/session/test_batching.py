@@ -54,7 +54,7 @@ def frame() -> Iterator[Frame]:
 
     def of(stream: EngineStream, requested_s: float, is_unchanged: bool = False) -> FrameRequest:
         outcome: asyncio.Future[list[Step]] = loop.create_future()
-        return FrameRequest(stream, IMAGE, requested_s, outcome, is_unchanged)
+        return FrameRequest(stream, [IMAGE], requested_s, outcome, [is_unchanged])
 
     yield of
     loop.close()

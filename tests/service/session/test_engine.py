@@ -63,7 +63,7 @@ def images(count: int, seed: int) -> NDArray[np.uint8]:
 
 
 async def push_all(engine: Engine, stream: EngineStream, frames: NDArray[np.uint8]) -> list[Step]:
-    return [step for frame in frames for step in await engine.push(stream, frame)]
+    return [step for frame in frames for step in await engine.push(stream, [frame])]
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ async def test_scores_are_the_same_before_while_and_after_all_batch_sizes_are_co
     async def push_until(prepared: asyncio.Event, stream: EngineStream, frame: NDArray[np.uint8]) -> list[Step]:
         steps: list[Step] = []
         while not prepared.is_set():
-            steps += await engine.push(stream, frame)
+            steps += await engine.push(stream, [frame])
         return steps + await push_all(engine, stream, np.stack([frame] * 5))
 
     prepared = asyncio.Event()
@@ -124,56 +124,58 @@ async def test_a_stream_continues_from_its_saved_state(engine: Engine) -> None:
 async def test_an_error_of_the_model_reaches_only_the_session_whose_frame_caused_it(engine: Engine) -> None:
     good, bad = [await engine.open_stream("tiny", live=False) for _ in range(2)]
     outcomes = await asyncio.gather(
-        engine.push(good, images(1, 0)[0]),
-        engine.push(bad, np.zeros((SIZE, SIZE, 3), np.uint8)),
+        engine.push(good, list(images(1, 0))),
+        engine.push(bad, [np.zeros((SIZE, SIZE, 3), np.uint8)]),
         return_exceptions=True,
     )
     assert isinstance(outcomes[0], list)
     assert isinstance(outcomes[1], ArithmeticError)
-    assert len(await engine.push(bad, images(1, 0)[0])) == 1
+    assert len(await engine.push(bad, list(images(1, 0)))) == 1
 
 
-async def test_several_frames_of_a_still_scene_score_as_if_they_were_pushed_one_by_one(engine: Engine) -> None:
+async def test_several_frames_in_one_request_score_as_if_they_were_pushed_one_by_one(engine: Engine) -> None:
     frame, other = images(2, 0)
-    counts = [1, 3, 2, 3, 3]
-    one_by_one = await engine.open_stream("tiny", live=False)
-    expected = [await engine.push(one_by_one, frame, is_unchanged=number > 0) for number in range(sum(counts))]
-    together, beside = [await engine.open_stream("tiny", live=False) for _ in range(2)]
-    steps: list[Step] = []
-    for count in counts:
-        found, alone = await asyncio.gather(
-            engine.push(together, frame, is_unchanged=bool(steps), count=count), engine.push(beside, other)
+    runs = [[frame], [frame] * 3, [frame, frame, other], [other] * 2, [other, frame]]
+    unchanged = [[False], [True] * 3, [True, True, False], [True] * 2, [True, False]]
+    one_by_one, together, beside = [await engine.open_stream("tiny", live=False) for _ in range(3)]
+    for images_of_run, unchanged_of_run in zip(runs, unchanged, strict=True):
+        expected = [
+            step.scores
+            for image, is_unchanged in zip(images_of_run, unchanged_of_run, strict=True)
+            for step in await engine.push(one_by_one, [image], [is_unchanged])
+        ]
+        found, _ = await asyncio.gather(
+            engine.push(together, images_of_run, unchanged_of_run), engine.push(beside, [other])
         )
-        assert (len(found), len(alone)) == (count, 1)
-        steps += found
-    np.testing.assert_array_equal([s.scores for s in steps], [s.scores for (s,) in expected])
+        np.testing.assert_allclose([step.scores for step in found], expected, atol=1e-5)
 
 
 async def test_an_error_in_one_of_several_frames_ends_only_their_own_request(
     engine: Engine, detector: WatchedDetector
 ) -> None:
     good, bad = [await engine.open_stream("tiny", live=False) for _ in range(2)]
+    frame, broken = images(1, 0)[0], np.zeros((SIZE, SIZE, 3), np.uint8)
     outcomes = await asyncio.gather(
-        engine.push(good, images(1, 0)[0], count=3),
-        engine.push(bad, np.zeros((SIZE, SIZE, 3), np.uint8), count=3),
+        engine.push(good, [frame] * 3, [False, True, True]),
+        engine.push(bad, [frame, broken, frame], [False] * 3),
         return_exceptions=True,
     )
     assert isinstance(outcomes[0], list)
     assert isinstance(outcomes[1], ArithmeticError)
     alone = detector.open_stream()
-    expected = [detector.push([alone], images(1, 0), [number > 0])[0] for number in range(3)]
-    np.testing.assert_array_equal([step.scores for step in outcomes[0]], expected)
+    expected = [detector.push([alone], frame[None], [number > 0])[0] for number in range(3)]
+    np.testing.assert_allclose([step.scores for step in outcomes[0]], expected, atol=1e-5)
 
 
 async def test_a_frame_of_the_wrong_shape_is_rejected_immediately(engine: Engine) -> None:
     stream = await engine.open_stream("tiny", live=False)
     with pytest.raises(ValueError, match="expected a frame"):
-        await engine.push(stream, np.zeros((SIZE, SIZE + 1, 3), np.uint8))
+        await engine.push(stream, [np.zeros((SIZE, SIZE + 1, 3), np.uint8)])
 
 
 async def test_a_stream_has_at_most_one_frame_waiting(engine: Engine) -> None:
     stream = await engine.open_stream("tiny", live=False)
-    frame = images(1, 0)[0]
+    frame = list(images(1, 0))
     outcomes = await asyncio.gather(engine.push(stream, frame), engine.push(stream, frame), return_exceptions=True)
     assert isinstance(outcomes[0], list)
     assert isinstance(outcomes[1], RuntimeError)
@@ -196,7 +198,7 @@ async def test_while_live_sessions_run_fast_ones_get_a_small_share_of_each_call(
 async def test_a_cancelled_push_does_not_disturb_the_others(engine: Engine) -> None:
     gone, there = [await engine.open_stream("tiny", live=False) for _ in range(2)]
     task = asyncio.create_task(push_all(engine, gone, images(50, 0)))
-    await engine.push(there, images(1, 1)[0])
+    await engine.push(there, list(images(1, 1)))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
