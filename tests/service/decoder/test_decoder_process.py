@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,7 +35,9 @@ def scheduler_state(pid: int) -> str:
 
 
 def peak_memory_kb(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0])
+    """0 for a process that has exited, although some of its messages are still unread."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return 0 if found is None else int(found[1])
 
 
 async def test_the_address_is_not_in_the_process_list(tmp_path: Path) -> None:
@@ -136,8 +139,9 @@ def test_the_child_imports_neither_torch_nor_asyncio_nor_pydantic() -> None:
 async def test_the_child_stays_small_on_full_hd(tmp_path: Path) -> None:
     options = {"preset": "ultrafast", "refs": "4", "bf": "3"}
     path = write_video(tmp_path / "v.mp4", width=1920, height=1080, count=30, codec_options=options)
+    peak_kb = 0
     async with start_decoder(request(path, size=160)) as decoder:
         async for message in decoder.messages():
             if isinstance(message, DecodedFrame):
-                peak_kb = peak_memory_kb(decoder.pid)
+                peak_kb = max(peak_kb, peak_memory_kb(decoder.pid))
     assert 20_000 < peak_kb < 120_000
