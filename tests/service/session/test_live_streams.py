@@ -74,21 +74,25 @@ def host() -> Iterator[str]:
         yield server
 
 
+# A third of the distance between two frames: on a busy machine, frames come late, and media time follows some of them.
+TOLERANCE_S = 0.03
+
+
 def assert_regular(frames: list[DecodedFrame]) -> None:
     """Frames come at most at the rate that was asked for, in the source's own distances, and with the time of each.
 
-    On a busy machine some frames are missing, and some come late.
+    On a busy machine some frames are missing.
     """
     slots = [slot(frame.pts_s, RATE_HZ) for frame in frames]
     assert slots == sorted(set(slots))
     zeros_s = [frame.arrived_unix_s - frame.pts_s for frame in frames]
-    assert median(abs(zero_s - median(zeros_s)) for zero_s in zeros_s) < 0.01
+    assert median(abs(zero_s - median(zeros_s)) for zero_s in zeros_s) < TOLERANCE_S
     stretched_s = [
         (after.pts_s - before.pts_s) - (after.timestamp_s - before.timestamp_s)
         for before, after in pairwise(frames)
         if before.timestamp_s is not None and after.timestamp_s is not None
     ]
-    assert not stretched_s or median(map(abs, stretched_s)) < 0.01
+    assert not stretched_s or median(map(abs, stretched_s)) < TOLERANCE_S
 
 
 async def test_hls_without_an_end_is_live_and_played_at_its_own_pace(host: str) -> None:
