@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.video.media_time import slot
 from service.bench.rtsp_server import rtsp_server as recordings_server
 from service.bench.still_camera import RATE_HZ, still_images, write_still_stream
-from service.decoder.process import start_decoder
+from service.decoder.process import DecodedFrame, FrameRun, start_decoder
 from tests.support.commands import require_gstreamer
-from tests.support.live_decoding import LOOPBACK, request, take
+from tests.support.live_decoding import LOOPBACK, SAMPLE_HZ, request, take
 from tests.support.rtsp_server import rtsp_server
 
 
@@ -40,3 +41,23 @@ async def test_images_of_a_still_camera_are_marked_as_unchanged_only_if_that_is_
     for before, frame in pairwise(frames):
         if frame.is_unchanged:
             assert np.array_equal(before.images, frame.images)
+
+
+@pytest.mark.slow
+async def test_no_frame_of_a_camera_is_lost_while_its_frames_are_held(tmp_path: Path) -> None:
+    require_gstreamer()
+    # Shown at three times the speed: several frames come in each slot, so none is empty by chance.
+    write_still_stream(tmp_path / "room.ts", still_images(36.0, [(3.0, 6.0)]), rate_hz=3 * RATE_HZ)
+    held: list[DecodedFrame] = []
+    with recordings_server(tmp_path) as address:
+        async with start_decoder(replace(request(f"{address}/room"), quiet=True), LOOPBACK) as decoder:
+            async for message in decoder.messages():
+                if isinstance(message, FrameRun):
+                    assert len(message.frames) > 1
+                    held += message.frames
+                elif isinstance(message, DecodedFrame) and held:
+                    break
+                if len(held) >= 15:
+                    break
+    first = slot(held[0].pts_s, SAMPLE_HZ)
+    assert [slot(frame.pts_s, SAMPLE_HZ) for frame in held] == list(range(first, first + len(held)))
