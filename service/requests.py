@@ -12,9 +12,9 @@ from pydantic import (
 
 from model.video.source import LIVE_SCHEMES
 from service.event_schemas import EventId
+from service.request_secrets import WebhookSecret
 from service.request_urls import SourceUrl, WebhookUrl
 from service.schemas import MetadataKey, NamedRegion, Pace, Rule, Schema, Transport
-from service.webhooks.signature import SECRET_PATTERN, secret_key
 
 MAX_STREAMS = 100
 MAX_REGIONS = 8
@@ -93,18 +93,10 @@ class WebhookRequest(Schema):
     """An address that receives the events of a session."""
 
     url: WebhookUrl = Field(description="Address that each event is posted to: signed, in order, at least once.")
-    secret: str | None = Field(
+    secret: WebhookSecret | None = Field(
         default=None,
-        json_schema_extra={"pattern": SECRET_PATTERN},
         description="Secret that signs the deliveries: `whsec_` and 24 to 64 bytes in base64. Generated if absent.",
     )
-
-    @field_validator("secret")
-    @classmethod
-    def _is_a_secret(cls, value: str | None) -> str | None:
-        if value is not None:
-            secret_key(value)
-        return value
 
 
 class RegionRequest(NamedRegion):
@@ -211,9 +203,8 @@ class Redelivery(Schema):
 class SecretRotation(Schema):
     """A new secret for a webhook."""
 
-    secret: str | None = Field(
+    secret: WebhookSecret | None = Field(
         default=None,
-        json_schema_extra={"pattern": SECRET_PATTERN},
         description="`whsec_` followed by 24 to 64 bytes in base64; generated if absent.",
     )
     keep_old_s: float = Field(
@@ -223,10 +214,3 @@ class SecretRotation(Schema):
         allow_inf_nan=False,
         description="How long deliveries are also signed with the old secret, in seconds.",
     )
-
-    @field_validator("secret")
-    @classmethod
-    def _is_a_secret(cls, value: str | None) -> str | None:
-        if value is not None:
-            secret_key(value)
-        return value

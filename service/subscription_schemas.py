@@ -5,13 +5,13 @@ from datetime import datetime
 from typing import Annotated, Literal
 from urllib.parse import parse_qsl
 
-from pydantic import AfterValidator, AnyUrl, Field, SecretStr, StringConstraints, UrlConstraints, field_validator
+from pydantic import AfterValidator, AnyUrl, Field, SecretStr, StringConstraints, UrlConstraints
 
 from service.event_schemas import Cursor, EventId, EventType
+from service.request_secrets import WebhookSecret
 from service.request_urls import WebhookUrl, with_possible_host, with_possible_port
 from service.requests import Name
 from service.schemas import CameraIdentity, MetadataKey, Schema, WebhookFormat
-from service.webhooks.signature import SECRET_PATTERN, secret_key
 
 MAX_VALUES, MAX_VALUE_LENGTH = 100, 200
 MAX_COOLDOWN_S = 24 * 3600.0
@@ -95,18 +95,10 @@ class WebhookTargetRequest(Schema):
         description="`standard`: the body is the event. `cloudevents`: the body is a CloudEvent 1.0 that contains the"
         " event (structured). `cloudevents-binary`: the body is the event, headers hold the other attributes.",
     )
-    secret: str | None = Field(
+    secret: WebhookSecret | None = Field(
         default=None,
-        json_schema_extra={"pattern": SECRET_PATTERN},
         description="Secret that signs the deliveries: `whsec_` and 24 to 64 bytes in base64. Generated if absent.",
     )
-
-    @field_validator("secret")
-    @classmethod
-    def _is_a_secret(cls, value: str | None) -> str | None:
-        if value is not None:
-            secret_key(value)
-        return value
 
 
 class HomeAssistantOptions(Schema):
