@@ -25,7 +25,7 @@ from service.sources.stored import StoredPush
 from service.store import open_store
 from service.store.protocols import Store
 from service.store.records import SessionRecord
-from service.store.worker_records import WorkerInfo
+from service.store.worker_records import LEASE_S, WorkerInfo
 
 MODEL = "bench"
 """A model name that no worker has, so that no worker claims these sessions."""
@@ -77,20 +77,20 @@ async def _measure(folder: Path, model: str, count: int, rate_hz: float, window_
     async with served_on_one_core(data_dir, Path(model), environ) as server, _receiving() as receiver:
         store = open_store(f"sqlite://{data_dir / 'cake.db'}")
         try:
-            sessions = await _sessions(store, max(1, count // len(LABELS)))
-            for number in range(count):
-                session, label = sessions[number // len(LABELS)], LABELS[number % len(LABELS)]
-                await _subscribe(server, receiver.url, session.id, label)
-            followed_s: list[float] = []
-            async with (
-                background_task(_publish(store, sessions, rate_hz)),
-                background_task(_follow(server.websocket_url("/v1/events"), followed_s)),
-            ):
-                await asyncio.sleep(LEAD_S)
-                followed_s.clear()
-                receiver.latencies_s.clear()
-                usage = await measure_usage(server.pid, window_s)
-                delivered_s, websocket_s = list(receiver.latencies_s), list(followed_s)
+            async with _own_sessions(store, max(1, count // len(LABELS))) as sessions:
+                for number in range(count):
+                    session, label = sessions[number // len(LABELS)], LABELS[number % len(LABELS)]
+                    await _subscribe(server, receiver.url, session.id, label)
+                followed_s: list[float] = []
+                async with (
+                    background_task(_publish(store, sessions, rate_hz)),
+                    background_task(_follow(server.websocket_url("/v1/events"), followed_s)),
+                ):
+                    await asyncio.sleep(LEAD_S)
+                    followed_s.clear()
+                    receiver.latencies_s.clear()
+                    usage = await measure_usage(server.pid, window_s)
+                    delivered_s, websocket_s = list(receiver.latencies_s), list(followed_s)
         finally:
             await store.close()
     webhook_p50_ms, webhook_p95_ms = percentiles_ms(delivered_s, (50, 95)) if delivered_s else (None, None)
@@ -108,7 +108,9 @@ async def _measure(folder: Path, model: str, count: int, rate_hz: float, window_
     )
 
 
-async def _sessions(store: Store, count: int) -> list[SessionRecord]:
+@asynccontextmanager
+async def _own_sessions(store: Store, count: int) -> AsyncIterator[list[SessionRecord]]:
+    """Sessions that belong to a worker which exists in the store only."""
     info = ModelInfo(name=MODEL, version="bench", labels=list(LABELS), sample_hz=10, image_size=96)
     worker_id = f"bench-{uuid.uuid4().hex[:8]}"
     await store.workers.register(WorkerInfo(worker_id, 1e6, (info,)))
@@ -128,7 +130,14 @@ async def _sessions(store: Store, count: int) -> list[SessionRecord]:
         claimed = await store.workers.claim(worker_id)
         assert claimed is not None
         sessions.append(claimed)
-    return sessions
+    async with background_task(_renew(store, worker_id)):
+        yield sessions
+
+
+async def _renew(store: Store, worker_id: str) -> None:
+    while True:
+        await asyncio.sleep(LEASE_S / 4)
+        await store.workers.renew(worker_id)
 
 
 async def _subscribe(server: RunningServer, url: str, session_id: str, label: str) -> None:
@@ -160,7 +169,6 @@ async def _publish(store: Store, sessions: list[SessionRecord], rate_hz: float) 
             start_s=media_ms / 1000,
             latency_s=Latency(decode=0.0, queue=0.0, infer=0.0, total=0.0),
         )
-        # The sessions have no other worker, so their leases do not matter.
         await store.log.commit(session.id, session.token, events=[event])
 
 
