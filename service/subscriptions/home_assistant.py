@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,7 @@ class HomeAssistant:
             return
         sensors = self._announced.pop(event.session_id, None)
         if sensors is not None and self._stored.identify == "session" and event.state != "failed":
-            await self._remove(self._camera(event.session_id, event.name), sensors)
+            await self.remove(self._camera(event.session_id, event.name), [sensor.level for sensor in sensors])
 
     async def _announce(self, session: SessionRecord) -> None:
         camera = self._camera(session.id, session.name)
@@ -157,12 +158,13 @@ class HomeAssistant:
             with suppress(MessageTooLargeError):
                 await self._publish(self._camera(event.session_id, event.name).image, jpeg)
 
-    async def _remove(self, camera: CameraTopics, sensors: list[LabelSensor]) -> None:
-        """An empty message removes a retained one."""
+    async def remove(self, camera: CameraTopics, levels: Collection[str]) -> None:
+        """Remove a device, its sensors being those of these levels of topics. Raises DeliveryFailedError."""
+        # An empty message removes a retained one.
         topics = [discovery_topic(self._prefix, camera), camera.status, camera.event(None), camera.image]
         topics += [camera.reporting, camera.reporting_command]
-        for sensor in sensors:
-            topics += [camera.state(sensor.level), camera.event(sensor.level)]
+        for level in levels:
+            topics += [camera.state(level), camera.event(level)]
         for topic in topics:
             await self._publish(topic, b"")
 

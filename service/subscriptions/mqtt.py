@@ -11,6 +11,7 @@ from service.subscriptions.home_assistant import HomeAssistant
 from service.subscriptions.selection import OpenActions
 from service.subscriptions.target import DeliveryFailedError, Trial, event_message, trial_message
 from service.subscriptions.topics import (
+    KEPT_S,
     OFF,
     OFFLINE,
     ON,
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
     from service.subscriptions.mqtt_connection import MqttConnection
 
 JSON = "application/json"
-KEPT_S = 30 * 24 * 3600
-"""Brokers drop events and states after this, and what says that a session has ended: otherwise those of sessions that
-ended long ago would fill them.
-"""
 
 
 class MqttTarget:

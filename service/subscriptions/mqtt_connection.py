@@ -1,8 +1,10 @@
 """A connection to an MQTT 5 broker at an address that the policy permits."""
 
 import asyncio
+import math
 import ssl
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +13,11 @@ from urllib.parse import unquote, urlsplit
 
 import aiomqtt
 import certifi
+import structlog
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from service.background import background_task
 from service.sources.address_policy import AddressPolicy, IPAddress
 from service.sources.resolution import permitted_addresses
 from service.sources.sources import SourceForbiddenError
@@ -21,12 +25,14 @@ from service.subscriptions.mqtt_client import MqttClient
 from service.subscriptions.target import DeliveryFailedError, MessageTooLargeError
 
 PORT, TLS_PORT = 1883, 8883
-CONNECT_TIMEOUT_S, TIMEOUT_S, KEEP_ALIVE_S = 5.0, 10.0, 30
+CONNECT_TIMEOUT_S, TIMEOUT_S, READ_TIMEOUT_S, KEEP_ALIVE_S = 5.0, 10.0, 5.0, 30
 AT_LEAST_ONCE = 1
 MAX_RECEIVED = 1000
 """Messages that wait to be read; further ones are dropped."""
 MAX_HEADER_BYTES = 9
 """A packet's type and length, the length of its topic, and its number."""
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,7 @@ class MqttConnection:
         self._check_size(MAX_HEADER_BYTES + len(topic.encode()) + len(packed) + len(body))
         async with self._publishing:
             self._client.refusal = None
-            try:
-                await self._client.publish(topic, body, AT_LEAST_ONCE, is_retained, properties)
-            except (aiomqtt.MqttError, ValueError) as error:
-                raise _failed(error) from error
+            await _answered(self._client.publish(topic, body, AT_LEAST_ONCE, is_retained, properties, timeout=math.inf))
             if self._client.refusal is not None:
                 raise DeliveryFailedError(f"{self._client.refusal}: {topic}")
 
@@ -82,10 +85,35 @@ class MqttConnection:
 
     async def subscribe(self, topic: str) -> None:
         """Receive the messages of a topic, retained ones first. Raises DeliveryFailedError."""
+        await _answered(self._client.subscribe(topic, AT_LEAST_ONCE, timeout=math.inf))
+
+    async def unsubscribe(self, topic: str) -> None:
+        """Raises DeliveryFailedError."""
+        await _answered(self._client.unsubscribe(topic, timeout=math.inf))
+
+    async def read_kept(self, *topics: str) -> dict[str, bytes]:
+        """The retained messages that match these filters, the first of which has a `+`. Raises DeliveryFailedError.
+
+        Brokers send what they have kept before what is published later: this connection's own message ends it.
+        """
+        kept: dict[str, bytes] = {}
+        own = topics[0].replace("+", uuid.uuid4().hex)
+
+        async def read() -> None:
+            while (received := await self.receive())[0] != own:
+                kept.update([received])
+
+        for topic in topics:
+            await self.subscribe(topic)
         try:
-            await self._client.subscribe(topic, AT_LEAST_ONCE)
-        except (aiomqtt.MqttError, ValueError) as error:
-            raise _failed(error) from error
+            async with asyncio.timeout(READ_TIMEOUT_S), background_task(read()) as reading:
+                await self.publish(own, b"")
+                await reading
+        except TimeoutError:
+            _log.warning("the broker does not let this user read its topics", topic=topics[0])
+        for topic in topics:
+            await self.unsubscribe(topic)
+        return kept
 
     async def receive(self) -> tuple[str, bytes]:
         """Topic and payload of the next message. Raises DeliveryFailedError at the end of the connection."""
@@ -149,6 +177,20 @@ async def connected_broker(
         return
     assert failure is not None
     raise failure
+
+
+async def _answered(request: Awaitable[object]) -> None:
+    """Wait for the broker's answer. Raises DeliveryFailedError.
+
+    On Python 3.11, the timeouts of aiomqtt ignore a cancellation that arrives together with the answer.
+    """
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            await request
+    except TimeoutError as error:
+        raise DeliveryFailedError("the broker does not answer") from error
+    except (aiomqtt.MqttError, ValueError) as error:
+        raise _failed(error) from error
 
 
 async def _check_reachable(address: IPAddress, port: int) -> None:

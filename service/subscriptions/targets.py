@@ -20,6 +20,7 @@ from service.store.subscription_records import (
 )
 from service.subscriptions.apprise_target import AppriseTarget, StillsAndClips
 from service.subscriptions.home_assistant import HomeAssistant
+from service.subscriptions.leftovers import Leftovers
 from service.subscriptions.mqtt import MqttTarget
 from service.subscriptions.notifier import Notifier
 from service.subscriptions.selection import OpenActions
@@ -60,6 +61,7 @@ class TargetOpener:
             return
         async with self._connected(target, f"cake-{record.id}", has_will=True) as connection:
             home = self._home_assistant(record, target, connection, open_actions)
+            await Leftovers(target, connection, home, self.sessions, record.sight).clear()
             opened = MqttTarget(target, connection, home, open_actions)
             async with opened.online():
                 yield opened

@@ -9,6 +9,10 @@ from service.schemas import CameraIdentity
 
 ONLINE, OFFLINE = "online", "offline"
 ON, OFF = "ON", "OFF"
+KEPT_S = 30 * 24 * 3600
+"""Brokers drop events and states after this, and what says that a session has ended: otherwise those of sessions that
+ended long ago would fill them.
+"""
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,26 @@ async def test_a_session_that_was_stopped_is_removed(tmp_path: Path) -> None:
                 assert [topic for topic, _ in late.messages if session.id in topic] == []
 
 
+async def test_a_session_that_ends_while_its_events_wait_is_removed_and_one_that_fails_is_not(tmp_path: Path) -> None:
+    with mosquitto(tmp_path / "broker") as broker:
+        async with running_server(tmp_path / "data") as server, subscriber(broker) as found:
+            created = await subscribe(server, {"kind": "mqtt", "url": broker.url, "home_assistant": {}})
+            session, failed = await server.running_session(), await server.running_session()
+            topics = [f"homeassistant/device/cake_cake_{each.id}/config" for each in (session, failed)]
+            for topic in topics:
+                await until_found(found, topic)
+            await found.until("cake/status", "online")
+            await server.http.post(f"/v1/subscriptions/{created.id}/pause")
+            await found.until("cake/status", "offline")
+            await server.worker.enter(session.id, "completed")
+            await server.worker.enter(failed.id, "failed", code="source_unreachable")
+            await server.http.post(f"/v1/subscriptions/{created.id}/resume", json={})
+            await found.until("cake/status", "online")
+            await found.until(f"cake/{failed.id}/status", "offline")
+            assert found.of(topics[0])[-1] == ""
+            assert found.of(topics[1])[-1] != ""
+
+
 async def test_a_new_broker_gets_the_devices_and_their_states_again(tmp_path: Path) -> None:
     with mosquitto(tmp_path / "broker") as broker:
         async with running_server(tmp_path / "data") as server:
