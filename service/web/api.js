@@ -183,7 +183,8 @@ function create(source, options) {
   return requestJson("POST", "sessions", { source, ...options });
 }
 
-export const createFromUrl = (url, options) => create({ url }, options);
+/** `source` has a `url`, and options of it. */
+export const createFromUrl = (source, options) => create(source, options);
 /** Creates a session whose video is pushed. It fails when no video has arrived for `maxDownS`. */
 export const createPush = (options, maxDownS) => create({ push: true, max_down_s: maxDownS }, options);
 

@@ -51,7 +51,7 @@ function openSelected() {
   if (name) view = new VIEWS[name](feed);
   else if (id !== null) {
     const onChanged = () => list.refresh();
-    view = new SessionPanel(id, { eventId: inHash("event"), regions, onChanged, onGone: leave, onRetried: show });
+    view = new SessionPanel(id, { eventId: inHash("event"), regions, onChanged, onGone: leave, onRetried });
   }
   if (view && hadFocus) focusIfLost();
 }
@@ -67,6 +67,12 @@ function markCurrent(link, isCurrent) {
 function show(session) {
   location.hash = `session=${encodeURIComponent(session.id)}`;
   list.refresh();
+}
+
+/** Shows the session that takes the place of a failed one. */
+function onRetried(session) {
+  form.onRetried();
+  show(session);
 }
 
 /** Called when the selected session no longer exists. */
@@ -94,11 +100,13 @@ const feed = new LogFeed();
 startNews(feed);
 startSound(feed);
 const regions = new RegionsEditor();
+const form = startForm(regions, show);
 
 let isFirstList = true;
 const list = new SessionsList({
   /** Until the user has chosen something, the page shows a running session, even if it starts later. */
   onRefresh(sessions) {
+    form.onListed(sessions);
     const live = sessions.find((session) => !ENDED.has(session.state));
     if (location.hash === "" && live) location.replace(`#session=${encodeURIComponent(live.id)}`);
     // The form would fill the screen of a phone.
@@ -111,7 +119,6 @@ const list = new SessionsList({
   isShown: isListShown,
 });
 
-startForm(regions, show);
 showStorage();
 window.addEventListener("hashchange", openSelected);
 element("skip").addEventListener("click", (event) => {

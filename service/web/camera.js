@@ -10,7 +10,7 @@ const MESSAGE_BYTES = 32 * 1024;
 /** With more unsent data the connection is too slow: the stream restarts at the current time. */
 const MAX_UNSENT_BYTES = 1024 ** 2;
 const PAUSE_MS = 1000;
-/** The session fails this long after the page was closed. */
+/** The session fails this long after the page was closed, unless the user chose another time. */
 const MAX_DOWN_S = 30;
 const TYPES = ["video/webm;codecs=vp8", "video/webm", "video/mp4"];
 const INSECURE = "Browsers allow camera access only over HTTPS and on localhost. Open this page over HTTPS.";
@@ -39,12 +39,15 @@ export class CameraPush {
   #stopped = false;
   #onEnded;
 
-  /** Opens the camera and starts a session with it. `onEnded()` is called when either has ended. */
-  static async start(options, onEnded) {
+  /**
+   * Opens the camera and starts a session with it. `source` may have a `max_down_s`. `onEnded()` is called when either
+   * has ended.
+   */
+  static async start(options, source, onEnded) {
     const media = await openCamera();
     try {
       const name = media.getVideoTracks()[0].label || "Camera";
-      const session = await createPush({ name, ...options, pace: "realtime" }, MAX_DOWN_S);
+      const session = await createPush({ name, ...options, pace: "realtime" }, source.max_down_s ?? MAX_DOWN_S);
       return new CameraPush(session, media, onEnded);
     } catch (error) {
       for (const track of media.getTracks()) track.stop();

@@ -1,4 +1,7 @@
-/** The rarer options of a new session: its name, the actions to report, and a webhook. Regions have an editor of their own. */
+/**
+ * The rarer options of a new session: its name, the actions to report, a webhook, and how a camera is opened. Regions have
+ * an editor of their own.
+ */
 
 import { actionName } from "./action_names.js";
 
@@ -30,6 +33,13 @@ export class MoreOptions {
       ...(labels.length < boxes.length && { labels }),
       ...(url && { webhook: { url } }),
     };
+  }
+
+  /** Options of a camera, without those that were left as they are. Throws an Error that says what to enter. */
+  readSource() {
+    const [transport, maxDown] = [element("transport").value, element("max-down")];
+    if (!maxDown.validity.valid) throw new Error("Enter for how many seconds a camera may be lost, under More; empty for ever.");
+    return { ...(transport && { transport }), ...(maxDown.value && { max_down_s: maxDown.valueAsNumber }) };
   }
 
   /** A name is that of one session, and a webhook's secret is shown once. */

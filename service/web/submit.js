@@ -5,6 +5,7 @@ import { createFromFile, createFromUrl, listModels } from "./api.js";
 import { CameraPush } from "./camera.js";
 import { offerCameraSearch } from "./find_cameras.js";
 import { percent } from "./format.js";
+import { LastUrl } from "./last_url.js";
 import { MoreOptions } from "./more.js";
 import { poll } from "./poll.js";
 
@@ -13,19 +14,27 @@ const element = (id) => document.getElementById(id);
 const form = element("new-session");
 const more = new MoreOptions();
 
-/** `onCreated(session)` is called with the created session. `regions` is a RegionsEditor. */
+/**
+ * `onCreated(session)` is called with the created session. `regions` is a RegionsEditor. Returns `onListed(sessions)`, to
+ * call with the newest sessions, and `onRetried()`, to call when a failed session was tried again.
+ */
 export function startForm(regions, onCreated) {
   let upload = null;
   let camera = null;
+  const lastUrl = new LastUrl();
 
-  async function submit(create) {
+  /** `url`: what was typed, "" for another source. */
+  async function submit(create, url = "") {
     if (form.ariaBusy === "true") return;
     form.ariaBusy = "true";
     showError("");
     try {
       const session = await create({ ...readOptions(), regions: regions.regions });
       element("form-status").textContent = "Session started.";
-      element("url").value = "";
+      if (url !== "") {
+        lastUrl.keep(session, { url, name: element("name").value });
+        element("url").value = "";
+      }
       more.showCreated(session);
       onCreated(session);
     } catch (error) {
@@ -43,7 +52,7 @@ export function startForm(regions, onCreated) {
       element("url").focus();
       return;
     }
-    submit((options) => createFromUrl(url, options)).then(() => {
+    submit((options) => createFromUrl({ url, ...more.readSource() }, options), url).then(() => {
       if (element("form-error").textContent !== "") element("url").setAttribute("aria-invalid", "true");
     });
   }
@@ -73,7 +82,7 @@ export function startForm(regions, onCreated) {
       return;
     }
     submit(async (options) => {
-      camera = await CameraPush.start(options, () => {
+      camera = await CameraPush.start(options, more.readSource(), () => {
         camera = null;
         element("camera").textContent = "Use my camera";
       });
@@ -90,6 +99,25 @@ export function startForm(regions, onCreated) {
   acceptDrops(submitFiles);
   listModelOptions();
   offerCameraSearch();
+  return {
+    onListed(sessions) {
+      const failed = lastUrl.takeFailed(sessions);
+      if (failed && element("url").value === "") offerAgain(failed);
+    },
+    onRetried() {
+      element("url").value = "";
+      showError("");
+    },
+  };
+}
+
+/** Puts what was typed back, with what is wrong with it. */
+function offerAgain({ session, typed }) {
+  element("new").open = true;
+  element("url").value = typed.url;
+  if (element("name").value === "") element("name").value = typed.name;
+  element("url").setAttribute("aria-invalid", "true");
+  element("form-error").textContent = `${session.detail} Correct the URL if it is wrong, and start again.`;
 }
 
 function readOptions() {

@@ -17,13 +17,16 @@ const AGES_MS = 1000;
 /** While an action is on. */
 const WATCHED_STILL_MS = 1000;
 const MAX_WATCHED = 4;
-/** So many tiles are large. */
+/** Smaller tiles than this are too small to see much: then the wall scrolls. In full screen it never does. */
+const MIN_TILE_PX = 250;
+/** On a narrow screen, so many tiles are as wide as it. */
 const FEW = 4;
 /** For this long after its start an action keeps its session in front. */
 const RECENT_MS = 60_000;
 /** While the user points at tiles or moves between them, they stay where they are. */
 const HOLD_MS = 3000;
 const EVENTS = { type: ["action.start", "action.end"], limit: 500 };
+const wide = matchMedia("(min-width: 860px)");
 const element = (id) => document.getElementById(id);
 
 export class Wall {
@@ -165,19 +168,23 @@ export class Wall {
     event.preventDefault();
   }
 
-  /** In full screen, all tiles are visible. */
+  /** Tiles fill the screen if all of them can be seen at once. In full screen they always can. */
   #fit() {
     const grid = element("tiles");
     const isFull = document.fullscreenElement !== null;
     element("wall-full").textContent = isFull ? "Leave full screen" : "Full screen";
-    grid.classList.toggle("fitted", isFull);
     grid.classList.toggle("few", this.#tiles.size <= FEW);
-    if (!isFull || this.#tiles.size === 0) return;
-    const height_px = window.innerHeight - grid.getBoundingClientRect().top;
-    const { columns, width_px } = fillingGrid(this.#tiles.size, grid.clientWidth, height_px);
+    const { columns, width_px } = fillingGrid(this.#tiles.size, grid.clientWidth, heightBelow_px(grid));
+    grid.classList.toggle("fitted", this.#tiles.size > 0 && (isFull || (wide.matches && width_px >= MIN_TILE_PX)));
     grid.style.setProperty("--columns", columns);
     grid.style.setProperty("--width", `${width_px}px`);
   }
+}
+
+/** From the upper edge of the grid to the end of the window, when the page is not scrolled. */
+function heightBelow_px(grid) {
+  const padding_px = parseFloat(getComputedStyle(grid.closest(".layout")).paddingBottom);
+  return window.innerHeight - grid.getBoundingClientRect().top - window.scrollY - padding_px;
 }
 
 const compareNames = new Intl.Collator([], { numeric: true }).compare;

@@ -142,13 +142,19 @@ def test_a_session_of_regions_shows_them_on_the_snapshot_in_the_events_and_in_th
     assert "yard" in api.scores_of
 
 
-def test_name_actions_webhook_and_regions_of_the_next_session_are_chosen_drawn_or_typed(
+def test_name_actions_webhook_camera_and_regions_of_the_next_session_are_chosen_drawn_or_typed(
     page: Page, api: CannedApi
 ) -> None:
     page.get_by_text("More: ").click()
     page.get_by_label("Name of the session").fill("gate")
     page.get_by_role("checkbox", name="jump").uncheck()
     page.get_by_label("Webhook").fill("https://example.org/hook")
+    page.get_by_label("Transport of RTSP").select_option("UDP")
+    page.get_by_label("Camera lost").fill("-1")
+    page.get_by_label("URL of a video or camera").fill("rtsp://example.org/a")
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator("#form-error")).to_contain_text("how many seconds a camera may be lost")
+    page.get_by_label("Camera lost").fill("90")
     page.get_by_text("Regions: whole frame").click()
     page.wait_for_function(f"async () => await ({BRIGHT_SHARE})() > 0.99")
     draw(page, (0.0, 0.0), (0.5, 1.0))
@@ -161,11 +167,11 @@ def test_name_actions_webhook_and_regions_of_the_next_session_are_chosen_drawn_o
         page.keyboard.type(percentage)
     page.wait_for_function(f"async () => Math.abs(await ({BRIGHT_SHARE})() - 0.7) < 0.03")
     assert Axe().run(page).response["violations"] == []
-    page.get_by_label("URL of a video or camera").fill("http://example.org/a.mp4")
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#form-error")).to_contain_text("regions.1.width: too wide.")
     asked = api.submitted[0]
     assert (asked["name"], asked["labels"], asked["webhook"]["url"]) == ("gate", ["kick"], "https://example.org/hook")
+    assert asked["source"] == {"url": "rtsp://example.org/a", "transport": "udp", "max_down_s": 90}
     left, corner = asked["regions"]
     assert left.pop("name") == "left half"
     assert left == pytest.approx({"x": 0.0, "y": 0.0, "width": 0.5, "height": 1.0}, abs=0.02)

@@ -48,6 +48,31 @@ def test_a_session_of_a_url_that_failed_is_tried_again(browser: Browser, url: st
         assert page.get_by_role("link", name="gate").count() >= 1
 
 
+def test_a_url_that_could_not_be_opened_is_offered_again_and_forgotten_once_another_works(
+    page: Page, tmp_path: Path
+) -> None:
+    wrong = "http://user:hunter2@127.0.0.1:9/clip.mp4"
+    field = page.get_by_label("URL of a video")
+    page.get_by_text("More: ").click()
+    page.get_by_label("Name of the session").fill("gate")
+    field.fill(wrong)
+    page.get_by_role("button", name="Start").click()
+    expect(shown_state(page)).to_have_text("failed", timeout=PATIENCE_MS)
+    expect(field).to_have_value(wrong, timeout=PATIENCE_MS)
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("Name of the session")).to_have_value("gate")
+    expect(page.get_by_role("alert")).to_contain_text("Correct the URL if it is wrong", timeout=PATIENCE_MS)
+    write_streamable(SAMPLE, tmp_path / SAMPLE.name)
+    with serve_folder(tmp_path) as address:
+        field.fill(f"http://user:hunter2@{address}/{SAMPLE.name}")
+        page.get_by_role("button", name="Start").click()
+        expect(shown_actions(page).first).to_be_visible(timeout=PATIENCE_MS)
+        page.locator("#stop").click()
+        expect(shown_state(page)).to_have_text("stopped", timeout=PATIENCE_MS)
+        assert "hunter2" not in page.content()
+        expect(field).to_have_value("")
+
+
 def test_a_rejected_submission_shows_the_server_s_detail(page: Page) -> None:
     page.get_by_label("Choose a video").set_input_files({"name": "empty.mp4", "mimeType": "video/mp4", "buffer": b""})
     expect(page.get_by_role("alert")).to_contain_text("empty", timeout=PATIENCE_MS)

@@ -18,6 +18,11 @@ pytestmark = pytest.mark.slow
 FAILED = "broken.mp4"
 QUIET = ("dock 2", "dock 10", "gate", "lobby")
 SNAPSHOTS = re.compile(r"/snapshot\.jpg")
+FILLED = """async ([count, width, height]) => {
+    const { fillingGrid } = await import("./static/tile_grid.js");
+    const { columns, width_px } = fillingGrid(count, width, height);
+    return [columns, Math.ceil(count / columns), count * width_px * width_px * 9 / 16 / (width * height)];
+}"""
 NEXT_FRAME = "new Promise((resolve) => requestAnimationFrame(resolve))"
 ALL_ARE_PAINTED = """() => [...document.querySelectorAll("#tiles li:not(.failed) canvas")].every((canvas) =>
     canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0))"""
@@ -140,3 +145,30 @@ def test_few_snapshots_are_fetched_at_a_time_and_a_quiet_session_is_not_watched(
         quiet = [route.request.url for route in held if live["yard"].id not in route.request.url]
         assert all(address.endswith("watch=false") for address in quiet)
         page.unroute_all(behavior="ignoreErrors")
+
+
+@pytest.mark.parametrize(("count", "grid"), [(1, (1, 1)), (2, (2, 1)), (4, (2, 2)), (9, (3, 3)), (16, (4, 4))])
+def test_a_square_number_of_tiles_fills_a_large_screen(
+    browser: Browser, url: str, count: int, grid: tuple[int, int]
+) -> None:
+    with opened(browser, f"{url}/#wall") as page:
+        columns, rows, share = page.evaluate(FILLED, [count, 2520, 1320])
+        assert (columns, rows) == grid
+        assert share > (0.5 if count == 2 else 0.7)
+
+
+def test_tiles_grow_with_the_window_and_scroll_once_they_would_be_too_small(
+    browser: Browser, url: str, live: dict[str, Session]
+) -> None:
+    with opened(browser, f"{url}/#wall") as page:
+        wait_until_all_run(page)
+        for width, height in ((2560, 1440), (1280, 800)):
+            page.set_viewport_size({"width": width, "height": height})
+            page.evaluate(NEXT_FRAME)
+            for tile in tiles(page).all():
+                expect(tile).to_be_in_viewport(ratio=1)
+            boxes = [tile.bounding_box() for tile in tiles(page).all()]
+            assert sum(box["width"] * box["height"] for box in boxes if box) > 0.6 * width * height
+        page.set_viewport_size({"width": 900, "height": 320})
+        expect(tiles(page).last).not_to_be_in_viewport()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
