@@ -103,7 +103,7 @@ const regions = new RegionsEditor();
 const form = startForm(regions, show);
 
 let isFirstList = true;
-const list = new SessionsList({
+const list = new SessionsList(feed, {
   /** Until the user has chosen something, the page shows a running session, even if it starts later. */
   onRefresh(sessions) {
     form.onListed(sessions);

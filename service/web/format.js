@@ -26,6 +26,11 @@ export function timeOf({ start_time: time, start_s }) {
   return time ? wallClock(Date.parse(time)) : clock(start_s);
 }
 
+/** What the times of a session are: `isWall`, times of day, or else times in the video. */
+export function clockName(isWall) {
+  return isWall ? "local time" : "in video";
+}
+
 /** Score in [0, 1] as `91%`. */
 export function percent(score) {
   return `${Math.round(score * 100)}%`;
@@ -51,7 +56,7 @@ export function tenths(seconds) {
 /** A timestamp (ISO 8601) in local time; with the date unless it is today. */
 export function moment(iso) {
   const date = new Date(iso);
-  const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
   if (date.toDateString() === new Date().toDateString()) return time;
   return `${date.toLocaleDateString([], { day: "numeric", month: "short" })}, ${time}`;
 }

@@ -2,7 +2,7 @@
 
 import { actionName } from "./action_names.js";
 import { hueOf } from "./colours.js";
-import { ago, inRegion, percent, span, tenths, timeOf } from "./format.js";
+import { ago, clockName, inRegion, percent, span, tenths, timeOf } from "./format.js";
 import { whyLate } from "./lateness.js";
 
 const AGES_MS = 1000;
@@ -40,6 +40,7 @@ export class LatestAction {
     element("latest-facts").hidden = false;
     element("latest-none").hidden = true;
     element("latest-label").textContent = actionName(action.label) + inRegion(action);
+    element("latest-clock").textContent = clockName(Boolean(action.start_time));
     element("latest-when").textContent = timeOf(action);
     element("latest-score").textContent = percent(action.score);
     element("latest-score").title = scoreTitle(action);

@@ -1,5 +1,6 @@
 /** The strip below the plot: the whole session, its highest scores and its events. A drag selects what the plot shows. */
 
+import { actionName } from "./action_names.js";
 import { Chart, canvasOf } from "./chart.js";
 import { hueOf, readTheme } from "./colours.js";
 import { ScoreRun } from "./scores.js";
@@ -7,6 +8,8 @@ import { ScoreRun } from "./scores.js";
 const POINTS = 500;
 /** When a live session has grown by so much, its strip is fetched again with fewer points per second. */
 const GROWTH = 2;
+/** How near the pointer must come to a bar. */
+const REACH_PX = 3;
 /** A drag that is shorter than this is a click. */
 const MIN_DRAG_PX = 4;
 const BAR_PX = 6;
@@ -27,7 +30,7 @@ export class Overview {
   #region = null;
   #length_s = 0;
   #position_s = 0;
-  #shown = { actions: [], from_s: 0, to_s: 0 };
+  #shown = { actions: [], missed: [], from_s: 0, to_s: 0 };
   #dragFrom_s = null;
   #dragTo_s = null;
   #closed = new AbortController();
@@ -86,7 +89,7 @@ export class Overview {
     this.#chart.showHead(at_s);
   }
 
-  /** Takes the actions and the window of the plot. */
+  /** Takes the actions, those that people say were missed, and the window of the plot. */
   mark(shown) {
     this.#shown = shown;
     this.#draw();
@@ -99,9 +102,21 @@ export class Overview {
   }
 
   #onMove(event) {
+    this.#nameAt(event.offsetX);
     if (this.#dragFrom_s === null) return;
     this.#dragTo_s = this.#chart.timeAt(event.offsetX);
     this.#draw();
+  }
+
+  /** The bars have no room for names. */
+  #nameAt(x_px) {
+    const isNear = ({ start_s, end_s }) => {
+      const [from_s, to_s] = [this.#chart.timeAt(x_px - REACH_PX), this.#chart.timeAt(x_px + REACH_PX)];
+      return start_s <= to_s && (end_s ?? this.#position_s) >= from_s;
+    };
+    const { actions, missed } = this.#shown;
+    const names = [...actions, ...missed].filter(isNear).map(({ label }) => actionName(label));
+    this.#box.title = [...new Set(names)].join(", ");
   }
 
   async #onUp() {
@@ -134,7 +149,7 @@ export class Overview {
     this.#chart.draw(0, this.#position_s, edges.map((at_s) => Math.max(0, Math.min(at_s, this.#position_s))));
   }
 
-  /** The actions, as bars along the upper edge. */
+  /** The actions, as bars along the upper edge; those that were missed are hollow. */
   #drawActions(uplot) {
     const { view, draw } = canvasOf(uplot);
     draw((context) => {
@@ -142,6 +157,11 @@ export class Overview {
         context.fillStyle = this.#theme.label(hueOf(label, this.#session.labels));
         const width = view.x(end_s ?? this.#position_s) - view.x(start_s);
         context.fillRect(view.x(start_s), 0, Math.max(3, width), BAR_PX);
+      }
+      for (const { label, start_s, end_s } of this.#shown.missed) {
+        context.strokeStyle = this.#theme.label(hueOf(label, this.#session.labels));
+        const width = view.x(end_s ?? start_s) - view.x(start_s);
+        context.strokeRect(view.x(start_s) + 0.5, 0.5, Math.max(3, width), BAR_PX - 1);
       }
     });
   }

@@ -208,7 +208,21 @@ export class ScorePlot {
     return isAsked ? ` (below the threshold of ${percent(enter)})` : "";
   }
 
-  /** The highest scores at the pointer, or why there was no event. */
+  /** What the bands at the pointer are, narrow ones too: `fight from 0:14.4 to 0:15.3, `, or "". */
+  #bandsAt(uplot) {
+    const { shown, missed, run } = this.#state;
+    const { left } = uplot.cursor;
+    const isNear = ({ start_s }, end_s) => uplot.valToPos(start_s, "x") - REACH_PX <= left && left <= uplot.valToPos(end_s, "x") + REACH_PX;
+    const text = ({ label, start_s, end_s }, what) => {
+      const until = end_s === null ? "" : ` to ${this.#clock.text(end_s)}`;
+      return `${actionName(label)}${what} from ${this.#clock.text(start_s)}${until}`;
+    };
+    const bands = shown.filter((action) => isNear(action, endOf(action, run))).map((action) => text(action, ""));
+    const boxes = missed.filter((each) => isNear(each, each.end_s ?? each.start_s)).map((each) => text(each, " (missed)"));
+    return [...bands, ...boxes].join(", ");
+  }
+
+  /** The actions and the highest scores at the pointer, or why there was no event. */
   #read(uplot) {
     const { data, cursor: { idx } } = uplot;
     if (idx === null || idx === undefined) return "";
@@ -220,7 +234,8 @@ export class ScorePlot {
     if (highest.length > 0) texts[0] += this.#whyNot(highest[0], data[0][idx]);
     const miss = this.#missAt(uplot);
     if (miss) return sentenceOf(miss);
-    return `${this.#timeText(data[0][idx])}: ${texts.join(", ") || "no action"}`;
+    const bands = this.#bandsAt(uplot);
+    return `${bands && `${bands} · `}${this.#timeText(data[0][idx])}: ${texts.join(", ") || "no action"}`;
   }
 }
 

@@ -69,7 +69,7 @@ export function drawActions(context, view, { shown, missed, run, current }, them
     context.setLineDash([4, 3]);
     context.strokeRect(x, 2.5, Math.max(3, Math.round(view.x(end_s ?? start_s) - x)), view.bottom - 3);
     context.setLineDash([]);
-    drawActionName(context, view, `${label}, missed`, x, roomFrom(start_s), theme.text);
+    drawActionName(context, view, `${actionName(label)}, missed`, x, roomFrom(start_s), theme.text);
   }
 }
 

@@ -12,7 +12,7 @@ const DECODING = {
 
 /** When it was submitted, how it is analysed, and the properties of its video once they are known. */
 export function factsOf({ created_at, model, pace, regions, video }) {
-  const facts = [moment(created_at), model, pace === "realtime" ? "real time" : "fast"];
+  const facts = [`submitted ${moment(created_at)}`, model, pace === "realtime" ? "real time" : "fast"];
   if (regions.length > 0) facts.push(`regions: ${regions.map(({ name }) => name).join(", ")}`);
   if (video) {
     facts.push(`${video.width}×${video.height}`, video.codec);

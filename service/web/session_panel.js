@@ -5,7 +5,7 @@ import { Problem, deleteSession, getSession, retrySession } from "./api.js";
 import { ENDED, EventStream } from "./event_stream.js";
 import { EventsView } from "./events_view.js";
 import { offerExport } from "./export.js";
-import { clock, sourceName } from "./format.js";
+import { clock, clockName, sourceName } from "./format.js";
 import { LiveVideo } from "./live_video.js";
 import { MissedActions } from "./missed.js";
 import { setTitle } from "./news.js";
@@ -124,6 +124,7 @@ export class SessionPanel {
       onError: this.#onError,
       onSeek: (at_s) => this.#playback.seek(at_s),
       onSelect,
+      onAction: (actionId) => this.#events.show(actionId),
     });
     this.#verdicts = new Verdicts(this.#onError);
     this.#playback = new Playback(this.#session, this.#clock, (at_s, isChosen) => this.#timeline.showHead(at_s, isChosen));
@@ -255,6 +256,9 @@ export class SessionPanel {
       this.#events.showTimes();
       this.#missed.showList();
     }
+    const times = clockName(this.#clock.zero_ms !== null);
+    element("events-clock").textContent = times;
+    element("plot-clock").textContent = `Times: ${times}`;
     this.#silence.update(this.#session);
     this.#showSilence();
     this.#showPosition();
@@ -270,7 +274,7 @@ export class SessionPanel {
     const progress = element("position");
     if (duration_s) progress.value = state === "completed" ? 1 : Math.min(1, position_s / duration_s);
     progress.hidden = !duration_s;
-    element("position-text").textContent = clock(position_s) + (duration_s ? ` / ${clock(duration_s)}` : "");
+    element("position-text").textContent = clock(position_s) + (duration_s ? ` / ${clock(duration_s)}` : " analysed");
   }
 
   #showNotice(sentences, isError) {

@@ -11,6 +11,7 @@ import { Selection } from "./selection.js";
 import { matches } from "./session_filter.js";
 import { SnapshotView } from "./snapshot.js";
 import { STILL_MS, Stills } from "./stills.js";
+import { Unseen } from "./unseen.js";
 
 const PAGE = 20;
 const SEARCHED_PAGE = 200;
@@ -33,15 +34,17 @@ export class SessionsList {
   #snapshots = new Map();
   #stills = new Stills();
   #selection = new Selection({ onChanged: () => this.#render(), onDeleted: (id) => this.#onDeleted(id) });
+  #unseen;
   #tellDeleted;
   #poll;
 
   /**
-   * `onRefresh(sessions)` is called with the newest sessions each time that they were fetched. They are not fetched
+   * `feed` is a LogFeed. `onRefresh(sessions)` is called with the newest sessions each time that they were fetched. They are not fetched
    * unless `isShown()`. `onDeleted(id)` is called for each session that was deleted in the list.
    */
-  constructor({ onRefresh, onDeleted, isShown }) {
+  constructor(feed, { onRefresh, onDeleted, isShown }) {
     this.#tellDeleted = onDeleted;
+    this.#unseen = new Unseen(feed, () => this.#render());
     const task = async (signal) => {
       await this.#refresh(signal);
       onRefresh(this.#sessions);
@@ -61,6 +64,7 @@ export class SessionsList {
 
   select(id) {
     this.#selected = id;
+    this.#unseen.show(id);
     this.#render();
   }
 
@@ -144,6 +148,7 @@ export class SessionsList {
       const item = this.#items.get(session.id);
       this.#selection.fill(item.firstChild, session);
       fillItem(item, session, session.id === this.#selected, this.#starts.get(session.id));
+      fillBadge(item.lastChild.lastChild, this.#unseen.of(session.id));
       if (list.children[place] !== item) list.insertBefore(item, list.children[place] ?? null);
     });
     filter.hidden = this.#sessions.length === 0;
@@ -179,16 +184,23 @@ function newItem(session, still, box) {
   still.className = "still";
   still.setAttribute("aria-hidden", "true");
   link.href = `#session=${encodeURIComponent(session.id)}`;
-  const [name, state, facts] = ["name", "state", "facts"].map((part) => {
+  const [name, state, facts, badge] = ["name", "state", "facts", "badge"].map((part) => {
     const span = document.createElement("span");
     span.className = part;
     return span;
   });
   name.textContent = sourceName(session);
   name.title = name.textContent;
-  link.append(still, name, " ", state, " ", facts);
+  link.append(still, name, " ", state, " ", facts, " ", badge);
   item.append(box, link);
   return item;
+}
+
+/** `unseen`: how many actions have started since the user last looked. */
+function fillBadge(badge, unseen) {
+  badge.hidden = unseen === 0;
+  badge.textContent = unseen === 0 ? "" : `${unseen > 99 ? "99+" : unseen} new`;
+  badge.title = unseen === 1 ? "1 action since you last looked" : `${unseen} actions since you last looked`;
 }
 
 /** `start` is the event with which its last action started, if that is known. */
@@ -202,7 +214,7 @@ function fillItem(item, session, selected, start) {
   const text = session.code ? `${session.state}: ${session.code.replaceAll("_", " ")}` : session.state;
   if (state.textContent !== text) state.textContent = text;
   state.dataset.state = session.state;
-  const position = session.position_s > 0 ? [clock(session.position_s)] : [];
+  const position = session.position_s > 0 ? [`${clock(session.position_s)} of video`] : [];
   const last = isLive(session) && start ? [`${actionName(start.label)} ${ago(start.time)}`] : [...position, moment(session.created_at)];
   facts.textContent = ["", ...last].join(" · ");
 }

@@ -4,6 +4,7 @@ import { LiveScores } from "./live_scores.js";
 import { NearMisses } from "./near_misses.js";
 import { Overview } from "./overview.js";
 import { ScorePlot } from "./plot.js";
+import { PlotLegend } from "./plot_legend.js";
 import { PlotWindow } from "./plot_window.js";
 import { ScoreRun } from "./scores.js";
 import { offerZoom } from "./zoom.js";
@@ -38,6 +39,7 @@ export class Timeline {
   #seeking = null;
   #nearMisses = null;
   #missList;
+  #legend;
   #missed = [];
   #selection = null;
   #threshold = null;
@@ -50,9 +52,10 @@ export class Timeline {
 
   /**
    * `clock` is a SessionClock. `onError(problem)` is called when scores could not be fetched, `onSeek(at_s)` when the user
-   * clicks on the plot, `onSelect(at_s, region)` when they select a near miss.
+   * clicks on the plot, `onSelect(at_s, region)` when they select a near miss, `onAction(id)` when they select
+   * an action.
    */
-  constructor(session, log, clock, { onError, onSeek, onSelect }) {
+  constructor(session, log, clock, { onError, onSeek, onSelect, onAction }) {
     this.#session = session;
     this.#rules = session.start_rules;
     this.#position_s = session.position_s;
@@ -60,6 +63,7 @@ export class Timeline {
     this.#log = log;
     this.#clock = clock;
     this.#missList = new NearMisses(clock, onSelect);
+    this.#legend = new PlotLegend(session.labels, onAction);
     this.#onError = onError;
     this.#onSeek = onSeek;
     const { signal } = this.#closed;
@@ -84,6 +88,7 @@ export class Timeline {
     this.#overview.close();
     this.#plot.close();
     this.#missList.close();
+    this.#legend.close();
     cancelAnimationFrame(this.#frame);
   }
 
@@ -218,12 +223,15 @@ export class Timeline {
     const actions = this.#log.actions.filter(isHere);
     const nearMisses = this.#nearMisses?.filter(isHere) ?? null;
     const { from_s, to_s } = this.#window;
+    const missed = this.#missed.filter(isHere);
     this.#missList.show(nearMisses, from_s, to_s);
+    const end_s = (action) => action.end_s ?? Math.max(action.decided_s, this.#position_s);
+    this.#legend.show(actions.filter((action) => end_s(action) >= from_s && action.start_s <= to_s));
     this.#plot.draw({
       run: this.#run,
       actions,
       nearMisses: nearMisses ?? [],
-      missed: this.#missed.filter(isHere),
+      missed,
       threshold: this.#threshold,
       rules: this.#rules,
       selection: this.#selection,
@@ -231,7 +239,7 @@ export class Timeline {
       from_s,
       to_s,
     });
-    this.#overview.mark({ actions, from_s, to_s });
+    this.#overview.mark({ actions, missed, from_s, to_s });
   }
 
   #offerRegions(regions, signal) {

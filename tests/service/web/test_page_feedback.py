@@ -92,6 +92,12 @@ def test_a_verdict_that_cannot_be_kept_is_taken_back_with_the_reason(
         expect_pressed(button(page, "right", "kick"), False)
 
 
+def starts(url: str, session: Session) -> list[dict[str, str]]:
+    answer = httpx.get(f"{url}{session.links.events}?type=action.start", timeout=120)
+    found: list[dict[str, str]] = answer.raise_for_status().json()["events"]
+    return found
+
+
 def test_a_missed_action_is_dragged_in_the_plot_labelled_and_removed(
     browser: Browser, url: str, session: Session
 ) -> None:
@@ -113,16 +119,42 @@ def test_a_missed_action_is_dragged_in_the_plot_labelled_and_removed(
         # What was dragged stays highlighted until it is added, and is then marked.
         assert page.locator("#plot .u-select").evaluate("(select) => select.offsetWidth") > 30
         before = page.locator("#plot canvas").evaluate("(canvas) => canvas.toDataURL()")
+        strip = page.locator("#overview canvas").evaluate("(canvas) => canvas.toDataURL()")
         page.get_by_role("button", name="Add", exact=True).click()
         expect(page.locator("#missed-list li")).to_have_count(1, timeout=PATIENCE_MS)
         assert page.locator("#plot .u-select").evaluate("(select) => select.offsetWidth") == 0
         page.wait_for_function("(before) => document.querySelector('#plot canvas').toDataURL() !== before", arg=before)
+        assert page.locator("#overview canvas").evaluate("(canvas) => canvas.toDataURL()") != strip
         assert verdicts(url, session) == [("jump", "missed")]
         assert Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa"]}).violations_count == 0
         page.get_by_role("button", name="Remove jump").click()
         expect(page.locator("#missed-list li")).to_have_count(0, timeout=PATIENCE_MS)
         page.wait_for_function("(before) => document.querySelector('#plot canvas').toDataURL() === before", arg=before)
         assert verdicts(url, session) == []
+
+
+def test_bands_are_named_below_the_plot_and_at_the_pointer_and_one_after_the_other_is_shown(
+    browser: Browser, url: str, session: Session
+) -> None:
+    with opened(browser, f"{url}/#session={session.id}") as page:
+        expect(page.locator("#session-state")).to_have_text("completed", timeout=PATIENCE_MS)
+        expect(page.locator("#scrub")).to_be_visible(timeout=PATIENCE_MS)
+        while page.locator("#zoom-out").is_enabled():
+            page.locator("#zoom-out").click()
+        legend = page.get_by_role("list", name="Actions in the plot")
+        expect(legend.get_by_role("button", name="kick × ")).to_be_visible(timeout=PATIENCE_MS)
+        labels = {event["label"] for event in starts(url, session)}
+        expect(legend.get_by_role("listitem")).to_have_count(len(labels))
+        legend.get_by_role("button", name="kick × ").focus()
+        page.keyboard.press("Enter")
+        first = page.locator("tr[aria-current]")
+        expect(first.get_by_role("rowheader")).to_have_text("kick")
+        expect(page.locator("#player-status")).to_contain_text("kick at")
+        # The plot has moved to it, and its narrow band is in the middle.
+        middle = page.locator("#plot .u-over").bounding_box()
+        assert middle is not None
+        page.mouse.move(middle["x"] + middle["width"] / 2, middle["y"] + 20)
+        expect(page.locator("#plot-reading")).to_contain_text("kick from 0:")
 
 
 def test_a_missed_action_can_be_typed_and_an_impossible_one_says_why(

@@ -53,6 +53,27 @@ def test_live_sessions_come_first_with_a_still_and_the_age_of_their_last_action(
     stop(url, live)
 
 
+def test_a_row_counts_the_actions_since_it_was_looked_at(browser: Browser, url: str, long_video: Path) -> None:
+    live = submit(url, long_video, "yard")
+    with opened(browser, f"{url}/#sessions") as page:
+        row = page.get_by_role("link", name="yard")
+        expect(row).to_contain_text(re.compile(r"[1-9]\d* new"), timeout=PATIENCE_MS)
+        assert Axe().run(page).violations_count == 0
+        row.click()
+        expect(page.locator("#session-title")).to_have_text("yard", timeout=PATIENCE_MS)
+        expect(row).not_to_contain_text("new")
+        # What the user sees is not new.
+        rows = page.locator("#events th")
+        before = rows.count()
+        page.wait_for_function("(before) => document.querySelectorAll('#events th').length > before", arg=before)
+        expect(row).not_to_contain_text("new")
+        set_hidden(page, True)
+        expect(row).to_contain_text("new", timeout=PATIENCE_MS)
+        set_hidden(page, False)
+        expect(row).not_to_contain_text("new")
+    stop(url, live)
+
+
 def test_a_hidden_page_counts_actions_and_notifies_once_it_was_allowed_to(
     browser: Browser, url: str, long_video: Path
 ) -> None:
