@@ -232,10 +232,9 @@ export class ScorePlot {
       return `${actionName(label)} ${percentBelow(score, this.#state.rules[label]?.enter ?? 0)}`;
     });
     if (highest.length > 0) texts[0] += this.#whyNot(highest[0], data[0][idx]);
-    const miss = this.#missAt(uplot);
-    if (miss) return sentenceOf(miss);
-    const bands = this.#bandsAt(uplot);
-    return `${bands && `${bands} · `}${this.#timeText(data[0][idx])}: ${texts.join(", ") || "no action"}`;
+    const [bands, miss] = [this.#bandsAt(uplot), this.#missAt(uplot)];
+    const what = miss ? sentenceOf(miss) : `${this.#timeText(data[0][idx])}: ${texts.join(", ") || "no action"}`;
+    return [bands, what].filter(Boolean).join(" · ");
   }
 }
 

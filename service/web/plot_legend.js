@@ -26,15 +26,20 @@ export class PlotLegend {
   /** Takes the actions in the visible part. */
   show(actions) {
     this.#shown = Map.groupBy(actions, ({ label }) => label);
-    const labels = [...this.#shown.keys()].sort();
-    if (labels.join() !== [...this.#items.keys()].join()) {
-      this.#items = new Map(labels.map((label) => [label, this.#items.get(label) ?? this.#newItem(label)]));
-      this.#list.replaceChildren(...this.#items.values());
-    }
     for (const [label, item] of this.#items) {
+      if (this.#shown.has(label)) continue;
+      item.remove();
+      this.#items.delete(label);
+    }
+    // In the order of the session's labels; items stay in the page, so that they keep the focus.
+    const labels = this.#labels.filter((label) => this.#shown.has(label));
+    labels.forEach((label, place) => {
+      if (!this.#items.has(label)) this.#items.set(label, this.#newItem(label));
+      const item = this.#items.get(label);
+      if (this.#list.children[place] !== item) this.#list.insertBefore(item, this.#list.children[place] ?? null);
       const text = `${actionName(label)} × ${this.#shown.get(label).length}`;
       if (item.firstChild.textContent !== text) item.firstChild.textContent = text;
-    }
+    });
   }
 
   #newItem(label) {

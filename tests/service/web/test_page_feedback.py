@@ -1,5 +1,7 @@
 """On the page, a person says with the mouse or the keyboard which actions were right."""
 
+from typing import Any
+
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -92,9 +94,9 @@ def test_a_verdict_that_cannot_be_kept_is_taken_back_with_the_reason(
         expect_pressed(button(page, "right", "kick"), False)
 
 
-def starts(url: str, session: Session) -> list[dict[str, str]]:
+def starts(url: str, session: Session) -> list[dict[str, Any]]:
     answer = httpx.get(f"{url}{session.links.events}?type=action.start", timeout=120)
-    found: list[dict[str, str]] = answer.raise_for_status().json()["events"]
+    found: list[dict[str, Any]] = answer.raise_for_status().json()["events"]
     return found
 
 
@@ -143,17 +145,19 @@ def test_bands_are_named_below_the_plot_and_at_the_pointer_and_one_after_the_oth
             page.locator("#zoom-out").click()
         legend = page.get_by_role("list", name="Actions in the plot")
         expect(legend.get_by_role("button", name="kick × ")).to_be_visible(timeout=PATIENCE_MS)
-        labels = {event["label"] for event in starts(url, session)}
-        expect(legend.get_by_role("listitem")).to_have_count(len(labels))
+        start_s = {event["label"]: event["start_s"] for event in starts(url, session)}
+        expect(legend.get_by_role("listitem")).to_have_count(len(start_s))
         legend.get_by_role("button", name="kick × ").focus()
         page.keyboard.press("Enter")
         first = page.locator("tr[aria-current]")
         expect(first.get_by_role("rowheader")).to_have_text("kick")
         expect(page.locator("#player-status")).to_contain_text("kick at")
-        # The plot has moved to it, and its narrow band is in the middle.
-        middle = page.locator("#plot .u-over").bounding_box()
-        assert middle is not None
-        page.mouse.move(middle["x"] + middle["width"] / 2, middle["y"] + 20)
+        # The plot shows the whole video.
+        plot, length_s = page.locator("#plot .u-over"), float(page.locator("#scrub-range").get_attribute("max") or 0)
+        plot.scroll_into_view_if_needed()
+        box = plot.bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + start_s["kick"] / length_s * box["width"], box["y"] + 20)
         expect(page.locator("#plot-reading")).to_contain_text("kick from 0:")
 
 
