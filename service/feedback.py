@@ -27,6 +27,14 @@ class Feedback(Schema):
     by: str | None = Field(description="Name of the API key; null without authentication.")
 
 
+class AddedMissedAction(Feedback):
+    """A missed action that was just added, and whether it has a clip."""
+
+    clip_problem: str | None = Field(
+        description="Why there is no clip of it, for people; null if there is one, or will be in a few seconds."
+    )
+
+
 class SessionFeedback(Schema):
     """All feedback of a session, in media time."""
 

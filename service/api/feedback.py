@@ -16,10 +16,13 @@ from service.api.json_body import JsonRoute
 from service.api.sessions import SessionId
 from service.errors import InvalidRequestError, UnknownLabelError
 from service.event_schemas import EventId
-from service.feedback import MAX_PER_SESSION, EventVerdict, Feedback, MissedAction, SessionFeedback
+from service.feedback import MAX_PER_SESSION, AddedMissedAction, EventVerdict, Feedback, MissedAction, SessionFeedback
+from service.live.missed_clip import NOT_RUNNING, order_missed_clip
+from service.schemas import ENDED_STATES
 from service.store.records import SessionRecord
 
 EventPath = Annotated[EventId, PathParameter(description="Id of an `action.start` or `action.end` of the session.")]
+ENDED = "The session has ended, and nothing of its stream is in memory any more."
 MissedPath = Annotated[str, PathParameter(description="Id of the missed action.", pattern="^missed-[0-9a-f]{32}$")]
 router = APIRouter(route_class=JsonRoute, tags=["feedback"], responses=problem_responses(*AUTH_STATUSES))
 
@@ -78,12 +81,14 @@ async def withdraw_verdict(
 @router.post(
     "/v1/sessions/{session_id}/feedback",
     summary="Add an action that was missed",
+    description="Of a source that is not stored, a clip is kept if `CAKE_CLIPS` names the action and the stream"
+    " since its start is still in memory (`CAKE_CLIP_MISSED_S`). `clip_problem` says why there is none.",
     status_code=201,
     responses=problem_responses(404, 422, 503, 507),
 )
 async def add_missed_action(
     context: SharedContext, caller: SessionsWriter, session_id: SessionId, missed: MissedAction
-) -> Feedback:
+) -> AddedMissedAction:
     record = await context.store.sessions.get(session_id, sight=caller.sight)
     _check(missed, record)
     feedback = Feedback(
@@ -96,7 +101,9 @@ async def add_missed_action(
         **missed.model_dump(),
     )
     await _keep(context, caller, record, feedback)
-    return feedback
+    is_stored = record.source.kind == "upload"
+    problem = None if is_stored else await _order_clip(context, record, feedback.id)
+    return AddedMissedAction(**feedback.model_dump(), clip_problem=problem)
 
 
 @router.delete(
@@ -109,6 +116,17 @@ async def remove_missed_action(
     context: SharedContext, caller: SessionsWriter, session_id: SessionId, feedback_id: MissedPath
 ) -> None:
     await _withdraw(context, caller, session_id, feedback_id)
+    await context.blobs.delete_clip(session_id, feedback_id)
+
+
+async def _order_clip(context: Context, record: SessionRecord, missed_id: str) -> str | None:
+    """Why there is no clip."""
+    if record.state in ENDED_STATES:
+        return ENDED
+    worker = await context.store.workers.owner_of(record.id)
+    if worker is None or worker.push is None:
+        return NOT_RUNNING
+    return await order_missed_clip(record.id, worker.push, missed_id)
 
 
 def _check(missed: MissedAction, record: SessionRecord) -> None:

@@ -19,9 +19,9 @@ from service.event_schemas import EventId
 MAX_AROUND_S = 120.0
 BEFORE_S, AFTER_S = 5.0, 10.0
 NOT_MISSED = "The session has no such missed action."
-ONLY_OF_UPLOADS = (
-    "Only uploaded videos have clips of missed actions. Other sources have clips of the actions that CAKE_CLIPS names;"
-    " one of them may show it."
+NO_CLIP_OF_MISSED = (
+    "There is no clip of this missed action. Of a source that is not stored, one is kept if CAKE_CLIPS names the action"
+    " and it was reported within CAKE_CLIP_MISSED_S. The clip may also not be complete yet, or deleted by age or size."
 )
 EventPath = Annotated[EventId, PathParameter(description="Id of an `action.start` or `action.end` of the session.")]
 BeforeS = Annotated[
@@ -78,8 +78,8 @@ async def get_clip(
 @router.get(
     "/v1/sessions/{session_id}/feedback/{feedback_id}/clip.mp4",
     summary="Get a clip of a missed action",
-    description="Like the clip of an action, but only for uploaded videos: nothing was stored when the action was "
-    "missed.",
+    description="Like the clip of an action. Of a source that is not stored, there is one if its stream was still in "
+    "memory when the action was reported.",
     response_class=FileResponse,
     responses=CLIP_RESPONSES,
 )
@@ -97,7 +97,11 @@ async def get_clip_of_missed_action(
     if not missed:
         raise NotFoundError(NOT_MISSED)
     if record.source.kind != "upload":
-        raise NotFoundError(ONLY_OF_UPLOADS)
+        stored = await context.blobs.find_clip(record.id, feedback_id)
+        if stored is None:
+            raise NotFoundError(NO_CLIP_OF_MISSED)
+        if before_s is None and after_s is None:
+            return _clip_response(Cut(await context.blobs.read_clip(stored), stored.from_s))
     from_s, to_s = _span_s(missed[0].start_s, before_s, after_s)
     return _clip_response(await context.cuts.cut(record, feedback_id, "clip", from_s, to_s, client=caller.client))
 

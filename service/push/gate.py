@@ -1,4 +1,6 @@
-"""The worker's side of pushed streams and of live video: accepts a server's connection and passes it to its session."""
+"""The worker's side of pushed streams, live video and clips of missed actions: accepts a server's connection and passes
+it to its session.
+"""
 
 import asyncio
 import hmac
@@ -43,14 +45,22 @@ class Admit(Protocol):
         """Take ownership of the connection; nothing may be sent before this returns. False if there are too many."""
 
 
+class TakeMissed(Protocol):
+    """How a session accepts a request for the clip of a missed action."""
+
+    def __call__(self, connection: socket.socket, missed_id: str) -> bool:
+        """Take ownership of the connection; nothing may be sent before this returns. False if there are too many."""
+
+
 class PushGate:
-    """Accepts pushed streams and viewers; made by `open_gate`."""
+    """Accepts pushed streams, viewers and requests for clips; made by `open_gate`."""
 
     def __init__(self, listener: socket.socket, host: str) -> None:
         self._listener = listener
         self.address = PushAddress(host, listener.getsockname()[1], secrets.token_hex(16))
         self._waiting: dict[str, asyncio.Future[socket.socket | None]] = {}
         self._admits: dict[str, Admit] = {}
+        self._missed: dict[str, TakeMissed] = {}
         self._handshakes = asyncio.Semaphore(MAX_PENDING_HANDSHAKES)
 
     async def accept_forever(self) -> None:
@@ -100,6 +110,16 @@ class PushGate:
             if self._admits.get(session_id) == admit:
                 del self._admits[session_id]
 
+    @contextmanager
+    def missed_of(self, session_id: str, take: TakeMissed) -> Iterator[None]:
+        """Pass requests for clips of a session's missed actions on to `take` for as long as the context lasts."""
+        self._missed[session_id] = take
+        try:
+            yield
+        finally:
+            if self._missed.get(session_id) == take:
+                del self._missed[session_id]
+
     def give_up(self, session_id: str) -> None:
         """Stop waiting for a stream for this session."""
         arrival = self._waiting.get(session_id)
@@ -124,6 +144,11 @@ class PushGate:
 
     def _hand_over(self, connection: socket.socket, hello: Hello) -> bool:
         """Whether a session accepted the connection. A single byte always fits the buffer of a new connection."""
+        if hello.purpose == "missed":
+            take = self._missed.get(hello.session_id)
+            is_taken = take is not None and take(connection, hello.missed_id)
+            connection.send(ACCEPTED if is_taken else NOT_WAITING if take is None else TOO_MANY)
+            return is_taken
         if hello.purpose != "push":
             admit = self._admits.get(hello.session_id)
             is_admitted = admit is not None and admit(connection, wants_video=hello.purpose == "video")

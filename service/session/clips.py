@@ -18,6 +18,7 @@ from service.decoder.process import Decoder
 from service.decoder.protocol import ClipOrder
 from service.errors import ServiceError
 from service.event_schemas import ActionStartEvent
+from service.feedback import Feedback
 from service.session.events import EventBuffer, Media
 from service.settings import Settings
 from service.storage.blobs import Blobs
@@ -27,6 +28,8 @@ from service.store.records import SessionRecord
 
 MAX_OPEN = 8
 """Number of clips that are collected at the same time; each takes up to CAKE_CLIP_MAX_BYTES of memory."""
+MAX_OPEN_MISSED = 4
+"""Number of them that may be of missed actions: reports must not take the place of events."""
 CLOSE_WITHIN_S = 15.0
 DECISION_S = 3.0
 """How long after the last frame that it needs a start may be decided; allows for batching and busy machines."""
@@ -35,6 +38,16 @@ LATE_S = 0.5
 LATE = "The clip begins late: the stream was interrupted, or its bit rate is too high for the decoder's buffer."
 CUT_SHORT = "The clip ends early: the source was interrupted or ended, or the server was restarted."
 TOO_LARGE = "The clip ends early: it would be larger than CAKE_CLIP_MAX_BYTES."
+NOT_NAMED = "The setting CAKE_CLIPS does not name this action, so its clips are not kept."
+NO_STREAM = (
+    "Nothing of the stream is in memory: the source is not connected, or had no actions with clips when it was opened."
+)
+AHEAD = "The action starts later than the newest frame."
+TOO_MANY = "Too many clips of this session are being stored. Report the action again in some seconds."
+GONE = (
+    "The start of the action is no longer in memory: what is left begins {:.1f} s after it. CAKE_CLIP_MISSED_S sets how"
+    " much is kept."
+)
 NOT_STORED = "Some clips could not be stored; the analysis continued. {}"
 _log = structlog.get_logger(__name__)
 
@@ -47,18 +60,23 @@ def clip_buffer_s(
     if is_kept or not any(settings.keeps_clips_of(label) for label in record.labels):
         return 0.0
     decided_after_s = max((rule.min_duration_s for rule in rules), default=0.0)
+    kept_s = max(settings.clip_before_s + decided_after_s + DECISION_S, settings.clip_missed_s)
     # A decoder of any other source is ahead of the detector by as many frames as fit between them.
     frame_bytes = 3 * config.image_size**2 * record.streams
     ahead_s = 0.0 if is_realtime else (PIPE_BYTES + BUFFER_BYTES) / frame_bytes / config.sample_hz
-    return settings.clip_before_s + decided_after_s + DECISION_S + ahead_s
+    return kept_s + ahead_s
 
 
 @dataclass
 class _Clip:
-    """A clip that is being collected."""
+    """A clip that is being collected, of a start or of a missed action.
 
-    start: ActionStartEvent
+    `begun` gets why there will be no clip of a missed action, or None once the clip has begun.
+    """
+
+    action: ActionStartEvent | Feedback
     order: ClipOrder
+    begun: asyncio.Future[str | None] | None = None
     from_s: float | None = None
     to_s: float = 0.0
     data: bytearray = field(default_factory=bytearray)
@@ -101,11 +119,37 @@ class SessionClips:
             if len(self._open) >= MAX_OPEN:
                 _log.warning("clip skipped: too many at a time", session=self._session_id, event_id=start.id)
                 continue
-            self._number += 1
-            from_s = max(0.0, start.start_s - self._settings.clip_before_s)
-            order = ClipOrder(self._number, from_s, start.start_s + self._settings.clip_after_s)
-            self._open[order.number] = _Clip(start, order)
-            self._decoder.order_clip(order)
+            self._order(self._decoder, start)
+
+    async def order_missed(self, missed: Feedback) -> str | None:
+        """Have the decoder send the clip of an action that a person has just reported as missed.
+
+        Returns why there will be none, a sentence for people, or None once the clip has begun. No event announces it.
+        """
+        if not self._settings.keeps_clips_of(missed.label):
+            return NOT_NAMED
+        if self._decoder is None:
+            return NO_STREAM
+        if missed.start_s > self._events.record.position_s + self._settings.clip_after_s:
+            return AHEAD
+        of_missed = sum(clip.begun is not None for clip in self._open.values())
+        if of_missed >= MAX_OPEN_MISSED or len(self._open) >= MAX_OPEN:
+            return TOO_MANY
+        begun: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._order(self._decoder, missed, begun)
+        return await begun
+
+    def _order(
+        self,
+        decoder: Decoder,
+        action: ActionStartEvent | Feedback,
+        begun: asyncio.Future[str | None] | None = None,
+    ) -> None:
+        self._number += 1
+        from_s = max(0.0, action.start_s - self._settings.clip_before_s)
+        order = ClipOrder(self._number, from_s, action.start_s + self._settings.clip_after_s)
+        self._open[order.number] = _Clip(action, order, begun)
+        decoder.order_clip(order)
 
     def take(self, message: ClipPart | ClipEnded) -> None:
         """Process what the decoder has sent."""
@@ -115,17 +159,33 @@ class SessionClips:
         if isinstance(message, ClipEnded):
             clip.to_s = message.to_s
             if message.problem is not None:
-                _log.warning("no clip", session=self._session_id, event_id=clip.start.id, problem=message.problem)
-                del self._open[message.number]
+                self._drop(message.number, message.problem)
                 return
             self._finish(message.number, None if message.to_s >= clip.order.to_s else CUT_SHORT)
             return
         if message.from_s is not None:
-            clip.from_s = message.from_s
+            self._begin(clip, message.from_s)
         elif len(clip.data) + len(message.data) > self._settings.clip_max_bytes:
             self._finish(message.number, TOO_LARGE)
         else:
             clip.data += message.data
+
+    def _begin(self, clip: _Clip, from_s: float) -> None:
+        clip.from_s = from_s
+        if clip.begun is None:
+            return
+        late_s = from_s - clip.action.start_s
+        if late_s > 0:
+            self._drop(clip.order.number, GONE.format(late_s))
+        elif not clip.begun.done():
+            clip.begun.set_result(None)
+
+    def _drop(self, number: int, problem: str) -> None:
+        """There is no such clip. What the decoder still sends of it is ignored."""
+        clip = self._open.pop(number)
+        _log.warning("no clip", session=self._session_id, event_id=clip.action.id, problem=problem)
+        if clip.begun is not None and not clip.begun.done():
+            clip.begun.set_result(problem)
 
     async def close(self) -> None:
         """Wait until all clips are stored or have failed, for at most CLOSE_WITHIN_S. Idempotent."""
@@ -138,32 +198,36 @@ class SessionClips:
             await asyncio.wait(late)
 
     def _finish(self, number: int, problem: str | None) -> None:
-        clip = self._open.pop(number)
+        clip = self._open[number]
         if clip.from_s is None or not clip.data:
-            _log.warning("no clip", session=self._session_id, event_id=clip.start.id, problem=problem)
+            self._drop(number, problem or CUT_SHORT)
             return
+        del self._open[number]
         if problem is None and clip.from_s > clip.order.from_s + LATE_S:
             problem = LATE
-        stored = StoredClip(self._session_id, clip.start.id, clip.from_s, label_digest(clip.start.label))
+        stored = StoredClip(self._session_id, clip.action.id, clip.from_s, label_digest(clip.action.label))
         # If the decoder has not said so, it is not known which frame arrived last.
         to_s = clip.to_s or max(clip.from_s, min(clip.order.to_s, self._events.record.position_s))
-        media = Media(clip.start, clip.from_s, to_s, len(clip.data), problem)
+        media = None
+        if isinstance(clip.action, ActionStartEvent):
+            media = Media(clip.action, clip.from_s, to_s, len(clip.data), problem)
         task = asyncio.create_task(self._store(stored, bytes(clip.data), media))
         self._storing.add(task)
         task.add_done_callback(self._storing.discard)
 
-    async def _store(self, stored: StoredClip, mp4: bytes, media: Media) -> None:
+    async def _store(self, stored: StoredClip, mp4: bytes, media: Media | None) -> None:
         try:
             if self._disk is not None:
                 await asyncio.to_thread(self._disk.require_room, len(mp4))
             await self._blobs.put_clip(stored, mp4)
         except ServiceError as error:
-            _log.warning("clip not stored", session=self._session_id, event_id=media.start.id, error=error.detail)
+            _log.warning("clip not stored", session=self._session_id, event_id=stored.event_id, error=error.detail)
             if not self.warnings:
                 self.warnings = (NOT_STORED.format(error.detail),)
                 self._events.update(warnings=(*self._events.record.warnings, *self.warnings))
         except Exception:
             # A bug costs only this clip.
-            _log.exception("clip not stored", session=self._session_id, event_id=media.start.id)
+            _log.exception("clip not stored", session=self._session_id, event_id=stored.event_id)
         else:
-            self._events.add_media(media)
+            if media is not None:
+                self._events.add_media(media)

@@ -22,6 +22,7 @@ from service.session.commits import Commits
 from service.session.context import WorkerContext
 from service.session.detection import Detection
 from service.session.events import EventBuffer
+from service.session.missed_clips import MissedClips
 from service.session.outcome import (
     INTERNAL_FAILURE,
     STREAM_ENDED,
@@ -58,6 +59,7 @@ class RunningSession:
         self._commits = Commits(context, self._events, self._source)
         self._snapshots = SnapshotWriter(context.blobs, record.id)
         self._clips = SessionClips(record, context.blobs, context.settings, self._events)
+        self._missed = MissedClips(record.id, context.store.feedback, self._clips)
         self._viewers = Viewers(region_names(record))
         self._shadow = SessionShadow(context)
         self._changes = SettingChanges(record, context.engine, self._events)
@@ -125,7 +127,8 @@ class RunningSession:
         """Analyse the source. Returns when the session has ended, is handed over, or belongs to another worker."""
         record = self.record
         try:
-            with self._context.gate.viewers_of(record.id, self._viewers.admit):
+            gate = self._context.gate
+            with gate.viewers_of(record.id, self._viewers.admit), gate.missed_of(record.id, self._missed.take):
                 outcome = await self._outcome()
             await self._clips.close()
             if self._halting == "hand_over" and outcome is None:
@@ -140,6 +143,7 @@ class RunningSession:
         finally:
             await self._commits.close()
             await self._snapshots.close()
+            await self._missed.close()
             await self._clips.close()
             await self._viewers.close()
             await self._shadow.close()

@@ -27,6 +27,15 @@ class ClipSettings(BaseModel):
     clip_after_s: float = Field(
         default=10.0, gt=0, le=120, examples=["10"], description="How long after an action's start its clip ends."
     )
+    clip_missed_s: float = Field(
+        default=30.0,
+        ge=0,
+        le=600,
+        examples=["30"],
+        description="How long ago an action may have started for its clip to be kept when a person reports it as "
+        "missed. Decoders of sources with clips keep so much of their stream in memory, about 0.15 MB for each "
+        "second and Mbit/s, at most CAKE_CLIP_MAX_BYTES.",
+    )
     clip_max_bytes: int = Field(
         default=16 * 1024**2,
         ge=64 * 1024,

@@ -191,6 +191,12 @@ class Blobs:
                     return clip
         return None
 
+    async def delete_clip(self, session_id: str, event_id: str) -> None:
+        """Delete the clip of an event or missed action, and its still. Idempotent. Raises StoreUnavailableError."""
+        if (clip := await self.find_clip(session_id, event_id)) is not None:
+            for name in (clip.name, clip.still_name):
+                await self._delete(name)
+
     async def read_clip(self, clip: StoredClip) -> bytes:
         """A clip as MP4. Raises NotFoundError, StoreUnavailableError."""
         try:

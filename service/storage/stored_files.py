@@ -32,7 +32,10 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class StoredClip:
-    """The stored clip of an event. `from_s` is the media time of its first frame."""
+    """The stored clip of an event or of a missed action, whose id is `event_id`.
+
+    `from_s` is the media time of its first frame.
+    """
 
     session_id: str
     event_id: str
@@ -54,7 +57,9 @@ class StoredClip:
     @classmethod
     def of(cls, name: str) -> Self | None:
         """The clip with this path; None if it is not the path of a clip."""
-        found = re.fullmatch(rf"{CLIPS}/([^/]+)/([0-9]+-[0-9]+)\.([0-9]+)(?:\.([0-9a-f]+))?\.mp4", name)
+        found = re.fullmatch(
+            rf"{CLIPS}/([^/]+)/([0-9]+-[0-9]+|missed-[0-9a-f]{{32}})\.([0-9]+)(?:\.([0-9a-f]+))?\.mp4", name
+        )
         return None if found is None else cls(found[1], found[2], int(found[3]) / 1000, found[4])
 
 

@@ -139,9 +139,10 @@ export async function exportEvents(id, format, signal) {
   return (await send(`${sessionPath(id)}/export`, { query: { format }, signal })).blob();
 }
 
-/** The clip of an action, `{ blob, from_s }`: an MP4 and the media time of its first frame. */
-export async function getClip(id, eventId, signal) {
-  const response = await send(`${sessionPath(id)}/events/${encodeURIComponent(eventId)}/clip.mp4`, { signal });
+/** The clip of an action, or of a missed one, `{ blob, from_s }`: an MP4 and the media time of its first frame. */
+export async function getClip(id, actionId, signal) {
+  const kind = actionId.startsWith("missed-") ? "feedback" : "events";
+  const response = await send(`${sessionPath(id)}/${kind}/${encodeURIComponent(actionId)}/clip.mp4`, { signal });
   return { blob: await response.blob(), from_s: Number(response.headers.get("Clip-From-S")) };
 }
 

@@ -11,6 +11,8 @@ export class MissedActions {
   #sessionId;
   #timeline;
   #clock;
+  #onPlay;
+  #isStored;
   #found = [];
   #panel = element("missed");
   #from = element("missed-from");
@@ -18,9 +20,11 @@ export class MissedActions {
   #dragFrom_s = null;
   #closed = new AbortController();
 
-  /** `clock` is a SessionClock. */
-  constructor(session, timeline, clock) {
+  /** `clock` is a SessionClock. `onPlay(action)` is called when the user asks to see a missed action. */
+  constructor(session, timeline, clock, onPlay) {
     this.#sessionId = session.id;
+    this.#isStored = session.source.kind === "upload";
+    this.#onPlay = onPlay;
     this.#timeline = timeline;
     this.#clock = clock;
     const options = { signal: this.#closed.signal };
@@ -88,13 +92,18 @@ export class MissedActions {
     if (!(start_s >= 0 && end_s >= start_s)) return this.#say("Enter a start in seconds, and an end that is not before it.");
     const missed = { label: element("missed-label").value, start_s, end_s, region: this.#timeline.region };
     try {
-      await addMissed(this.#sessionId, missed);
-      this.#say(`Added ${actionName(missed.label)} at ${this.#clock.text(start_s)}.`);
+      const { clip_problem: problem } = await addMissed(this.#sessionId, missed);
+      this.#say(`Added ${actionName(missed.label)} at ${this.#clock.text(start_s)}. ${this.#clipText(problem)}`);
       this.#clear();
     } catch (error) {
       this.#say(error.message);
     }
     await this.#refresh();
+  }
+
+  #clipText(problem) {
+    if (this.#isStored) return "";
+    return problem === null ? "Its clip will be there in a few seconds." : `It has no clip. ${problem}`;
   }
 
   async #refresh() {
@@ -118,9 +127,15 @@ export class MissedActions {
       remove.textContent = "Remove";
       remove.setAttribute("aria-label", `Remove ${actionName(each.label)} at ${this.#clock.text(each.start_s)}`);
       remove.addEventListener("click", () => this.#remove(each.id));
+      const play = document.createElement("button");
+      play.type = "button";
+      play.className = "link";
+      play.textContent = this.#clock.text(each.start_s);
+      play.setAttribute("aria-label", `${play.textContent}, play`);
+      play.addEventListener("click", () => this.#onPlay({ ...each, start_time: this.#clock.timeAt(each.start_s) }));
       const item = document.createElement("li");
       const where = each.region === null ? "" : ` (${each.region})`;
-      item.append(`${this.#clock.text(each.start_s)} ${actionName(each.label)}${where} `, remove);
+      item.append(play, ` ${actionName(each.label)}${where} `, remove);
       return item;
     });
     element("missed-list").replaceChildren(...items);

@@ -22,6 +22,11 @@ export class SessionClock {
     return this.#zero_ms === null ? clock(at_s) : wallClock(this.#zero_ms + at_s * 1000);
   }
 
+  /** The time of day of a media time, as in events (ISO 8601); null for times in the video. */
+  timeAt(at_s) {
+    return this.#zero_ms === null ? null : new Date(this.#zero_ms + at_s * 1000).toISOString();
+  }
+
   /** When an event was decided, which concerns no action. */
   textOf({ decided_s, time }) {
     return this.#zero_ms === null ? clock(decided_s) : wallClock(Date.parse(time));

@@ -116,6 +116,10 @@ export class SessionPanel {
     const id = this.#id;
     element("session").hidden = false;
     const ended = ENDED.has(this.#session.state);
+    const onPlay = (action) => {
+      this.#timeline.showAction(action);
+      this.#playback.play(action);
+    };
     const onSelect = (at_s, region) => {
       this.#timeline.showAround(at_s, region);
       this.#playback.seek(at_s);
@@ -132,14 +136,11 @@ export class SessionPanel {
     this.#events = new EventsView(this.#log, this.#session.labels, {
       verdicts: this.#verdicts,
       clock: this.#clock,
-      onShow: (action) => {
-        this.#timeline.showAction(action);
-        this.#playback.play(action);
-      },
+      onShow: onPlay,
       isLive: () => !ENDED.has(this.#session.state),
     });
     offerExport(id, { name: () => sourceName(this.#session), onError: this.#onError }, this.#closed.signal);
-    this.#missed = new MissedActions(this.#session, this.#timeline, this.#clock);
+    this.#missed = new MissedActions(this.#session, this.#timeline, this.#clock, onPlay);
     this.#thresholds = new Thresholds(this.#session, this.#clock, {
       onTried: (...marks) => this.#timeline.mark(...marks),
       onSelect,

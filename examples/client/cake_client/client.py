@@ -158,7 +158,7 @@ class Client:
     def missed_clip(
         self, session_id: str, feedback_id: str, *, before_s: float | None = None, after_s: float | None = None
     ) -> Clip:
-        """Like `clip`, for an action that was added with `add_missed`. Only uploaded videos have such clips."""
+        """Like `clip`, for an action that was added with `add_missed`, unless its `clip_problem` says why not."""
         call = calls.missed_clip(session_id, feedback_id, before_s, after_s)
         return calls.clip_of(self._transport.request(call))
 

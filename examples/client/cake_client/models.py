@@ -213,6 +213,8 @@ class Feedback(Model):
     end_s: float | None = None
     region: str | None = None
     note: str = ""
+    clip_problem: str | None = None
+    """Of a missed action that was just added: why there is no clip of it; None if there is one."""
 
 
 class FeedbackList(Model):

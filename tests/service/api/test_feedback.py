@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from service.feedback import Feedback, SessionFeedback
+from service.feedback import AddedMissedAction, Feedback, SessionFeedback
+from service.live.missed_clip import NOT_RUNNING
 from service.schemas import NamedRegion, Session
 from tests.support.access_kit import bearer, make_key
 from tests.support.api_kit import problem
@@ -62,9 +63,10 @@ async def test_a_missed_action_is_added_and_removed(server: Running) -> None:
     path = f"{session.links.self}/feedback"
     answer = await server.http.post(path, json={"label": "jump", "start_s": 3.5, "end_s": 4.0})
     assert answer.status_code == 201
-    missed = Feedback.model_validate_json(answer.content)
+    missed = AddedMissedAction.model_validate_json(answer.content)
     assert (missed.verdict, missed.label, missed.start_s, missed.score) == ("missed", "jump", 3.5, None)
-    assert await feedback_of(server, session) == [missed]
+    assert missed.clip_problem == NOT_RUNNING
+    assert await feedback_of(server, session) == [Feedback(**missed.model_dump(exclude={"clip_problem"}))]
     assert (await server.http.delete(f"{path}/{missed.id}")).status_code == 204
     assert await feedback_of(server, session) == []
 

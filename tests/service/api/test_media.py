@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from service.live.missed_clip import NOT_RUNNING
 from service.schemas import Session
 from service.storage.blobs import Blobs
 from service.storage.stored_files import StoredFile, upload_name
@@ -72,12 +73,14 @@ async def test_a_missed_action_of_an_upload_has_a_clip(server: Running, tmp_path
     clips = []
     for session in (uploaded, by_url):
         answer = await server.http.post(f"{session.links.self}/feedback", json={"label": "kick", "start_s": 3.0})
+        no_worker = None if session is uploaded else NOT_RUNNING
+        assert answer.json()["clip_problem"] == no_worker
         clips.append(f"{session.links.self}/feedback/{answer.json()['id']}/clip.mp4")
     answer = await server.http.get(clips[0], params={"before_s": 1.1, "after_s": 0.5})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "video/mp4"), answer.text
     times = [time_s for time_s, _ in frames_of_clip(answer.content, float(answer.headers["clip-from-s"]))]
     assert (times[0], 3.4 < times[-1] < 3.6) == (1.6, True)
-    assert "Only uploaded videos" in problem(await server.http.get(clips[1]), 404, "not_found").detail
+    assert "no clip of this missed action" in problem(await server.http.get(clips[1]), 404, "not_found").detail
     unknown = f"{uploaded.links.self}/feedback/missed-{'0' * 32}/clip.mp4"
     assert "no such missed action" in problem(await server.http.get(unknown), 404, "not_found").detail
 

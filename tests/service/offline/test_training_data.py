@@ -71,7 +71,7 @@ def test_a_missed_action_far_from_judged_events_has_its_own_clip_if_the_video_is
     sessions = f"{uploaded.id},{by_url.id}"
     status, out, err = run("data", "export", "--sessions", sessions, "--out", tmp_path, "--server", server)
     assert (status, out) == (0, f"{uploaded.id}_{missed.id}\n")
-    assert "Only uploaded videos have clips of missed actions" in err
+    assert "There is no clip of this missed action" in err
     assert err.endswith(f"wrote 1 clip to {tmp_path}; 1 missed action has no clip\n")
     [video] = read_annotations(tmp_path)
     [kick] = [segment for segment in video.segments if segment[2] == "kick"]
