@@ -9,8 +9,9 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from model.video.errors import NO_ANSWER, VideoError, source_error
+from model.video.errors import NO_ANSWER, VideoError
 from model.video.source import LIVE_SCHEMES, SCHEME_PROTOCOLS, ByteStream, is_url, scheme_of
+from model.video.source_errors import source_error
 
 # The tallest 8K format (8192 x 4352). Larger frames are rejected before memory is allocated for them.
 MAX_PIXELS = 8192 * 4352

@@ -10,8 +10,9 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from model.video.container import states_size
-from model.video.errors import VideoError, source_error
+from model.video.errors import VideoError
 from model.video.source import ByteStream, is_url
+from model.video.source_errors import source_error
 from model.video.stream import stated_end_s
 from model.video.timestamps import leaps
 

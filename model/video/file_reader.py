@@ -17,10 +17,11 @@ from av.video.frame import VideoFrame
 
 from model.video.container import is_fragmented
 from model.video.frame import Frame, FrameInputs, FrameSampler, OnFrame
+from model.video.info import VideoInfo
 from model.video.media_time import SAME_TIME_S, MediaClock, TimeZero
 from model.video.packets import PacketReader
 from model.video.skipping import Skipper, may_skip
-from model.video.stream import VideoInfo, plausible_rate_hz
+from model.video.stream import plausible_rate_hz
 from model.video.timestamps import LONGEST_GAP_S, FrameClock, FrameTimeline, leaps
 
 # Without a stated rate, frames without a timestamp are assumed to be 1/25 s apart.

@@ -12,13 +12,13 @@ from av.video.frame import VideoFrame
 from model.video.container import MOTION_JPEG
 from model.video.errors import VideoError
 from model.video.frame import Frame, FrameInputs, FrameSampler, OnFrame
+from model.video.info import VideoInfo
 from model.video.live_timing import LiveTiming
 from model.video.media_time import SAME_TIME_S, MediaClock
 from model.video.packet_flow import UNDECODABLE
 from model.video.packets import PacketReader
 from model.video.quiet_decoder import QuietDecoder
 from model.video.quiet_gate import QuietGate
-from model.video.stream import VideoInfo
 
 # If there were errors and no frame for this long, the codec has probably changed, and the stream must be opened again.
 UNDECODABLE_S = 2.0

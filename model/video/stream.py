@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 
@@ -17,7 +16,7 @@ from av.video.stream import VideoStream
 from model.video.container import MAX_PIXELS, MOTION_JPEG, RAW_STREAMS
 from model.video.display import orientation_of, square_pixel_size
 from model.video.errors import NO_DECODER, STILL_IMAGE, VideoError
-from model.video.packet_sizes import Decoding
+from model.video.info import VideoInfo
 from model.video.source import ByteStream
 
 STILL_IMAGE_BRANDS = frozenset({"avif", "heic", "heix", "mif1"})
@@ -27,28 +26,6 @@ COUNTED_PACKETS = 5000
 FIELD_RATES = ("dv", "gxf")
 # FFmpeg guesses absurd rates (90000 Hz) for streams that do not state one.
 MAX_RATE_HZ = 1000.0
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What a stream states about itself.
-
-    Width and height are in pixels, as displayed: at a square pixel aspect, after mirroring left to right if `mirrored`
-    and a clockwise rotation by `rotation_deg`. A `live` source cannot be paused or rewound: a camera or a broadcast.
-    `capture_offset_s` is how long after its capture, by the camera's own clock, a frame arrives. `decoding`, if not
-    everything must be decoded, says what is currently decoded.
-    """
-
-    codec: str
-    width: int
-    height: int
-    rate_hz: float | None
-    duration_s: float | None
-    rotation_deg: int
-    live: bool = False
-    mirrored: bool = False
-    capture_offset_s: float | None = None
-    decoding: Decoding | None = None
 
 
 def video_streams(container: InputContainer) -> list[VideoStream]:

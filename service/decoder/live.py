@@ -7,12 +7,12 @@ time is replaced by a newer one, and counted. Where nothing can be lost, the chi
 import time
 from dataclasses import asdict
 
+from model.video.info import VideoInfo
 from model.video.live_clock import LiveClock
 from model.video.live_reader import LiveReader
 from model.video.live_timing import LiveTiming
 from model.video.packets import PacketReader
 from model.video.quiet_gate import QuietGate
-from model.video.stream import VideoInfo
 from service.decoder import protocol as messages
 from service.decoder.clips import Clips
 from service.decoder.live_video import LiveVideo

@@ -14,8 +14,8 @@ import structlog
 from numpy.typing import NDArray
 
 from model.video.errors import VideoError
+from model.video.info import VideoInfo
 from model.video.source import is_url
-from model.video.stream import VideoInfo
 from service.confinement.broker import ConnectionBroker
 from service.decoder import protocol as kinds
 from service.decoder.clip_messages import CLIP_KINDS, ClipEnded, ClipPart, clip_message

@@ -3,8 +3,8 @@
 from dataclasses import asdict, replace
 
 from model.config import ModelConfig
+from model.video.info import VideoInfo
 from model.video.preprocess import WHOLE_FRAME, FrameInput, Region
-from model.video.stream import VideoInfo
 from service.schemas import FrameRegion, VideoProperties
 from service.store.records import SessionRecord
 

@@ -9,7 +9,7 @@ import structlog
 
 from model.compiled.state import StateError
 from model.video.errors import VideoError
-from model.video.stream import VideoInfo
+from model.video.info import VideoInfo
 from service.decoder.clip_messages import ClipEnded, ClipPart
 from service.decoder.messages import DecoderDiedError
 from service.decoder.process import DecodedFrame, Dropped, Ended, FrameRun, Missed, Snapshot

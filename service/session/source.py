@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from model.video.stream import VideoInfo
+from model.video.info import VideoInfo
 from service.decoder.process import DecodedFrame, Decoder, start_decoder
 from service.decoder.protocol import DecodeRequest
 from service.session.context import WorkerContext

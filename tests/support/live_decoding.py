@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from model.video.errors import VideoError
-from model.video.stream import VideoInfo
+from model.video.info import VideoInfo
 from service.decoder.process import DecodedFrame, FrameRun, Message, start_decoder
 from service.decoder.protocol import DecodeRequest
 from service.schemas import Transport

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from model.video.stream import VideoInfo
+from model.video.info import VideoInfo
 from service.decoder.process import DecodedFrame, Message, start_decoder
 from tests.support.decode_kit import LOOPBACK
 from tests.support.decode_kit import request as request_of

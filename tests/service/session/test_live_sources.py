@@ -12,8 +12,8 @@ from typing import TypeVar
 import pytest
 
 from model.video.errors import VideoError
+from model.video.info import VideoInfo
 from model.video.packets import PacketReader
-from model.video.stream import VideoInfo
 from service.decoder.process import DecodedFrame, Dropped, Message, Snapshot, start_decoder
 from service.schemas import Transport
 from tests.support.live_decoding import LOOPBACK, SAMPLE_HZ, failure, request, take

@@ -16,8 +16,8 @@ import pytest
 from pydantic import SecretStr
 
 from model.video.errors import VideoError
+from model.video.info import VideoInfo
 from model.video.media_time import slot
-from model.video.stream import VideoInfo
 from service.decoder.process import DecodedFrame, Ended, start_decoder
 from service.decoder.protocol import DecodeRequest
 from service.sources.address_policy import AddressPolicy, read_nameservers
