@@ -38,7 +38,6 @@ from service.api import (
     video,
     webhook,
 )
-from service.api.asyncapi import describe_streams
 from service.api.compatibility import HeadRequests, PathPrefix, StrippedUpgrades
 from service.api.cross_origin import CrossOrigin
 from service.api.error_responses import UnexpectedErrors, add_handlers
@@ -153,11 +152,12 @@ def _add_pages(app: FastAPI, settings: Settings) -> None:
     async def documentation() -> FileResponse:
         return FileResponse(WEB / "docs.html")
 
-    streams = describe_streams(VERSION, settings.root_path)
-
     @app.get("/asyncapi.json", include_in_schema=False)
     async def asyncapi() -> JSONResponse:
-        return JSONResponse(streams)
+        # Described on request, like OpenAPI: few clients ask, and the schemas would delay the start.
+        from service.api.asyncapi import describe_streams
+
+        return JSONResponse(describe_streams(VERSION, settings.root_path))
 
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: ApiMetrics, open_connections: Callable[[], int]) -> None:

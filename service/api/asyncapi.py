@@ -3,6 +3,7 @@
 Its schemas are generated from the types of `service.schemas`. Actions are those of the server: it sends events.
 """
 
+from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel, TypeAdapter
@@ -45,6 +46,7 @@ _WEBHOOK_HEADERS = {
 }
 
 
+@cache
 def describe_streams(version: str, root_path: str) -> dict[str, Any]:
     """The description, for a server below the path prefix `root_path`."""
     session = f"{root_path}/v1/sessions/{{session_id}}"
