@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from service.schemas import Schema
+from service.schemas import BodySchema, Schema
 
 MAX_HOSTS = 32
 
@@ -22,7 +22,7 @@ def _with_address(text: str) -> str:
     return text
 
 
-class CameraSearch(Schema):
+class CameraSearch(BodySchema):
     """Which cameras to look for, and how to ask them for their streams."""
 
     user: str | None = Field(

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from service.schemas import Schema
+from service.schemas import BodySchema, Schema
 
 Verdict = Literal["right", "wrong", "missed"]
 MAX_PER_SESSION = 10_000
@@ -41,14 +41,14 @@ class SessionFeedback(Schema):
     feedback: list[Feedback] = Field(description="At most 10,000, ordered by `start_s`.")
 
 
-class EventVerdict(Schema):
+class EventVerdict(BodySchema):
     """A person's answer to whether an event was right."""
 
     verdict: Literal["right", "wrong"] = Field(description="Whether the action happened.")
     note: str = Field(default="", max_length=1000, description="A remark.")
 
 
-class MissedAction(Schema):
+class MissedAction(BodySchema):
     """An action that happened without an event."""
 
     label: str = Field(min_length=1, max_length=200, description="The action.", examples=["kick"])

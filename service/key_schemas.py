@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from service.access.scopes import Scope
 from service.access.sight import MetadataLimit, require_limitable
-from service.schemas import Schema
+from service.schemas import BodySchema, Schema
 
 _SCOPES, _MAX_SESSIONS = "What it allows.", "Sessions that have not ended at the same time."
 _REQUESTS_PER_S, _MAX_STORED_BYTES = (
@@ -26,7 +26,7 @@ RequestsPerS = Annotated[float, Field(gt=0, le=1e9)]
 MaxStoredBytes = Annotated[int, Field(ge=0, le=2**53)]
 
 
-class KeyRequest(Schema):
+class KeyRequest(BodySchema):
     """A key to create. What is left out has the default of the server's settings."""
 
     name: str = Field(
@@ -45,7 +45,7 @@ class KeyRequest(Schema):
         return self
 
 
-class KeyChange(Schema):
+class KeyChange(BodySchema):
     """What to change of a key; what is left out stays."""
 
     scopes: Scopes | None = Field(default=None, description=_SCOPES)

@@ -14,7 +14,7 @@ from model.video.source import LIVE_SCHEMES
 from service.event_schemas import EventId
 from service.request_secrets import WebhookSecret
 from service.request_urls import SourceUrl, WebhookUrl
-from service.schemas import MetadataKey, NamedRegion, Pace, Rule, Schema, Transport
+from service.schemas import BodySchema, MetadataKey, NamedRegion, Pace, Rule, Schema, Transport
 
 MAX_STREAMS = 100
 MAX_REGIONS = 8
@@ -170,7 +170,7 @@ class SessionRequest(SessionOptions):
     source: SourceRequest
 
 
-class SessionChange(Schema):
+class SessionChange(BodySchema):
     """What to change of a session. Fields that are absent stay as they are; the others are replaced as a whole."""
 
     rules: Rules = Field(
@@ -186,7 +186,7 @@ class SessionChange(Schema):
     metadata: Metadata = Field(default={}, description="Strings by key, at most 4 kB together.")
 
 
-class RulesTrial(Schema):
+class RulesTrial(BodySchema):
     """Rules to try on the scores that a session kept."""
 
     rules: Rules = Field(default={}, description="By label; labels that are not named keep the rules in force.")
@@ -194,13 +194,13 @@ class RulesTrial(Schema):
     until_s: float | None = Field(default=None, allow_inf_nan=False, description="Only frames until this media time.")
 
 
-class Redelivery(Schema):
+class Redelivery(BodySchema):
     """Which events to deliver to a webhook again."""
 
     after: EventId | None = Field(default=None, description="Only the events after this one; all if absent.")
 
 
-class SecretRotation(Schema):
+class SecretRotation(BodySchema):
     """A new secret for a webhook."""
 
     secret: WebhookSecret | None = Field(

@@ -11,7 +11,7 @@ from service.event_schemas import Cursor, EventId, EventType
 from service.request_secrets import WebhookSecret
 from service.request_urls import WebhookUrl, with_possible_host, with_possible_port
 from service.requests import Name
-from service.schemas import CameraIdentity, MetadataKey, Schema, WebhookFormat
+from service.schemas import BodySchema, CameraIdentity, MetadataKey, Schema, WebhookFormat
 
 MAX_VALUES, MAX_VALUE_LENGTH = 100, 200
 MAX_COOLDOWN_S = 24 * 3600.0
@@ -166,7 +166,7 @@ TargetRequest = Annotated[
 ]
 
 
-class SubscriptionRequest(Schema):
+class SubscriptionRequest(BodySchema):
     """A new subscription."""
 
     name: Name | None = Field(default=None, description="Display name; need not be unique.", examples=["alarm"])
@@ -185,7 +185,7 @@ class SubscriptionRequest(Schema):
     )
 
 
-class SubscriptionResume(Schema):
+class SubscriptionResume(BodySchema):
     """How to resume a subscription."""
 
     skip_missed: bool = Field(

@@ -24,7 +24,7 @@ _KEY = re.compile(r"cake_(?P<id>[0-9a-f]{16})_(?P<secret>[A-Za-z0-9_-]{43})")
 class Limits(BaseModel):
     """Limits of one API key."""
 
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, defer_build=True, allow_inf_nan=False)
 
     max_sessions: Annotated[int, Field(ge=0)]
     """Sessions that have not ended at the same time."""
@@ -37,7 +37,7 @@ class Limits(BaseModel):
 class Person(BaseModel):
     """A person that a proxy or an identity provider has authenticated."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     issuer: Annotated[str, Field(min_length=1, max_length=500)]
     """URL of the identity provider, or `proxy`."""
@@ -52,7 +52,7 @@ class ApiKey(BaseModel):
     secret, so that no request can send it as a key.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     id: str
     name: Annotated[str, Field(min_length=1, max_length=100)]

@@ -3,13 +3,14 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
 from service.access.keys import Limits
+from service.setting_groups.group import SettingGroup
 from service.setting_groups.syntax import COMMA_SEPARATED
 
 
-class AccessSettings(BaseModel):
+class AccessSettings(SettingGroup):
     """Authentication: API keys, and under which names and from which pages the server is used."""
 
     auth: Literal["auto", "required", "off"] = Field(

@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from service.setting_groups.group import SettingGroup
 from service.setting_groups.syntax import COMMA_SEPARATED, MAX_KEEP_S, SECONDS_BY_NAME
 
 ALL_CLIPS = "all"
 """Value of `clips` that means the clips of every action."""
 
 
-class ClipSettings(BaseModel):
+class ClipSettings(SettingGroup):
     """Clips: of which actions they are kept, how long they are, and how long they are kept."""
 
     clips: Annotated[tuple[str, ...], *COMMA_SEPARATED] = Field(

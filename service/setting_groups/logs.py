@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
+
+from service.setting_groups.group import SettingGroup
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
-class LogSettings(BaseModel):
+class LogSettings(SettingGroup):
     """Logs, metrics and traces: what is recorded, and where."""
 
     log_level: Annotated[

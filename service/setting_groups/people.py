@@ -4,15 +4,16 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field, IPvAnyNetwork, field_validator
+from pydantic import Field, IPvAnyNetwork, field_validator
 
+from service.setting_groups.group import SettingGroup
 from service.setting_groups.syntax import COMMA_SEPARATED
 
 _HEADER = r"^[A-Za-z0-9-]+$"
 _LOOPBACK_URL = re.compile(r"http://(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?(/.*)?")
 
 
-class PeopleSettings(BaseModel):
+class PeopleSettings(SettingGroup):
     """People: their roles, and who says who they are."""
 
     roles: Path | None = Field(

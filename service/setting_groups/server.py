@@ -3,12 +3,13 @@
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated
 
-from pydantic import BaseModel, Field, IPvAnyNetwork
+from pydantic import Field, IPvAnyNetwork
 
+from service.setting_groups.group import SettingGroup
 from service.setting_groups.syntax import COMMA_SEPARATED
 
 
-class ServerSettings(BaseModel):
+class ServerSettings(SettingGroup):
     """Server: its address, proxies in front of it, and limits."""
 
     host: str = Field(default="127.0.0.1", examples=["0.0.0.0"], description="Address that `cake serve` listens on.")

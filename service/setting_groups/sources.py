@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, IPvAnyNetwork, field_validator
+from pydantic import Field, IPvAnyNetwork, field_validator
 
+from service.setting_groups.group import SettingGroup
 from service.setting_groups.syntax import COMMA_SEPARATED
 from service.sources.address_policy import AddressPolicy, read_nameservers
 from service.sources.authorities import read_authorities
 
 
-class SourceSettings(BaseModel):
+class SourceSettings(SettingGroup):
     """Sources: which may be opened, and what decoding them may take."""
 
     source_allow: Annotated[tuple[IPvAnyNetwork, ...], *COMMA_SEPARATED] = Field(

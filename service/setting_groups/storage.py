@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from service.setting_groups.group import SettingGroup
 from service.setting_groups.syntax import MAX_KEEP_S
 
 
-class StorageSettings(BaseModel):
+class StorageSettings(SettingGroup):
     """Storage: folders, databases, buckets, and how long sessions are kept."""
 
     data_dir: Path = Field(

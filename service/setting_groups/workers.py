@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from model.config import Precision
+from service.setting_groups.group import SettingGroup
 from service.setting_groups.syntax import COMMA_SEPARATED, join_items, variable
 
 
-class WorkerSettings(BaseModel):
+class WorkerSettings(SettingGroup):
     """Models and workers: what is loaded, and how much runs at once."""
 
     models: Annotated[tuple[str, ...], *COMMA_SEPARATED] = Field(

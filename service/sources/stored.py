@@ -21,7 +21,7 @@ StoredSecret = Annotated[SecretStr, PlainSerializer(SecretStr.get_secret_value, 
 class StoredModel(BaseModel):
     """Base of stored types. Unknown fields are ignored: a newer version may have written them."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 _SINCE_0_2 = frozenset({"stream", "live", "regions"})

@@ -108,7 +108,7 @@ class SessionRecord(StoredModel):
 class SettingsChange(BaseModel):
     """What a client changes of a session; fields that are not set stay as they are."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: str | None = None
     metadata: dict[str, str] = Field(default={})
@@ -121,7 +121,7 @@ class SettingsChange(BaseModel):
 class SessionUpdate(BaseModel):
     """Fields of a session that a commit changes; fields that are not set stay as they are."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     state: SessionState | None = None
     code: FailureCode | None = None

@@ -9,11 +9,14 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+from fastapi.routing import APIRoute
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.access.keys import Limits
+from service.api.app import ROUTES
 from service.api.request_body import BODY_TIMEOUT_S, MIN_BYTES_PER_S, RateFloor
+from service.schemas import BodySchema
 from tests.support.api_kit import problem
 from tests.support.running_server import Running, running_server
 
@@ -106,3 +109,10 @@ def test_a_body_is_slow_when_a_window_brings_less_than_the_minimum(chunks: list[
         assert rate.is_met(chunk_bytes, waited_s) == (not is_full or window_bytes >= MIN_BYTES_PER_S * window_s)
         if is_full:
             window_bytes, window_s = 0, 0.0
+
+
+def test_the_types_of_all_bodies_are_built_at_start() -> None:
+    routes = [route for module in ROUTES for route in module.router.routes if isinstance(route, APIRoute)]
+    bodies = [route.body_field.field_info.annotation for route in routes if route.body_field is not None]
+    assert bodies
+    assert all(isinstance(body, type) and issubclass(body, BodySchema) for body in bodies), bodies
