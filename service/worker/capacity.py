@@ -14,6 +14,8 @@ from service.settings import Settings
 # Of the measured steps per second; decoders, commits and bursts need the rest.
 USABLE_SHARE, USABLE_SHARE_OF_ONE_CORE = 0.7, 0.35
 MEASURE_S = 0.2
+# A worker is not ready before. This tells only whether single steps are fast enough for all sessions.
+MEASURE_SINGLE_STEPS_S = 0.05
 COMPARE_S = 0.1
 CLEARLY_SLOWER = 0.8
 WARM_UP_CALLS = 3
@@ -30,16 +32,15 @@ async def measure_capacity_steps_per_s(detectors: Mapping[str, Detector], settin
     most = settings.worker_max_sessions * max(detector.config.sample_hz for detector in detectors.values())
     share = USABLE_SHARE if len(os.sched_getaffinity(0)) > 1 else USABLE_SHARE_OF_ONE_CORE
     # Full batches are faster still, but their graphs would have to be compiled first.
-    if share * await _slowest_steps_per_s(detectors, streams=1) >= most:
+    if share * await _slowest_steps_per_s(detectors, MEASURE_SINGLE_STEPS_S, streams=1) >= most:
         return most
-    return min(share * await _slowest_steps_per_s(detectors, streams=MAX_BATCH), most)
+    return min(share * await _slowest_steps_per_s(detectors, MEASURE_S, streams=MAX_BATCH), most)
 
 
-async def _slowest_steps_per_s(detectors: Mapping[str, Detector], *, streams: int) -> float:
-    duration_s = MEASURE_S / len(detectors)
-    return min(
-        [await asyncio.to_thread(measure_steps_per_s, d, duration_s, streams=streams) for d in detectors.values()]
-    )
+async def _slowest_steps_per_s(detectors: Mapping[str, Detector], all_s: float, *, streams: int) -> float:
+    """`all_s` is spent on all models together."""
+    each_s = all_s / len(detectors)
+    return min([await asyncio.to_thread(measure_steps_per_s, d, each_s, streams=streams) for d in detectors.values()])
 
 
 def measure_steps_per_s(

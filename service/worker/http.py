@@ -26,20 +26,17 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def open_worker_http(
     host: str,
-    port: int | None,
+    port: int,
     registry: CollectorRegistry,
     why_not_ready: Callable[[], str | None],
     confinement: Confinement,
 ) -> AsyncIterator[None]:
-    """Serve `/livez`, `/readyz` and `/metrics` for the lifetime of the context; without a port, nothing.
+    """Serve `/livez`, `/readyz` and `/metrics` for the lifetime of the context.
 
     `/readyz` also says what confines the worker's decoders.
 
     Raises OSError when the address is taken or not ours.
     """
-    if port is None:
-        yield
-        return
 
     async def livez(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})

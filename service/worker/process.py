@@ -7,6 +7,7 @@ import stat
 import sys
 import uuid
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict
 
 import structlog
@@ -34,7 +35,6 @@ from service.storage.objects import BlobUrlError, check_blob_url
 from service.store import StoreUrlError, check_store_url, open_store
 from service.store.worker_records import WorkerInfo
 from service.worker.capacity import measure_capacity_steps_per_s
-from service.worker.http import open_worker_http
 from service.worker.self_check import SelfCheckError, analyse_clip, decode_clip
 from service.worker.uploaded_models import UploadedModels
 from service.worker.worker import Worker
@@ -101,13 +101,22 @@ async def work(settings: Settings, detectors: Mapping[str, Detector]) -> None:
             context = WorkerContext(store, engine, metrics, settings, gate, blobs, forks=forks)
             info = WorkerInfo(worker_id, capacity, models, confinement=asdict(confinement))
             worker = Worker(info, context, UploadedModels(context, detectors))
-            async with open_worker_http(
-                *(settings.worker_host, settings.worker_port, registry, worker.why_not_ready, confinement)
-            ):
+            async with _open_http(settings, registry, worker, confinement):
                 await worker.run(stop)
     finally:
         await store.close()
         signal.alarm(0)
+
+
+def _open_http(
+    settings: Settings, registry: CollectorRegistry, worker: Worker, confinement: Confinement
+) -> AbstractAsyncContextManager[None]:
+    """The worker's HTTP endpoints, if it has a port: the libraries would delay the start of workers without one."""
+    if settings.worker_port is None:
+        return nullcontext()
+    from service.worker.http import open_worker_http
+
+    return open_worker_http(settings.worker_host, settings.worker_port, registry, worker.why_not_ready, confinement)
 
 
 def _report(confinement: Confinement, metrics: WorkerMetrics) -> None:
