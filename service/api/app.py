@@ -40,6 +40,7 @@ from service.api import (
 )
 from service.api.compatibility import HeadRequests, PathPrefix, StrippedUpgrades
 from service.api.cross_origin import CrossOrigin
+from service.api.data_folder import make_data_folder
 from service.api.error_responses import UnexpectedErrors, add_handlers
 from service.api.lifetime import serving
 from service.api.limits import ConnectionLimit
@@ -87,9 +88,7 @@ def create_app(settings: Settings, own_key: ApiKey, open_connections: Callable[[
 
     `own_key` is known only to this application, for its lifetime.
     """
-    # Readable only by its owner: the database holds the passwords of cameras.
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    settings.metrics_dir.mkdir(exist_ok=True)
+    make_data_folder(settings)
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     metrics = ApiMetrics(registry)
@@ -122,6 +121,7 @@ def create_app(settings: Settings, own_key: ApiKey, open_connections: Callable[[
         app.include_router(_sign_in_routes())
     _add_pages(app, settings)
     app.state.auth = settings.auth
+    app.state.first_workers = {}
     app.state.failed = False
     add_handlers(app)
     complete_openapi(app)

@@ -17,10 +17,11 @@ from service.access.keys import ApiKey
 from service.api.confinement import ConfinementWatch
 from service.api.context import Context
 from service.api.cuts import Cuts
+from service.api.data_folder import forget_dead_workers, lock_folder
 from service.api.expired_keys import ExpiredKeys
 from service.api.limits import OpenStreams
 from service.api.stills_and_clips import EventStillsAndClips
-from service.api.supervisor import Supervisor, WorkerConfigurationError, lock_folder
+from service.api.supervisor import Supervisor, WorkerConfigurationError
 from service.api.unowned import UnownedSessions
 from service.api.unserved import UnservedSessions
 from service.background import background_task, repeat
@@ -63,7 +64,8 @@ async def serving(
     """Put the context of the routes into `app.state`, and work in the background. If a task fails, the server exits."""
     async with AsyncExitStack() as stack:
         stack.enter_context(lock_folder(settings.data_dir))
-        _forget_dead_workers(settings)
+        if not app.state.first_workers:
+            forget_dead_workers(settings)
         pool = await stack.enter_async_context(
             open_pool(settings.address_policy, max_connections=MAX_CONNECTIONS, authorities=settings.source_ca)
         )
@@ -74,7 +76,7 @@ async def serving(
         await stack.enter_async_context(_running(app, context.feed.run))
         for work in (*_deliveries(context, pool), *_regular_work(context)):
             await stack.enter_async_context(_running(app, work))
-        supervisor = Supervisor(settings, context.store.workers, metrics.worker_restarts)
+        supervisor = Supervisor(settings, context.store.workers, metrics.worker_restarts, app.state.first_workers)
         await stack.enter_async_context(_running(app, supervisor.run))
         yield
 
@@ -220,9 +222,3 @@ def _end_server_after_failure(app: FastAPI, task: asyncio.Task[None]) -> None:
         if not (isinstance(error, ExceptionGroup) and error.subgroup(WorkerConfigurationError)):
             _log.critical("a background task failed, the server exits", exc_info=error)
         signal.raise_signal(signal.SIGTERM)
-
-
-def _forget_dead_workers(settings: Settings) -> None:
-    """Remove the metrics of workers that ran when the last server was killed."""
-    for leftover in settings.metrics_dir.glob("*.db"):
-        leftover.unlink()

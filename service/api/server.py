@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import FrameType
 
@@ -14,6 +15,7 @@ from service.access.keys import Limits, new_key
 from service.access.scopes import Scope
 from service.api.app import create_app
 from service.api.context import Context
+from service.api.embedded_worker import EmbeddedWorker
 from service.api.http_protocol import GuardedProtocol
 from service.api.model_catalogue import loaded_models
 from service.api.peer import BehindProxies
@@ -70,13 +72,18 @@ class Server(uvicorn.Server):
         )
 
     async def serve(
-        self, sockets: list[socket.socket] | None = None, companion: asyncio.Task[None] | None = None
+        self,
+        sockets: list[socket.socket] | None = None,
+        companion: asyncio.Task[None] | None = None,
+        workers: Mapping[int, EmbeddedWorker] | None = None,
     ) -> None:
         """Serve on `sockets` until stopped. If other machines can connect, CAKE_AUTH=auto means `required`.
 
         `companion` uses the server; it is cancelled and awaited when the server is to exit, while it still works.
+        `workers` are those that run already, by slot.
         """
         self._companion = companion
+        self._app.state.first_workers = workers or {}
         is_exposed = not all(map(is_loopback, sockets or []))
         if self._app.state.auth == "auto" and (is_exposed or self._settings.identifies_people):
             # Otherwise the loss of all keys, for example with the data of Redis, would open the server to everyone.

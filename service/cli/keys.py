@@ -167,7 +167,7 @@ def _size(size_bytes: int) -> str:
 
 def _missing_database(settings: Settings) -> Path | None:
     """The SQLite file that the settings name, if it does not exist."""
-    from service.store import sqlite_file
+    from service.store_url import sqlite_file
 
     database = sqlite_file(settings.resolved_store_url)
     return None if database is None or database.exists() else database
@@ -185,7 +185,8 @@ def _in_store(data_dir: Path | None, use: Callable[[Store], Awaitable[T]]) -> T:
     import asyncio
 
     from service.errors import ServiceError
-    from service.store import StoreUrlError, open_store
+    from service.store import open_store
+    from service.store_url import StoreUrlError
 
     settings = read_settings(data_dir=data_dir)
 

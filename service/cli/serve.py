@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -61,20 +61,10 @@ def _serve(sample: Path | None, **chosen: object) -> None:
 
         import uvloop
 
-        import service.cli.setting_errors
-        from service.api.app import SignInUnavailableError
-        from service.api.server import Server
-        from service.api.supervisor import FolderInUseError, lock_folder
-        from service.cli.exposure import ExposedError, refuse_if_exposed
-        from service.errors import ServiceError
         from service.listening import listen
-        from service.observability.telemetry import configure_logging
-        from service.observability.tracing import TracingUnavailableError
+        from service.observability.logs import configure_logging
         from service.storage.objects import BlobUrlError, check_blob_url
-        from service.store import StoreUrlError, check_store_url
-
-        if sample is not None:
-            import service.cli.sample  # noqa: F401 - used once the server has started
+        from service.store_url import StoreUrlError, check_store_url
 
     settings = read_settings(**chosen)
     if settings.workers:
@@ -95,38 +85,67 @@ def _serve(sample: Path | None, **chosen: object) -> None:
             " (with make: make run PORT=8001).",
             FAILED,
         )
-    with listener:
-        try:
-            server = Server(settings)
-            # The server takes the lock itself, but would end with a traceback.
-            with lock_folder(settings.data_dir):
-                asyncio.run(refuse_if_exposed(settings, listener))
-        except (
-            FolderInUseError,
-            ExposedError,
-            ServiceError,
-            SignInUnavailableError,
-            TracingUnavailableError,
-        ) as error:
-            fail(str(error), FAILED)
-        except OSError as error:
-            fail(
-                f"cannot use the data folder {settings.data_dir.resolve()}: {error.strerror}."
-                " Choose another one with --data-dir.",
-                FAILED,
-            )
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(server, listener, settings, sample))
+    with listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(listener, settings, sample))
+
+
+async def _run(listener: socket.socket, settings: Settings, sample: Path | None) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    from service.api.embedded_worker import first_workers
+
+    _prepare_folder(settings)
+    # Before the server is imported: the imports of the workers take as long, and run at the same time.
+    async with first_workers(settings) as workers:
+        server = await _server(listener, settings, with_sample=sample is not None)
+        from service.background import background_task
+
+        async with background_task(_accompany(server, page_url(listener), settings, sample)) as companion:
+            await server.serve(sockets=[listener], companion=companion, workers=workers)
     if server.failed:
         raise typer.Exit(FAILED)
 
 
-async def _run(server: Server, listener: socket.socket, settings: Settings, sample: Path | None) -> None:
-    """Serve until SIGTERM or SIGINT."""
-    from service.background import background_task
+def _prepare_folder(settings: Settings) -> None:
+    from service.api.data_folder import FolderInUseError, forget_dead_workers, lock_folder, make_data_folder
 
-    async with background_task(_accompany(server, page_url(listener), settings, sample)) as companion:
-        await server.serve(sockets=[listener], companion=companion)
+    try:
+        make_data_folder(settings)
+        # The server takes the lock itself, but would end with a traceback.
+        with lock_folder(settings.data_dir):
+            forget_dead_workers(settings)
+    except FolderInUseError as error:
+        fail(str(error), FAILED)
+    except OSError as error:
+        _fail_for_folder(settings, error)
+
+
+async def _server(listener: socket.socket, settings: Settings, *, with_sample: bool) -> Server:
+    with quick_imports():
+        from service.api.app import SignInUnavailableError
+        from service.api.server import Server
+        from service.cli.exposure import ExposedError, refuse_if_exposed
+        from service.errors import ServiceError
+        from service.observability.tracing import TracingUnavailableError
+
+        if with_sample:
+            import service.cli.sample  # noqa: F401 - used once the server has started
+
+    try:
+        server = Server(settings)
+        await refuse_if_exposed(settings, listener)
+    except (ExposedError, ServiceError, SignInUnavailableError, TracingUnavailableError) as error:
+        fail(str(error), FAILED)
+    except OSError as error:
+        _fail_for_folder(settings, error)
+    return server
+
+
+def _fail_for_folder(settings: Settings, error: OSError) -> NoReturn:
+    fail(
+        f"cannot use the data folder {settings.data_dir.resolve()}: {error.strerror}. Choose another one with"
+        " --data-dir.",
+        FAILED,
+    )
 
 
 async def _accompany(server: Server, url: str, settings: Settings, sample: Path | None) -> None:

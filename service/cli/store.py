@@ -29,8 +29,8 @@ def check(data_dir: DataDir = None) -> None:
     import asyncio
 
     from service.errors import ServiceError
-    from service.store import sqlite_file
     from service.store.sqlite.backup import damage
+    from service.store_url import sqlite_file
 
     settings = read_settings(data_dir=data_dir)
     database = sqlite_file(settings.resolved_store_url)
@@ -82,7 +82,7 @@ def restore(
     data_dir: DataDir = None,
 ) -> None:
     """Copy a backup into a data folder without a database. The server must not run."""
-    from service.api.supervisor import FolderInUseError, lock_folder
+    from service.api.data_folder import FolderInUseError, lock_folder
     from service.store.sqlite.backup import copy_database, damage
 
     settings = read_settings(data_dir=data_dir)
@@ -125,7 +125,7 @@ async def _inspect(settings: Settings) -> Findings:
 
 def _require_folder(settings: Settings) -> Path:
     """The SQLite file of a store that is all in the data folder."""
-    from service.store import sqlite_file
+    from service.store_url import sqlite_file
 
     database = sqlite_file(settings.resolved_store_url)
     if database is None or settings.blob_url is not None:

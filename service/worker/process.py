@@ -23,7 +23,8 @@ from service.decoder.fork_server import open_fork_server
 from service.decoder.protocol import Confinement
 from service.errors import StoreUnavailableError
 from service.model_description import describe
-from service.observability.telemetry import WorkerMetrics, configure_logging
+from service.observability.logs import configure_logging
+from service.observability.telemetry import WorkerMetrics
 from service.observability.tracing import TracingUnavailableError, configure_tracing
 from service.push.gate import open_gate
 from service.session.context import WorkerContext
@@ -32,8 +33,9 @@ from service.settings import Settings
 from service.sources.authorities import write_authorities
 from service.storage.blobs import Blobs, warn_of_separate_folders
 from service.storage.objects import BlobUrlError, check_blob_url
-from service.store import StoreUrlError, check_store_url, open_store
+from service.store import open_store
 from service.store.worker_records import WorkerInfo
+from service.store_url import StoreUrlError, check_store_url
 from service.worker.capacity import measure_capacity_steps_per_s
 from service.worker.self_check import SelfCheckError, analyse_clip, decode_clip
 from service.worker.uploaded_models import UploadedModels

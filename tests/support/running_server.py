@@ -175,15 +175,15 @@ async def running_server(data_dir: Path, **options: object) -> AsyncIterator[Run
 
 SERVE = """
 import resource, sys, uvloop
-import service.api.supervisor
+import service.api.embedded_worker
 from service.api.server import Server
 from service.listening import listen
 from service.settings import Settings
-from service.observability.telemetry import configure_logging
+from service.observability.logs import configure_logging
 if int(sys.argv[2]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 configure_logging(Settings().log_level, as_json=True)
-service.api.supervisor.WORKER_COMMAND = (sys.executable, *sys.argv[3:])
+service.api.embedded_worker.WORKER_COMMAND = (sys.executable, *sys.argv[3:])
 uvloop.run(Server(Settings()).serve(sockets=[listen("127.0.0.1", int(sys.argv[1]))]))
 """
 

@@ -13,8 +13,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError  # noqa: A004 - the name that redis gives it
 from redis.maint_notifications import MaintNotificationsConfig
 
-from service.store import REDIS_SCHEMES
 from service.store.redis.sentinels import Sentinels
+from service.store_url import REDIS_SCHEMES
 
 Client = Redis | RedisCluster
 

@@ -112,7 +112,7 @@ async def test_a_model_that_returns_in_time_keeps_its_sessions(server: Running) 
 async def test_a_worker_that_cannot_start_with_its_settings_ends_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.api.supervisor.WORKER_COMMAND", (sys.executable, "-c", "raise SystemExit(2)"))
+    monkeypatch.setattr("service.api.embedded_worker.WORKER_COMMAND", (sys.executable, "-c", "raise SystemExit(2)"))
     server = Server(Settings.model_validate({"data_dir": tmp_path / "data", "workers": 1}))
     with listen("127.0.0.1", 0) as listener:
         await server.serve(sockets=[listener])

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -14,14 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter
 
+from service.api.data_folder import FolderInUseError, lock_folder
+from service.api.embedded_worker import EmbeddedWorker, embedded_prefix, first_workers
 from service.api.supervisor import (
     FIRST_DELAY_S,
     LONGEST_DELAY_S,
     STABLE_S,
-    FolderInUseError,
     Supervisor,
-    embedded_prefix,
-    lock_folder,
     next_delay_s,
 )
 from service.settings import Settings
@@ -54,11 +53,13 @@ async def store(settings: Settings) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
-async def supervisor(settings: Settings, store: Store, *command: str) -> AsyncIterator[Counter]:
+async def supervisor(
+    settings: Settings, store: Store, *command: str, started: Mapping[int, EmbeddedWorker] | None = None
+) -> AsyncIterator[Counter]:
     """A supervisor at work; the counter of its restarts."""
     restarts = Counter("restarts", "restarts", registry=CollectorRegistry())
     command = command if len(command) > 1 else (sys.executable, "-S", "-c", *command)
-    working = asyncio.create_task(Supervisor(settings, store.workers, restarts, command=command).run())
+    working = asyncio.create_task(Supervisor(settings, store.workers, restarts, started or {}, command=command).run())
     try:
         yield restarts
     finally:
@@ -113,7 +114,7 @@ async def test_a_worker_that_dies_is_released_and_replaced(settings: Settings, s
 async def test_a_worker_that_ignores_sigterm_is_killed(
     settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.api.supervisor.STOP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("service.api.embedded_worker.STOP_TIMEOUT_S", 0.2)
     async with supervisor(settings, store, STUBBORN):
         workers = await reports(settings.data_dir, 2)
     assert not any(alive(pid) for (pid,) in workers.values())
@@ -135,6 +136,32 @@ async def test_workers_of_a_killed_server_are_released_at_start(settings: Settin
     async with supervisor(settings, store, OBEDIENT):
         await reports(settings.data_dir, 2)
         assert [worker.id for worker in await store.workers.live()] == ["a worker of its own"]
+
+
+async def test_workers_that_run_already_are_taken_over_and_stay_registered(
+    settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.embedded_worker.WORKER_COMMAND", (sys.executable, "-S", "-c", OBEDIENT))
+    async with first_workers(settings) as workers:
+        first = await reports(settings.data_dir, 2)
+        victim = workers[0].id
+        await store.workers.register(WorkerInfo(workers[1].id, 10.0, (MODEL,)))
+        async with supervisor(settings, store, OBEDIENT, started=workers):
+            os.kill(first[victim][0], signal.SIGKILL)
+            after = await reports(settings.data_dir, 3)
+            assert set(first) == {worker.id for worker in workers.values()}
+            assert [worker.id for worker in await store.workers.live()] == [workers[1].id]
+        assert not any(alive(pid) for (pid,) in after.values())
+
+
+async def test_workers_that_no_supervisor_took_over_are_stopped(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.api.embedded_worker.WORKER_COMMAND", (sys.executable, "-S", "-c", OBEDIENT))
+    async with first_workers(settings):
+        pids = [pid for (pid,) in (await reports(settings.data_dir, 2)).values()]
+        assert all(alive(pid) for pid in pids)
+    assert not any(alive(pid) for pid in pids)
 
 
 async def test_a_worker_that_cannot_be_started_is_retried(settings: Settings, store: Store) -> None:

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -96,7 +97,29 @@ def test_a_server_starts_without_libraries_that_few_servers_use() -> None:
         "import sys, service.cli.main, service.cli.sample, service.api.server\n"
         "from typer.testing import CliRunner\n"
         "assert CliRunner().invoke(service.cli.main.app, ['serve', '--help']).exit_code == 0\n"
-        "large = {'torch', 'numpy', 'safetensors', 'redis', 'aiomqtt', 'apprise', 'joserfc'}\n"
+        "large = {'torch', 'numpy', 'av', 'safetensors', 'redis', 'aiomqtt', 'apprise', 'joserfc', 'service.onvif'}\n"
+        "sys.exit(bool(large & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_workers_are_started_before_the_libraries_of_the_server_are_imported(tmp_path: Path) -> None:
+    program = (
+        "import sys, service.cli.main, service.api.embedded_worker\n"
+        "from typer.testing import CliRunner\n"
+        "large = {'fastapi', 'starlette', 'uvicorn', 'sqlite3', 'prometheus_client', 'service.store'}\n"
+        "def start(settings): sys.exit(10 + len(large & sys.modules.keys()))\n"
+        "service.api.embedded_worker.first_workers = start\n"
+        "arguments = ['serve', '--port', '0', '--data-dir', sys.argv[1]]\n"
+        "sys.exit(CliRunner().invoke(service.cli.main.app, arguments).exit_code)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, tmp_path], check=False).returncode == 10
+
+
+def test_a_worker_starts_without_libraries_that_other_processes_need() -> None:
+    program = (
+        "import sys, service.worker.process\n"
+        "large = {'torch', 'av', 'fastapi', 'starlette', 'uvicorn', 'httpx', 'redis', 'apprise'}\n"
         "sys.exit(bool(large & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -12,12 +12,13 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from service.errors import StoreUnavailableError
-from service.store import StoreUrlError, open_store
+from service.store import open_store
 from service.store.protocols import Store
 from service.store.records import SessionRecord, SessionUpdate, state_event
 from service.store.redis.store import open_redis_store
 from service.store.webhook_records import StoredWebhook
 from service.store.worker_records import WorkerInfo
+from service.store_url import StoreUrlError
 from tests.support.redis_server import RedisServer, redis_of
 from tests.support.store_kit import (
     CHECKPOINT,
