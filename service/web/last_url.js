@@ -3,7 +3,8 @@
  * is kept only until its source was opened or could not be.
  */
 
-const ENDED_WELL = new Set(["completed", "stopped"]);
+import { ENDED } from "./event_stream.js";
+
 /** A session that has waited longer for a worker is corrected by hand. */
 const KEPT_MS = 300_000;
 
@@ -28,8 +29,7 @@ export class LastUrl {
     const session = sessions.find(({ id }) => id === this.#kept?.id);
     if (!session) return null;
     const { typed } = this.#kept;
-    const isOver = session.frames > 0 || session.state === "failed" || ENDED_WELL.has(session.state);
-    if (isOver) this.forget();
+    if (session.frames > 0 || ENDED.has(session.state)) this.forget();
     return session.state === "failed" && session.frames === 0 ? { session, typed } : null;
   }
 }
