@@ -30,20 +30,23 @@ class Leftovers:
     async def clear(self) -> None:
         """Raises DeliveryFailedError, ServiceError."""
         any_camera = CameraTopics("+", self.stored.topic)
-        kept = await self.connection.read_kept(any_camera.status, any_camera.state("+"))
-        live = await self._live_cameras()
-        sensors: dict[str, list[str]] = {}
+        kept = await self.connection.read_kept(any_camera.status, any_camera.event(None), any_camera.state("+"))
+        levels = {topic: topic.removeprefix(f"{self.stored.topic}/").split("/") for topic in kept}
+        # A status alone is that of another subscription, whose topics begin with those of this one.
+        cameras = {key for key, *_, last in levels.values() if last != "status"}
+        gone = cameras - await self._live_cameras()
+        sensors: dict[str, list[str]] = {key: [] for key in gone}
         for topic, payload in kept.items():
-            key, *sensor, _ = topic.removeprefix(f"{self.stored.topic}/").split("/")
-            if key not in live:
-                sensors.setdefault(key, []).extend(sensor)
+            key, *sensor, _ = levels[topic]
+            if key in gone:
+                sensors[key] += sensor
                 if payload in (ON.encode(), ONLINE.encode()):
                     ended = OFF if sensor else OFFLINE
                     await self.connection.publish(topic, ended, is_retained=True, expires_s=KEPT_S)
         if self.home is not None and self.stored.identify == "session":
-            for key, levels in sensors.items():
+            for key, labels in sensors.items():
                 if not await self._has_failed(key):
-                    await self.home.remove(CameraTopics(key, self.stored.topic), levels)
+                    await self.home.remove(CameraTopics(key, self.stored.topic), labels)
 
     async def _live_cameras(self) -> set[str]:
         """The topic levels of sessions that have not ended."""

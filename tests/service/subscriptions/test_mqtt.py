@@ -83,6 +83,16 @@ async def test_nothing_stays_on_of_a_session_that_is_deleted_while_its_events_wa
             assert found.of(f"cake/{other.id}/kick/state") == ["ON"]
 
 
+async def test_a_subscription_with_topics_below_those_of_another_stays_online(tmp_path: Path) -> None:
+    with mosquitto(tmp_path / "broker") as broker:
+        async with running_server(tmp_path / "data") as server, subscriber(broker) as found:
+            await subscribe(server, {"kind": "mqtt", "url": broker.url, "topic": "cake/site"})
+            await found.until("cake/site/status", "online")
+            await subscribe(server, {"kind": "mqtt", "url": broker.url, "topic": "cake"})
+            await found.until("cake/status", "online")
+            assert found.of("cake/site/status") == ["online"]
+
+
 async def test_the_broker_announces_that_a_subscription_is_gone(tmp_path: Path) -> None:
     with mosquitto(tmp_path / "broker") as broker:
         async with subscriber(broker) as found:
