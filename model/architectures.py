@@ -1,4 +1,6 @@
-"""The two sizes of network that `cake train` can train."""
+"""The networks that `cake train` can train: two sizes, the smaller one also on plain RGB."""
+
+from dataclasses import replace
 
 from model.config import SETTLE_S, ConfigError, HeadConfig, ModelConfig, TrunkConfig
 
@@ -42,11 +44,23 @@ def cake_xs(labels: tuple[str, ...]) -> ModelConfig:
     )
 
 
+def cake_xs_rgb(labels: tuple[str, ...]) -> ModelConfig:
+    """`cake_xs` on frames as they are, without their differences, as the paper's trunk sees them. For comparisons:
+    only the motion branch shows it motion explicitly.
+    """
+    config = cake_xs(labels)
+    return replace(config, name="cake-xs-rgb", trunk=replace(config.trunk, frame_difference=False))
+
+
 def architecture(name: str, labels: tuple[str, ...]) -> ModelConfig:
-    """The configuration called `name` (`cake-s` or `cake-xs`) for these labels; `ConfigError` for another name."""
+    """The configuration called `name` for these labels; `ConfigError` unless it is `cake-s`, `cake-xs` or
+    `cake-xs-rgb`.
+    """
     match name:
         case "cake-s":
             return cake_s(labels)
         case "cake-xs":
             return cake_xs(labels)
-    raise ConfigError(f"unknown configuration {name!r}; there are cake-s and cake-xs")
+        case "cake-xs-rgb":
+            return cake_xs_rgb(labels)
+    raise ConfigError(f"unknown configuration {name!r}; there are cake-s, cake-xs and cake-xs-rgb")

@@ -109,6 +109,10 @@ def synth_people(
         typer.Option(help="More that is easily mistaken for a fall or a fight: pets, dancing, lying down."),
     ] = False,
     targets: Annotated[bool, typer.Option(help="Also write joints and masks.")] = False,
+    activities: Annotated[
+        bool,
+        typer.Option(help="Also label everyday activities, except the actions of MocapStreams: to learn motion from."),
+    ] = False,
     subset: Annotated[str | None, typer.Option(help="training, validation or testing; else a mixture.")] = None,
     scale: Annotated[int, typer.Option(min=1, max=5, help="Enlarge frames of about 256x144 pixels.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = CPUS,
@@ -134,6 +138,7 @@ def synth_people(
             subset=subset,
             scale=scale,
             look_alikes=look_alikes,
+            activities=activities,
             workers=workers,
             on_progress=progress.on_item,
         )

@@ -41,7 +41,9 @@ Flow = Annotated[str | None, typer.Option(help="Which flow_* folder to use, if t
 Out = Annotated[Path | None, typer.Option(help="Folder for the checkpoint, the report, logs and caches. [required]")]
 Config = Annotated[
     str | None,
-    typer.Option(help="Network size: cake-xs or cake-s. Default: that of --from, or cake-xs.", show_default=False),
+    typer.Option(
+        help="Network: cake-xs, cake-s or cake-xs-rgb. Default: that of --from, or cake-xs.", show_default=False
+    ),
 ]
 RecipeFile = Annotated[
     Path | None, typer.Option(help="A named recipe (default, paper, people) or a JSON file; see `cake train recipe`.")

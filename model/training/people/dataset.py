@@ -8,15 +8,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from model.atomic import write_text_atomically
+from model.training.mocap.labels import ACTIONS
 from model.training.mocap.render_pool import write_in_processes
 from model.training.people.stream import PeopleSpec, write_people_stream
 
 _VERSION = "PeopleStreams 1"
+_LEAST_STREAMS = 5
 
 
 def write_people_streams(
@@ -31,6 +35,7 @@ def write_people_streams(
     subset: str | None = None,
     scale: int = 1,
     look_alikes: bool = False,
+    activities: bool = False,
     workers: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -40,8 +45,9 @@ def write_people_streams(
     parameters are kept. `fps` is drawn for each stream when it is None. `everyday`: no one falls or fights. `subset`
     puts all streams in one subset; without it about 12 % are "validation" and the others "training". `targets` adds the
     renderer's data about each frame. `scale` enlarges the frames without changing their content. `look_alikes`: more
-    activities that are easily mistaken for a fall or a fight. `on_progress` gets the numbers of complete streams and of
-    all.
+    activities that are easily mistaken for a fall or a fight. `activities` labels everyday activities as well (see
+    `_label_activities`); it changes the annotations of the whole folder, not the videos. `on_progress` gets the numbers
+    of complete streams and of all.
 
     Raises ValueError for such parameters, and RenderError when a stream cannot be written.
     """
@@ -62,7 +68,7 @@ def write_people_streams(
         write_in_processes(
             partial(write_people_stream, out_dir), missing, workers, lambda left: report(len(specs) - left, len(specs))
         )
-    _write_annotations(out_dir)
+    _write_annotations(out_dir, activities)
 
 
 def _is_written(out_dir: Path, spec: PeopleSpec) -> bool:
@@ -70,8 +76,30 @@ def _is_written(out_dir: Path, spec: PeopleSpec) -> bool:
     return note.exists() and PeopleSpec(**json.loads(note.read_text())["spec"]) == spec
 
 
-def _write_annotations(out_dir: Path) -> None:
+def _write_annotations(out_dir: Path, activities: bool) -> None:
     notes = sorted((out_dir / "streams").glob("*.json"))
     database = {note.stem: json.loads(note.read_text())["entry"] for note in notes}
+    if activities:
+        _label_activities(list(database.values()))
     content = {"version": _VERSION, "database": database}
     write_text_atomically(out_dir / "annotations.json", json.dumps(content, indent=1))
+
+
+def _label_activities(entries: Sequence[dict[str, Any]]) -> None:
+    """Make people's other activities labels too, so that a network can learn from everyday life as from the labels of a
+    set such as Kinetics: those in at least `_LEAST_STREAMS` training streams. Actions of MocapStreams stay background,
+    so that these remain new to such a network.
+    """
+    streams = Counter(
+        label
+        for entry in entries
+        if entry["subset"] == "training"
+        for label in {other["label"] for other in entry["also"] if "actor" in other}
+    )
+    learnable = {label for label, count in streams.items() if count >= _LEAST_STREAMS} - set(ACTIONS)
+    for entry in entries:
+        entry["annotations"] += [
+            {"segment": other["segment"], "label": other["label"]}
+            for other in entry["also"]
+            if "actor" in other and other["label"] in learnable
+        ]

@@ -43,7 +43,9 @@ def spec(seed: int, *, everyday_only: bool = False) -> PeopleSpec:
     return PeopleSpec(seed, 0, STREAM_S, 10, everyday_only, targets=False, subset=None)
 
 
-def write(folder: Path, *, seed: int = 3, streams: int = 1, workers: int = 1) -> list[tuple[int, int]]:
+def write(
+    folder: Path, *, seed: int = 3, streams: int = 1, workers: int = 1, activities: bool = False
+) -> list[tuple[int, int]]:
     reports: list[tuple[int, int]] = []
     write_people_streams(
         folder,
@@ -52,6 +54,7 @@ def write(folder: Path, *, seed: int = 3, streams: int = 1, workers: int = 1) ->
         stream_s=6.0,
         fps=10,
         targets=True,
+        activities=activities,
         workers=workers,
         on_progress=lambda *done: reports.append(done),
     )
@@ -217,6 +220,22 @@ def test_a_stream_has_the_same_bytes_for_the_same_seed_and_is_kept(tmp_path: Pat
     assert video.stat().st_mtime_ns == written_ns
     write(tmp_path / "first", seed=4)
     assert len(json.loads((tmp_path / "first" / "annotations.json").read_text())["database"]) == 2
+
+
+def test_everyday_activities_become_labels_on_request_if_several_streams_show_them(tmp_path: Path) -> None:
+    write(tmp_path)
+    note = next((tmp_path / "streams").glob("*.json"))
+    content = json.loads(note.read_text())
+    walk = {"segment": [0.5, 1.5], "label": "walk", "actor": 0}
+    others = ({"segment": [2.0, 3.0], "label": label, "actor": 0} for label in ("sit", "spin", "read", "wave", "nod"))
+    for number, other in enumerate(others):
+        entry = {**content["entry"], "subset": "training", "annotations": [], "also": [walk, other]}
+        note.with_name(f"copy{number}.json").write_text(json.dumps({**content, "entry": entry}))
+    write(tmp_path, activities=True)
+    copies = json.loads((tmp_path / "annotations.json").read_text())["database"]
+    assert all(
+        copies[f"copy{number}"]["annotations"] == [{"segment": [0.5, 1.5], "label": "walk"}] for number in range(5)
+    )
 
 
 def test_targets_are_read_at_the_times_of_the_sampled_frames(tmp_path: Path) -> None:
