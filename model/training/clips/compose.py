@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from model.atomic import write_text_atomically
 from model.config import BACKGROUND
-from model.training.clips.blocks import block_of
 from model.training.clips.variation import Images, Variation
 from model.training.layouts.annotations import ANNOTATIONS_FILE, DataError
+from model.training.layouts.blocks import block_of, stream_name
 from model.training.layouts.segments import Segment
 from model.training.layouts.video_lists import LabelledClip
 from model.video.errors import VideoError
@@ -33,8 +33,6 @@ from model.video.file_reader import open_video
 from model.video.media_time import SAME_TIME_S
 from model.video.preprocess import FrameInput
 from model.video.writer import write_h264
-
-_STREAM_NAME = "block{:02d}_{:04d}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def compose_streams(
     failures: dict[str, str] = {}
     jobs = [(block, index) for block in sorted(blocks) for index in range(composition.passes)]
     for done, (block, index) in enumerate(jobs, start=1):
-        name = _STREAM_NAME.format(block, index)
+        name = stream_name(block, index)
         rng = np.random.default_rng((composition.seed, block, index))
         shown = _decode_in_random_order(blocks[block], rng, composition, failures)
         if shown:
@@ -101,11 +99,6 @@ def compose_streams(
     content = {"version": "composed clips 1", "database": database}
     write_text_atomically(out_dir / ANNOTATIONS_FILE, json.dumps(content, indent=1))
     return failures
-
-
-def block_of_stream(name: str) -> int:
-    """The block that a composed stream's clips are from."""
-    return int(name.removeprefix("block").split("_")[0])
 
 
 def resample(

@@ -18,7 +18,6 @@ from model.checkpoints.checkpoint import save_checkpoint
 from model.detector import Detector
 from model.metrics import Floats
 from model.network.cake import Cake
-from model.training.clips.blocks import group_folds
 from model.training.clips.finetune import finetune_on_clips
 from model.training.clips.material import Material, Workshop
 from model.training.clips.motion_baseline import baseline_scores
@@ -27,6 +26,7 @@ from model.training.evaluation.clip_report import clip_scores
 from model.training.evaluation.scores import StreamScores
 from model.training.evaluation.scoring import score_videos
 from model.training.layouts.annotations import LabelledVideo
+from model.training.layouts.blocks import group_folds
 from model.training.progress import Progress
 
 

@@ -18,11 +18,11 @@ from sklearn.metrics import roc_auc_score
 
 from model.config import StartRule
 from model.metrics import Bools, Floats, average_precision, start_average_precision
-from model.training.clips.blocks import resample_blocks
 from model.training.clips.crossval import Grouping
 from model.training.clips.material import Material
 from model.training.evaluation.evaluate import START_OFFSETS_S
 from model.training.evaluation.scores import StreamScores, decode, join_streams
+from model.training.layouts.blocks import resample_blocks
 
 CLIP_DRAWS = 1000
 STREAM_DRAWS = 200

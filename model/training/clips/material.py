@@ -23,13 +23,13 @@ from model.checkpoints.checkpoint import load_checkpoint
 from model.config import BACKGROUND, ModelConfig
 from model.metrics import Bools, Floats
 from model.network.cake import Cake
-from model.training.clips.blocks import block_of
-from model.training.clips.compose import Composition, block_of_stream, compose_streams
+from model.training.clips.compose import Composition, compose_streams
 from model.training.clips.finetune import ClipRecipe, ViewMaps, frozen_maps, new_labels
 from model.training.clips.motion_baseline import motion_statistics
 from model.training.clips.views import draw_views, load_clip
 from model.training.frame_cache import FrameCache, file_identity
 from model.training.layouts.annotations import DataError, LabelledVideo, read_annotations
+from model.training.layouts.blocks import block_of, block_of_stream
 from model.training.layouts.video_lists import LabelledClip
 from model.training.progress import Progress
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.training.clips.blocks import block_of, group_folds, resample_blocks
 from model.training.clips.compose import Composition, compose_streams
 from model.training.layouts.annotations import DataError, LabelledVideo, read_annotations
+from model.training.layouts.blocks import block_of, block_of_stream, group_folds, resample_blocks, stream_name
 from model.training.layouts.video_lists import LabelledClip
 from model.video.file_reader import open_video
 from tests.support.made_videos import Pixels, write_video
@@ -105,6 +105,12 @@ def test_clips_that_are_counted_from_zero_begin_in_the_first_block(tmp_path: Pat
 def test_a_clip_without_a_number_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a number in the name"):
         block_of(tmp_path / "fight.mp4", 10)
+
+
+def test_the_name_of_a_composed_stream_tells_its_block() -> None:
+    assert block_of_stream(stream_name(3, 12)) == 3
+    with pytest.raises(DataError, match="kitchen-01: only streams made by `cake synth compose`"):
+        block_of_stream("kitchen-01")
 
 
 @given(

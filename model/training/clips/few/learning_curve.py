@@ -31,7 +31,6 @@ from model.config import BACKGROUND, SETTLE_S
 from model.cpus import use_one_thread
 from model.metrics import Bools, Floats
 from model.network.cake import Cake
-from model.training.clips.blocks import block_of
 from model.training.clips.end_to_end import EndToEndObjective, EndToEndRecipe
 from model.training.clips.few.classifier import fit, make_rows
 from model.training.clips.few.features import FrozenClip, FrozenNetwork, extract
@@ -40,6 +39,7 @@ from model.training.clips.few.train import score_clip
 from model.training.clips.motion_baseline import baseline_scores, motion_statistics
 from model.training.frame_cache import FrameCache
 from model.training.layouts.annotations import DataError, LabelledVideo
+from model.training.layouts.blocks import block_of
 from model.training.loop import Stage, load_network, run_stage
 from model.training.placement import Placement
 from model.training.progress import Progress

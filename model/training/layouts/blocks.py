@@ -29,6 +29,19 @@ def block_of(clip: Path, block_size: int) -> int:
     return max(0, int(numbers[-1]) - 1) // block_size
 
 
+def stream_name(block: int, index: int) -> str:
+    """The name of a stream composed of a block's clips."""
+    return f"block{block:02d}_{index:04d}"
+
+
+def block_of_stream(name: str) -> int:
+    """The block that a composed stream's clips are from. `DataError` if the stream was not composed of a block."""
+    match = re.fullmatch(r"block(\d+)_\d+", name)
+    if match is None:
+        raise DataError(f"{name}: only streams made by `cake synth compose` can be tested by cross-validation")
+    return int(match[1])
+
+
 def group_folds(blocks: Sequence[int], folds: int, rng: np.random.Generator) -> Folds:
     """The distinct blocks in `folds` random groups of about the same number of blocks.
 
