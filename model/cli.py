@@ -12,6 +12,7 @@ from model.commands.features import features_command
 from model.commands.look import embed, explain
 from model.commands.synth import synth_app
 from model.commands.train import train_app
+from model.commands.transfer import transfer_command
 
 HERE, TRAIN = "On this machine, without a server", "Data and training"
 
@@ -21,6 +22,7 @@ def mount(app: typer.Typer) -> None:
     synth_app.command("compose")(compose_command)
     train_app.command("calibrate")(calibrate_command)
     train_app.command("ablate")(ablate_command)
+    train_app.command("transfer")(transfer_command)
     train_app.command("clips")(train_clips)
     train_app.command("end-to-end")(end_to_end_command)
     app.add_typer(synth_app, name="synth", rich_help_panel=TRAIN)

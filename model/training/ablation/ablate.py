@@ -4,63 +4,36 @@ Every variant learns from the same cached maps with the same number of steps; va
 motion features and in whether the head begins with contrastive learning. Without distillation, the motion branch learns
 from the labels, for as many steps as the distillation takes.
 
-Shapes: T frames, F features of the branches, K labels.
+Shapes: T frames, D features of a branch.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import torch
 
 from model.atomic import write_text_atomically
 from model.network.head import Head
-from model.training.ablation.motion import MotionFeatures, MotionSource, learn_motion
+from model.training.ablation.heads import VARIANTS, Variant, head_scores, train_head
+from model.training.ablation.motion import MotionBranch, learn_motion
+from model.training.ablation.sequences import sequences_of_views
 from model.training.evaluation.calibrate import calibrate
 from model.training.evaluation.evaluate import EvaluationReport, evaluate
 from model.training.evaluation.scores import StreamScores
-from model.training.layouts.annotations import (
-    LabelledVideo,
-)
+from model.training.layouts.annotations import LabelledVideo
 from model.training.layouts.feature_sequence import FeatureSequence
-from model.training.layouts.segments import label_frames
 from model.training.layouts.video_folders import read_video_folder
-from model.training.loop import Stage, load_network, run_stage
 from model.training.progress import Progress
 from model.training.run import Run
-from model.training.stages.contrast import ContrastObjective
-from model.training.stages.distill import cache_static_maps, cache_teacher_maps, load_static_maps
-from model.training.stages.head import HeadObjective
+from model.training.stages.distill import cache_static_maps, cache_teacher_maps
 from model.training.stages.teacher import train_teacher
 from model.training.stages.trunk import load_trunk, train_trunk
 
 RESULTS_FILE = "results.json"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One row of the table: the source of the motion features, and the contrastive loss that is used first."""
-
-    name: str
-    motion: MotionSource
-    contrast: Literal["none", "plain", "floating"] = "none"
-
-
-VARIANTS = (
-    Variant("RGB only", "none"),
-    Variant("+ static 3-D convolution", "static convolution"),
-    Variant("+ DMA, without distillation", "dynamic convolution"),
-    Variant("+ DMA, distilled", "distilled"),
-    Variant("+ plain supervised contrast", "distilled", "plain"),
-    Variant("+ floating contrast", "distilled", "floating"),
-    Variant("two streams, real flow", "real flow", "floating"),
-)
 
 
 @dataclass(frozen=True)
@@ -144,7 +117,7 @@ def _open_test(run: Run, test_dir: Path, progress: Progress) -> Run:
 def _try(run: Run, test: Run, variant: Variant, seed: int, folder: Path, progress: Progress) -> VariantResult:
     motion = learn_motion(run, variant.motion, folder, seed, progress)
     sequences = _sequences(run, run.training, motion)
-    head = _train_head(run, variant, sequences, seed, folder, progress)
+    head = train_head(run, variant, sequences, seed, folder, progress)
     scores = [_scores(head, each, each.validation, motion) for each in (run, test)]
     labels = run.config.labels
     settings = calibrate(scores[0], labels)
@@ -159,55 +132,14 @@ def _try(run: Run, test: Run, variant: Variant, seed: int, folder: Path, progres
     )
 
 
-@torch.inference_mode()
-def _sequences(run: Run, videos: Sequence[LabelledVideo], motion: MotionFeatures | None) -> list[FeatureSequence]:
-    feature_head = load_trunk(run).feature_head
-    found = []
-    for video in videos:
-        pts_s_T = run.frames.load_pts_s(video)
-        labels = label_frames(video.segments, run.config.labels, pts_s_T)
-        moved_VTD = None if motion is None else motion(run, video)
-        for view, maps_TCHW in enumerate(load_static_maps(run, video)):
-            static_TD = feature_head.sequence(torch.from_numpy(np.array(maps_TCHW, np.float32)), streams=1).numpy()
-            motion_TD = static_TD[:, :0] if moved_VTD is None else moved_VTD[view]
-            found.append(FeatureSequence(video.name, static_TD, motion_TD, labels, pts_s_T))
-    return found
+def _sequences(run: Run, videos: Sequence[LabelledVideo], motion: MotionBranch | None) -> list[FeatureSequence]:
+    static_head = load_trunk(run).feature_head
+    return [each for video in videos for each in sequences_of_views(run, video, static_head, motion)]
 
 
-def _train_head(
-    run: Run, variant: Variant, sequences: Sequence[FeatureSequence], seed: int, folder: Path, progress: Progress
-) -> Head:
-    widths = run.config.head.feature_widths
-    width = widths[0] if variant.motion == "none" else sum(widths)
-    contrast, recipe = replace(run.recipe.contrast, kind=variant.contrast), run.recipe.head
-    name = f"{variant.motion}-{variant.contrast}".replace(" ", "-")
-    settings: Mapping[str, object] = {"contrast": asdict(contrast), "head": asdict(recipe)}
-    begun = partial(Head, run.config.head, len(run.config.labels), width)
-    if variant.contrast != "none":
-        progress.on_stage(f"{variant.name}, seed {seed}: contrast")
-        stage = Stage(f"contrast-{name}", folder / f"contrast-{name}", contrast.schedule, seed, settings)
-        make = partial(ContrastObjective, run.config, sequences, contrast)
-        run_stage(stage, make, run.placement.alone(), progress.on_step)
-        begun = partial(_begun, begun, stage)
-    progress.on_stage(f"{variant.name}, seed {seed}: classifier")
-    stage = Stage(f"head-{name}", folder / f"head-{name}", recipe.schedule, seed, settings)
-    run_stage(stage, partial(HeadObjective, begun, sequences, recipe), run.placement.alone(), progress.on_step)
-    head = begun()
-    load_network(stage, head)
-    return head.eval()
-
-
-def _begun(make: partial[Head], contrast: Stage) -> Head:
-    head = make()
-    load_network(contrast, head, prefix="query.head.")
-    return head
-
-
-@torch.inference_mode()
-def _scores(head: Head, run: Run, videos: Sequence[LabelledVideo], motion: MotionFeatures | None) -> list[StreamScores]:
-    scores = []
-    for video, sequence in zip(videos, _sequences(run, videos, motion), strict=True):
-        features_TF = np.concatenate([sequence.static_TD, sequence.motion_TD], axis=1)
-        logits_1TK, _ = head.logits(torch.from_numpy(features_TF)[None], head.fresh(1))
-        scores.append(StreamScores(video.name, sequence.pts_s_T, head.activate(logits_1TK)[0].numpy(), video.segments))
-    return scores
+def _scores(head: Head, run: Run, videos: Sequence[LabelledVideo], motion: MotionBranch | None) -> list[StreamScores]:
+    sequences = _sequences(run, videos, motion)
+    return [
+        StreamScores(video.name, sequence.pts_s_T, head_scores(head, sequence), video.segments)
+        for video, sequence in zip(videos, sequences, strict=True)
+    ]

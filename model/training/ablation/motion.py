@@ -6,7 +6,7 @@ W of a map.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -35,8 +35,6 @@ from model.training.stages.teacher import load_teacher
 
 MotionSource = Literal["none", "static convolution", "dynamic convolution", "distilled", "real flow"]
 Features = NDArray[np.float32]
-MotionFeatures = Callable[[Run, LabelledVideo], Features]
-"""MotionSource features (V, T, D) of every view of a video; the run says where its maps are."""
 
 
 class StaticAdapter(nn.Module):
@@ -63,38 +61,46 @@ class StaticAdapter(nn.Module):
         return F.silu(self.spatial_norm(self.spatial(y_NCHW)))
 
 
-def learn_motion(run: Run, motion: MotionSource, folder: Path, seed: int, progress: Progress) -> MotionFeatures | None:
+@dataclass(frozen=True)
+class MotionBranch:
+    """A trained source of motion features; it runs on the maps of any run that has the same trunk and teacher."""
+
+    adapter: StaticAdapter | MotionAdapter | None
+    """None: the features come from the teacher's own maps of the real flow."""
+    feature_head: FeatureHead
+
+    @torch.inference_mode()
+    def features(self, run: Run, video: LabelledVideo) -> Features:
+        """Features (V, T, D) of every view of a video, given its maps in the run's cache."""
+        maps_VTCHW = load_maps(run, "teacher", video) if self.adapter is None else load_static_maps(run, video)
+        return np.stack([self.feature_head.sequence(self._map(maps), streams=1).numpy() for maps in maps_VTCHW])
+
+    @torch.inference_mode()
+    def teacher_cosine(self, run: Run, videos: Sequence[LabelledVideo]) -> float:
+        """Mean cosine between this branch's map and the teacher's, on whole frames."""
+        cosines = []
+        for video in videos:
+            wanted = torch.from_numpy(np.array(load_maps(run, "teacher", video)[0], np.float32))
+            found = wanted if self.adapter is None else self._map(load_static_maps(run, video)[0])
+            cosines.append(float(F.cosine_similarity(found, wanted, dim=1).mean()))
+        return float(np.mean(cosines))
+
+    def _map(self, maps_TCHW: NDArray[np.float16]) -> Tensor:
+        map_NCHW = torch.from_numpy(np.array(maps_TCHW, np.float32))
+        return map_NCHW if self.adapter is None else self.adapter.sequence(map_NCHW, streams=1)
+
+
+def learn_motion(run: Run, motion: MotionSource, folder: Path, seed: int, progress: Progress) -> MotionBranch | None:
     """Train the variant's motion branch, under `folder`; returns None for a variant without one."""
     match motion:
         case "none":
             return None
         case "real flow":
-            return partial(
-                _of_maps, lambda run, video: load_maps(run, "teacher", video), None, load_teacher(run).feature_head
-            )
+            return MotionBranch(None, load_teacher(run).feature_head)
         case "distilled":
-            distilled = _distil(run, folder, seed, progress)
-            return partial(_of_maps, load_static_maps, distilled, load_teacher(run).feature_head)
+            return MotionBranch(_distil(run, folder, seed, progress), load_teacher(run).feature_head)
         case "static convolution" | "dynamic convolution":
-            adapter, head = _learn_from_labels(run, motion, folder, seed, progress)
-            return partial(_of_maps, load_static_maps, adapter, head)
-
-
-@torch.inference_mode()
-def _of_maps(
-    load: Callable[[Run, LabelledVideo], NDArray[np.float16]],
-    adapter: StaticAdapter | MotionAdapter | None,
-    feature_head: FeatureHead,
-    run: Run,
-    video: LabelledVideo,
-) -> Features:
-    features = []
-    for maps_TCHW in load(run, video):
-        map_NCHW = torch.from_numpy(np.array(maps_TCHW, np.float32))
-        if adapter is not None:
-            map_NCHW = adapter.sequence(map_NCHW, streams=1)
-        features.append(feature_head.sequence(map_NCHW, streams=1).numpy())
-    return np.stack(features)
+            return MotionBranch(*_learn_from_labels(run, motion, folder, seed, progress))
 
 
 def _distil(run: Run, folder: Path, seed: int, progress: Progress) -> MotionAdapter:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.training.ablation.ablate import VARIANTS, VariantResult, ablate, table
+from model.training.ablation.ablate import VariantResult, ablate, table
 from model.training.ablation.cost import measure_costs
+from model.training.ablation.heads import VARIANTS
 from model.training.recipe import Schedule
 from model.training.run import Run
 from tests.support.training_kit import SILENT, TINY, open_tiny_run

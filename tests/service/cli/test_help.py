@@ -30,6 +30,7 @@ SUBCOMMANDS = (
     "train clips",
     "train end-to-end",
     "train recipe",
+    "train transfer",
 )
 COMMANDS = (
     "serve",
