@@ -9,7 +9,7 @@ import typer
 
 from model.commands.progress import show_progress
 from model.commands.terminal import failing_clearly, require
-from model.commands.train import RecipeFile, read_recipe
+from model.commands.train import From, RecipeFile, read_recipe
 
 
 def transfer_command(
@@ -33,8 +33,12 @@ def transfer_command(
     only: Annotated[
         list[str] | None, typer.Option(help="A variant, as the table names it; may be repeated. Default: all.")
     ] = None,
-    config: Annotated[str, typer.Option(help="Network: cake-xs-rgb, cake-xs or cake-s.")] = "cake-xs-rgb",
+    config: Annotated[
+        str | None,
+        typer.Option(help="Network: cake-xs-rgb, cake-xs or cake-s. Default: that of --from, or cake-xs-rgb."),
+    ] = None,
     recipe: RecipeFile = None,
+    init: From = None,
 ) -> None:
     """Learn trunk, teacher and motion branches from other videos, freeze them, and compare heads trained on a target.
 
@@ -56,7 +60,9 @@ def transfer_command(
         variants = [variant for variant in VARIANTS if not only or variant.name in only]
         if unknown := set(only or ()) - {variant.name for variant in variants}:
             raise ValueError(f"there is no variant {', '.join(sorted(unknown))}")
-        other = open_source(source, source_out, config, read_recipe(recipe, None), Placement.detect(1), progress)
+        network = config or (None if init else "cake-xs-rgb")
+        chosen_recipe, placement = read_recipe(recipe, None), Placement.detect(1)
+        other = open_source(source, source_out, network, chosen_recipe, placement, progress, init=init)
         target = open_target(other, data, test, out, folds=folds, share=share, progress=progress)
         motion_run, chosen = target.run if adapt else other, seeds or [0, 1, 2]
         heads = out / "heads" / ("adapted" if adapt else f"share-{share:g}")

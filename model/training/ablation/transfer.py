@@ -83,10 +83,17 @@ class Target:
 
 
 def open_source(
-    data: Sequence[Path], out_dir: Path, config_name: str, recipe: Recipe, placement: Placement, progress: Progress
+    data: Sequence[Path],
+    out_dir: Path,
+    config_name: str | None,
+    recipe: Recipe,
+    placement: Placement,
+    progress: Progress,
+    *,
+    init: Path | None = None,
 ) -> Run:
     """The run on other video, with its trunk, its teacher and their maps."""
-    run = open_run(data, out_dir, config_name, recipe, placement, progress)
+    run = open_run(data, out_dir, config_name, recipe, placement, progress, init=init)
     train_trunk(run, progress)
     train_teacher(run, progress)
     _cache_maps(run, [*run.training, *run.validation], progress)

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from model.architectures import architecture
+from model.checkpoints.folders import find_checkpoint
+from model.checkpoints.stored import CheckpointError, read_weights
 from model.config import BACKGROUND, StartRule
 from model.training.ablation.compare import Outcome, compare
 from model.training.ablation.heads import VARIANTS
+from model.training.ablation.plain import drop_difference
 from model.training.ablation.transfer import Target, cosines, open_source, open_target, transfer
 from model.training.evaluation.scores import StreamScores
 from model.training.layouts.annotations import LabelledVideo
@@ -44,6 +47,19 @@ def test_the_network_of_the_papers_setting_sees_plain_frames() -> None:
     config, other = (architecture(name, (BACKGROUND, "kick")) for name in ("cake-xs-rgb", "cake-xs"))
     assert config.trunk.in_channels == 3
     assert replace(config, name="cake-xs", trunk=other.trunk) == other
+
+
+def test_a_start_without_differences_keeps_all_other_weights_and_rejects_other_networks(tmp_path: Path) -> None:
+    drop_difference("mocap", tmp_path / "plain")
+    before, after = (read_weights(folder)[0] for folder in (find_checkpoint("mocap"), tmp_path / "plain"))
+    first = "trunk.stem.spatial.weight"
+    np.testing.assert_array_equal(after[first], before[first][:, -3:])
+    kept = [name for name in before if name.startswith(("trunk.", "static_head.")) and name != first]
+    assert sorted([first, *kept]) == sorted(after)
+    for name in kept:
+        np.testing.assert_array_equal(after[name], before[name])
+    with pytest.raises(CheckpointError, match="expected a cake-xs"):
+        drop_difference(str(tmp_path / "plain"), tmp_path / "again")
 
 
 @pytest.mark.slow
