@@ -139,16 +139,27 @@ def start_average_precision(
     Raises:
         ValueError: a score is not finite.
     """
-    if not np.isfinite(scores).all():
-        raise ValueError("scores must be finite numbers")
+    _, hits = rank_starts(starts_s, scores, true_starts_s, within_s, ambiguous_s)
     if not len(true_starts_s):
         return float("nan")
+    precision = hits.cumsum() / np.arange(1, len(hits) + 1)
+    return float(precision[hits].sum() / len(true_starts_s))
+
+
+def rank_starts(
+    starts_s: Floats, scores: Floats, true_starts_s: Floats, within_s: float, ambiguous_s: Floats | None = None
+) -> tuple[NDArray[np.intp], Bools]:
+    """The order in which `start_average_precision` ranks predicted starts, without those that do not count, and which
+    of them are hits. Arguments and errors are the same.
+    """
+    if not np.isfinite(scores).all():
+        raise ValueError("scores must be finite numbers")
     order = np.lexsort((starts_s, -scores))
     hits = _match_in_order(starts_s[order], np.sort(true_starts_s), within_s)
     if ambiguous_s is not None:
-        hits = hits[hits | ~_inside_any(starts_s[order], ambiguous_s)]
-    precision = hits.cumsum() / np.arange(1, len(hits) + 1)
-    return float(precision[hits].sum() / len(true_starts_s))
+        counted = hits | ~_inside_any(starts_s[order], ambiguous_s)
+        order, hits = order[counted], hits[counted]
+    return order, hits
 
 
 def _inside_any(times_s: Floats, stretches_s: Floats) -> Bools:

@@ -3,7 +3,8 @@
 Intervals (95 %) are from a bootstrap in which each draw takes seeds and test units (streams or blocks of streams) with
 replacement, the same in both variants.
 
-Shapes: V variants, S seeds, N streams, D draws, M measures.
+Shapes: V variants, S seeds, N streams, T frames, R ranked frames or starts, A actions, O tolerances, D draws,
+M measures.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.config import BACKGROUND, StartRule
-from model.metrics import Floats, frame_average_precision, mean_over_classes, start_average_precision
+from model.metrics import Bools, Floats, mean_over_classes, rank_starts
 from model.training.evaluation.scores import StreamScores, decode, join_streams
 from model.training.layouts.blocks import resample_blocks
 from model.training.layouts.segments import AMBIGUOUS
 
 MEASURES = ("frame mAP", "start mAP 1 s", "start mAP 2 s")
-DRAWS = 200
+DRAWS = 1000
 _START_OFFSETS_S = (1.0, 2.0)
 
 
@@ -43,45 +44,95 @@ def compare(
     `unit_N`: what is drawn in the bootstrap: the unit of each stream. `candidate_rule`: as in `evaluate`.
     """
     variants = list(dict.fromkeys(outcome.variant for outcome in outcomes))
-    by_variant = [[outcome.streams for outcome in outcomes if outcome.variant == name] for name in variants]
+    ranked_VS = [
+        [RankedStreams.of(outcome.streams, labels, candidate_rule) for outcome in outcomes if outcome.variant == name]
+        for name in variants
+    ]
     rng = np.random.default_rng(0)
+    seeds = len(ranked_VS[0])
+    values_VSM = _measure(ranked_VS, np.ones(len(unit_N), np.int64))
+    draws_DVM = []
+    for _ in range(DRAWS):
+        count_N = np.bincount(resample_blocks(unit_N, rng), minlength=len(unit_N))
+        drawn_S = rng.choice(seeds, seeds)
+        draws_DVM.append(_measure(ranked_VS, count_N)[:, drawn_S].mean(axis=1))
+    return f"{_table(variants, values_VSM)}\n\n{_differences(variants, values_VSM.mean(axis=1), np.stack(draws_DVM))}"
 
-    def of_streams(indices: NDArray[np.intp], seeds: Sequence[int]) -> Floats:
-        drawn = [[[streams[i] for i in indices] for streams in by_seed] for by_seed in by_variant]
-        measured = {s: [measure(by_seed[s], labels, candidate_rule) for by_seed in drawn] for s in set(seeds)}
-        return np.stack([measured[s] for s in seeds], axis=1)
 
-    seeds = range(len(by_variant[0]))
-    values_VSM = of_streams(np.arange(len(unit_N)), seeds)
-    draws_DVM = np.stack(
-        [
-            of_streams(resample_blocks(unit_N, rng), rng.choice(len(seeds), len(seeds)).tolist()).mean(axis=1)
-            for _ in range(DRAWS)
+def _measure(ranked_VS: Sequence[Sequence[RankedStreams]], count_N: NDArray[np.int64]) -> Floats:
+    return np.array([[ranked.measure(count_N) for ranked in of_seeds] for of_seeds in ranked_VS])
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """Frames or predicted starts of one action in descending order of score (R,)."""
+
+    stream_R: NDArray[np.intp]
+    right_R: Bools
+    wanted_N: NDArray[np.int64]
+    """How many there should be in each stream."""
+
+    def average_precision(self, count_N: NDArray[np.int64], *, joined: bool) -> float:
+        """Of streams that occur `count_N` times. `joined`: frames of equal score share a rank, as copies do; starts are
+        ranked one by one.
+        """
+        count_R = count_N[self.stream_R]
+        if not joined:
+            right_R, count_R = np.repeat(self.right_R, count_R), np.ones(count_R.sum(), np.int64)
+        else:
+            right_R = count_R * self.right_R
+        wanted = int(count_N @ self.wanted_N)
+        precision_R = right_R.cumsum() / np.maximum(count_R.cumsum(), 1)
+        return float((right_R * precision_R).sum() / wanted) if wanted else float("nan")
+
+
+@dataclass(frozen=True)
+class RankedStreams:
+    """Scored streams, of which each draw of a bootstrap takes some several times: they are ranked only once."""
+
+    rankings_MA: Sequence[Sequence[_Ranking]]
+    """For each of `MEASURES`, one for each action."""
+
+    @classmethod
+    def of(cls, streams: Sequence[StreamScores], labels: Sequence[str], candidate_rule: StartRule) -> RankedStreams:
+        """As `evaluate` ranks frames and starts."""
+        actions = [(column, label) for column, label in enumerate(labels) if label != BACKGROUND]
+        frames_A = [_rank_frames(streams, column, label) for column, label in actions]
+        starts_AO = [_rank_starts(streams, column, label, candidate_rule) for column, label in actions]
+        return cls([frames_A, *zip(*starts_AO, strict=True)])
+
+    def measure(self, count_N: NDArray[np.int64]) -> Floats:
+        """`MEASURES` (M,) of streams that occur `count_N` times."""
+        values = [
+            mean_over_classes(np.array([each.average_precision(count_N, joined=measure == 0) for each in rankings_A]))
+            for measure, rankings_A in enumerate(self.rankings_MA)
         ]
-    )
-    return f"{_table(variants, values_VSM)}\n\n{_differences(variants, values_VSM.mean(axis=1), draws_DVM)}"
+        return np.array(values)
 
 
-def measure(streams: Sequence[StreamScores], labels: Sequence[str], candidate_rule: StartRule) -> Floats:
-    """The measures (M,) of `MEASURES`, as `evaluate` defines them."""
-    actions = [(column, label) for column, label in enumerate(labels) if label != BACKGROUND]
-    scores_TA = np.concatenate([stream.scores[:, 1:] for stream in streams])
-    covered_TA = np.concatenate(
-        [np.stack([stream.covered(label) for _, label in actions], axis=1) for stream in streams]
+def _rank_frames(streams: Sequence[StreamScores], column: int, label: str) -> _Ranking:
+    counted_NT = [~stream.covered(AMBIGUOUS) for stream in streams]
+    right_NT = [stream.covered(label)[counted_T] for stream, counted_T in zip(streams, counted_NT, strict=True)]
+    scores_T = np.concatenate(
+        [stream.scores[counted_T, column] for stream, counted_T in zip(streams, counted_NT, strict=True)]
     )
-    ambiguous_T = np.concatenate([stream.covered(AMBIGUOUS) for stream in streams])
-    start_AM = []
-    for column, label in actions:
-        joined = join_streams(streams, column, label)
-        found = decode(joined, candidate_rule)
-        start_AM.append(
-            [
-                start_average_precision(found.start_s, found.score, joined.true_starts_s, within_s, joined.ambiguous_s)
-                for within_s in _START_OFFSETS_S
-            ]
-        )
-    frame_A = frame_average_precision(scores_TA, covered_TA, ambiguous_T)
-    return np.array([mean_over_classes(values) for values in (frame_A, *np.array(start_AM).T)])
+    order = np.argsort(-scores_T, kind="stable")
+    stream_T = np.repeat(np.arange(len(streams)), [len(right_T) for right_T in right_NT])
+    wanted_N = np.array([right_T.sum() for right_T in right_NT])
+    return _Ranking(stream_T[order], np.concatenate(right_NT)[order], wanted_N)
+
+
+def _rank_starts(streams: Sequence[StreamScores], column: int, label: str, rule: StartRule) -> list[_Ranking]:
+    """For each tolerance."""
+    joined = join_streams(streams, column, label)
+    found = decode(joined, rule)
+    stream_R = joined.stream_of(found.start_s)
+    true_N = np.bincount(joined.stream_of(joined.true_starts_s), minlength=len(streams))
+    rankings = []
+    for within_s in _START_OFFSETS_S:
+        order, hits_R = rank_starts(found.start_s, found.score, joined.true_starts_s, within_s, joined.ambiguous_s)
+        rankings.append(_Ranking(stream_R[order], hits_R, true_N))
+    return rankings
 
 
 def _table(variants: Sequence[str], values_VSM: Floats) -> str:

@@ -11,10 +11,11 @@ from model.architectures import architecture
 from model.checkpoints.folders import find_checkpoint
 from model.checkpoints.stored import CheckpointError, read_weights
 from model.config import BACKGROUND, StartRule
-from model.training.ablation.compare import Outcome, compare
+from model.training.ablation.compare import Outcome, RankedStreams, compare
 from model.training.ablation.heads import VARIANTS
 from model.training.ablation.plain import drop_difference
 from model.training.ablation.transfer import Target, cosines, open_source, open_target, transfer
+from model.training.evaluation.evaluate import evaluate
 from model.training.evaluation.scores import StreamScores
 from model.training.layouts.annotations import LabelledVideo
 from model.training.recipe import Schedule
@@ -115,6 +116,16 @@ def test_a_difference_that_every_stream_shows_has_an_interval_above_zero() -> No
     low = float(row.split("(")[1].split(" to ")[0])
     assert low > 0
     assert "| good | 1.000 ± 0.000" in text
+
+
+def test_streams_that_are_drawn_twice_count_as_if_they_were_two() -> None:
+    streams, labels, rule = _streams(noise=3.0), (BACKGROUND, "kick"), StartRule(enter=0.2, leave=0.1)
+    ranked = RankedStreams.of(streams, labels, rule)
+    for count_N in (np.ones(8, np.int64), np.array([2, 0, 1, 3, 0, 0, 1, 1])):
+        copies = [stream for stream, count in zip(streams, count_N, strict=True) for _ in range(count)]
+        report = evaluate(copies, labels, {}, rule)
+        expected = [report.frame_map, report.start_map["1"], report.start_map["2"]]
+        np.testing.assert_allclose(ranked.measure(count_N).tolist(), expected, atol=1e-9)
 
 
 def _video(number: int, label: str) -> LabelledVideo:
