@@ -23,7 +23,7 @@ from model.training.layouts.blocks import resample_blocks
 from model.training.layouts.segments import AMBIGUOUS
 
 MEASURES = ("frame mAP", "start mAP 1 s", "start mAP 2 s")
-DRAWS = 1000
+DRAWS = 200
 _START_OFFSETS_S = (1.0, 2.0)
 
 
@@ -77,10 +77,10 @@ class _Ranking:
         ranked one by one.
         """
         count_R = count_N[self.stream_R]
+        right_R = count_R * self.right_R
         if not joined:
-            right_R, count_R = np.repeat(self.right_R, count_R), np.ones(count_R.sum(), np.int64)
-        else:
-            right_R = count_R * self.right_R
+            right_R = np.repeat(self.right_R, count_R).astype(np.int64)
+            count_R = np.ones(len(right_R), np.int64)
         wanted = int(count_N @ self.wanted_N)
         precision_R = right_R.cumsum() / np.maximum(count_R.cumsum(), 1)
         return float((right_R * precision_R).sum() / wanted) if wanted else float("nan")

@@ -124,8 +124,8 @@ def test_streams_that_are_drawn_twice_count_as_if_they_were_two() -> None:
     for count_N in (np.ones(8, np.int64), np.array([2, 0, 1, 3, 0, 0, 1, 1])):
         copies = [stream for stream, count in zip(streams, count_N, strict=True) for _ in range(count)]
         report = evaluate(copies, labels, {}, rule)
-        expected = [report.frame_map, report.start_map["1"], report.start_map["2"]]
-        np.testing.assert_allclose(ranked.measure(count_N).tolist(), expected, atol=1e-9)
+        expected = np.array([report.frame_map, report.start_map["1"], report.start_map["2"]], np.float64)
+        np.testing.assert_allclose(ranked.measure(count_N), expected, atol=1e-9)
 
 
 def _video(number: int, label: str) -> LabelledVideo:
