@@ -80,7 +80,8 @@ async def test_nothing_stays_on_of_a_session_that_is_deleted_while_its_events_wa
             await found.until(f"cake/{session.id}/status", "offline")
             await found.until(f"cake/{session.id}/kick/state", "OFF")
             await found.until("cake/status", "online")
-            assert found.of(f"cake/{other.id}/kick/state") == ["ON"]
+            # The pause may have come before the delivery was noted, in which case it is repeated.
+            assert set(found.of(f"cake/{other.id}/kick/state")) == {"ON"}
 
 
 async def test_a_subscription_with_topics_below_those_of_another_stays_online(tmp_path: Path) -> None:
