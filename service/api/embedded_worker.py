@@ -16,13 +16,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
 from service.settings import Settings
 
 WORKER_COMMAND = (sys.executable, "-m", "service.worker")
 STOP_TIMEOUT_S = 5.0
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,6 @@ async def start_worker(settings: Settings, slot: int, command: Sequence[str] | N
         # Ctrl-C in a terminal signals the whole process group, but the server stops its workers itself, in order.
         start_new_session=True,
     )
-    _log.info("worker started", worker=worker_id, pid=process.pid)
     return EmbeddedWorker(worker_id, process)
 
 

@@ -74,6 +74,7 @@ class Supervisor:
             started_s = time.monotonic()
             try:
                 worker = worker or await start_worker(self._settings, slot, self._command)
+                _log.info("worker started", worker=worker.id, pid=worker.process.pid)
                 exit_status = await self._run(worker)
                 if exit_status == MISCONFIGURED and delay_s == 0.0:
                     raise WorkerConfigurationError
