@@ -46,7 +46,7 @@ def transfer_command(
     when the same command is repeated.
     """
     require("transfer", "cv2", "opencv-python-headless")
-    from model.training.ablation.compare import compare
+    from model.training.ablation.compare import compare_variants
     from model.training.ablation.cost import measure_costs
     from model.training.ablation.heads import VARIANTS
     from model.training.ablation.transfer import cosines, open_source, open_target, transfer
@@ -70,7 +70,7 @@ def transfer_command(
         has_distilled = any(variant.motion == "distilled" for variant in variants)
         similar = cosines(motion_run, target, chosen, progress) if has_distilled else {}
         progress.on_stage("comparing the variants")
-        tables = compare(outcomes, target.units, target.run.config.labels, target.run.config.candidate_rule)
+        tables = compare_variants(outcomes, target.units, target.run.config.labels, target.run.config.candidate_rule)
         costs = measure_costs(target.run)
     typer.echo(f"{tables}\n")
     for where, values in similar.items():

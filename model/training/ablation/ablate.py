@@ -18,7 +18,7 @@ import numpy as np
 
 from model.atomic import write_text_atomically
 from model.network.head import Head
-from model.training.ablation.heads import VARIANTS, Variant, head_scores, train_head
+from model.training.ablation.heads import VARIANTS, Variant, head_scores, train_variant
 from model.training.ablation.motion import MotionBranch, learn_motion
 from model.training.ablation.sequences import sequences_of_views
 from model.training.evaluation.calibrate import calibrate
@@ -117,7 +117,7 @@ def _open_test(run: Run, test_dir: Path, progress: Progress) -> Run:
 def _try(run: Run, test: Run, variant: Variant, seed: int, folder: Path, progress: Progress) -> VariantResult:
     motion = learn_motion(run, variant.motion, folder, seed, progress)
     sequences = _sequences(run, run.training, motion)
-    head = train_head(run, variant, sequences, seed, folder, progress)
+    head = train_variant(run, variant, sequences, seed, folder, progress)
     scores = [_scores(head, each, each.validation, motion) for each in (run, test)]
     labels = run.config.labels
     settings = calibrate(scores[0], labels)

@@ -28,7 +28,7 @@ _START_OFFSETS_S = (1.0, 2.0)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class VariantScores:
     """The tested streams, scored by one variant under one seed."""
 
     variant: str
@@ -36,8 +36,8 @@ class Outcome:
     streams: Sequence[StreamScores]
 
 
-def compare(
-    outcomes: Sequence[Outcome], unit_N: NDArray[np.int64], labels: Sequence[str], candidate_rule: StartRule
+def compare_variants(
+    outcomes: Sequence[VariantScores], unit_N: NDArray[np.int64], labels: Sequence[str], candidate_rule: StartRule
 ) -> str:
     """Two tables in Markdown: each variant, and the difference between each two.
 

@@ -46,7 +46,7 @@ VARIANTS = (
 )
 
 
-def train_head(
+def train_variant(
     run: Run, variant: Variant, sequences: Sequence[FeatureSequence], seed: int, folder: Path, progress: Progress
 ) -> Head:
     """The variant's head, trained on these features, for evaluation. Its stages are kept in `folder`."""

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from model.atomic import write_atomically
 from model.checkpoints.checkpoint import save_parts
 from model.metrics import Floats
-from model.training.ablation.compare import Outcome
-from model.training.ablation.heads import Variant, head_scores, train_head
+from model.training.ablation.compare import VariantScores
+from model.training.ablation.heads import Variant, head_scores, train_variant
 from model.training.ablation.motion import MotionBranch, MotionSource, learn_motion
 from model.training.ablation.sequences import sequences_of_views
 from model.training.evaluation.scores import StreamScores
@@ -43,7 +43,7 @@ Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Target:
+class TransferTarget:
     """The streams of a target: heads learn from `training` and are tested on `tested`."""
 
     run: Run
@@ -102,7 +102,7 @@ def open_source(
 
 def open_target(
     source: Run, data: Sequence[Path], test: Path | None, out_dir: Path, *, folds: int, share: float, progress: Progress
-) -> Target:
+) -> TransferTarget:
     """The target's run with the source's trunk and teacher, as they are, and the maps of all its streams."""
     parts = source.out_dir / "frozen"
     for name, stream in (("trunk", load_trunk(source)), ("teacher", load_teacher(source))):
@@ -116,7 +116,7 @@ def open_target(
         streams = [replace(video, subset="training") for video in (*run.training, *run.validation)]
         _cache_maps(run, streams, progress)
         block_N = np.array([block_of_stream(video.name) for video in streams])
-        return Target(run, streams, run, streams, block_N, folds, share)
+        return TransferTarget(run, streams, run, streams, block_N, folds, share)
     tested = [replace(video, subset="testing") for video in read_video_folder(test)]
     test_run = replace(run, cache_dir=out_dir / "test-cache", training=(), validation=tested)
     progress.on_stage(f"decoding {len(tested)} test videos")
@@ -125,7 +125,7 @@ def open_target(
     test_run.cache_flow(progress)
     _cache_maps(run, run.training, progress)
     _cache_maps(test_run, tested, progress)
-    return Target(run, run.training, test_run, tested, None, folds, share)
+    return TransferTarget(run, run.training, test_run, tested, None, folds, share)
 
 
 def _cache_maps(run: Run, videos: Sequence[LabelledVideo], progress: Progress) -> None:
@@ -145,12 +145,12 @@ class _Features:
 
 def transfer(
     motion_run: Run,
-    target: Target,
+    target: TransferTarget,
     variants: Sequence[Variant],
     seeds: Sequence[int],
     out_dir: Path,
     progress: Progress,
-) -> list[Outcome]:
+) -> list[VariantScores]:
     """The scores of the tested streams by each variant under each seed. Those in `out_dir` are not computed again.
 
     `motion_run`: the run whose training videos the motion branches learn from; the source, as in the
@@ -174,11 +174,11 @@ def transfer(
                     StreamScores(video.name, target.test_run.frames.load_pts_s(video), scores_TK, video.segments)
                     for video, scores_TK in zip(target.tested, stored.values(), strict=True)
                 ]
-            outcomes.append(Outcome(variant.name, seed, streams))
+            outcomes.append(VariantScores(variant.name, seed, streams))
     return outcomes
 
 
-def _features(target: Target, branch: MotionBranch | None) -> _Features:
+def _features(target: TransferTarget, branch: MotionBranch | None) -> _Features:
     head = load_trunk(target.run).feature_head
     learned = [sequences_of_views(target.run, video, head, branch) for video in target.training]
     if target.block_N is not None:
@@ -187,18 +187,20 @@ def _features(target: Target, branch: MotionBranch | None) -> _Features:
 
 
 def _cross_scores(
-    target: Target, features: _Features, variant: Variant, seed: int, folder: Path, progress: Progress
+    target: TransferTarget, features: _Features, variant: Variant, seed: int, folder: Path, progress: Progress
 ) -> list[Floats]:
     """The scores (T, K) of each tested stream by a head that has not learned from it."""
     scores: dict[int, Floats] = {}
     for fold, (learned, tested) in enumerate(target.splits(seed)):
         sequences = [view for i in learned for view in features.learned[i]]
-        head = train_head(target.run, variant, sequences, seed, folder / f"fold{fold}", progress)
+        head = train_variant(target.run, variant, sequences, seed, folder / f"fold{fold}", progress)
         scores |= {int(i): head_scores(head, features.tested[i]) for i in tested}
     return [scores[i] for i in range(len(target.tested))]
 
 
-def cosines(motion_run: Run, target: Target, seeds: Sequence[int], progress: Progress) -> dict[str, list[float]]:
+def cosines(
+    motion_run: Run, target: TransferTarget, seeds: Sequence[int], progress: Progress
+) -> dict[str, list[float]]:
     """For each seed, the mean cosine between the distilled map and the teacher's, on the validation videos of the run
     that it learned from and on the tested streams.
     """

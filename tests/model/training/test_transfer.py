@@ -11,10 +11,10 @@ from model.architectures import architecture
 from model.checkpoints.folders import find_checkpoint
 from model.checkpoints.stored import CheckpointError, read_weights
 from model.config import BACKGROUND, StartRule
-from model.training.ablation.compare import Outcome, RankedStreams, compare
+from model.training.ablation.compare import RankedStreams, VariantScores, compare_variants
 from model.training.ablation.heads import VARIANTS
 from model.training.ablation.plain import drop_difference
-from model.training.ablation.transfer import Target, cosines, open_source, open_target, transfer
+from model.training.ablation.transfer import TransferTarget, cosines, open_source, open_target, transfer
 from model.training.evaluation.evaluate import evaluate
 from model.training.evaluation.scores import StreamScores
 from model.training.layouts.annotations import LabelledVideo
@@ -39,7 +39,7 @@ def source(streams: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def target(source: Run, streams: Path, tmp_path_factory: pytest.TempPathFactory) -> Target:
+def target(source: Run, streams: Path, tmp_path_factory: pytest.TempPathFactory) -> TransferTarget:
     out = tmp_path_factory.mktemp("runs") / "target"
     return open_target(source, [streams], streams, out, folds=2, share=1.0, progress=SILENT)
 
@@ -64,7 +64,7 @@ def test_a_start_without_differences_keeps_all_other_weights_and_rejects_other_n
 
 
 @pytest.mark.slow
-def test_the_target_keeps_the_trunk_and_the_teacher_of_the_source(source: Run, target: Target) -> None:
+def test_the_target_keeps_the_trunk_and_the_teacher_of_the_source(source: Run, target: TransferTarget) -> None:
     of_source, of_target = source.training[0], target.training[0]
     for name in ("trunk", "teacher"):
         kept, known = load_maps(target.run, name, of_target)[0], load_maps(source, name, of_source)[0]
@@ -73,7 +73,7 @@ def test_the_target_keeps_the_trunk_and_the_teacher_of_the_source(source: Run, t
 
 @pytest.mark.slow
 def test_every_variant_scores_every_test_stream_and_a_second_call_finds_it(
-    source: Run, target: Target, tmp_path: Path
+    source: Run, target: TransferTarget, tmp_path: Path
 ) -> None:
     first = transfer(source, target, VARIANTS, [0], tmp_path, SILENT)
     assert [outcome.variant for outcome in first] == [variant.name for variant in VARIANTS]
@@ -87,7 +87,7 @@ def test_every_variant_scores_every_test_stream_and_a_second_call_finds_it(
     assert all(-1 <= value <= 1 for values in similar.values() for value in values)
 
 
-def test_cross_validation_tests_each_block_with_heads_of_the_others(target: Target) -> None:
+def test_cross_validation_tests_each_block_with_heads_of_the_others(target: TransferTarget) -> None:
     block_N = np.array([0, 0, 1, 2])
     four = [_video(number, "kick") for number in range(4)]
     run = replace(target.run, config=target.run.config.for_labels((BACKGROUND, "kick")))
@@ -98,7 +98,7 @@ def test_cross_validation_tests_each_block_with_heads_of_the_others(target: Targ
         assert not set(block_N[learned]) & set(block_N[tested])
 
 
-def test_a_share_of_the_streams_shows_every_label(source: Run, target: Target) -> None:
+def test_a_share_of_the_streams_shows_every_label(source: Run, target: TransferTarget) -> None:
     ten = [_video(number, "kick" if number else "wave") for number in range(10)]
     run = replace(target.run, config=target.run.config.for_labels((BACKGROUND, "kick", "wave")))
     few = replace(target, run=run, training=ten, share=0.2)
@@ -110,8 +110,8 @@ def test_a_share_of_the_streams_shows_every_label(source: Run, target: Target) -
 
 def test_a_difference_that_every_stream_shows_has_an_interval_above_zero() -> None:
     good, bad = _streams(noise=0.1), _streams(noise=10.0)
-    outcomes = [Outcome(name, seed, each) for name, each in (("bad", bad), ("good", good)) for seed in (0, 1)]
-    text = compare(outcomes, np.arange(8), (BACKGROUND, "kick"), StartRule(enter=0.2, leave=0.1))
+    outcomes = [VariantScores(name, seed, each) for name, each in (("bad", bad), ("good", good)) for seed in (0, 1)]
+    text = compare_variants(outcomes, np.arange(8), (BACKGROUND, "kick"), StartRule(enter=0.2, leave=0.1))
     row = next(line for line in text.splitlines() if line.startswith("| good minus bad"))
     low = float(row.split("(")[1].split(" to ")[0])
     assert low > 0
