@@ -1,6 +1,6 @@
 """Clips of missed actions, in the worker that still has their stream in memory.
 
-A server asks for one when a person has reported the action, and is told whether there will be one.
+A server asks for one when a person has reported the action, and learns whether there will be one.
 """
 
 import asyncio

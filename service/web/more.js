@@ -38,7 +38,7 @@ export class MoreOptions {
   /** Options of a camera, without those that were left as they are. Throws an Error that says what to enter. */
   readSource() {
     const [transport, maxDown] = [element("transport").value, element("max-down")];
-    if (!maxDown.validity.valid) throw new Error("Enter for how many seconds a camera may be lost, under More; empty for ever.");
+    if (!maxDown.validity.valid) throw new Error("Enter for how many seconds a camera may be lost, under More, or leave it empty for no limit.");
     return { ...(transport && { transport }), ...(maxDown.value && { max_down_s: maxDown.valueAsNumber }) };
   }
 

@@ -14,7 +14,7 @@ from service.settings import Settings
 # Of the measured steps per second; decoders, commits and bursts need the rest.
 USABLE_SHARE, USABLE_SHARE_OF_ONE_CORE = 0.7, 0.35
 MEASURE_S = 0.2
-# A worker is not ready before. This tells only whether single steps are fast enough for all sessions.
+# A worker is not ready before. This only shows whether single steps are fast enough for all sessions.
 MEASURE_SINGLE_STEPS_S = 0.05
 COMPARE_S = 0.1
 CLEARLY_SLOWER = 0.8

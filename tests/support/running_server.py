@@ -262,7 +262,7 @@ _reserved: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A port that is given to nobody else until a server, with SO_REUSEADDR as usual, listens there by its number.
+    """A port that no other process gets until a server, with SO_REUSEADDR as usual, listens there by its number.
 
     It stays reserved for this process's life, so that a server can die, and return, without losing it.
     """

@@ -56,7 +56,7 @@ class TransferTarget:
     it."""
     folds: int
     share: float
-    """Of the training streams, drawn anew for each seed."""
+    """Of the training streams, drawn separately for each seed."""
 
     @property
     def units(self) -> NDArray[np.int64]:
