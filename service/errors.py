@@ -263,6 +263,10 @@ class StoreUnavailableError(ServiceError):
     code, status, title = "store_unavailable", 503, "Store unavailable"
 
 
+class StoreLateError(StoreUnavailableError):
+    """The store did not answer in time, but may be working."""
+
+
 class StorageFullError(ServiceError):
     """The disk or the bucket is full."""
 

@@ -115,7 +115,18 @@ class Health(Schema):
     status: Literal["ok"] = Field(default="ok", description="Always `ok`; a failed check is an error.")
 
 
-class Readiness(Health):
+StoreState = Literal["ok", "late"]
+
+
+class StoreReadiness(Health):
+    """The result of a successful check of the store."""
+
+    store: StoreState = Field(
+        description="`late`: the store has not answered for more than a second, but did so within the last 20 s."
+    )
+
+
+class Readiness(StoreReadiness):
     """The result of a successful readiness check."""
 
     confinement: dict[str, bool] | None = Field(

@@ -15,6 +15,7 @@ from service.access.rate import KeyUses, RateLimiter
 from service.api.cuts import Cuts
 from service.api.fair_places import FairPlaces
 from service.api.limits import OpenStreams, UploadReservations
+from service.api.store_answers import StoreAnswers
 from service.feed.fanout import Feed
 from service.observability.audit import AuditLog
 from service.observability.telemetry import ApiMetrics
@@ -67,6 +68,7 @@ class Context:
     """As in the settings, but never `auto` if other machines can connect."""
     targets: TargetOpener
     cuts: Cuts
+    answers: StoreAnswers
     people: "People | None" = None
     """None unless people are authenticated by a proxy or an identity provider."""
     uploads: UploadReservations = field(default_factory=UploadReservations)

@@ -17,15 +17,16 @@ from service.api.authentication import MetricsReader, SessionMetricsReader
 from service.api.confinement import weakest
 from service.api.context import Context, SharedContext
 from service.api.error_responses import AUTH_STATUSES, problem_responses
-from service.api.model_catalogue import ready_workers
+from service.api.model_catalogue import at_least_one
+from service.api.store_answers import StoreAnswer
 from service.errors import NotFoundError, NotReadyError, ServiceError, StoreUnavailableError
 from service.observability.session_metrics import SessionMetrics
 from service.schemas import LIVE_STATES, SESSION_STATES
-from service.server_schemas import Health, Readiness
+from service.server_schemas import Health, Readiness, StoreReadiness, StoreState
 
 T = TypeVar("T")
 STORE_TIMEOUT_S = 4.0
-"""Enough for a new connection to a Redis that answers a second late: otherwise all servers would be out of service."""
+"""Enough for a new connection to a Redis that answers a second late."""
 router = APIRouter(tags=["health"])
 
 
@@ -41,16 +42,19 @@ async def check_liveness() -> Health:
 )
 async def check_readiness(context: SharedContext) -> Readiness:
     await _answer(context.blobs.check)
-    workers = await _answer(lambda: ready_workers(context.store.workers))
-    return Readiness(confinement=weakest(workers))
+    answer = await context.answers.get()
+    return Readiness(store=_state_of(answer), confinement=weakest(at_least_one(answer.workers)))
 
 
 @router.get("/readyz/store", summary="Readiness without workers: store reachable", responses=problem_responses(503))
-async def check_store_readiness(context: SharedContext) -> Health:
+async def check_store_readiness(context: SharedContext) -> StoreReadiness:
     """For servers behind a load balancer: events can be read even while no worker is running."""
     await _answer(context.blobs.check)
-    await _answer(context.store.keys.exist)
-    return Health()
+    return StoreReadiness(store=_state_of(await context.answers.get()))
+
+
+def _state_of(answer: StoreAnswer) -> StoreState:
+    return "late" if answer.is_late else "ok"
 
 
 @router.get(

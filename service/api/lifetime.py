@@ -21,6 +21,7 @@ from service.api.data_folder import forget_dead_workers, lock_folder
 from service.api.expired_keys import ExpiredKeys
 from service.api.limits import OpenStreams
 from service.api.stills_and_clips import EventStillsAndClips
+from service.api.store_answers import StoreAnswers
 from service.api.supervisor import Supervisor, WorkerConfigurationError
 from service.api.unowned import UnownedSessions
 from service.api.unserved import UnservedSessions
@@ -97,6 +98,8 @@ def _open_context(
         count_unreadable=lambda kind: metrics.poison.labels(f"stored_{kind}").inc(),
     )
     stack.push_async_callback(store.close)
+    answers = StoreAnswers(store.workers)
+    stack.push_async_callback(answers.close)
     warn_of_separate_folders(settings.resolved_store_url, settings.blob_url)
     blobs = Blobs(settings.blob_url, settings.data_dir)
     blobs.prepare()
@@ -133,6 +136,7 @@ def _open_context(
         app.state.auth,
         targets,
         cuts,
+        answers,
     )
 
 

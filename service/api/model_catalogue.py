@@ -17,7 +17,11 @@ SHIPPED_DEFAULT = "people"
 
 async def ready_workers(workers: Workers) -> list[WorkerInfo]:
     """The live workers, at least one. Raises NotReadyError while none is registered."""
-    live = await workers.live()
+    return at_least_one(await workers.live())
+
+
+def at_least_one(live: list[WorkerInfo]) -> list[WorkerInfo]:
+    """The live workers. Raises NotReadyError if there are none."""
     if not live:
         raise NotReadyError("No worker is ready yet. Retry in a few seconds.", retry_after_s=2)
     return live

@@ -12,7 +12,7 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004
 )
 
-from service.errors import ServiceError, StorageFullError, StoreUnavailableError
+from service.errors import ServiceError, StorageFullError, StoreLateError, StoreUnavailableError
 
 UNREACHABLE = "Cannot connect to Redis. Check that it is running and that CAKE_STORE_URL is correct."
 # uvloop's message for a write to a connection that was just lost; redis-py recognises only asyncio's errors.
@@ -51,8 +51,9 @@ async def translated(reply: Awaitable[Any]) -> Any:
 def _translated(error: RedisError) -> ServiceError:
     if isinstance(error, OutOfMemoryError) or "OOM" in str(error):
         return StorageFullError("Redis is out of memory. Delete sessions, or raise its maxmemory.")
-    if isinstance(error, TimeoutError):
-        return StoreUnavailableError("Redis did not reply in time. Retry.")
+    # The cause is asyncio's if other commands occupy all connections.
+    if isinstance(error, TimeoutError) or isinstance(error.__cause__, asyncio.TimeoutError):
+        return StoreLateError("Redis did not reply in time. Retry.")
     if isinstance(error, ConnectionError) and not isinstance(error, NoScriptError):
         return StoreUnavailableError(UNREACHABLE)
     return StoreUnavailableError(f"Redis returned an error: {error}")

@@ -39,7 +39,7 @@ def test_the_weakest_confinement_counts(workers: tuple[WorkerInfo, ...], expecte
 
 async def test_readiness_shows_the_confinement(tmp_path: Path) -> None:
     async with running_server(tmp_path) as server:
-        assert (await server.http.get("/readyz")).json() == {"status": "ok", "confinement": None}
+        assert (await server.http.get("/readyz")).json() == {"status": "ok", "store": "ok", "confinement": None}
         await server.worker.store.workers.register(LACKING)
         shown = (await server.http.get("/readyz")).json()["confinement"]
         assert shown == {"seccomp": True, "landlock": False}

@@ -9,10 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.errors import StoreUnavailableError
+from service.api.store_answers import StoreAnswers
+from service.errors import NotReadyError, StoreLateError, StoreUnavailableError
 from service.observability.telemetry import WorkerMetrics
+from service.store import open_store
 from service.store.protocols import Store
 from service.store.records import SessionRecord
+from service.store.worker_records import WorkerInfo
 from tests.support.delaying_proxy import delaying_proxy
 from tests.support.disturbed_place import assert_well_reported
 from tests.support.redis_server import RedisServer, redis_server
@@ -133,3 +136,40 @@ async def test_a_server_stays_ready_while_every_answer_of_redis_is_late(redis: R
                 with redis.client() as client:
                     client.client_kill_filter(_type="normal", skipme=True)
             proxy.delay_s = 0.0
+
+
+async def test_a_server_that_redis_answered_recently_stays_ready_while_answers_take_seconds(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    """New connections, which take several answers, then take longer than a probe waits."""
+    async with delaying_proxy(redis.port) as proxy:
+        store_url = f"redis://127.0.0.1:{proxy.port}/0"
+        async with running_server(tmp_path / "data", store_url=store_url, auth="off") as server:
+            assert (await server.http.get("/readyz/store")).json() == {"status": "ok", "store": "ok"}
+            proxy.delay_s = 2.0
+            with redis.client() as client:
+                client.client_kill_filter(_type="normal", skipme=True)
+            for path in ("/readyz/store", "/readyz"):
+                answer = await server.http.get(path)
+                assert (answer.status_code, answer.json()["store"]) == (200, "late"), path
+            proxy.delay_s = 0.0
+
+
+async def test_a_store_that_hangs_ends_readiness_once_its_last_answer_is_old(
+    redis: RedisServer, tmp_path: Path
+) -> None:
+    store = open_store(redis.url)
+    await store.workers.register(WorkerInfo("w1", 1.0, ()))
+    now_s = 0.0
+    answers = StoreAnswers(store.workers, clock=lambda: now_s)
+    assert (await answers.get()).is_late is False
+    redis.pause()
+    now_s = 19.0
+    late = await answers.get()
+    assert ([worker.id for worker in late.workers], late.is_late) == (["w1"], True)
+    now_s = 31.0
+    with pytest.raises((NotReadyError, StoreLateError)):
+        await answers.get()
+    redis.resume()
+    await answers.close()
+    await store.close()
