@@ -59,7 +59,7 @@ async def get_event_filter(
         sessions=frozenset(session),
         names=frozenset(name),
         regions=frozenset(region),
-        metadata=_metadata_of(connection),
+        metadata=metadata_values(connection),
         since=since,
         until=until,
         min_score=min_score,
@@ -69,7 +69,7 @@ async def get_event_filter(
 WantedEvents = Annotated[EventFilter, Depends(get_event_filter)]
 
 
-def _metadata_of(connection: HTTPConnection) -> dict[str, frozenset[str]]:
+def metadata_values(connection: HTTPConnection) -> dict[str, frozenset[str]]:
     """The values by key: the framework cannot read parameters whose names the client chooses."""
     asked = {name for name in connection.query_params if name.startswith(METADATA)}
     found = {name: frozenset(connection.query_params.getlist(name)) for name in asked}

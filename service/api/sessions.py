@@ -15,6 +15,7 @@ from service.api.error_responses import AUTH_STATUSES, problem_responses
 from service.api.json_body import JsonRoute
 from service.api.score_bins import read_highest_scores
 from service.api.session_change import settings_change
+from service.api.session_parameters import WantedSessions
 from service.errors import InvalidRequestError, NotFoundError
 from service.event_schemas import Cursor
 from service.problems import FieldError
@@ -47,12 +48,15 @@ router = APIRouter(route_class=JsonRoute, tags=["sessions"], responses=problem_r
 async def list_sessions(
     context: SharedContext,
     caller: SessionsReader,
+    wanted: WantedSessions,
     limit: Annotated[int, Query(ge=1, le=200, description="Largest number of sessions to return.")] = 50,
     before: Annotated[Cursor | None, Query(description="The `next` of the previous page.")] = None,
     state: Annotated[SessionState | None, Query(description="Only sessions in this state.")] = None,
 ) -> SessionPage:
     context.audit.record_view(caller.actor, session="all", what="sessions")
-    records, following = await context.store.sessions.page(limit=limit, before=before, state=state, sight=caller.sight)
+    records, following = await context.store.sessions.page(
+        limit=limit, before=before, state=state, wanted=wanted, sight=caller.sight
+    )
     return SessionPage(
         sessions=[session_response(record, context.settings.root_path) for record in records], next=following
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 import typer
 from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from service.cli.metadata import metadata_pairs
+from service.cli.metadata import metadata_pairs, values_of
 from service.cli.progress import LinesAboveBar
 from service.cli.refusals import refusal
 from service.cli.terminal import FAILED, MISUSED, fail, print_warning, require_file
@@ -127,12 +127,21 @@ def sessions(
     state: Annotated[
         str | None, typer.Option(help="Only sessions in this state, such as running or failed.", show_default=False)
     ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="Only sessions with this name. Repeat for several.", show_default=False)
+    ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Only sessions with this value. May be repeated.", show_default=False),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Largest number of sessions.")] = 50,
     as_json: Json = False,
 ) -> None:
     """List the sessions of a server, newest first."""
+    wanted = values_of(metadata)
     with connected_client(server) as client:
-        found = list(islice(client.sessions(state=state, page_size=min(limit, 200)), limit))
+        listed = client.sessions(state=state, names=name or (), metadata=wanted, page_size=min(limit, 200))
+        found = list(islice(listed, limit))
     if as_json:
         for session in found:
             typer.echo(session.model_dump_json())

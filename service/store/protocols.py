@@ -12,6 +12,7 @@ from typing import Protocol
 
 from service.access.keys import Limits
 from service.access.sight import ALL, Sight
+from service.event_filter import EVERYTHING, EventFilter
 from service.event_schemas import Event
 from service.feedback import Feedback
 from service.schemas import Pace, SessionState
@@ -66,9 +67,10 @@ class Sessions(Protocol):
         limit: int,
         before: str | None = None,
         state: SessionState | None = None,
+        wanted: EventFilter = EVERYTHING,
         sight: Sight = ALL,
     ) -> tuple[list[SessionRecord], str | None]:
-        """Sessions, newest first, and the cursor of the next page."""
+        """Sessions whose name and metadata `wanted` passes, newest first, and the cursor of the next page."""
 
     async def live(self, *, limit: int, sight: Sight = ALL) -> list[SessionRecord]:
         """Sessions that have not ended, oldest first."""

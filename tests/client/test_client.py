@@ -67,9 +67,14 @@ async def test_a_file_arrives_whole_with_its_options_and_progress_is_reported(tm
 
 async def test_sessions_are_listed_page_by_page_stopped_and_deleted(tmp_path: Path) -> None:
     async with running_server(tmp_path / "data") as server, AsyncClient(server.url) as client:
-        submitted = [await client.submit_url(SECRET_URL, SessionOptions(name=str(number))) for number in range(5)]
+        submitted = [
+            await client.submit_url(SECRET_URL, SessionOptions(name=str(number), metadata={"floor": str(number)}))
+            for number in range(5)
+        ]
         listed = [session.name async for session in client.sessions(page_size=2)]
         assert listed == ["4", "3", "2", "1", "0"]
+        chosen = client.sessions(names=["1", "2", "4"], metadata={"floor": ["1", "2"]}, page_size=1)
+        assert [session.name async for session in chosen] == ["2", "1"]
         stopped = await client.stop(submitted[0].id)
         assert stopped is not None
         assert stopped.has_ended

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import Self, TypeVar
@@ -118,11 +118,22 @@ class AsyncClient:
         """The session's current state. Raises ApiError if there is no session with this id."""
         return parse(Session, await self._transport.send(Call("GET", calls.session_path(session_id))))
 
-    async def sessions(self, *, state: str | None = None, page_size: int = 50) -> AsyncIterator[Session]:
-        """All sessions of the key, newest first. Pages are requested as needed."""
+    async def sessions(
+        self,
+        *,
+        state: str | None = None,
+        names: Sequence[str] = (),
+        metadata: Mapping[str, Sequence[str]] | None = None,
+        page_size: int = 50,
+    ) -> AsyncIterator[Session]:
+        """All sessions of the key, or those with one of the names, and for each key of the metadata one of the values.
+
+        Newest first. Pages are requested as needed.
+        """
         before: str | None = None
         while True:
-            page = parse(SessionPage, await self._transport.send(calls.sessions(state, before, page_size)))
+            call = calls.sessions(state, names, metadata or {}, before, page_size)
+            page = parse(SessionPage, await self._transport.send(call))
             for session in page.sessions:
                 yield session
             if page.next is None:

@@ -4,7 +4,7 @@ import random
 import re
 import ssl
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
@@ -67,7 +67,7 @@ class Call:
 
     method: str
     path: str
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     json: Any = None
     upload: Upload | None = None
@@ -160,10 +160,17 @@ def missed(session_id: str, label: str, start_s: float, end_s: float | None, reg
     return Call("POST", session_path(session_id, "/feedback"), json=body, is_repeatable=False)
 
 
-def sessions(state: str | None, before: str | None, limit: int) -> Call:
+def sessions(
+    state: str | None,
+    names: Sequence[str],
+    metadata: Mapping[str, Sequence[str]],
+    before: str | None,
+    limit: int,
+) -> Call:
     """One page of sessions, older than the cursor `before`."""
     params = {"limit": str(limit)} | ({"state": state} if state else {}) | ({"before": before} if before else {})
-    return Call("GET", "/v1/sessions", params)
+    of_metadata = {f"metadata.{key}": values for key, values in metadata.items()}
+    return Call("GET", "/v1/sessions", {**params, "name": names, **of_metadata})
 
 
 def failure_of(server: Server, error: httpx.HTTPError) -> CakeError:

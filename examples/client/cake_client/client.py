@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import Self, TypeVar
@@ -117,11 +117,22 @@ class Client:
         """The session's current state. Raises ApiError if there is no session with this id."""
         return parse(Session, self._transport.send(Call("GET", calls.session_path(session_id))))
 
-    def sessions(self, *, state: str | None = None, page_size: int = 50) -> Iterator[Session]:
-        """All sessions of the key, newest first. Pages are requested as needed."""
+    def sessions(
+        self,
+        *,
+        state: str | None = None,
+        names: Sequence[str] = (),
+        metadata: Mapping[str, Sequence[str]] | None = None,
+        page_size: int = 50,
+    ) -> Iterator[Session]:
+        """All sessions of the key, or those with one of the names, and for each key of the metadata one of the values.
+
+        Newest first. Pages are requested as needed.
+        """
         before: str | None = None
         while True:
-            page = parse(SessionPage, self._transport.send(calls.sessions(state, before, page_size)))
+            call = calls.sessions(state, names, metadata or {}, before, page_size)
+            page = parse(SessionPage, self._transport.send(call))
             yield from page.sessions
             if page.next is None:
                 return

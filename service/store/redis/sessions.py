@@ -8,6 +8,7 @@ from functools import partial
 
 from service.access.keys import Limits
 from service.access.sight import ALL, Sight
+from service.event_filter import EVERYTHING, EventFilter
 from service.schemas import LIVE_STATES, SessionState
 from service.store import admission
 from service.store.reading import unreadable_session
@@ -28,6 +29,8 @@ from service.store.worker_records import LEASE_S
 
 MILLI = 1000
 """Capacity is counted in whole thousandths of a step per second, so that sums are exact."""
+FILTERED_BATCH = 200
+"""Sessions that are read at a time to find those that pass a filter."""
 
 
 class RedisSessions:
@@ -88,6 +91,7 @@ class RedisSessions:
         limit: int,
         before: str | None = None,
         state: SessionState | None = None,
+        wanted: EventFilter = EVERYTHING,
         sight: Sight = ALL,
     ) -> tuple[list[SessionRecord], str | None]:
         if sight.owner is not None:
@@ -96,9 +100,11 @@ class RedisSessions:
             index = name_of("sessions") if state is None else name_of("sessions", "state", state)
         found: list[tuple[int, SessionRecord]] = []
         newest = "+inf" if before is None else f"({int(before)}"
+        # Where most are left out, small requests would take long.
+        batch = limit + 1 if wanted == EVERYTHING and not sight.metadata else max(limit + 1, FILTERED_BATCH)
         while len(found) <= limit:
             rows = await translated(
-                self._client.zrevrangebyscore(index, newest, "-inf", start=0, num=limit + 1, withscores=True)
+                self._client.zrevrangebyscore(index, newest, "-inf", start=0, num=batch, withscores=True)
             )
             if not rows:
                 break
@@ -108,7 +114,10 @@ class RedisSessions:
             found += [
                 (n, record)
                 for n, record in pairs
-                if record and state in (None, record.state) and sight.shows(record.owner, record.metadata)
+                if record
+                and state in (None, record.state)
+                and wanted.passes_session(record.id, record.name, record.metadata)
+                and sight.shows(record.owner, record.metadata)
             ]
         following = str(found[limit - 1][0]) if len(found) > limit else None
         return [record for _, record in found[:limit]], following

@@ -11,6 +11,7 @@ from itertools import islice
 
 from service.access.keys import Limits
 from service.access.sight import ALL, Sight
+from service.event_filter import EVERYTHING, EventFilter
 from service.schemas import ENDED_STATES, SessionState
 from service.store import admission
 from service.store.reading import Reader, parse_session, unreadable_session
@@ -70,9 +71,12 @@ class SqliteSessions:
         limit: int,
         before: str | None = None,
         state: SessionState | None = None,
+        wanted: EventFilter = EVERYTHING,
         sight: Sight = ALL,
     ) -> tuple[list[SessionRecord], str | None]:
-        return await self._database.read(lambda db: _page(db, self._database.reader, limit, before, state, sight))
+        return await self._database.read(
+            lambda db: _page(db, self._database.reader, limit, before, state, wanted, sight)
+        )
 
     async def live(self, *, limit: int, sight: Sight = ALL) -> list[SessionRecord]:
         return await self._database.read(lambda db: _live(db, self._database.reader, limit, sight))
@@ -176,6 +180,7 @@ def _page(
     limit: int,
     before: str | None,
     state: SessionState | None,
+    wanted: EventFilter,
     sight: Sight,
 ) -> tuple[list[SessionRecord], str | None]:
     rows = db.execute(
@@ -186,7 +191,11 @@ def _page(
     found: list[tuple[int, SessionRecord]] = []
     for row in rows:
         record = reader.read("session", row["id"], partial(parse_session, row["record"]))
-        if record is not None and sight.shows(record.owner, record.metadata):
+        if (
+            record is not None
+            and wanted.passes_session(record.id, record.name, record.metadata)
+            and sight.shows(record.owner, record.metadata)
+        ):
             found.append((row["n"], record))
         if len(found) > limit:
             return [record for _, record in found[:limit]], str(found[limit - 1][0])

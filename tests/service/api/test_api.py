@@ -42,6 +42,22 @@ async def test_sessions_are_listed_in_pages_newest_first(server: Running) -> Non
     problem(await server.http.get("/v1/sessions", params={"limit": 0}), 422, "invalid_request")
 
 
+async def test_sessions_are_filtered_by_name_and_metadata_as_events_are(server: Running) -> None:
+    for name, site in (("door", "north"), ("gate", "north"), ("door", "south")):
+        await server.submit(name=name, metadata={"site": site})
+
+    async def found(query: str) -> list[tuple[str, str]]:
+        sessions = (await server.http.get(f"/v1/sessions?{query}")).json()["sessions"]
+        return [(session["name"], session["metadata"]["site"]) for session in sessions]
+
+    assert await found("name=door") == [("door", "south"), ("door", "north")]
+    assert await found("name=door&name=gate&metadata.site=north&state=queued") == [("gate", "north"), ("door", "north")]
+    assert await found("metadata.floor=1") == []
+    refused = problem(await server.http.get("/v1/sessions?nmae=door"), 422, "invalid_request")
+    assert "metadata.KEY, name, state" in refused.detail
+    problem(await server.http.get("/v1/sessions", params={"metadata.site": "x" * 201}), 422, "invalid_request")
+
+
 async def test_delete_stops_a_running_session_and_deletes_an_ended_one(server: Running) -> None:
     path = (await upload(server)).headers["location"]
     record = await server.worker.claim()

@@ -74,6 +74,11 @@ async def test_a_file_is_submitted_listed_and_its_events_are_printed(tmp_path: P
         assert [json.loads(line)["name"] for line in out.splitlines()] == ["gate"]
         status, out, _ = await cake(server, "sessions", "--state", "running", key=key)
         assert session_id not in out
+        for name, is_listed in (("gate", True), ("door", False)):
+            status, out, _ = await cake(server, "sessions", "--name", name, key=key)
+            assert (status, session_id in out) == (0, is_listed)
+        status, out, _ = await cake(server, "sessions", "--metadata", "site=north", key=key)
+        assert session_id not in out
         status, out, _ = await cake(server, "sessions", key=key)
         [row] = [line for line in out.splitlines() if session_id in line]
         for value in ("gate", "failed: decode_failed", "mocap", f"{datetime.now(UTC):%Y-%m-%d}"):

@@ -14,6 +14,7 @@ from service.errors import (
     OverCapacityError,
     SessionEndedError,
 )
+from service.event_filter import EventFilter
 from service.event_schemas import SessionStateEvent
 from service.schemas import Rule
 from service.store.protocols import Store
@@ -88,6 +89,20 @@ async def test_pages_of_sessions_go_from_new_to_old(store: Store) -> None:
     assert end is None
     stopped, _ = await store.sessions.page(limit=3, state="stopped")
     assert [session.id for session in stopped] == [created[0]]
+
+
+async def test_pages_of_filtered_sessions_are_full(store: Store) -> None:
+    created = []
+    for number in range(9):
+        updated = {"name": f"camera{number % 3}", "metadata": {"site": "north" if number < 5 else "south"}}
+        created.append((await queue(store, record().model_copy(update=updated))).id)
+    wanted = EventFilter(names=frozenset({"camera0", "camera1"}), metadata={"site": frozenset({"north"})})
+    first, cursor = await store.sessions.page(limit=3, wanted=wanted)
+    second, end = await store.sessions.page(limit=3, before=cursor, wanted=wanted)
+    assert [session.id for session in first] == [created[number] for number in (4, 3, 1)]
+    assert ([session.id for session in second], end) == ([created[0]], None)
+    await store.sessions.change(created[8], SettingsChange(name="camera1", metadata={"site": "north"}))
+    assert [session.id for session in (await store.sessions.page(limit=1, wanted=wanted))[0]] == [created[8]]
 
 
 async def test_live_sessions_are_listed_oldest_first_in_any_state(store: Store) -> None:
