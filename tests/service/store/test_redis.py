@@ -160,7 +160,7 @@ async def test_the_lag_is_known_while_sessions_wait_and_others_were_stopped(
     waiting = [await queue(store) for _ in range(4)]
     await store.sessions.request_stop(waiting[1].id)
     await store.sessions.delete(waiting[1].id)
-    assert group(shared_redis)["lag"] == 4, "the stopped one is dropped by the claim that reaches it"
+    assert group(shared_redis)["lag"] == 3
     taken = [await store.workers.claim("w1") for _ in range(4)]
     assert [session and session.id for session in taken] == [waiting[0].id, waiting[2].id, waiting[3].id, None]
     assert (group(shared_redis)["lag"], group(shared_redis)["pending"]) == (0, 4)
@@ -186,10 +186,11 @@ async def test_the_lag_is_known_after_the_session_that_was_claimed_last_has_ende
     assert (running.id, group(shared_redis)["lag"]) == (waiting.id, 0)
     stopped = await queue(store)
     await store.sessions.request_stop(stopped.id)
+    assert group(shared_redis)["lag"] == 0
     assert await store.workers.claim("w1") is None
     assert group(shared_redis)["lag"] == 0
     await queue(store)
-    assert group(shared_redis)["lag"] == 1, "the claim dropped the one that was stopped"
+    assert group(shared_redis)["lag"] == 1
     last = await store.workers.claim("w1")
     assert last is not None
     for session in (last, older, running):
@@ -197,6 +198,23 @@ async def test_the_lag_is_known_after_the_session_that_was_claimed_last_has_ende
         assert group(shared_redis)["lag"] == 0
     with shared_redis.client() as client:
         assert client.xlen("{cake}:queue:fast:mocap") == 0
+
+
+async def test_no_stopped_session_keeps_workers_from_being_scaled_to_none(
+    store: Store, shared_redis: RedisServer
+) -> None:
+    """KEDA reads the lag and the length; without workers, no claim comes."""
+    waiting = [await queue(store) for _ in range(5)]
+    for number, lag in ((2, 4), (4, 3), (0, 2), (1, 1), (3, 0)):
+        await store.sessions.request_stop(waiting[number].id)
+        assert group(shared_redis)["lag"] == lag
+    with shared_redis.client() as client:
+        assert client.xlen("{cake}:queue:fast:mocap") == 0
+    last = await queue(store)
+    assert group(shared_redis)["lag"] == 1
+    claim = await store.workers.claim("w1")
+    assert claim is not None
+    assert (claim.id, group(shared_redis)["lag"]) == (last.id, 0)
 
 
 async def test_new_events_are_found_after_redis_went_back_to_older_data(

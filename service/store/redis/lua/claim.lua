@@ -51,13 +51,7 @@ end
 -- Read the oldest entry of a queue for `reader`: from now on it is pending.
 local function deliver(pace, model, entry, reader)
   redis.call('XREADGROUP', 'GROUP', GROUP, reader, 'COUNT', 1, 'STREAMS', queue_key(pace, model), '>')
-  local name = pace .. ':' .. model
-  local dropped = redis.call('HGET', P .. 'dropped', name)
-  if dropped then
-    redis.call('XDEL', queue_key(pace, model), dropped)
-    redis.call('HDEL', P .. 'dropped', name)
-  end
-  redis.call('HSET', P .. 'delivered', name, entry)
+  redis.call('HSET', P .. 'delivered', pace .. ':' .. model, entry)
 end
 
 -- The oldest entry of a queue whose session waits, or nil. Entries of sessions that were stopped or deleted are dropped;

@@ -26,7 +26,6 @@ for key in pairs(keys) do
     if redis.call('SREM', P .. 'queues', pace .. ':' .. key) == 1 then
       redis.call('DEL', queue_key(pace, key))
       redis.call('HDEL', P .. 'delivered', pace .. ':' .. key)
-      redis.call('HDEL', P .. 'dropped', pace .. ':' .. key)
     end
   end
 end

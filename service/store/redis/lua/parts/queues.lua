@@ -10,30 +10,30 @@ local function is_after(stream_id, other)
   return ms > other_ms or (ms == other_ms and seq > other_seq)
 end
 
--- Remove an entry that was delivered. The newest one stays until the next is delivered, or it is the only one: deleting
--- it would leave the group without a lag, by which KEDA scales.
+-- Remove an entry. A deletion at or after the group's position would leave it without a lag, by which KEDA scales: Redis
+-- no longer counts. So tell Redis that nothing was deleted, and that an entry which no worker has read was never added.
 local function drop_entry(pace, model, entry)
-  local queue, name = queue_key(pace, model), pace .. ':' .. model
+  local queue = queue_key(pace, model)
+  local delivered = redis.call('HGET', P .. 'delivered', pace .. ':' .. model)
   redis.call('XACK', queue, GROUP, entry)
-  if redis.call('HGET', P .. 'delivered', name) == entry then
-    redis.call('HSET', P .. 'dropped', name, entry)
-  else
-    redis.call('XDEL', queue, entry)
+  if redis.call('XDEL', queue, entry) == 0 then
+    return
   end
-  local newest = redis.call('HGET', P .. 'dropped', name)
-  if newest and redis.call('XLEN', queue) == 1 then
-    redis.call('XDEL', queue, newest)
-    redis.call('HDEL', P .. 'dropped', name)
+  local unread = is_after(entry, delivered or '0-0') and 1 or 0
+  local info, stream = redis.call('XINFO', 'STREAM', queue), {}
+  for n = 1, #info, 2 do
+    stream[info[n]] = info[n + 1]
+  end
+  -- Redis ignores the id 0-0, so 0-1 stands for "nothing". The group must be past it.
+  redis.call('XSETID', queue, stream['last-generated-id'], 'ENTRIESADDED', stream['entries-added'] - unread,
+    'MAXDELETEDID', '0-1')
+  if not delivered then
+    redis.call('XGROUP', 'SETID', queue, GROUP, '0-2')
   end
 end
 
--- An entry that no worker has read stays, for the same reason. The claim that reaches it drops it.
 local function leave_queue(id)
-  local pace, model, entry = field(id, '_pace'), field(id, '_model'), field(id, '_entry')
-  local delivered = redis.call('HGET', P .. 'delivered', pace .. ':' .. model) or '0-0'
-  if not is_after(entry, delivered) then
-    drop_entry(pace, model, entry)
-  end
+  drop_entry(field(id, '_pace'), field(id, '_model'), field(id, '_entry'))
 end
 
 local function make_queue(pace, model)
