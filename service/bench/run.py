@@ -162,7 +162,7 @@ def tables(report: Report) -> list[Table | str]:
         titles = ("events/s", "webhook, median", "95 %", "WebSocket, median", "95 %", "core used", "memory")
         table = _table("Events that one of the subscriptions selects", "subscriptions", *titles)
         for cost in report["subscriptions"]:
-            times = [f"{cost[name] or 0:.1f} ms" for name in cost if name.endswith("_ms")]
+            times = ["" if cost[name] is None else f"{cost[name]:.1f} ms" for name in cost if name.endswith("_ms")]
             share, memory = f"{100 * cost['core_share']:.1f} %", f"{cost['memory_mb']:.0f} MB"
             table.add_row(str(cost["subscriptions"]), str(cost["events_per_s"]), *times, share, memory)
         shown.append(table)

@@ -1,8 +1,9 @@
-"""Parts of `cake bench`: search, footprint, recordings and clips."""
+"""Parts of `cake bench`: search, footprint, recordings, clips and tables."""
 
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.table import Table
 
 from model.video.file_reader import open_video
 from service.bench.camera_file import CodedGroups
@@ -18,6 +20,8 @@ from service.bench.core_time import Effort
 from service.bench.footprint import footprint
 from service.bench.load import Load, search
 from service.bench.models import measure_model
+from service.bench.run import tables
+from service.bench.subscriptions import SubscriptionCost
 from tests.support.made_videos import numbered_image, write_video
 from tests.support.tiny_model import tiny_model
 
@@ -93,3 +97,21 @@ def test_a_scaled_clip_keeps_aspect_and_times_and_is_cut_to_its_length(tmp_path:
     assert np.abs(image[:, [20, 236]] - GREY).max() < 12
     red, green, blue = image[20, 64 + 20]
     assert red > 200 > 80 > max(green, blue)
+
+
+def test_without_subscriptions_the_table_states_no_times_of_webhooks() -> None:
+    cost = SubscriptionCost(
+        subscriptions=0,
+        events_per_s=200.0,
+        delivered=0,
+        webhook_p50_ms=None,
+        webhook_p95_ms=None,
+        websocket_p50_ms=1.5,
+        websocket_p95_ms=2.5,
+        core_share=0.25,
+        memory_mb=300.0,
+    )
+    machine = {"cores": 2, "load_1min": 0.0, "cpu": "a cpu", "openvino": "1", "python": "3"}
+    table = tables({"machine": machine, "subscriptions": [asdict(cost)]})[0]
+    assert isinstance(table, Table)
+    assert [next(iter(column.cells)) for column in table.columns][2:6] == ["", "", "1.5 ms", "2.5 ms"]
