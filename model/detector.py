@@ -129,7 +129,7 @@ class Detector:
     ) -> NDArray[np.float32]:
         """Advance each stream by one frame.
 
-        While a stream's image stays the same, so does the input of its GRU, after three or four seconds. From then on,
+        While a stream's image stays the same, so does the input of its GRU, after two or three seconds. From then on,
         only the GRU is computed, at a tenth of the cost. Scores differ from those of whole steps by at most 0.002.
 
         Args:

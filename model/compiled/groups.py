@@ -18,7 +18,7 @@ from model.compiled.state import load_state, save_state
 
 SLOTS_PER_STREAM = 2
 """The maximum. More take 3 MB each and save no time, not even if streams are combined at random."""
-SETTLED_CHANGE = 1e-4
+SETTLED_CHANGE = 3e-3
 """The input of a GRU has settled once it changes by no more than this in a step, relative to its largest value."""
 
 

@@ -19,9 +19,9 @@ MOVING_LEVELS = 4.0
 # What differs from the image shown by no more than this is not shown: sensor noise, and light that changes slowly.
 STILL_LEVELS = 3.0
 # Frames are decoded for this long after the last motion, and after a packet that turned out to show none.
-HOLD_S, DOUBT_S = 3.0, 1.0
-# This often, frames are decoded although nothing moves, to learn how sizes change with the light.
-LOOK_EVERY_S = 60.0
+HOLD_S, DOUBT_S = 2.0, 1.0
+# This often, frames are decoded for this long although nothing moves, to learn how sizes change with the light.
+LOOK_EVERY_S, LOOK_FOR_S = 60.0, 3.0
 # Packets are compared as means over this time, because motion lasts longer than noise.
 MEAN_OVER_S = 0.095
 
@@ -106,7 +106,7 @@ class QuietGate:
         if threshold is None or score > threshold:
             self._decodes_until_s = max(self._decodes_until_s, at_s + DOUBT_S)
         elif at_s >= self._looks_at_s:
-            self._decodes_until_s, self._looks_at_s = at_s + HOLD_S, at_s + LOOK_EVERY_S
+            self._decodes_until_s, self._looks_at_s = at_s + LOOK_FOR_S, at_s + LOOK_EVERY_S
         self._is_quiet = may_keep and at_s >= self._decodes_until_s
         return self._is_quiet
 

@@ -10,11 +10,13 @@ from model.video.quiet_gate import Images
 from service.decoder import protocol as messages
 from service.decoder.protocol import Input, Output
 
-# After this time without change, the detector has settled, and frames are held and sent together, unless someone is
-# watching, because each message costs the parent more than the steps of its detector.
-STILL_AFTER_S = 3.0
+# After this time without change, frames are held and sent together, unless someone is watching, because each message
+# costs the parent more than the steps of its detector.
+STILL_AFTER_S = 2.0
 # The first and the last frame of a message are at least this far apart.
-HOLD_S = 0.15
+HOLD_S = 0.45
+# While frames are held, the decoder still wakes up this often, because motion must not wait for the message.
+WAKE_EVERY_S = 0.3
 # Longer than frames are ever held: if there are more, the parent is too slow.
 LONGEST_HOLD_S = 1.0
 
@@ -61,12 +63,9 @@ class NewestFrame:
         return True
 
     def next_s(self, newest_s: float, sample_hz: float) -> float:
-        """Return the media time of the slot whose frame completes the next message, after a frame at `newest_s`."""
-        following_s = (slot(newest_s, sample_hz) + 1) / sample_hz
-        if not self.is_still:
-            return following_s
-        first_s = self._held[0][0] if self._held else following_s
-        return max(following_s, math.ceil((first_s + HOLD_S) * sample_hz) / sample_hz)
+        """Return the media time of the slot for whose frame the decoder wakes up next, after a frame at `newest_s`."""
+        newest = slot(newest_s, sample_hz)
+        return (newest + (max(1, math.floor(WAKE_EVERY_S * sample_hz)) if self.is_still else 1)) / sample_hz
 
     def _may_hold(self, frame: Frame) -> bool:
         """Return whether a frame can be sent later; the longest held one gives way to it if there are too many."""
