@@ -66,7 +66,7 @@ def _serve(sample: Path | None, **chosen: object) -> None:
         from service.storage.objects import BlobUrlError, check_blob_url
         from service.store_url import StoreUrlError, check_store_url
 
-    settings = read_settings(**chosen)
+        settings = read_settings(**chosen)
     if settings.workers:
         require_kernel()
         require_models(settings)

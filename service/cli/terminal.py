@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 FAILED, MISUSED = 1, 2
 """Exit statuses."""
+SERVE, USE = "Serve", "Use a server"
+"""Headings of the help."""
 MIN_KERNEL = (5, 14)
 
 

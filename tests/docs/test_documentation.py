@@ -59,9 +59,10 @@ def check_command(text: str, *, is_complete: bool) -> None:
     """
     command: Any = COMMAND
     rest = [part for part in shlex.split(text.partition(" > ")[0])[1:] if not set(part) & set("…[]")]
-    while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
-        assert rest[0] in command.commands, f"{text}: no command {rest[0]}"
-        command = command.commands[rest.pop(0)]
+    while hasattr(command, "get_command") and rest and not rest[0].startswith("-"):
+        name = rest.pop(0)
+        command = command.get_command(None, name)
+        assert command is not None, f"{text}: no command {name}"
     options = {name: param for param in command.params for name in param.opts if name.startswith("-")}
     required = {param.name for param in command.params if param.required}
     places = [param for param in command.params if not param.opts[0].startswith("-")]
