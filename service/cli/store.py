@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from service.settings import Settings
     from service.storage.inspection import Findings
 
-store_app = typer.Typer(no_args_is_help=True, help="Check, back up and restore stored sessions.")
+store_app = typer.Typer(no_args_is_help=True, help="Check, back up, restore and compact stored sessions.")
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Data folder of the server. Default: CAKE_DATA_DIR, or `data`.", show_default=False),
 ]
+NOT_IN_FOLDER = "this works for SQLite and a data folder. Back up Redis and the bucket with their own tools."
 FOLDERS = ("uploads", "snapshots", "clips", "models")
 
 
@@ -105,6 +106,27 @@ def restore(
     typer.echo(f"Restored {source} to {settings.data_dir}.", err=True)
 
 
+@store_app.command()
+def compact(data_dir: DataDir = None) -> None:
+    """Rewrite the database without unused space. Needed once for one of version 0.2 or older; newer ones shrink by
+    themselves. The server must not run.
+    """
+    import sqlite3
+
+    from service.api.data_folder import FolderInUseError, lock_folder
+    from service.store.sqlite.backup import compact_database
+
+    settings = read_settings(data_dir=data_dir)
+    database = _existing(_require_file(settings))
+    before_bytes = database.stat().st_size
+    try:
+        with lock_folder(settings.data_dir):
+            compact_database(database)
+    except (OSError, sqlite3.Error, FolderInUseError) as error:
+        fail(f"cannot compact the database: {error}", FAILED)
+    typer.echo(f"{before_bytes / 1e6:.1f} MB before, {database.stat().st_size / 1e6:.1f} MB now.", err=True)
+
+
 async def _inspect(settings: Settings) -> Findings:
     from service.storage.blobs import Blobs
     from service.storage.inspection import Findings, inspect
@@ -125,11 +147,18 @@ async def _inspect(settings: Settings) -> Findings:
 
 def _require_folder(settings: Settings) -> Path:
     """The SQLite file of a store that is all in the data folder."""
+    if settings.blob_url is not None:
+        fail(NOT_IN_FOLDER, MISUSED)
+    return _require_file(settings)
+
+
+def _require_file(settings: Settings) -> Path:
+    """The SQLite file of the store."""
     from service.store_url import sqlite_file
 
     database = sqlite_file(settings.resolved_store_url)
-    if database is None or settings.blob_url is not None:
-        fail("this works for SQLite and a data folder. Back up Redis and the bucket with their own tools.", MISUSED)
+    if database is None:
+        fail(NOT_IN_FOLDER, MISUSED)
     return database
 
 

@@ -1,4 +1,4 @@
-"""Copies of the database that are consistent while servers and workers use it, and checks of its file."""
+"""The file of the database: copies that are consistent while servers and workers use it, checks, and compaction."""
 
 import sqlite3
 from contextlib import closing
@@ -13,6 +13,14 @@ def copy_database(source: Path, target: Path) -> None:
     with closing(_open(source)) as old, closing(sqlite3.connect(target)) as new:
         old.backup(new)
         new.execute("PRAGMA journal_mode=WAL")
+
+
+def compact_database(path: Path) -> None:
+    """Rewrite the file without free space, so that it shrinks from now on. Nobody may use it. Raises sqlite3.Error."""
+    with closing(_open(path)) as db:
+        db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        db.execute("VACUUM")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def damage(path: Path) -> list[str]:

@@ -5,6 +5,7 @@ import errno
 import itertools
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,11 +16,12 @@ from service.access.sight import Sight
 from service.errors import StorageFullError, StoreUnavailableError
 from service.store import open_store
 from service.store.protocols import Store
-from service.store.records import DetectorSnapshot, LoggedEvent, ResumePoint, SessionUpdate, state_event
+from service.store.records import DetectorSnapshot, LoggedEvent, ResumePoint, SessionRecord, SessionUpdate, state_event
 from service.store.sqlite import schema as sqlite_schema
 from service.store.sqlite.sessions import SqliteSessions
 from service.store.sqlite.store import open_sqlite_store
 from tests.support.api_kit import problem
+from tests.support.cake_command import run
 from tests.support.running_server import running_server
 from tests.support.store_kit import (
     Clock,
@@ -196,8 +198,8 @@ async def test_events_of_a_running_session_are_trimmed_by_number_and_by_age(tmp_
         assert await event_ids(store, session.id) == ["5000-0", "6000-0", "15000-0"]
 
 
-async def test_other_writes_pass_while_a_session_with_many_events_is_deleted(store: Store, tmp_path: Path) -> None:
-    large, other = await claimed(store), await claimed(store)
+async def ended_with_many_events(store: Store, tmp_path: Path) -> SessionRecord:
+    large = await claimed(store)
     db = sqlite3.connect(tmp_path / "cake.db")
     event = start(large.id, "1-0").model_dump_json()
     rows = ((large.id, number, event) for number in range(1, 60_000))
@@ -208,6 +210,50 @@ async def test_other_writes_pass_while_a_session_with_many_events_is_deleted(sto
     stopped = state_event(large, "stopped", time=now).model_copy(update={"id": "70000000-0"})
     update = SessionUpdate(state="stopped", ended_at=now)
     await store.log.commit(large.id, large.token, events=[stopped], update=update)
+    return large
+
+
+@pytest.mark.slow
+async def test_the_file_shrinks_after_a_large_session_was_deleted_while_others_write(
+    store: Store, tmp_path: Path
+) -> None:
+    other = await claimed(store)
+    large = await ended_with_many_events(store, tmp_path)
+    await store.sessions.delete(large.id)
+    before_bytes = (tmp_path / "cake.db").stat().st_size
+    shrinking, commits = asyncio.create_task(store.sessions.shrink()), 0
+    while not shrinking.done():
+        commits += 1
+        await store.log.commit(other.id, other.token, events=[start(other.id, f"{commits}-0")])
+    await shrinking
+    assert commits > 3
+    assert before_bytes > 25_000_000
+    assert (tmp_path / "cake.db").stat().st_size < 20_000_000
+
+
+@pytest.mark.slow
+async def test_the_file_of_an_older_version_shrinks_once_it_was_compacted(tmp_path: Path, clock: Clock) -> None:
+    open_sqlite(tmp_path, clock)
+    with closing(sqlite3.connect(tmp_path / "cake.db", isolation_level=None)) as db:
+        db.execute("PRAGMA auto_vacuum=NONE")
+        db.execute("VACUUM")
+    async with with_worker(open_sqlite(tmp_path, clock)) as store:
+        large = await ended_with_many_events(store, tmp_path)
+        await store.sessions.delete(large.id)
+        await store.sessions.shrink()
+        before_bytes = (tmp_path / "cake.db").stat().st_size
+        assert before_bytes > 25_000_000
+    assert run("store", "compact", "--data-dir", tmp_path)[0] == 0
+    assert (tmp_path / "cake.db").stat().st_size < 1_000_000
+    async with with_worker(open_sqlite(tmp_path, clock)) as store:
+        await store.sessions.delete((await ended_with_many_events(store, tmp_path)).id)
+        await store.sessions.shrink()
+        assert (tmp_path / "cake.db").stat().st_size < 20_000_000
+
+
+async def test_other_writes_pass_while_a_session_with_many_events_is_deleted(store: Store, tmp_path: Path) -> None:
+    other = await claimed(store)
+    large = await ended_with_many_events(store, tmp_path)
     deleting = asyncio.create_task(store.sessions.delete(large.id))
     commits = 0
     while not deleting.done():
