@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
@@ -192,6 +193,9 @@ def _clip_runner(network: Network, threads: int) -> ClipRunner:
             f"{network.config.name} runs in clip mode, which needs PyTorch, a part of the extra `train`: "
             "pip install '.[train]'"
         )
+    # Otherwise, threads that wait for each other keep their cores busy: on a machine with other work, a clip takes five
+    # times as long. It is read when torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Nothing else here needs torch, which takes seconds to import.
     from model.clip_mode import ClipRunner
 

@@ -1,7 +1,13 @@
 """Settings and fixtures that tests share."""
 
-import asyncio
 import os
+
+# One thread here and in every process that a test starts, because several wait for each other on shared cores. Where
+# there are two, as in clip mode, they sleep while they wait. Both are read when torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -19,9 +25,6 @@ from tests.support.session_kit import Reported, decoders_of, expected_actions, w
 from tests.support.slowest_files import SLOWEST_FILES
 from tests.support.store_kit import BACKENDS, Clock, open_redis, open_sqlite, with_worker
 from tests.support.tiny_model import checkpoint_for, load
-
-# One thread here and in every process that a test starts: several would spin for each other on shared cores.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A slow or busy machine is not a failure.
 settings.register_profile("suite", deadline=None)

@@ -1,6 +1,9 @@
 """Clip mode: the paper's computation frame by frame, as served, and as the paper measures it."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +87,20 @@ def test_the_paper_measures_clips_around_each_frame(network: Cake) -> None:
     frames, video = random_frames(1, 20, 32)[0], LabelledVideo("a", Path("a.mp4"), "testing", ())
     (scored,) = CentredClips(network).score([video], lambda _: Frames(frames, np.arange(20) / 4), lambda *_: None)
     np.testing.assert_allclose(scored.scores, scores_of_clips(network, frames, last=6), atol=1e-5)
+
+
+def test_threads_sleep_while_they_wait_for_each_other(tmp_path: Path, network: Cake) -> None:
+    save_checkpoint(tmp_path / "model", network)
+    program = "import sys; from model.detector import Detector; Detector.load(sys.argv[1])"
+    environ = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    loaded = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "model"],
+        env={**environ, "OMP_DISPLAY_ENV": "verbose"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "GOMP_SPINCOUNT = '0'" in loaded.stderr
 
 
 def test_eval_runs_as_the_checkpoint_says_or_as_asked(tmp_path: Path, network: Cake) -> None:
