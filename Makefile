@@ -9,8 +9,8 @@ SAMPLE := samples/people.mp4
 # Where pip finds a CPU build of PyTorch; see "Quick start" in README.md.
 CAKE_TORCH_INDEX ?=
 PIP_INDEX := $(if $(CAKE_TORCH_INDEX),--extra-index-url $(CAKE_TORCH_INDEX))
-# Tests wait, for cameras and for each other, at least as long as they compute.
-TEST_PROCESSES ?= $(shell echo $$(( $$(nproc) * 2 )))
+# Tests wait, for cameras and for each other, twice as long as they compute.
+TEST_PROCESSES ?= $(shell echo $$(( $$(nproc) * 3 )))
 # Tests and new environments start hundreds of processes, each of which would compile its modules again.
 unexport PYTHONDONTWRITEBYTECODE
 # Programs that tests use, each with its Debian package; GStreamer is used from the system's Python.
