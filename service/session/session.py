@@ -7,7 +7,6 @@ from typing import Literal
 
 import structlog
 
-from model.compiled.state import StateError
 from model.video.errors import VideoError
 from model.video.info import VideoInfo
 from service.decoder.clip_messages import ClipEnded, ClipPart
@@ -33,6 +32,7 @@ from service.session.outcome import (
 )
 from service.session.quarantine import is_suspect, note_claim
 from service.session.regions import describe_video, missed_of_video, region_names
+from service.session.resume import resumed_detection
 from service.session.shadow import SessionShadow
 from service.session.snapshots import SnapshotWriter
 from service.session.source import SessionSource
@@ -162,7 +162,7 @@ class RunningSession:
             if record.state == "queued":
                 self._events.enter_state("starting")
             await self._commits.settle(None)
-            self._detection = await self._resume()
+            self._detection = await resumed_detection(self._context, self._events, self._commits, self._source)
             self._events.decide_by(self._detection.rules)
             if record.state != "queued":
                 await self._commits.settle(None)
@@ -243,26 +243,6 @@ class RunningSession:
             self._shadow.push(self.record, result.frame, starts)
             self._viewers.add_scores(result.frame.pts_s, result.scores)
         await self._commits.commit_if_due(detection)
-
-    async def _resume(self) -> Detection:
-        """The detection from the last resume point, or a new one."""
-        engine, record = self._context.engine, self.record
-        resume_point = await self._commits.retry(lambda: self._context.store.log.load_resume_point(record.id))
-        if resume_point is None:
-            self._events.update(position_s=0.0, frames=0)
-            return await Detection.begin(engine, record)
-        self._events.update(position_s=resume_point.position_s, frames=resume_point.frames)
-        self._source.resume(resume_point.position_s, record.started_at)
-        if self._source.is_pushed and record.state == "running":
-            self._events.enter_state("reconnecting")
-        try:
-            detection = await Detection.resume(engine, record, resume_point)
-        except StateError:
-            self._events.add_gap(resume_point.position_s, 0.0)
-            return await Detection.begin(engine, record, after=resume_point)
-        if self._source.is_pushed:
-            detection.interrupt()
-        return detection
 
     async def _opened(self, info: VideoInfo, detection: Detection) -> None:
         self._source.opened(info)

@@ -5,7 +5,7 @@ import { Problem, deleteSession, getSession, retrySession } from "./api.js";
 import { ENDED, EventStream } from "./event_stream.js";
 import { EventsView } from "./events_view.js";
 import { offerExport } from "./export.js";
-import { clock, clockName, sourceName } from "./format.js";
+import { clockName, sourceName } from "./format.js";
 import { LiveVideo } from "./live_video.js";
 import { MissedActions } from "./missed.js";
 import { setTitle } from "./news.js";
@@ -15,6 +15,7 @@ import { poll } from "./poll.js";
 import { confirmDelete, press } from "./session_buttons.js";
 import { SessionClock } from "./session_clock.js";
 import { factsOf, zeroOf } from "./session_facts.js";
+import { showConnection, showNotice, showPosition } from "./session_status.js";
 import { Silence } from "./silence.js";
 import { SnapshotView, missingText } from "./snapshot.js";
 import { Thresholds } from "./thresholds.js";
@@ -29,12 +30,6 @@ const SELDOM_MS = 10_000;
 /** When it has brought no scores for this long, the session is asked how it is. */
 const QUIET_MS = 2000;
 const AGE_MS = 500;
-const CONNECTIONS = {
-  connecting: "Connecting…",
-  live: "Connected",
-  lost: "Connection lost. Reconnecting…",
-  ended: "",
-};
 /** Types of events after which the session is fetched. */
 const NEWS = new Set(["session.state", "session.gap", "session.changed"]);
 const element = (id) => document.getElementById(id);
@@ -63,7 +58,7 @@ export class SessionPanel {
   #onGone;
   #onRetried;
   #closed = new AbortController();
-  #onError = (error) => this.#showNotice([error.message], true);
+  #onError = (error) => showNotice([error.message], true);
 
   /**
    * `regions` is a RegionsEditor, `eventId` the id of an action to show, or null. `onChanged()` is called when the
@@ -109,7 +104,7 @@ export class SessionPanel {
 
   #onPolled(error) {
     if (error instanceof Problem && error.status === 404) this.#onGone(error.message);
-    else if (this.#session === null && error) this.#showNotice([error.message], true);
+    else if (this.#session === null && error) showNotice([error.message], true);
   }
 
   #open() {
@@ -147,7 +142,7 @@ export class SessionPanel {
     });
     this.#stream = new EventStream(id, {
       onEvents: (events) => this.#onEvents(events),
-      onConnection: (state, why) => this.#showConnection(state, why),
+      onConnection: showConnection,
     });
     if (ended) return;
     const often = () => (this.#timeline.isFed ? SELDOM_MS : SCORES_MS);
@@ -188,7 +183,7 @@ export class SessionPanel {
     if (scores !== null) {
       this.#fed_ms = performance.now();
       this.#session.position_s = scores.pts_s.at(-1);
-      this.#showPosition();
+      showPosition(this.#session);
     }
     if (wasFed && !this.#timeline.isFed) for (const { wake } of this.#polls) wake();
   }
@@ -262,33 +257,11 @@ export class SessionPanel {
     element("plot-clock").textContent = `Times: ${times}`;
     this.#silence.update(this.#session);
     this.#showSilence();
-    this.#showPosition();
+    showPosition(this.#session);
     this.#showMissing();
     this.#thresholds.update(this.#session);
     this.#showParts();
-    this.#showNotice(code ? [detail ?? code, ...warnings] : warnings, code !== null);
-  }
-
-  #showPosition() {
-    const { state, video, position_s } = this.#session;
-    const duration_s = video?.duration_s ?? null;
-    const progress = element("position");
-    if (duration_s) progress.value = state === "completed" ? 1 : Math.min(1, position_s / duration_s);
-    progress.hidden = !duration_s;
-    element("position-text").textContent = clock(position_s) + (duration_s ? ` / ${clock(duration_s)}` : " analysed");
-  }
-
-  #showNotice(sentences, isError) {
-    const notice = element("notice");
-    notice.hidden = sentences.length === 0;
-    notice.classList.toggle("bad", isError);
-    if (notice.textContent !== sentences.join("\n")) notice.textContent = sentences.join("\n");
-  }
-
-  #showConnection(state, why) {
-    const shown = element("connection");
-    shown.textContent = why ?? CONNECTIONS[state];
-    shown.dataset.connection = state;
+    showNotice(code ? [detail ?? code, ...warnings] : warnings, code !== null);
   }
 
   async #stopOrDelete() {

@@ -1,12 +1,11 @@
 /** The plot of one session: follows the newest scores, or shows the part that the user selected. */
 
 import { LiveScores } from "./live_scores.js";
-import { NearMisses } from "./near_misses.js";
 import { Overview } from "./overview.js";
 import { ScorePlot } from "./plot.js";
-import { PlotLegend } from "./plot_legend.js";
 import { PlotWindow } from "./plot_window.js";
 import { ScoreRun } from "./scores.js";
+import { TimelineMarks } from "./timeline_marks.js";
 import { offerZoom } from "./zoom.js";
 
 /** Sessions up to this length need no strip of the whole session. */
@@ -22,7 +21,6 @@ export class Timeline {
   #run;
   #region = null;
   #session;
-  #log;
   #clock;
   #onError;
   #onSeek;
@@ -37,15 +35,7 @@ export class Timeline {
   #frame = null;
   #drawnAt = 0;
   #seeking = null;
-  #nearMisses = null;
-  #missList;
-  #legend;
-  #missed = [];
-  #selection = null;
-  #threshold = null;
-  #rules;
-  #head_s = null;
-  #current = null;
+  #marks;
   #live = new LiveScores();
   #isFed = false;
   #closed = new AbortController();
@@ -57,13 +47,10 @@ export class Timeline {
    */
   constructor(session, log, clock, { onError, onSeek, onSelect, onAction }) {
     this.#session = session;
-    this.#rules = session.start_rules;
     this.#position_s = session.position_s;
     this.#window = new PlotWindow(session.position_s);
-    this.#log = log;
     this.#clock = clock;
-    this.#missList = new NearMisses(clock, onSelect);
-    this.#legend = new PlotLegend(session.labels, onAction);
+    this.#marks = new TimelineMarks(session, log, clock, { onSelect, onAction });
     this.#onError = onError;
     this.#onSeek = onSeek;
     const { signal } = this.#closed;
@@ -87,8 +74,7 @@ export class Timeline {
     this.#seeking?.abort();
     this.#overview.close();
     this.#plot.close();
-    this.#missList.close();
-    this.#legend.close();
+    this.#marks.close();
     cancelAnimationFrame(this.#frame);
   }
 
@@ -145,15 +131,13 @@ export class Timeline {
 
   /** Marks actions that people report as missed: feedback with `label`, `start_s`, `end_s` and `region`. */
   markMissed(missed) {
-    this.#missed = missed;
+    this.#marks.missed = missed;
     this.draw();
   }
 
   /** Marks near misses, and the threshold `{ label, score }` of an action; null for none. They are those of `rules`. */
   mark(nearMisses, threshold, rules) {
-    this.#rules = rules;
-    this.#nearMisses = nearMisses;
-    this.#threshold = threshold;
+    Object.assign(this.#marks, { nearMisses, threshold, rules });
     this.draw();
   }
 
@@ -164,7 +148,7 @@ export class Timeline {
 
   /** Shows an action in the middle, highlighted. */
   async showAction(action) {
-    this.#current = action.id;
+    this.#marks.current = action.id;
     await this.showAround(action.start_s, action.region ?? null);
   }
 
@@ -186,7 +170,6 @@ export class Timeline {
   }
 
   #markHead(at_s) {
-    this.#head_s = at_s;
     this.#plot.showHead(at_s);
     this.#overview.showHead(at_s);
   }
@@ -213,33 +196,16 @@ export class Timeline {
   /** Highlights a part of the media time; null for none. The plot stands still meanwhile. */
   select(from_s, to_s) {
     if (from_s !== null && this.#follows) this.show(this.#window.to_s);
-    this.#selection = from_s === null ? null : [Math.min(from_s, to_s), Math.max(from_s, to_s)];
+    this.#marks.selection = from_s === null ? null : [Math.min(from_s, to_s), Math.max(from_s, to_s)];
     this.draw();
   }
 
   draw() {
     this.#drawnAt = performance.now();
-    const isHere = ({ region }) => (region ?? null) === this.#region;
-    const actions = this.#log.actions.filter(isHere);
-    const nearMisses = this.#nearMisses?.filter(isHere) ?? null;
     const { from_s, to_s } = this.#window;
-    const missed = this.#missed.filter(isHere);
-    this.#missList.show(nearMisses, from_s, to_s);
-    const end_s = (action) => action.end_s ?? Math.max(action.decided_s, this.#position_s);
-    this.#legend.show(actions.filter((action) => end_s(action) >= from_s && action.start_s <= to_s));
-    this.#plot.draw({
-      run: this.#run,
-      actions,
-      nearMisses: nearMisses ?? [],
-      missed,
-      threshold: this.#threshold,
-      rules: this.#rules,
-      selection: this.#selection,
-      current: this.#current,
-      from_s,
-      to_s,
-    });
-    this.#overview.mark({ actions, missed, from_s, to_s });
+    const marks = this.#marks.show(this.#region, { from_s, to_s, position_s: this.#position_s });
+    this.#plot.draw({ run: this.#run, ...marks, from_s, to_s });
+    this.#overview.mark({ actions: marks.actions, missed: marks.missed, from_s, to_s });
   }
 
   #offerRegions(regions, signal) {
