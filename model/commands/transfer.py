@@ -49,8 +49,9 @@ def transfer_command(
     from model.training.ablation.compare import compare_variants
     from model.training.ablation.cost import measure_costs
     from model.training.ablation.heads import VARIANTS
-    from model.training.ablation.transfer import cosines, open_source, open_target, transfer
+    from model.training.ablation.transfer import cosines, open_target, train_source, transfer
     from model.training.placement import Placement
+    from model.training.run import open_run
 
     with failing_clearly(LookupError), show_progress() as progress:
         if (test is None or share < 1) and adapt:
@@ -62,7 +63,8 @@ def transfer_command(
             raise ValueError(f"there is no variant {', '.join(sorted(unknown))}")
         network = config or (None if init else "cake-xs-rgb")
         chosen_recipe, placement = read_recipe(recipe, None), Placement.detect(1)
-        other = open_source(source, source_out, network, chosen_recipe, placement, progress, init=init)
+        other = open_run(source, source_out, network, chosen_recipe, placement, progress, init=init)
+        train_source(other, progress)
         target = open_target(other, data, test, out, folds=folds, share=share, progress=progress)
         motion_run, chosen = target.run if adapt else other, seeds or [0, 1, 2]
         heads = out / "heads" / ("adapted" if adapt else f"share-{share:g}")

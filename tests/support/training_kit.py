@@ -14,14 +14,22 @@ STEPS = 6
 ALONE = Placement("cpu", 1, 0, mixed_precision=False)
 SILENT = Progress(lambda stage: None, lambda done, total: None, lambda done, total, loss: None, lambda sentence: None)
 
-TINY = Recipe(
-    views=2,
-    trunk=SequenceRecipe(Schedule(STEPS, warmup_steps=2), sequences=2, sequence_steps=16),
-    teacher=SequenceRecipe(Schedule(STEPS, warmup_steps=2), sequences=2, sequence_steps=16),
-    distill=DistillRecipe(Schedule(STEPS, warmup_steps=2), sequences=2, sequence_steps=16),
-    contrast=ContrastRecipe(Schedule(STEPS, warmup_steps=2), windows=8, window_steps=24, queue_keys=16),
-    head=HeadRecipe(Schedule(STEPS, warmup_steps=2), windows=8, window_steps=24),
-)
+
+def recipe_of(schedule: Schedule) -> Recipe:
+    """The recipe in which every stage takes this schedule on small batches."""
+    return Recipe(
+        views=2,
+        trunk=SequenceRecipe(schedule, sequences=2, sequence_steps=16),
+        teacher=SequenceRecipe(schedule, sequences=2, sequence_steps=16),
+        distill=DistillRecipe(schedule, sequences=2, sequence_steps=16),
+        contrast=ContrastRecipe(schedule, windows=8, window_steps=24, queue_keys=16),
+        head=HeadRecipe(schedule, windows=8, window_steps=24),
+    )
+
+
+TINY = recipe_of(Schedule(STEPS, warmup_steps=2))
+SHORTEST = recipe_of(Schedule(2, warmup_steps=1))
+"""For tests in which it does not matter what was learned."""
 
 
 def write_streams(folder: Path) -> Path:

@@ -28,9 +28,7 @@ from model.training.layouts.annotations import DataError, LabelledVideo, labels_
 from model.training.layouts.blocks import block_of_stream, group_folds
 from model.training.layouts.feature_sequence import FeatureSequence
 from model.training.layouts.video_folders import read_video_folder
-from model.training.placement import Placement
 from model.training.progress import Progress
-from model.training.recipe import Recipe
 from model.training.run import Run, open_run
 from model.training.stages.distill import cache_static_maps, cache_teacher_maps
 from model.training.stages.single_stream import teacher_config
@@ -82,22 +80,11 @@ class TransferTarget:
         raise DataError(f"{count} training streams do not show all {len(labels)} labels; use a larger --share")
 
 
-def open_source(
-    data: Sequence[Path],
-    out_dir: Path,
-    config_name: str | None,
-    recipe: Recipe,
-    placement: Placement,
-    progress: Progress,
-    *,
-    init: Path | None = None,
-) -> Run:
-    """The run on other video, with its trunk, its teacher and their maps."""
-    run = open_run(data, out_dir, config_name, recipe, placement, progress, init=init)
+def train_source(run: Run, progress: Progress) -> None:
+    """Train the trunk and the teacher of the run on other video, and store their maps, unless that is done already."""
     train_trunk(run, progress)
     train_teacher(run, progress)
     _cache_maps(run, [*run.training, *run.validation], progress)
-    return run
 
 
 def open_target(

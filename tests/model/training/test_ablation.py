@@ -1,7 +1,6 @@
 """`cake train ablate`: every variant under every seed, once, and a table of them."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,23 +9,13 @@ import torch
 from model.training.ablation.ablate import VariantResult, ablate, table
 from model.training.ablation.cost import measure_costs
 from model.training.ablation.heads import VARIANTS
-from model.training.recipe import Schedule
 from model.training.run import Run
-from tests.support.training_kit import SILENT, TINY, open_tiny_run
+from tests.support.training_kit import SHORTEST, SILENT, open_tiny_run
 
 
 @pytest.fixture(scope="module")
 def run(streams: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    short = Schedule(2, warmup_steps=1)
-    recipe = replace(
-        TINY,
-        trunk=replace(TINY.trunk, schedule=short),
-        teacher=replace(TINY.teacher, schedule=short),
-        distill=replace(TINY.distill, schedule=short),
-        contrast=replace(TINY.contrast, schedule=short),
-        head=replace(TINY.head, schedule=short),
-    )
-    return open_tiny_run(streams, tmp_path_factory.mktemp("runs") / "run", recipe)
+    return open_tiny_run(streams, tmp_path_factory.mktemp("runs") / "run", SHORTEST)
 
 
 @pytest.fixture(scope="module")

@@ -14,28 +14,21 @@ from model.config import BACKGROUND, StartRule
 from model.training.ablation.compare import RankedStreams, VariantScores, compare_variants
 from model.training.ablation.heads import VARIANTS
 from model.training.ablation.plain import drop_difference
-from model.training.ablation.transfer import TransferTarget, cosines, open_source, open_target, transfer
+from model.training.ablation.transfer import TransferTarget, cosines, open_target, train_source, transfer
 from model.training.evaluation.evaluate import evaluate
 from model.training.evaluation.scores import StreamScores
 from model.training.layouts.annotations import LabelledVideo
-from model.training.recipe import Schedule
-from model.training.run import Run
+from model.training.run import Run, open_run
 from model.training.stages.maps import load_maps
-from tests.support.training_kit import ALONE, SILENT, TINY
+from tests.support.training_kit import ALONE, SHORTEST, SILENT
 
 
 @pytest.fixture(scope="module")
 def source(streams: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    short = Schedule(2, warmup_steps=1)
-    recipe = replace(
-        TINY,
-        trunk=replace(TINY.trunk, schedule=short),
-        teacher=replace(TINY.teacher, schedule=short),
-        distill=replace(TINY.distill, schedule=short),
-        contrast=replace(TINY.contrast, schedule=short),
-        head=replace(TINY.head, schedule=short),
-    )
-    return open_source([streams], tmp_path_factory.mktemp("runs") / "source", "cake-xs-rgb", recipe, ALONE, SILENT)
+    out = tmp_path_factory.mktemp("runs") / "source"
+    run = open_run([streams], out, "cake-xs-rgb", SHORTEST, ALONE, SILENT)
+    train_source(run, SILENT)
+    return run
 
 
 @pytest.fixture(scope="module")
