@@ -9,7 +9,6 @@ from service.access.keys import Limits, new_key
 from service.access.scopes import Scope
 from service.access.sight import Sight
 from service.errors import NotFoundError
-from service.feedback import Feedback
 from service.store.delivery_protocols import SubscriptionLimits
 from service.store.model_records import UploadedModel
 from service.store.protocols import Store
@@ -17,25 +16,13 @@ from service.store.records import ScoreRow, SessionRecord, SessionUpdate, state_
 from service.store.subscription_records import StoredMqttTarget, SubscriptionRecord
 from service.store.webhook_records import StoredWebhook
 from service.store.worker_records import WorkerInfo
-from tests.support.store_kit import CHECKPOINT, MODEL, event_ids, record, start
+from tests.support.store_kit import CHECKPOINT, MODEL, event_ids, missed_action, record, start
 
 NOW = datetime.now(UTC)
 LIMITS = Limits(max_sessions=100, requests_per_s=1.0, max_stored_bytes=100)
 _, KEY = new_key("sound", [Scope.ADMIN], LIMITS, created_at=NOW)
 TICKET = "0" * 64
-FEEDBACK = Feedback(
-    id="missed-1",
-    verdict="missed",
-    label="kick",
-    region=None,
-    start_s=1.0,
-    end_s=None,
-    score=None,
-    rules_hash=None,
-    note="",
-    created_at=NOW,
-    by=None,
-)
+FEEDBACK = missed_action("missed-1", start_s=1.0)
 UPLOADED = UploadedModel(info=MODEL, size_bytes=1, uploaded_at=NOW)
 SUBSCRIPTION = SubscriptionRecord(
     id="sound-subscription",

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from service.event_schemas import ActionStartEvent, Latency, event_key
+from service.feedback import Feedback
 from service.server_schemas import ModelInfo
 from service.sources.stored import StoredUrl
 from service.store.protocols import Store
@@ -93,3 +94,20 @@ async def claimed(store: Store, worker_id: str = "w1") -> SessionRecord:
 
 async def event_ids(store: Store, session_id: str, after: str | None = None) -> list[str]:
     return [event.id for event in await store.log.read_events(session_id, after=after)]
+
+
+def missed_action(feedback_id: str, start_s: float, label: str = "kick") -> Feedback:
+    """Feedback that this action was missed."""
+    return Feedback(
+        id=feedback_id,
+        verdict="missed",
+        label=label,
+        region=None,
+        start_s=start_s,
+        end_s=None,
+        score=None,
+        rules_hash=None,
+        note="",
+        created_at=datetime.now(UTC),
+        by=None,
+    )

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from service.feedback import AddedMissedAction, Feedback
+from service.feedback import AddedMissedAction
 from service.live.missed_clip import NOT_RUNNING, order_missed_clip
 from service.schemas import Session
 from service.session.clips import AHEAD, NO_STREAM, NOT_NAMED
@@ -18,6 +17,7 @@ from tests.support.clip_kit import images_of_clip
 from tests.support.live_place import Place, Running, a_place
 from tests.support.push_kit import Pushing, pushing, slowly
 from tests.support.rtsp_server import RtspServer, rtsp_server
+from tests.support.store_kit import missed_action
 from tests.support.tiny_model import LABELS
 
 KICK = LABELS[1]
@@ -32,19 +32,7 @@ def camera() -> Iterator[RtspServer]:
 async def report(place: Place, running: Running, number: int, start_s: float, label: str = KICK) -> str | None:
     """Keep the feedback as a server does, and return why there will be no clip."""
     session_id = running.session.record.id
-    feedback = Feedback(
-        id=missed_id(number),
-        verdict="missed",
-        label=label,
-        region=None,
-        start_s=start_s,
-        end_s=None,
-        score=None,
-        rules_hash=None,
-        note="",
-        created_at=datetime.now(UTC),
-        by=None,
-    )
+    feedback = missed_action(missed_id(number), start_s, label)
     await place.store.feedback.put(session_id, feedback, max_kept=100)
     return await order_missed_clip(session_id, place.gate.address, feedback.id)
 
