@@ -37,7 +37,10 @@ class Backdrop:
         self._shadow = rng.uniform(0.25, 0.6) if rng.random() < 0.7 else 0.0
 
     def draw(self, eye_3: Array, axes_33: Array, joints_J3: Array, light_3: Array) -> Image:
-        """What the camera sees without the figure; `light_3` points from the floor to the light."""
+        """What the camera sees without the figure, (3, H, W) of 0 to 255, with the shadow of the joints.
+
+        `light_3` points from the floor to the light; places are in metres.
+        """
         rays_3N = axes_33.T.astype(np.float32) @ self._rays_3N
         image_3N = np.empty_like(rays_3N)
         down = rays_3N[1] < -0.01

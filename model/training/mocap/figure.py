@@ -40,7 +40,9 @@ class Figure:
     scale: float
 
     def pose(self, positions_L3: NDArray[np.float64], rotations_L4: NDArray[np.float64]) -> None:
-        """Puts every part where its link is; positions in metres of the scaled world."""
+        """Put every part where its link is. Positions (15, 3) are in metres of the scaled world, rotations (15, 4) are
+        quaternions.
+        """
         links = [part[0] for part in _PARTS]
         centres = np.array([part[3] for part in _PARTS]) * self.scale
         upright = np.array([part[1] == "capsule" for part in _PARTS])[:, None]
@@ -52,7 +54,7 @@ class Figure:
 
 
 def dress_figure(client: int, rng: np.random.Generator, scale: float) -> Figure:
-    """Adds a figure with its own build and clothes to a pybullet client."""
+    """Add a figure, `scale` times as large as the recordings, with a random build and random clothes to a client."""
     colours, build = _clothes(rng), rng.uniform(0.85, 1.25)
     bodies = []
     for _, shape, size, _, colour in _PARTS:

@@ -72,12 +72,12 @@ def _at_frames(motion: Motion, frames_T: Array) -> Motion:
 
 
 def at_speed(motion: Motion, speed: float) -> Motion:
-    """The same motion, `speed` times as fast."""
+    """The motion at `speed` times its speed."""
     return _at_frames(motion, np.arange(0, len(motion) - 1, speed))
 
 
 def mirrored(motion: Motion) -> Motion:
-    """Left and right exchanged."""
+    """The motion with left and right exchanged."""
     return Motion(
         motion.root_T3 * np.array([1.0, 1.0, -1.0]),
         motion.rotations_TL4[:, MIRROR] * np.array([-1.0, -1.0, 1.0, 1.0]),
@@ -85,7 +85,7 @@ def mirrored(motion: Motion) -> Motion:
 
 
 def with_amplitude(motion: Motion, amplitude_L: Array) -> Motion:
-    """Every joint bent `amplitude_L[link]` times as far; feet keep their height, the root its rotation."""
+    """The motion with each joint bent `amplitude_L[link]` times as far; feet keep their height, the root its turn."""
     factors = amplitude_L.copy()
     factors[0] = 1
     bends_TL3 = quat.to_rotvec(motion.rotations_TL4)
@@ -97,19 +97,19 @@ def with_amplitude(motion: Motion, amplitude_L: Array) -> Motion:
 
 
 def with_bends(motion: Motion, bends_TL3: Array) -> Motion:
-    """Every joint turned further by a rotation vector; feet keep their height."""
+    """The motion with every joint turned further by a rotation vector in radians; feet keep their height."""
     changed = Motion(motion.root_T3, quat.multiply(motion.rotations_TL4, quat.from_rotvec(bends_TL3)))
     return _lifted(changed, _lowest(motion) - _lowest(changed))
 
 
 def with_travel(motion: Motion, factor: float) -> Motion:
-    """The root moves `factor` times as far over the floor."""
+    """The motion whose root moves `factor` times as far over the floor."""
     start = motion.root_T3[0]
     return Motion(start + (motion.root_T3 - start) * np.array([factor, 1.0, factor]), motion.rotations_TL4)
 
 
 def steered(motion: Motion, turn_T: Array) -> Motion:
-    """The path bent: at each frame the figure faces, and moves, `turn_T` radians further round the vertical."""
+    """The motion on a bent path: in each frame, heading and way are turned by `turn_T` radians about the vertical."""
     steps_T3 = np.diff(motion.root_T3, axis=0, prepend=motion.root_T3[:1])
     turns = quat.about_y(turn_T)
     path_T3 = motion.root_T3[0] + np.cumsum(quat.rotate(turns, steps_T3), axis=0)
@@ -119,17 +119,17 @@ def steered(motion: Motion, turn_T: Array) -> Motion:
 
 
 def grounded(motion: Motion) -> Motion:
-    """The lowest point of every frame on the floor."""
+    """The motion with the lowest point of every frame on the floor."""
     return _lifted(motion, -_lowest(motion))
 
 
 def above_floor(motion: Motion) -> Motion:
-    """Frames that sink into the floor lifted onto it."""
+    """The motion with frames that sink into the floor lifted onto it."""
     return _lifted(motion, np.maximum(0.0, -_lowest(motion)))
 
 
 def placed(motion: Motion, root_3: Array, heading_rad: float) -> Motion:
-    """Moved over the floor so that its first frame is at `root_3` (x and z) and faces `heading_rad`."""
+    """The motion, moved over the floor so that its first frame is at x and z of `root_3` and faces `heading_rad`."""
     turn = quat.about_y(np.asarray(heading_rad - quat.heading(motion.rotations_TL4[0, 0])))
     path_T3 = quat.rotate(turn, motion.root_T3 - motion.root_T3[0] * np.array([1.0, 0.0, 1.0]))
     rotations_TL4 = motion.rotations_TL4.copy()
@@ -169,7 +169,7 @@ def joined(*motions: Motion) -> Motion:
 
 
 def repeated(cycle: Motion, frames: int) -> Motion:
-    """A looping recording gone through again and again, `frames` long."""
+    """A looping recording, repeated to a length of `frames`."""
     whole = cycle
     while len(whole) < frames:
         whole = joined(whole, continued(whole, cycle, 0.1))
@@ -177,7 +177,7 @@ def repeated(cycle: Motion, frames: int) -> Motion:
 
 
 def from_phase(cycle: Motion, phase: float) -> Motion:
-    """A looping recording that starts at `phase`, a fraction of it."""
+    """A looping recording that starts at `phase`, 0 to 1."""
     cut = int(phase * len(cycle))
     if cut == 0:
         return cycle

@@ -23,13 +23,13 @@ def multiply(a: Array, b: Array) -> Array:
 
 
 def inverse(q: Array) -> Array:
-    """The rotation back."""
+    """The inverse rotation."""
     back: Array = q * _CONJUGATE
     return back
 
 
 def rotate(q: Array, v: Array) -> Array:
-    """Vectors (..., 3) turned by `q`."""
+    """Vectors (..., 3) rotated by the quaternions `q` (..., 4)."""
     twice = 2 * _cross(q, v)
     turned: Array = v + q[..., 3:] * twice + _cross(q, twice)
     return turned
@@ -43,13 +43,13 @@ def _cross(a: Array, b: Array) -> Array:
 
 
 def from_rotvec(v: Array) -> Array:
-    """Rotation vectors (..., 3) in radians -> quaternions."""
+    """The quaternions (..., 4) of rotation vectors (..., 3) in radians."""
     half = np.sqrt((v**2).sum(axis=-1, keepdims=True)) / 2
     return np.concatenate([v * np.sinc(half / np.pi) / 2, np.cos(half)], axis=-1)
 
 
 def to_rotvec(q: Array) -> Array:
-    """Quaternions -> rotation vectors (..., 3) of at most pi radians."""
+    """The rotation vectors (..., 3) of quaternions, of at most pi radians."""
     return _log(np.where(q[..., 3:] < 0, -q, q))
 
 
@@ -62,7 +62,7 @@ def _log(q: Array) -> Array:
 
 
 def slerp(a: Array, b: Array, weight: Array) -> Array:
-    """From `a` (weight 0) to `b` (weight 1) the short way round; weight broadcasts against (..., 1)."""
+    """The rotation from `a` (weight 0) to `b` (weight 1), the short way; the weight broadcasts against (..., 1)."""
     return multiply(from_rotvec(to_rotvec(multiply(b, inverse(a))) * weight), a)
 
 
@@ -79,7 +79,7 @@ def crossfade(a_TL4: Array, b_TL4: Array, weight_T11: Array) -> Array:
 
 
 def about_y(angle: Array) -> Array:
-    """Turns by `angle` radians (...) about the vertical."""
+    """The quaternions (..., 4) of turns by `angle` radians (...) about the vertical."""
     zero = np.zeros_like(angle)
     return np.stack([zero, np.sin(angle / 2), zero, np.cos(angle / 2)], axis=-1)
 

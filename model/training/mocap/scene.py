@@ -89,7 +89,9 @@ class Light:
 def shoot(
     client: int, camera: PinholeCamera, index: int, width: int, height: int, light: Light
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Colours (H, W, 3) and body ids (H, W), -1 where there is nothing."""
+    """The image (H, W, 3), RGB of 0 to 255, that the camera sees at the frame `index`, and the id of the body that each
+    pixel shows (H, W), -1 where there is none.
+    """
     eye, axes = camera.eye_T3[index], camera.axes_T33[index]
     view = np.eye(4)
     view[:3, :3], view[:3, 3] = axes, -axes @ eye
@@ -165,7 +167,7 @@ class Lens:
         return cls(gain_3HW.astype(np.float32), float(128 * (1 - contrast) + rng.uniform(-25, 25)), rng.uniform(0, 7))
 
     def expose(self, rng: np.random.Generator, image_3HW: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The image (H, W, 3) that the camera makes of the light."""
+        """The image (H, W, 3) that the camera makes of light of 0 to 255 (3, H, W)."""
         grain_HW = rng.standard_normal(image_3HW.shape[1:], dtype=np.float32) * np.float32(self.noise)
         exposed_3HW = image_3HW * self.gain_3HW + (grain_HW + np.float32(self.offset))
         return np.ascontiguousarray(np.clip(exposed_3HW, 0, 255).astype(np.uint8).transpose(1, 2, 0))

@@ -122,7 +122,7 @@ def _write_targets(path: Path, frames: list[RenderedFrame]) -> None:
 
 
 def coverage(figure_HW: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The share of each of 14 x 14 cells that figures cover, 0 to 255."""
+    """How much of each of 14 x 14 cells of the frame figures cover, (14, 14): 0 for nothing, 255 for all."""
     rows, columns = (np.arange(MASK_SIZE + 1) * side // MASK_SIZE for side in figure_HW.shape)
     sums = np.add.reduceat(np.add.reduceat(figure_HW.astype(np.float64), rows[:-1], 0), columns[:-1], 1)
     shares: NDArray[np.uint8] = np.round(255 * sums / np.outer(np.diff(rows), np.diff(columns))).astype(np.uint8)

@@ -116,12 +116,12 @@ class Composer:
         self._append(grounded(with_bends(self.stance(frames), moved)), self.rng.uniform(0.25, 0.5))
 
     def walk(self, duration_s: float) -> None:
-        """Walks towards a random place near the middle."""
+        """Walk towards a random place near the middle."""
         goal_3 = self.rng.uniform(-0.7, 0.7, 3) - self.pieces[-1].root_T3[-1]
         self._walk(duration_s, _direction(goal_3), self.rng.uniform(0.4, 1.0))
 
     def turn(self, angle_rad: float) -> None:
-        """Turns on the spot, stepping."""
+        """Turn by this angle on the spot, stepping."""
         self._walk(0.4 + abs(angle_rad) / self.rng.uniform(2.0, 3.5), self._facing + angle_rad, 0.05)
 
     def _walk(self, duration_s: float, heading_rad: float, travel: float) -> None:
@@ -131,7 +131,7 @@ class Composer:
         self._append(motion, self.rng.uniform(0.2, 0.35))
 
     def act(self, label: str) -> None:
-        """One occurrence of an action, preceded by the motion that it requires."""
+        """Perform an action once, after the motion that it requires."""
         action = vary(self.rng, self.recordings, label)
         if label.startswith("getup"):
             self._lie_down(action[:1])
@@ -172,7 +172,7 @@ def held(pose: Motion, frames: int) -> Motion:
 
 
 def gestures(rng: np.random.Generator, frames: int) -> Array:
-    """Bends (T, 15, 3) of a standing person: arms, head and trunk move from one pose to another."""
+    """Rotation vectors (T, 15, 3) in radians that move arms, head and trunk of a standing person from pose to pose."""
     keys = int(frames / MOTION_HZ / rng.uniform(0.7, 1.8)) + 2
     bends_KL3 = np.zeros((keys, 15, 3))
     bends_KL3[:, [RIGHT_SHOULDER, LEFT_SHOULDER]] = rng.normal(0, rng.uniform(0.08, 0.45), (keys, 2, 3))
@@ -192,8 +192,8 @@ def gestures(rng: np.random.Generator, frames: int) -> Array:
 
 
 def restless(rng: np.random.Generator, motion: Motion) -> Motion:
-    """Small smooth movements of every joint through the stream: no two occurrences are alike, and the figure never
-    stands completely still.
+    """The motion with small smooth movements of every joint: no two occurrences are alike, and the figure never stands
+    completely still.
     """
     size_L1 = np.full((15, 1), rng.uniform(0.015, 0.045))
     size_L1[[RIGHT_SHOULDER, LEFT_SHOULDER, NECK]] *= 2

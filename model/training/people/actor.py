@@ -66,16 +66,16 @@ class Actor:
 
     @property
     def at_2(self) -> Array:
-        """Position of the hips over the floor, (x, z)."""
+        """Position of the hips over the floor, (x, z) in metres."""
         return self.pieces[-1].root_T3[-1, [0, 2]] * self.body.scale
 
     @property
     def heading_rad(self) -> float:
-        """Heading at the end of the motion so far."""
+        """Heading at the end of the motion so far, in radians."""
         return float(quat.heading(self.pieces[-1].rotations_TL4[-1, 0]))
 
     def motion(self, duration_s: float) -> Motion:
-        """The motion cut, or continued by its last pose, to this length."""
+        """The motion so far, `duration_s` long: cut there, or continued by its last pose."""
         whole = joined(*self.pieces)
         frames = round(duration_s * MOTION_HZ)
         return joined(whole, held(whole[-1:], frames - len(whole))) if len(whole) < frames else whole[:frames]
@@ -101,7 +101,7 @@ class Actor:
         self.play(self.put(animate(keys), at_2, heading_rad))
 
     def put(self, motion: Motion, at_2: Array, heading_rad: float) -> Motion:
-        """The motion, moved to a place of the world and turned."""
+        """The motion, moved to the place `at_2` (x, z) in metres and turned to `heading_rad`."""
         x, z = at_2 / self.body.scale
         return placed(motion, np.array([x, 0.0, z]), heading_rad)
 
@@ -148,7 +148,7 @@ class Actor:
         return []
 
     def sit_on(self, seat: Seat, *, quick: bool, kind: str | None, duration_s: float) -> None:
-        """Walks to a seat and sits there, still seated at the end."""
+        """Walk to a seat and sit there for `duration_s`; the person is still seated at the end."""
         scale = self.body.scale
         stance_2 = seat.place_2 + forward(seat.heading_rad) * seated.SEAT_BACK_M * scale
         self.walk_to(stance_2, seat.heading_rad)
@@ -164,7 +164,7 @@ class Actor:
             self.note("sit_" + kind, start_s)
 
     def rise_from(self, seat: Seat, part: float = 1.0) -> None:
-        """Stands up; `part` below 1 stops on the way."""
+        """Stand up from a seat; with `part` below 1, only that share of the way."""
         seat_m = seat.height_m / self.body.scale
         stance_2 = seat.place_2 + forward(seat.heading_rad) * seated.SEAT_BACK_M * self.body.scale
         keys = [Key(0, seated.seat_pose(seat_m)), *seated.stand_up(self.rng, seat_m)]

@@ -60,8 +60,9 @@ class PlaceBackdrop:
     def cut(
         self, turn_33: Array, width: int, height: int, tan_right: float, tan_up: float
     ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-        """The image, distances and floor seen by a camera turned by `turn_33` from the backdrop's own direction.
+        """What a camera sees that is turned by `turn_33` from the backdrop's own direction.
 
+        Returns the image (H, W, 3), RGB of 0 to 1; the distances (H, W) in metres; and where the floor is seen (H, W).
         `turn_33` takes directions (right, up, forward) of the camera to those of the backdrop.
         """
         to_ray = np.array(
@@ -105,7 +106,10 @@ def render(
     bottom: float,
     texels: float,
 ) -> PlaceBackdrop:
-    """Rows of `axes_33` are right, up and back; the limits are tangents."""
+    """The view from `eye_3`, in metres, between these limits, which are tangents.
+
+    Rows of `axes_33` are right, up and back. `texels` is the number of pixels per unit of tangent.
+    """
     x_W = left + (np.arange(round((right - left) * texels)) + 0.5) / texels
     y_H = top - (np.arange(round((top - bottom) * texels)) + 0.5) / texels
     shape = (len(y_H), len(x_W))

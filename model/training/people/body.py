@@ -49,7 +49,10 @@ class Body:
     cloth_MXX3: NDArray[np.float32]
 
     def place(self, joints_TJ3: Array, turns_TJ4: Array) -> tuple[Array, Array]:
-        """World centres (T, E, 3) and turns (T, E, 4); joints in metres of the scaled world."""
+        """World centres (T, E, 3) of the ellipsoids and their turns (T, E, 4), quaternions.
+
+        Joints and centres are in metres of the scaled world.
+        """
         turns_TE4 = turns_TJ4[:, self.link_E]
         return joints_TJ3[:, self.link_E] + quat.rotate(turns_TE4, self.centre_E3), turns_TE4
 
@@ -58,7 +61,7 @@ Part = tuple[int, tuple[float, float, float], tuple[float, float, float], int]
 
 
 def dress(rng: np.random.Generator) -> Body:
-    """An adult, or now and then a child, of some build in some clothes."""
+    """A random body in random clothes: mostly an adult, sometimes a child."""
     child = rng.random() < 0.07
     scale = float(rng.uniform(0.6, 0.8) if child else np.clip(rng.normal(1.06, 0.06), 0.92, 1.22))
     girth = float(np.exp(rng.normal(0.0, 0.13)))

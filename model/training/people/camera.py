@@ -157,7 +157,7 @@ def _eye(rng: np.random.Generator, place: Place, mount: str, subject_J3: Array, 
 
 
 def seen_share(camera: PlaceCamera, place: Place, subject: Subject, frame: int = 0) -> float:
-    """The share of a person's joints inside the frame that neither furniture nor others hide, at one of the frames."""
+    """The share, 0 to 1, of a person's joints that one frame shows: neither furniture nor others hide them."""
     now = PlaceCamera(camera.eye_3, camera.axes_T33[frame : frame + 1], camera.sensor, camera.mount)
     seen_J = np.abs(now.project(subject.joints_J3[None])[0]).max(axis=1) < 1
     if seen_J.any():

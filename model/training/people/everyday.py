@@ -13,7 +13,7 @@ from model.training.people.puppet import STANDING_M, Hand, Key, Pose
 
 
 def exercise(rng: np.random.Generator) -> list[Key]:
-    """Squats, jumping jacks, toe touches, push-ups, sit-ups, lunges or stretching, several times over."""
+    """Key poses of squats, jumping jacks, toe touches, push-ups, sit-ups, lunges or stretching, several times over."""
     kind = rng.choice(("squats", "jacks", "toes", "push_ups", "sit_ups", "lunges", "stretch"))
     out = Hand("chest", (0.45, 0.2, 0.1))
     up, wide = Hand("chest", (0.0, 0.75, 0.05)), Hand("chest", (0.0, 0.25, 0.52))
@@ -89,7 +89,7 @@ def exercise(rng: np.random.Generator) -> list[Key]:
 
 
 def reach_up(rng: np.random.Generator) -> list[Key]:
-    """Takes something from a high shelf, or wipes a window."""
+    """Key poses of taking something from a high shelf, or of wiping a window."""
     high = replace(
         Pose(),
         right=Hand("chest", (0.35, 0.5, 0.05)),

@@ -11,7 +11,7 @@ from model.training.people.puppet import STANDING_M, Hand, Key, Pose
 
 
 def crouch(rng: np.random.Generator) -> list[Key]:
-    """Squats down, does something with the hands in front of the feet, and rises."""
+    """Key poses of squatting down, doing something with the hands in front of the feet, and rising."""
     low = squat(rng, float(rng.uniform(0.38, 0.55)))
     down_s, hold_s = float(rng.uniform(0.6, 1.3)), float(rng.uniform(0.3, 3.5))
     keys = [Key(0, Pose()), Key(down_s, loosely(rng, low))]
@@ -20,7 +20,7 @@ def crouch(rng: np.random.Generator) -> list[Key]:
 
 
 def pick_up(rng: np.random.Generator) -> list[Key]:
-    """Takes something from the floor, out of the knees or out of the back, now and then in a hurry."""
+    """Key poses of picking something up with bent knees or a bent back, sometimes in a hurry."""
     reach = Hand("floor", (float(rng.uniform(0.2, 0.4)), 0.1, float(rng.uniform(-0.05, 0.2))))
     if rng.random() < 0.5:
         low = replace(squat(rng, 0.45), right=reach)
@@ -41,7 +41,7 @@ def pick_up(rng: np.random.Generator) -> list[Key]:
 
 
 def kneel(rng: np.random.Generator) -> list[Key]:
-    """Kneels on both knees, or on one to tie a shoe, or to scrub the floor."""
+    """Key poses of kneeling: on both knees, on one to tie a shoe, or to scrub the floor."""
     both = replace(
         Pose(),
         hips=(-0.05, 0.49, 0.0),
@@ -84,7 +84,7 @@ def kneel(rng: np.random.Generator) -> list[Key]:
 
 
 def lie_on_floor(rng: np.random.Generator) -> list[Key]:
-    """Lies down on the floor on purpose, by way of sitting or of all fours, and gets up again."""
+    """Key poses of lying down on the floor on purpose, by way of sitting or of all fours, and getting up again."""
     pace = float(rng.uniform(0.6, 1.2))
     if rng.random() < 0.6:
         propped = Hand("pelvis", (-0.3, 0.0, 0.2))
@@ -140,7 +140,7 @@ def lie_on_floor(rng: np.random.Generator) -> list[Key]:
 
 
 def rise_from_floor(rng: np.random.Generator, *, face_up: bool) -> list[Key]:
-    """From lying on the back or the front to standing, by way of sitting or of all fours."""
+    """Key poses from lying on the back or the front to standing, by way of sitting or of all fours."""
     pace = float(rng.uniform(0.8, 1.6))
     if face_up:
         propped = Hand("pelvis", (-0.3, 0.0, 0.2))

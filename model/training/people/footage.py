@@ -97,7 +97,7 @@ class Recorder:
         )
 
     def record(self, image_THW3: Floats) -> Frames:
-        """The frames as they are stored; `image_THW3` is RGB of 0 to 1."""
+        """The frames as they are stored, uint8 RGB (T, H, W, 3). `image_THW3` is RGB of 0 to 1."""
         return np.stack([self._one(image_HW3) for image_HW3 in image_THW3])
 
     def _one(self, image_HW3: Floats) -> Frames:

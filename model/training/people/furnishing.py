@@ -20,7 +20,10 @@ Build = Callable[[np.random.Generator, Furnishing, Array, float], None]
 def build_walls(
     rng: np.random.Generator, things: Furnishing, half_2: Array, high: float, windows: float
 ) -> tuple[Array, ...]:
-    """Walls, a ceiling, doors, windows with curtains and images; returns where the doors are."""
+    """Add walls, a ceiling, doors, windows with curtains, and images on the walls.
+
+    `half_2` is half of the floor's size, `high` the height of the room, both in metres. Returns where the doors are.
+    """
     look, ceiling = textures.wall(rng), textures.paint(rng, 0.7, 0.95, 0.1)
     skirting = textures.paint(rng, 0.2, 0.9, 0.2)
     for index, (heading, (x, z)) in enumerate(_SIDES):
@@ -76,7 +79,7 @@ def hang(
     high_m: float,
     bottom_m: float,
 ) -> Array:
-    """Something flat on a wall; returns its place on the floor, at the wall."""
+    """Hang something flat on a wall, `bottom_m` above the floor. Returns the place (x, z) of the floor below it."""
     heading, (x, z) = _SIDES[side]
     along = max(float(half_2[1] if side < 2 else half_2[0]) - wide_m / 2 - 0.05, 0.0)
     place_2 = np.array([x, z]) * half_2 + forward(heading - np.pi / 2) * rng.uniform(-along, along)
@@ -87,7 +90,7 @@ def hang(
 
 
 def put_against_wall(rng: np.random.Generator, things: Furnishing, half_2: Array, build: Build) -> None:
-    """Tries a few times to find room at a wall."""
+    """Build a piece of furniture against a wall, if a free place is found in a few tries."""
     for _ in range(12):
         trial = Furnishing()
         side = int(rng.integers(4))
@@ -110,7 +113,7 @@ def put_against_wall(rng: np.random.Generator, things: Furnishing, half_2: Array
 
 
 def scatter(rng: np.random.Generator, things: Furnishing, half_2: Array, count: int) -> None:
-    """Bags, boxes, shoes, clothes on a hook: small things near the walls, too low or too flat to be in the way."""
+    """Put `count` small things near the walls that are in no one's way: bags, boxes, shoes, clothes on a hook."""
     for _ in range(count):
         heading, (x, z) = _SIDES[int(rng.integers(4))]
         half = rng.uniform(0.04, 0.2, 3)

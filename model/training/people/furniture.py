@@ -56,7 +56,7 @@ class Furnishing:
 
 
 def distance_m(block: RagdollBlock, place_2: Array) -> float:
-    """How far a place on the floor is from a block's footprint; 0 inside."""
+    """How far the place (x, z) on the floor is from a block's footprint, in metres; 0 inside."""
     away_2 = place_2 - block.middle_3[[0, 2]]
     cosine, sine = np.cos(block.yaw_rad), np.sin(block.yaw_rad)
     local_2 = np.array([away_2[0] * cosine - away_2[1] * sine, away_2[0] * sine + away_2[1] * cosine])
@@ -64,7 +64,7 @@ def distance_m(block: RagdollBlock, place_2: Array) -> float:
 
 
 def forward(heading_rad: float) -> Array:
-    """The direction (x, z) of a heading."""
+    """The direction of a heading, (x, z) of length 1."""
     return np.array([np.cos(heading_rad), -np.sin(heading_rad)])
 
 
@@ -81,7 +81,7 @@ def _box(
 
 
 def add_bed(rng: np.random.Generator, room: Furnishing, place_2: Array, heading_rad: float) -> None:
-    """Its long side to the front; 0.9 to 1.5 m deep."""
+    """Add a bed, 0.9 to 1.5 m deep, with its long side to the front."""
     depth, high = float(rng.uniform(0.45, 0.75)), float(rng.uniform(0.38, 0.58))
     cover, frame, pillow = textures.fabric(rng), textures.wood(rng), textures.paint(rng, 0.6, 0.95, 0.3)
     end = float(rng.choice((-1.0, 1.0)))
@@ -145,7 +145,7 @@ def add_table(rng: np.random.Generator, room: Furnishing, place_2: Array, headin
 
 
 def add_cupboard(rng: np.random.Generator, room: Furnishing, place_2: Array, heading_rad: float) -> None:
-    """A wardrobe, a shelf, a chest of drawers, a fridge or a counter."""
+    """Add a wardrobe, a shelf, a chest of drawers, a fridge or a counter."""
     front = textures.shelf(rng) if rng.random() < 0.45 else textures.door(rng)
     body = textures.paint(rng) if rng.random() < 0.5 else textures.wood(rng)
     high, wide = float(rng.choice((0.4, 0.45, 0.7, 0.95, 1.0))), float(rng.uniform(0.3, 1.0))
@@ -177,7 +177,7 @@ def add_plant(rng: np.random.Generator, room: Furnishing, place_2: Array, headin
 
 
 def add_screen(rng: np.random.Generator, room: Furnishing, place_2: Array, heading_rad: float) -> None:
-    """A television on a low cupboard."""
+    """Add a television on a low cupboard."""
     body, bright = textures.wood(rng), rng.random() < 0.5
     shown = textures.wall_image(rng)
     screen = Texture(shown.texels_HW3 if bright else shown.texels_HW3 * np.float32(0.05), glow=0.9 if bright else 0.0)
@@ -203,7 +203,7 @@ def add_counter(rng: np.random.Generator, room: Furnishing, place_2: Array, head
 
 
 def add_rack(rng: np.random.Generator, room: Furnishing, place_2: Array, heading_rad: float) -> None:
-    """Shop shelves with goods on both sides."""
+    """Add shop shelves with goods on both sides."""
     goods, body = textures.shelf(rng), textures.paint(rng)
     high, wide = float(rng.uniform(0.6, 1.0)), float(rng.uniform(0.8, 1.8))
     whole: Part = ((0.0, high, 0.0), (0.28, high, wide), goods, body)

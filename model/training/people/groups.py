@@ -25,7 +25,10 @@ LIVELY = ("hug", "dance", "run_together", "high_five", "play_with_child")
 
 
 def meet(rng: np.random.Generator, actors: Sequence[Actor], apart_m: float) -> float:
-    """All walk to places around a free one and face the middle; returns when the last is there, in seconds."""
+    """Let all walk to a ring around a free place and face its middle.
+
+    Returns the time of the stream at which the last one is there, in seconds.
+    """
     centre_2 = actors[0].place.free_place(rng)
     first_rad = float(rng.uniform(0, 2 * np.pi))
     places = _ring(centre_2, len(actors), apart_m, first_rad)
@@ -39,7 +42,7 @@ def meet(rng: np.random.Generator, actors: Sequence[Actor], apart_m: float) -> f
 
 
 def fight(rng: np.random.Generator, actors: Sequence[Actor]) -> None:
-    """Two or more people argue, or do not, and then fight; one may go down; in the end they part."""
+    """Let two or more people fight, sometimes after an argument. One may fall. In the end they part."""
     meet(rng, actors, apart_m=float(rng.uniform(0.55, 0.8)))
     if rng.random() < 0.5:
         _together(actors, float(rng.uniform(1.0, 4.0)), "argue", lambda actor, seconds: animate(_arguing(rng, seconds)))
@@ -63,7 +66,7 @@ def fight(rng: np.random.Generator, actors: Sequence[Actor]) -> None:
 
 
 def friendly(rng: np.random.Generator, actors: Sequence[Actor], kind: str) -> None:
-    """Two people who neither fight nor fall."""
+    """Let two people do something of this kind together that is neither a fight nor a fall."""
     if kind == "run_together":
         meet(rng, actors, 0.9)
         goal_2 = actors[0].place.free_place(rng)

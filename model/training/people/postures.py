@@ -30,7 +30,7 @@ _ARMS: tuple[Arms, ...] = (
 
 
 def loosely(rng: np.random.Generator, pose: Pose, size: float = 1.0) -> Pose:
-    """The pose a little different."""
+    """The pose with every part moved a little at random; `size` 1 is the usual amount."""
 
     def moved(hand: Hand) -> Hand:
         x, y, z = np.array(hand.at) + rng.normal(0, 0.03 * size, 3)
@@ -54,13 +54,13 @@ def loosely(rng: np.random.Generator, pose: Pose, size: float = 1.0) -> Pose:
 
 
 def arms(rng: np.random.Generator) -> Arms:
-    """Where the hands of a standing person are."""
+    """A random place of the hands of a standing person."""
     right, left = _ARMS[0] if rng.random() < 0.3 else _ARMS[rng.integers(len(_ARMS))]
     return (left, right) if rng.random() < 0.4 else (right, left)
 
 
 def stand(rng: np.random.Generator, duration_s: float) -> list[Key]:
-    """Standing: every second or two, the arms, the head or the weight move."""
+    """Key poses of standing for `duration_s`: every second or two, the arms, the head or the weight move."""
     wide = float(rng.uniform(0.08, 0.16))
     ahead = float(rng.normal(0, 0.04))
     base = Pose(right_foot=(ahead, 0.055, wide), left_foot=(-ahead, 0.055, wide))

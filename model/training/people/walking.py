@@ -53,7 +53,7 @@ class Gait:
         return cls(varied("walk", speed), varied("run", float(rng.uniform(0.8, 1.05))))
 
     def straight(self, rng: np.random.Generator, from_2: Array, to_2: Array, *, running: bool = False) -> Motion:
-        """From one place to the other, (x, z), facing the way."""
+        """The walk from one place to the other, (x, z) in metres, facing the way."""
         cycle = from_phase(self.run if running else self.walk, rng.random())
         away_2 = to_2 - from_2
         distance_m = float(np.linalg.norm(away_2))
@@ -62,7 +62,7 @@ class Gait:
         return _along(motion, np.linspace(0, 1, len(motion))[:, None] * away_2 + from_2, _heading(away_2))
 
     def turning(self, rng: np.random.Generator, at_2: Array, from_rad: float, by_rad: float) -> Motion:
-        """On the spot, stepping."""
+        """The steps of a turn on the spot, from the heading `from_rad` by `by_rad`."""
         cycle = from_phase(self.walk, rng.random())
         motion = repeated(cycle, max(8, round((0.3 + abs(by_rad) / 2.6) * MOTION_HZ)))
         ratio_T = np.linspace(0, 1, len(motion))
@@ -86,5 +86,5 @@ def _heading(away_2: Array) -> float:
 
 
 def wrapped(angle_rad: float) -> float:
-    """The angle in [-pi, pi)."""
+    """The same angle in [-pi, pi)."""
     return float((angle_rad + np.pi) % (2 * np.pi) - np.pi)
