@@ -31,31 +31,30 @@ MAX_NEAR_MISSES = 1000
 router = APIRouter(route_class=JsonRoute, tags=["sessions"], responses=problem_responses(*AUTH_STATUSES))
 
 
-class TriedStart(Schema):
-    """An action start that the tried rules find."""
-
+class _OfOneLabel(Schema):
     region: str | None = Field(description="Name of the region; null in sessions without regions.")
     label: str = Field(description="The action.")
+
+
+class TriedStart(_OfOneLabel):
+    """An action start that the tried rules find."""
+
     score: float = Field(description="Mean score from `start_s` to `decided_s`.")
     start_s: float = Field(description="Media time at which the action would have started, in seconds.")
     decided_s: float = Field(description="Media time at which it would have been decided, in seconds.")
 
 
-class TriedEnd(Schema):
+class TriedEnd(_OfOneLabel):
     """The end of an action that the tried rules find."""
 
-    region: str | None = Field(description="Name of the region; null in sessions without regions.")
-    label: str = Field(description="The action.")
     score: float = Field(description="Mean score over the whole action.")
     start_s: float = Field(description="Media time at which the action would have started, in seconds.")
     end_s: float = Field(description="Media time at which it would have ended, in seconds.")
 
 
-class NearMissFound(Schema):
+class NearMissFound(_OfOneLabel):
     """A run of scores that did not become an action."""
 
-    region: str | None = Field(description="Name of the region; null in sessions without regions.")
-    label: str = Field(description="The action.")
     peak: float = Field(description="Highest score of the run.")
     peak_s: float = Field(description="Media time of the highest score, in seconds.")
     start_s: float = Field(description="Media time from which the score was at least half of `enter`, in seconds.")

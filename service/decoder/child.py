@@ -8,29 +8,23 @@ import signal
 import socket
 import sys
 import time
-import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
 from model.video.container import has_ended
-from model.video.errors import VideoError
 from model.video.file_reader import FileReader
 from model.video.packet_buffer import PacketBuffer
 from model.video.packets import PacketReader
 from model.video.source import is_url
 from service.confinement.confine import die_with_parent, limit_resources, restrict_network, restrict_reading
-from service.confinement.system_calls import ConfinementUnavailableError
 from service.decoder.clips import Clips
 from service.decoder.file import send_file
 from service.decoder.live import send_live
-from service.decoder.protocol import ALIVE, CONFINED, ENDED, ERROR, OPENED, Confinement, DecodeRequest, Input, Output
+from service.decoder.protocol import ALIVE, CONFINED, ENDED, OPENED, Confinement, DecodeRequest, Input, Output
 from service.decoder.pushed_video import PushedVideo
+from service.decoder.reported_errors import reported_errors
 
-NOT_CONFINED = (
-    "This server cannot confine its decoders, which requires Linux 5.14 or newer with seccomp. See the server's log."
-)
-UNEXPECTED = "An unexpected error occurred in the decoder. Report it with the server's log."
 # Detectors have priority: their steps are short, and other sessions wait for them.
 NICENESS = {"realtime": 2, "fast": 5}
 
@@ -39,7 +33,7 @@ def run(request: DecodeRequest, input_: Input, pipe: BinaryIO) -> None:
     """Confine this process, decode the source and write all messages; the last one is ENDED or ERROR."""
     output = Output(pipe)
     output.send(ALIVE)
-    try:
+    with reported_errors(output):
         output.send_json(CONFINED, asdict(_confine(request)))
         with _open(request, output) as packets:
             if request.was_live and has_ended(packets.container):
@@ -52,16 +46,6 @@ def run(request: DecodeRequest, input_: Input, pipe: BinaryIO) -> None:
             finally:
                 clips.finish(input_)
             output.send_json(ENDED, ended)
-    except VideoError as error:
-        output.send_json(ERROR, {"code": error.code, "detail": error.detail})
-    except BrokenPipeError:
-        raise
-    except ConfinementUnavailableError:
-        output.send_json(ERROR, {"code": "internal", "detail": NOT_CONFINED, "traceback": traceback.format_exc()})
-    except Exception:
-        # This process has no log: the parent logs the error and fails the session.
-        output.send_json(ERROR, {"code": "internal", "detail": UNEXPECTED, "traceback": traceback.format_exc()})
-        raise
 
 
 def _send(

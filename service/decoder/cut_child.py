@@ -2,19 +2,17 @@
 
 import os
 import sys
-import traceback
 from pathlib import Path
 from typing import BinaryIO
 
-from model.video.errors import VideoError
 from model.video.file_reader import FileReader
 from model.video.packets import PacketReader
 from model.video.part import VideoPart
 from service.confinement.confine import die_with_parent, limit_resources, restrict_network, restrict_reading
-from service.confinement.system_calls import ConfinementUnavailableError
-from service.decoder.child import NICENESS, NOT_CONFINED, UNEXPECTED
+from service.decoder.child import NICENESS
 from service.decoder.cut_protocol import CUT_BEGINS, CUT_DATA, CutRequest
-from service.decoder.protocol import ENDED, ERROR, Output
+from service.decoder.protocol import ENDED, Output
+from service.decoder.reported_errors import reported_errors
 
 
 class _Sink:
@@ -31,21 +29,12 @@ class _Sink:
 def run_cut(request: CutRequest, pipe: BinaryIO) -> None:
     """Confine this process, cut, and write all messages; the last one is ENDED or ERROR."""
     output = Output(pipe)
-    try:
+    with reported_errors(output):
         limit_resources(max_bytes=request.max_bytes, max_cpu_s=request.max_cpu_s)
         restrict_reading([Path(request.path)])
         restrict_network(None)
         _cut(request, output)
         output.send_json(ENDED, {})
-    except VideoError as error:
-        output.send_json(ERROR, {"code": error.code, "detail": error.detail})
-    except BrokenPipeError:
-        raise
-    except ConfinementUnavailableError:
-        output.send_json(ERROR, {"code": "internal", "detail": NOT_CONFINED, "traceback": traceback.format_exc()})
-    except Exception:
-        output.send_json(ERROR, {"code": "internal", "detail": UNEXPECTED, "traceback": traceback.format_exc()})
-        raise
 
 
 def _cut(request: CutRequest, output: Output) -> None:
