@@ -26,6 +26,7 @@ def problem(response: httpx.Response, status: int, code: str) -> ProblemBody:
 
 
 def stored_uploads(server: Running) -> list[bytes]:
+    """The content of every stored upload, in no order."""
     return [path.read_bytes() for path in (server.settings.data_dir / "uploads").iterdir()]
 
 

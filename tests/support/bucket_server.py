@@ -27,6 +27,7 @@ class Bucket:
 
 @contextmanager
 def bucket_server() -> Iterator[Bucket]:
+    """A server with the empty bucket `videos`, for this process and its children."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

@@ -18,6 +18,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def run_helm(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The finished command, whatever its status."""
     in_venv = Path(sys.executable).with_name("helm")
     program = str(in_venv) if in_venv.exists() else require_command("helm")
     return subprocess.run([program, *arguments], check=False, capture_output=True, text=True)

@@ -26,11 +26,13 @@ def images_of_clip(clip: bytes, from_s: float) -> list[tuple[float, Pixels]]:
 
 
 def images_of_video(video: Path) -> list[Pixels]:
+    """Every frame of the file, in order."""
     with av.open(str(video)) as container:
         return [_image(frame) for frame in container.decode(video=0)]
 
 
 def number_of_still(jpeg: bytes) -> int:
+    """The number of the frame that a JPEG shows."""
     with av.open(io.BytesIO(jpeg), "r", format="mjpeg") as container:
         return _number_of_frame(next(container.decode(video=0)))
 
@@ -44,6 +46,7 @@ def _image(frame: av.VideoFrame) -> Pixels:
 
 
 def clip_of(video: Path, from_s: float, to_s: float) -> list[tuple[float, int]]:
+    """The frames of a clip of this part: media time in seconds, and number."""
     sink = io.BytesIO()
     with PacketReader(str(video)) as packets:
         (starts_at_s,) = VideoPart(packets, FileReader(packets)).write_clip(from_s, to_s, sink)
@@ -51,5 +54,6 @@ def clip_of(video: Path, from_s: float, to_s: float) -> list[tuple[float, int]]:
 
 
 def still_of(video: Path, at_s: float) -> int:
+    """The number of the frame that a still at this media time shows."""
     with PacketReader(str(video)) as packets:
         return number_of_still(VideoPart(packets, FileReader(packets)).still_jpeg(at_s, 640))

@@ -18,4 +18,5 @@ def request(
     size: int = 32,
     timeout_s: float = 60.0,
 ) -> DecodeRequest:
+    """Decode ten frames a second of a file or stream."""
     return DecodeRequest(str(address), {}, 10.0, size, pace, after_s, 5.0, timeout_s, replay_until_s=replay_until_s)  # type: ignore[arg-type]

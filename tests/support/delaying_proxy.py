@@ -38,6 +38,7 @@ class DelayingProxy:
 
 @asynccontextmanager
 async def delaying_proxy(server_port: int) -> AsyncIterator[DelayingProxy]:
+    """A proxy of a server on this machine, at a free port."""
     proxy = DelayingProxy(server_port)
     async with await asyncio.start_server(proxy.serve, "127.0.0.1", 0) as server:
         proxy.port = server.sockets[0].getsockname()[1]

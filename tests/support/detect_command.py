@@ -12,6 +12,7 @@ def detect(*arguments: object) -> tuple[int, list[str], list[str]]:
 
 
 def events(*arguments: object) -> list[dict[str, object]]:
+    """What `cake detect --json` prints; it must succeed."""
     status, out, _ = detect(*arguments, "--json")
     assert status == 0
     return [json.loads(line) for line in out]

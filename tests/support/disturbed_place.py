@@ -90,6 +90,7 @@ class Place:
         return await self.reported(queued.id)
 
     async def reported(self, session_id: str) -> tuple[SessionRecord, list[Event]]:
+        """The session and its events so far."""
         return await self.store.sessions.get(session_id), await self.store.log.read_events(session_id)
 
 
@@ -109,11 +110,13 @@ async def a_place(model: Path, data_dir: Path, **chosen: object) -> AsyncIterato
 
 
 def kill_decoders() -> None:
+    """Kill all decoders of this process."""
     for pid in decoders_of(os.getpid()):
         os.kill(pid, signal.SIGKILL)
 
 
 def assert_well_reported(record: SessionRecord, events: list[Event], expected: list[Reported]) -> None:
+    """The session completed, and its events are the expected ones, each once and in order."""
     keys = [event_key(event.id) for event in events]
     assert keys == sorted(set(keys))
     assert actions(events) == expected

@@ -13,10 +13,12 @@ from tests.support.running_server import Running
 
 
 def times_s(first: int, last: int) -> list[float]:
+    """Media times of the frames `first` up to, not including, `last` at ten a second."""
     return [n / 10 for n in range(first, last)]
 
 
 async def received(socket: ClientConnection, count: int) -> list[dict[str, Any]]:
+    """The next messages of the socket."""
     return [json.loads(await socket.recv()) for _ in range(count)]
 
 

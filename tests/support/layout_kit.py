@@ -42,6 +42,7 @@ def write_thumos(root: Path, rgb_width: int = WIDTH, flow_width: int = WIDTH) ->
 
 
 def read_all(folder: Path, subset: str = "testing") -> list[FeatureSequence]:
+    """All sessions of this subset."""
     return read_sessions(folder, read_session_lists(folder), subset)
 
 

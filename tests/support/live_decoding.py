@@ -29,6 +29,7 @@ def request(
     after_s: float | None = None,
     zero_s: float = 0.0,
 ) -> DecodeRequest:
+    """Decode ten frames a second of a live source on this machine."""
     source = openable(StoredUrl(url=SecretStr(url), transport=transport), Path(), LOOPBACK, PUBLIC_AUTHORITIES)
     return DecodeRequest(
         *(source.address, source.options, SAMPLE_HZ, 32, "fast", after_s, 1.0, timeout_s), zero_s=zero_s or None
@@ -50,6 +51,7 @@ async def take(messages: AsyncIterator[Message], count: int) -> tuple[list[Video
 
 
 async def failure(url: str, timeout_s: float = 60.0) -> VideoError:
+    """The error with which the source fails."""
     with pytest.raises(VideoError) as caught:
         async with start_decoder(request(url, timeout_s=timeout_s), LOOPBACK) as decoder:
             await take(decoder.messages(), 1000)

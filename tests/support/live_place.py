@@ -50,6 +50,7 @@ class Running:
         return record
 
     async def runs(self, *, beyond_s: float = 0.0) -> SessionRecord:
+        """Wait until it runs and has analysed more than `beyond_s` seconds."""
         return await self.reaches(lambda record: record.state == "running" and record.position_s > beyond_s)
 
     async def reaches_gaps(self, count: int) -> list[SessionGapEvent]:
@@ -67,6 +68,7 @@ class Running:
         return lost[-1].decided_s
 
     async def stop(self) -> None:
+        """Stop the session and wait for its end."""
         self.session.stop()
         async with asyncio.timeout(100):
             await self.task
@@ -108,6 +110,7 @@ class Place:
         assert keys == sorted(set(keys))
 
     def dropped(self, reason: str) -> float:
+        """How many frames were dropped for this reason."""
         return float(self.metrics.dropped.labels(reason)._value.get())
 
 

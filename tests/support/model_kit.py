@@ -25,6 +25,7 @@ def version_of(checkpoint: Path, *, refractory_s: float = 0.2, **changes: object
 
 
 def tar_of(files: dict[str, bytes]) -> bytes:
+    """An archive of a checkpoint folder with these files."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in files.items():
@@ -51,6 +52,7 @@ async def store_model(
 
 
 async def put(server: Running, files: dict[str, bytes], name: str = "gate", status: int = 201) -> dict[str, object]:
+    """Upload a model, expecting this status, and return the answer."""
     answer = await server.http.put(f"/v1/models/{name}", content=tar_of(files))
     assert answer.status_code == status, answer.text
     described: dict[str, object] = answer.json()

@@ -90,6 +90,7 @@ class Subscriber:
     messages: list[tuple[str, str]] = field(default_factory=list)
 
     def of(self, topic: str) -> list[str]:
+        """The payloads received under a topic, oldest first."""
         return [payload for found, payload in self.messages if found == topic]
 
     async def until(self, topic: str, payload: str) -> None:

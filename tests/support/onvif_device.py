@@ -77,6 +77,7 @@ class OnvifServer:
         return 200, _ENVELOPE.format(header="", body=self._content(method, body)), {}
 
     def probe_match(self, probe: bytes) -> bytes:
+        """The answer to a WS-Discovery probe."""
         question = ElementTree.fromstring(probe)
         message_id = question.findtext(".//{http://schemas.xmlsoap.org/ws/2004/08/addressing}MessageID")
         scopes = f"onvif://www.onvif.org/name/{self.name} onvif://www.onvif.org/type/video_encoder"

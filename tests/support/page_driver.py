@@ -84,6 +84,7 @@ def action_name(label: str) -> str:
 
 
 def free_port() -> int:
+    """A port that no one listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -35,6 +35,7 @@ Poison = Callable[[Redis, str, Values], None]
 
 
 def hash_row(client: Redis, name: str | bytes, fields: tuple[str, ...], values: Values) -> None:
+    """Write the values to the fields of a hash, leaving out one in three."""
     for field, content in zip(fields, values, strict=False):
         if values.index(content) % 3:
             client.hset(name, field, content)  # type: ignore[arg-type]

@@ -46,6 +46,7 @@ class Pushing:
         return Session.model_validate(answer.json())
 
     async def put(self, session: Session, content: bytes | AsyncIterator[bytes]) -> httpx.Response:
+        """Send the stream over HTTP and return the answer."""
         assert session.links.stream is not None
         return await self.server.http.put(session.links.stream, content=content)
 
@@ -57,6 +58,7 @@ class Pushing:
         return record
 
     async def ends(self, session: Session) -> SessionRecord:
+        """Wait until the session has ended."""
         return await self.reaches(session, lambda record: record.ended_at is not None)
 
     async def events(self, session: Session) -> list[Event]:
@@ -93,6 +95,7 @@ async def pushing(folder: Path, model: Path, **options: object) -> AsyncIterator
 
 
 async def in_chunks(video: bytes, *, chunk_bytes: int = CHUNK_BYTES) -> AsyncIterator[bytes]:
+    """The video in pieces of at most `chunk_bytes`."""
     for start in range(0, len(video), chunk_bytes):
         yield video[start : start + chunk_bytes]
 
@@ -102,6 +105,7 @@ def ws_url(pushed: Pushing, session: Session) -> str:
 
 
 async def assert_rising(pushed: Pushing, session: Session) -> None:
+    """The session's events have rising ids, each once."""
     keys = [event_key(event.id) for event in await pushed.events(session)]
     assert keys == sorted(set(keys))
 
@@ -114,5 +118,6 @@ async def slowly(stream: bytes, go_on: asyncio.Event) -> AsyncIterator[bytes]:
 
 
 async def send(socket_: ClientConnection, stream: bytes) -> None:
+    """Send the stream in messages."""
     async for chunk in in_chunks(stream):
         await socket_.send(chunk)

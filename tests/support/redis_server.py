@@ -45,6 +45,7 @@ class RedisServer:
         return Redis(host="127.0.0.1", port=self.port, ssl=True, ssl_ca_certs=str(self._certificate), retry=once)
 
     def start(self) -> None:
+        """Start it and wait until it answers."""
         log = self._folder / "redis.log"
         self._process = subprocess.Popen(
             [require_command("redis-server"), *self._arguments(), "--logfile", str(log), *self._options]

@@ -56,6 +56,7 @@ def trunk(weights: Weights, x: Tensor) -> Tensor:
 
 
 def block(weights: Weights, name: str, x: Tensor, stride: int) -> Tensor:
+    """A residual block of the trunk: (B, C, T, H, W) to (B, C', T, H / stride, W / stride)."""
     inner = F.relu(norm(weights, f"{name}.branch2.norm_a", conv1(weights, f"{name}.branch2.conv_a", x)))
     kernel = weights[f"{name}.branch2.conv_b.weight"]
     inner = F.conv3d(inner, kernel, stride=(1, stride, stride), padding=1, groups=len(kernel))
@@ -80,6 +81,7 @@ def feature(weights: Weights, head: str, x: Tensor) -> Tensor:
 
 
 def odconv(weights: Weights, name: str, x: Tensor, temperature: float, groups: int = 1) -> Tensor:
+    """A dynamic convolution (B, C, T, H, W) with the attentions of the clip's mean."""
     kernels = weights[f"{name}.weight"]
     mean = x.mean(dim=(2, 3, 4), keepdim=True)
     hidden = F.relu(norm(weights, f"{name}.attention.bn", conv1(weights, f"{name}.attention.fc", mean)))
@@ -105,6 +107,7 @@ def odconv(weights: Weights, name: str, x: Tensor, temperature: float, groups: i
 
 
 def norm(weights: Weights, name: str, x: Tensor) -> Tensor:
+    """A batch norm with its stored statistics."""
     mean, variance = weights[f"{name}.running_mean"], weights[f"{name}.running_var"]
     return F.batch_norm(x, mean, variance, weights[f"{name}.weight"], weights[f"{name}.bias"])
 

@@ -40,6 +40,7 @@ class ResettingProxy:
 
 @asynccontextmanager
 async def resetting_proxy(server_port: int) -> AsyncIterator[ResettingProxy]:
+    """A proxy of a server on this machine, at a free port."""
     proxy = ResettingProxy(server_port)
     async with await asyncio.start_server(proxy.serve, "127.0.0.1", 0) as server:
         proxy.port = server.sockets[0].getsockname()[1]

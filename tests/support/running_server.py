@@ -70,6 +70,7 @@ class Worker:
                         await self.register()
 
     async def claim(self) -> SessionRecord:
+        """Claim the next queued session; there must be one."""
         record = await self.store.workers.claim(self.id)
         assert record is not None
         self.records[record.id] = record
@@ -98,6 +99,7 @@ class Worker:
     async def enter(
         self, session_id: str, state: SessionState, *, code: FailureCode | None = None, detail: str | None = None
     ) -> Event:
+        """Commit a state of a claimed session, and return its event."""
         record = self.records[session_id]
         event = state_event(record, state, time=datetime.now(UTC), code=code, detail=detail)
         await self._commit(record, [event], SessionUpdate(state=state, code=code, detail=detail))
@@ -109,6 +111,7 @@ class Worker:
 
 
 def start_event(record: SessionRecord, event_id: str, decided_s: float) -> ActionStartEvent:
+    """A start that was decided at once at this media time, in seconds."""
     return ActionStartEvent(
         id=event_id,
         session_id=record.id,
@@ -153,6 +156,7 @@ class Running:
 
 @asynccontextmanager
 async def running_server(data_dir: Path, **options: object) -> AsyncIterator[Running]:
+    """A server at a free port without workers; `options` are settings."""
     settings = Settings.model_validate({"data_dir": data_dir, "workers": 0, "source_allow": "127.0.0.0/8", **options})
     server = Server(settings)
     listener = listen(settings.host, settings.port if "port" in options else 0)
@@ -197,6 +201,7 @@ class Child:
     log: Path
 
     async def ready(self, path: str = "/livez") -> None:
+        """Wait until the path answers with 200. Fails if the process ends before."""
         async with httpx.AsyncClient(base_url=self.url, verify=False, timeout=120) as client:
             for _ in itertools.count():
                 assert self.process.returncode is None, self.log.read_text()

@@ -44,6 +44,7 @@ class Served:
 
 @contextmanager
 def serving(data_dir: Path, *options: str, **environ: str) -> Iterator[Served]:
+    """The command `cake serve` at a free port, from when it listens."""
     log = data_dir.parent / f"{data_dir.name}.log"
     command = (sys.executable, "-m", "service.cli.main", "serve", "--port", "0", "--data-dir", str(data_dir), *options)
     with log.open("w") as stderr:

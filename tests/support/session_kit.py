@@ -41,6 +41,7 @@ def lively_image(number: int, width: int, height: int) -> Pixels:
 def write_lively_video(
     path: Path, *, count: int = 180, pts: list[int] | None = None, codec_options: dict[str, str] | None = None
 ) -> Path:
+    """Write a video of `count` frames, at 30 a second, in which much moves."""
     return write_video(
         path,
         count=count,
@@ -52,6 +53,7 @@ def write_lively_video(
 
 
 def make_settings(folder: Path, model: Path, **chosen: object) -> Settings:
+    """Settings of one worker with this model; `chosen` replaces others."""
     settings = Settings.model_validate(
         {
             "data_dir": folder,
@@ -135,6 +137,7 @@ def _reported(action: object) -> Reported:
 
 
 def actions(events: list[Event]) -> list[Reported]:
+    """Type, label, start and decision, in seconds, of the starts and ends."""
     return [
         (event.type, event.label, event.start_s, event.decided_s)
         for event in events
@@ -143,6 +146,7 @@ def actions(events: list[Event]) -> list[Reported]:
 
 
 def states(events: list[Event]) -> list[str]:
+    """The states that the session entered, in order."""
     return [event.state for event in events if event.type == "session.state"]
 
 

@@ -115,6 +115,7 @@ async def check_deletion(store: Store, session: SessionRecord, token: int) -> No
 
 
 async def claim(store: Store, session_id: str) -> int:
+    """Claim sessions until it is this one, and return its token."""
     for _ in range(100):
         claimed = await store.workers.claim("w1")
         assert claimed is not None

@@ -52,6 +52,7 @@ async def with_worker(store: Store) -> AsyncIterator[Store]:
 
 
 def record(*, cost: float = 2.0, pace: str = "fast", model: str = "mocap") -> SessionRecord:
+    """A session of a URL that no store has yet."""
     return SessionRecord.model_validate(
         {
             "id": f"session{next(ids)}",
@@ -67,6 +68,7 @@ def record(*, cost: float = 2.0, pace: str = "fast", model: str = "mocap") -> Se
 
 
 def start(session_id: str, event_id: str) -> ActionStartEvent:
+    """A start that was decided at the media time of the id."""
     return ActionStartEvent(
         id=event_id,
         session_id=session_id,
@@ -82,10 +84,12 @@ def start(session_id: str, event_id: str) -> ActionStartEvent:
 
 
 async def queue(store: Store, session: SessionRecord | None = None) -> SessionRecord:
+    """Queue this session or a new one, and return it as stored."""
     return await store.sessions.create(session or record(), max_queued=10)
 
 
 async def claimed(store: Store, worker_id: str = "w1") -> SessionRecord:
+    """A new session that this worker has claimed."""
     await queue(store)
     session = await store.workers.claim(worker_id)
     assert session is not None

@@ -20,6 +20,7 @@ async def subscription(server: Running, subscription_id: str) -> SubscriptionInf
 
 
 async def until_state(server: Running, subscription_id: str, state: str) -> SubscriptionInfo:
+    """Wait until the subscription is in this state."""
     async with asyncio.timeout(60):
         while (found := await subscription(server, subscription_id)).state != state:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -27,5 +28,6 @@ async def until_state(server: Running, subscription_id: str, state: str) -> Subs
 
 
 async def until_received(count: int, received: list[Any]) -> None:
+    """Wait until the list holds so many."""
     async with asyncio.timeout(60):
         await until(lambda: len(received) >= count)

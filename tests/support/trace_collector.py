@@ -16,6 +16,7 @@ class Collector:
         """Each with the name of the service that sent it."""
 
     def named(self, name: str) -> list[tuple[str, Span]]:
+        """The spans of this name, each with the service that sent it."""
         return [(service, span) for service, span in self.spans if span.name == name]
 
     def take(self, body: bytes) -> None:

@@ -52,4 +52,5 @@ def open_tiny_run(data: Path, out: Path, recipe: Recipe = TINY, placement: Place
 
 
 def with_distillation(**changes: object) -> Recipe:
+    """`TINY` with these settings of the distillation."""
     return replace(TINY, distill=replace(TINY.distill, **changes))  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ class Receiver:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def receive(self, headers: dict[str, str], body: bytes) -> int:
+        """Note a message, and return the status to answer: the next of `statuses`, else 204."""
         with self.lock:
             self.messages.append((headers, body))
             status = self.statuses.pop(0) if self.statuses else 204
@@ -38,6 +39,7 @@ class Receiver:
 
 @contextmanager
 def receiving(statuses: Sequence[int] = ()) -> Iterator[tuple[str, Receiver]]:
+    """The address of a receiver that answers with these statuses, then with 204."""
     receiver = Receiver(list(statuses))
 
     class Handler(BaseHTTPRequestHandler):

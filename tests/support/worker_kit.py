@@ -68,6 +68,7 @@ async def worker_here(
 
 
 async def has_workers(store: Store) -> bool:
+    """Whether any worker is live."""
     return bool(await store.workers.live())
 
 
@@ -82,4 +83,5 @@ async def until(store: Store, is_so: Callable[[], object], timeout_s: float = 30
 
 
 async def in_state(store: Store, session_id: str, *wanted: str) -> bool:
+    """Whether the session is in one of these states."""
     return (await store.sessions.get(session_id)).state in wanted
