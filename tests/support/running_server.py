@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -190,6 +191,14 @@ configure_logging(Settings().log_level, as_json=True)
 service.api.embedded_worker.WORKER_COMMAND = (sys.executable, *sys.argv[3:])
 uvloop.run(Server(Settings()).serve(sockets=[listen("127.0.0.1", int(sys.argv[1]))]))
 """
+
+
+@asynccontextmanager
+async def connection(server: Running) -> AsyncIterator[tuple[StreamReader, StreamWriter]]:
+    """A TCP connection to the server, without a goodbye at its end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(server.url).port)
+    yield reader, writer
+    writer.transport.abort()
 
 
 @dataclass(frozen=True)

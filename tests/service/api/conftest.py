@@ -1,4 +1,4 @@
-"""A server whose uploads and clips are in a folder, and one that keeps them in a bucket."""
+"""Servers that keep uploads and clips in a folder, and one that keeps them in a bucket."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,6 +8,12 @@ import pytest_asyncio
 
 from tests.support.bucket_server import bucket_server
 from tests.support.running_server import Running, running_server
+
+
+@pytest_asyncio.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running_server(tmp_path / "data") as running:
+        yield running
 
 
 @pytest_asyncio.fixture(params=["folder", "bucket"])

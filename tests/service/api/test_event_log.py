@@ -2,27 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from websockets.asyncio.client import connect
 
 from tests.support.access_kit import bearer, make_key
 from tests.support.api_kit import problem
 from tests.support.events_kit import received, times_s
-from tests.support.running_server import Running, running_server
+from tests.support.running_server import Running
 
 EVENT_STREAM = {"Accept": "text/event-stream"}
-
-
-@pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_server(tmp_path / "data") as running:
-        yield running
 
 
 async def entries(server: Running, **params: Any) -> list[tuple[str, str]]:

@@ -3,24 +3,14 @@
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.support.events_kit import all_ids, received, times_s
-from tests.support.running_server import Running, running_server
-
-
-@pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_server(tmp_path / "data") as running:
-        yield running
-
+from tests.support.running_server import Running
 
 # JSON
 

@@ -4,24 +4,16 @@ import asyncio
 import json
 import random
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
-import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from service.store import open_store
 from tests.support.events_kit import all_ids, collect, followers_become, received, times_s
-from tests.support.running_server import Running, Worker, child_server, running_server
-
-
-@pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_server(tmp_path / "data") as running:
-        yield running
+from tests.support.running_server import Running, Worker, child_server
 
 
 @pytest.mark.parametrize("seed", range(4))

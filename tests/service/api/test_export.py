@@ -3,24 +3,15 @@
 import csv
 import io
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest_asyncio
 
 from model.training.layouts.annotations import read_annotations
 from service.api.event_formats import Action, actions_of, csv_header, csv_rows, webvtt
 from service.event_schemas import ActionEndEvent, ActionStartEvent, Event, event_key
 from service.store.records import SessionUpdate
 from tests.support.api_kit import problem
-from tests.support.running_server import Running, running_server
+from tests.support.running_server import Running
 from tests.support.store_kit import start
-
-
-@pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_server(tmp_path / "data") as running:
-        yield running
 
 
 def started(event_id: str, label: str, start_s: float) -> ActionStartEvent:

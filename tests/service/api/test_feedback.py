@@ -1,23 +1,13 @@
 """People say which events were right, and which actions were missed."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-import pytest_asyncio
 
 from service.feedback import AddedMissedAction, Feedback, SessionFeedback
 from service.live.missed_clip import NOT_RUNNING
 from service.schemas import NamedRegion, Session
 from tests.support.access_kit import bearer, make_key
 from tests.support.api_kit import problem
-from tests.support.running_server import Running, running_server
-
-
-@pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_server(tmp_path / "data") as running:
-        yield running
+from tests.support.running_server import Running
 
 
 async def feedback_of(server: Running, session: Session) -> list[Feedback]:

@@ -2,39 +2,22 @@
 
 import asyncio
 import json
-from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from asyncio import StreamReader
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from service.settings import Settings
 from tests.support.api_kit import problem
-from tests.support.running_server import Running, running_server
+from tests.support.running_server import Running, connection, running_server
 
 BODY = json.dumps({"source": {"push": True}}).encode()
 JSON = {"Content-Type": "application/json"}
 OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAA\r\n"
 HEAD = b"POST /v1/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-
-
-@pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_server(tmp_path / "data") as running:
-        yield running
-
-
-@asynccontextmanager
-async def connection(server: Running) -> AsyncIterator[tuple[StreamReader, StreamWriter]]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(server.url).port)
-    yield reader, writer
-    writer.transport.abort()
 
 
 async def response_of(reader: StreamReader) -> tuple[int, bytes]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,6 @@ from tests.support.api_kit import problem
 from tests.support.running_server import SECRET_URL, Running, running_server
 
 UNTIL = datetime(2100, 1, 1, tzinfo=UTC)
-
-
-@pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_server(tmp_path / "data") as running:
-        yield running
 
 
 @pytest_asyncio.fixture

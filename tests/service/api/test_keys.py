@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 from websockets.asyncio.client import connect
 
 from service.schemas import Session
@@ -19,12 +17,6 @@ from tests.support.events_kit import times_s
 from tests.support.running_server import SECRET_URL, Running, running_server, until
 
 SUBMISSION = {"source": {"url": SECRET_URL}}
-
-
-@pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_server(tmp_path / "data") as running:
-        yield running
 
 
 async def submitted(server: Running, key: str) -> Session:

@@ -2,31 +2,14 @@
 
 import asyncio
 import itertools
-from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
-import httpx
 import pytest
-import pytest_asyncio
 
-from tests.support.running_server import Running, running_server
+from tests.support.running_server import Running, connection, running_server
 
 HEAD = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-
-
-@pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_server(tmp_path / "data") as running:
-        yield running
-
-
-@asynccontextmanager
-async def connection(server: Running) -> AsyncIterator[tuple[StreamReader, StreamWriter]]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(server.url).port)
-    yield reader, writer
-    writer.transport.abort()
 
 
 @pytest.mark.parametrize("begun", [b"", b"G", HEAD, HEAD + b"\r\n" + HEAD])

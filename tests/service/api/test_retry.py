@@ -1,9 +1,6 @@
 """A session of a URL is started once more, with the secrets that only the server has."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest_asyncio
 
 from service.schemas import Session
 from service.sources.stored import StoredUrl
@@ -13,12 +10,6 @@ from tests.support.running_server import SECRET_URL, Running, running_server
 
 REGION = {"name": "door", "x": 0.5, "y": 0.25, "width": 0.5, "height": 0.75}
 RULE = {"enter": 0.7, "leave": 0.4, "min_duration_s": 0.2, "refractory_s": 1.0}
-
-
-@pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_server(tmp_path / "data") as running:
-        yield running
 
 
 async def failed(server: Running, **options: object) -> Session:

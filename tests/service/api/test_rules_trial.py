@@ -1,25 +1,17 @@
 """Other rules are tried on a session's stored scores."""
 
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from service.schemas import Rule, Session
 from service.store.records import ScoreRow, SessionUpdate
 from tests.support.api_kit import problem
-from tests.support.running_server import Running, running_server
+from tests.support.running_server import Running
 
 RULES = {"kick": Rule(enter=0.5, leave=0.3)}
 KICKS = [0.0, 0.6, 0.0, 0.0, 0.45, 0.0] + [0.0] * 10 + [0.85, 0.85, 0.0]
-
-
-@pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_server(tmp_path / "data") as running:
-        yield running
 
 
 async def session_with_scores(server: Running, kicks: Sequence[float], starts_s: Sequence[float]) -> Session:

@@ -1,21 +1,10 @@
 """The scope that each route requires, in practice and in the OpenAPI description."""
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest_asyncio
 
 from tests.support.access_kit import bearer, make_key
 from tests.support.api_kit import problem
-from tests.support.running_server import Running, running_server
-
-
-@pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_server(tmp_path / "data") as running:
-        yield running
-
+from tests.support.running_server import Running
 
 ROUTES = {
     ("GET", "/v1/sessions"): "sessions:read",

@@ -1,22 +1,12 @@
 """A session is submitted with its own rules, and changed while it runs."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-import pytest_asyncio
 
 from tests.support.access_kit import bearer, make_key
 from tests.support.api_kit import problem
-from tests.support.running_server import SECRET_URL, Running, running_server
+from tests.support.running_server import SECRET_URL, Running
 
 RULE = {"enter": 0.7, "leave": 0.4, "min_duration_s": 0.2, "refractory_s": 1.0}
-
-
-@pytest_asyncio.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Running]:
-    async with running_server(tmp_path / "data") as running:
-        yield running
 
 
 async def test_a_session_takes_rules_for_the_labels_that_it_reports(server: Running) -> None:
