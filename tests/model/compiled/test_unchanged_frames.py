@@ -14,6 +14,7 @@ from tests.support.random_networks import random_frames, random_network
 SIZE, STREAMS = 32, 3
 PAUSE = 80
 TOLERANCE = 0.002
+PAUSES = st.dictionaries(st.integers(0, 9), st.integers(0, PAUSE), max_size=3)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def whole_steps(detector: Detector, frames: NDArray[np.uint8]) -> NDArray[np.flo
 
 @pytest.mark.slow
 @settings(max_examples=10, deadline=None)
-@given(pauses=st.lists(st.dictionaries(st.integers(0, 9), st.integers(0, PAUSE)), min_size=STREAMS, max_size=STREAMS))
+@given(pauses=st.lists(PAUSES, min_size=STREAMS, max_size=STREAMS))
 def test_streams_get_the_scores_of_whole_steps_while_and_after_their_frames_stay_the_same(
     detector: Detector, pauses: list[dict[int, int]]
 ) -> None:
