@@ -31,7 +31,7 @@ INSTALL_LOCKED := $(PIP_INSTALL) --require-hashes --no-deps -r
 INSTALL_PROJECT := $(PIP_INSTALL) --no-build-isolation -e
 SMOKE := $(BIN)/python -m tests.smoke.run $(if $(CAKE_TORCH_INDEX),--torch-index $(CAKE_TORCH_INDEX))
 
-.PHONY: help run test test-all run-tests lint format train-tools bench fuzz soak chaos previous-release generated-clients clean helm lock smoke smoke-of-locks sbom pin-images release-check \
+.PHONY: help run test test-all run-tests lint format train-tools bench fuzz reproduction soak chaos previous-release generated-clients clean helm lock smoke smoke-of-locks sbom pin-images release-check \
 	check-machine check-port system-packages
 .DEFAULT_GOAL := help
 
@@ -95,6 +95,9 @@ generated-clients: $(VENV)/installed-dev ## Generate clients of the API with thr
 
 fuzz: $(VENV)/installed-dev system-packages ## Send 2,400 damaged videos through a running service
 	$(BIN)/python -m pytest tests/fuzz/test_fuzz.py --fuzz-videos 2400 -o log_cli=true --log-cli-level=WARNING
+
+reproduction: $(VENV)/installed-dev ## Run the commands of docs/reproduce.md on small data in the same layout
+	$(BIN)/python -m pytest tests/docs/reproduce_page.py
 
 soak: $(VENV)/installed-dev system-packages ## Start and stop cameras for MINUTES (60); memory, threads and files must not grow
 	$(BIN)/python -m tests.endurance.soak $(if $(MINUTES),--minutes $(MINUTES))

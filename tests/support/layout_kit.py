@@ -20,13 +20,16 @@ SESSIONS = {
 TESTED = SESSIONS["test_session_set"][0]
 
 
-def write_thumos(root: Path, rgb_width: int = WIDTH, flow_width: int = WIDTH) -> Path:
-    """The THUMOS'14 arrangement with three actions: features and targets in a folder, the lists next to it."""
+def write_thumos(root: Path, rgb_width: int = WIDTH, flow_width: int = WIDTH, least_frames: int = 60) -> Path:
+    """The THUMOS'14 arrangement with three actions: features and targets in a folder, the lists next to it.
+
+    A session has from `least_frames` to 30 frames more.
+    """
     folder, rng = root / "THUMOS", np.random.default_rng(0)
     for kind in ("rgb_kinetics_x3d", "flow_kinetics_x3d", "target_perframe"):
         (folder / kind).mkdir(parents=True)
     for name in [name for names in SESSIONS.values() for name in names]:
-        frames = int(rng.integers(60, 90))
+        frames = int(rng.integers(least_frames, least_frames + 30))
         target = np.zeros((frames, len(CLASSES)))
         target[10:20, 1] = target[10:20, 2] = 1  # cliff diving is annotated as diving too
         target[30:40, 3] = 1
