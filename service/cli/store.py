@@ -108,9 +108,7 @@ def restore(
 
 @store_app.command()
 def compact(data_dir: DataDir = None) -> None:
-    """Rewrite the database without unused space. Needed once for one of version 0.2 or older; newer ones shrink by
-    themselves. The server must not run.
-    """
+    """Rewrite the database without the space that deletions left free in it. The server must not run."""
     import sqlite3
 
     from service.api.data_folder import FolderInUseError, lock_folder

@@ -54,10 +54,7 @@ class Retention:
 
     async def sweep_regularly(self) -> float:
         """Sweep, and return the seconds until the next sweep. Raises ServiceError."""
-        if await self.sweep() >= BATCH:
-            return 0.0
-        await self._sessions.shrink()
-        return SWEEP_EVERY_S
+        return 0.0 if await self.sweep() >= BATCH else SWEEP_EVERY_S
 
     async def sweep(self) -> int:
         """Delete up to BATCH old sessions and return their number. Raises ServiceError."""

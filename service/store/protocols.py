@@ -118,9 +118,6 @@ class Sessions(Protocol):
             InvalidRequestError: The session has not ended.
         """
 
-    async def shrink(self) -> None:
-        """Give back disk space that deleted sessions used, without keeping others from the store for long."""
-
 
 class Workers(Protocol):
     """Workers, their leases and the sessions that they claim."""

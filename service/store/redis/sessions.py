@@ -225,9 +225,6 @@ class RedisSessions:
         if status == b"not_ended":
             raise not_ended()
 
-    async def shrink(self) -> None:
-        """Redis does so by itself."""
-
 
 def _admission_error(status: str, figures: list[float], record: SessionRecord, limits: Limits | None) -> Exception:
     match status, figures:

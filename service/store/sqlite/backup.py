@@ -16,9 +16,8 @@ def copy_database(source: Path, target: Path) -> None:
 
 
 def compact_database(path: Path) -> None:
-    """Rewrite the file without free space, so that it shrinks from now on. Nobody may use it. Raises sqlite3.Error."""
+    """Rewrite the file without the space that deletions left free. Nobody may use it. Raises sqlite3.Error."""
     with closing(_open(path)) as db:
-        db.execute("PRAGMA auto_vacuum=INCREMENTAL")
         db.execute("VACUUM")
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

@@ -16,9 +16,6 @@ from service.store.sqlite.thread import SqliteThread
 
 ESSENTIAL_ATTEMPTS = 5
 """Another process may hold the released space back again, or use it, before this one has written."""
-KEPT_FREE_PAGES, GIVEN_PAGES = 4096, 500
-"""Free pages that stay in the file, 16 MB, and how many are given back in one transaction: in about 30 ms."""
-INCREMENTAL = 2
 T = TypeVar("T")
 
 
@@ -76,20 +73,6 @@ class Database:
         await asyncio.to_thread(self._reserve.restore)
         return result
 
-    async def write_in_parts(self, change: Callable[[sqlite3.Connection], bool]) -> None:
-        """Repeat `change` until it returns False, each time in a transaction of its own."""
-        began_s = time.monotonic()
-        while await self.write(change, essential=True):
-            # Other processes poll for the lock: leave it free for as long as it was held.
-            await asyncio.sleep(time.monotonic() - began_s)
-            began_s = time.monotonic()
-
-    async def shrink(self) -> None:
-        """Give the disk what deletions have left free in the file, except what new events will soon use."""
-        if await self.read(_has_space_to_give):
-            await self.write_in_parts(_give_some)
-            await self.wipe_deleted()
-
     async def wipe_deleted(self) -> None:
         """Empty the write-ahead log, which still holds what was deleted; best effort, as a reader can prevent it."""
         await self._writer.checkpoint()
@@ -101,14 +84,3 @@ class Database:
         await self._writer.close()
         self.notifier.close()
         self.claims.close()
-
-
-def _has_space_to_give(db: sqlite3.Connection) -> bool:
-    (mode,), (free,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("auto_vacuum", "freelist_count"))
-    return bool(mode == INCREMENTAL and free > KEPT_FREE_PAGES)
-
-
-def _give_some(db: sqlite3.Connection) -> bool:
-    """Returns whether there is more."""
-    db.execute(f"PRAGMA incremental_vacuum({GIVEN_PAGES})").fetchall()
-    return _has_space_to_give(db)

@@ -1,7 +1,9 @@
 """Sessions in SQLite."""
 
+import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -120,12 +122,13 @@ class SqliteSessions:
     async def delete(self, session_id: str) -> None:
         await self.require_ended(session_id)
         for delete_some in (_delete_some_events, _delete_some_scores):
-            await self._database.write_in_parts(partial(delete_some, session_id=session_id))
+            began_s = time.monotonic()
+            while await self._database.write(partial(delete_some, session_id=session_id), essential=True):
+                # Other processes poll for the lock: leave it free for as long as it was held.
+                await asyncio.sleep(time.monotonic() - began_s)
+                began_s = time.monotonic()
         await self._database.write(lambda db: _delete(db, session_id), essential=True)
         await self._database.wipe_deleted()
-
-    async def shrink(self) -> None:
-        await self._database.shrink()
 
 
 def _earlier(db: sqlite3.Connection, reader: Reader, idempotency_key: str | None, digest: str) -> SessionRecord | None:

@@ -64,8 +64,6 @@ class SqliteThread:
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE_S)
     db.row_factory = sqlite3.Row
-    # Only of a new file; `cake store compact` changes older ones.
-    db.execute("PRAGMA auto_vacuum=INCREMENTAL")
     db.execute("PRAGMA journal_mode=WAL")
     # A commit survives the death of any process; after a power cut the newest may be missing, never half of one.
     db.execute("PRAGMA synchronous=NORMAL")
