@@ -194,7 +194,7 @@ def _clip_runner(network: Network, threads: int) -> ClipRunner:
             "pip install '.[train]'"
         )
     # Otherwise, threads that wait for each other keep their cores busy: on a machine with other work, a clip takes five
-    # times as long. It is read when torch is imported.
+    # times as long (findings/torch-threads-wait-busily-on-busy-cores.sh). It is read when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Nothing else here needs torch, which takes seconds to import.
     from model.clip_mode import ClipRunner
