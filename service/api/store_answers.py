@@ -28,7 +28,7 @@ class StoreAnswer:
 
 
 class StoreAnswers:
-    """Asks the store one question at a time, whoever waits for the answer."""
+    """Asks the store one question at a time, whose answer all requests share."""
 
     def __init__(self, workers: Workers, *, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` times how long ago the store answered, in seconds."""
@@ -49,7 +49,7 @@ class StoreAnswers:
         """
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
-        # A question that nobody waits for any longer continues: its answer may be the next one's previous one.
+        # A question goes on after its requests gave up: its answer counts as the previous one of the next question.
         await asyncio.wait({self._asking}, timeout=LATE_S if self._answered_recently() else PATIENCE_S)
         outcome = self._asking.result() if self._asking.done() else None
         if isinstance(outcome, StoreAnswer):
