@@ -94,7 +94,7 @@ def test_promtool_accepts_rules_and_alerts() -> None:
     for command in (
         ["check", "config", "prometheus.yml"],
         ["check", "rules", "recording.yml", "alerts.yml"],
-        ["test", "rules", "tests/alerts_test.yml"],
+        ["test", "rules", "tests/alerts_test.yml", "tests/week_test.yml"],
     ):
         done = subprocess.run(
             [require_command("promtool"), *command],
@@ -107,7 +107,7 @@ def test_promtool_accepts_rules_and_alerts() -> None:
 
 
 def test_every_alert_says_what_to_do_and_is_tested() -> None:
-    tests = (DEPLOY / "prometheus" / "tests" / "alerts_test.yml").read_text()
+    tests = "".join(path.read_text() for path in (DEPLOY / "prometheus" / "tests").glob("*_test.yml"))
     for rule in rules("alerts.yml"):
         assert {"summary", "action"} <= rule["annotations"].keys()
         assert rule["alert"] in tests
