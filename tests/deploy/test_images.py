@@ -1,4 +1,4 @@
-"""The images that the deployments use: pinned by digest, or listed here until they are."""
+"""The images that the deployments use are pinned by digest."""
 
 import os
 import re
@@ -10,18 +10,7 @@ from pathlib import Path
 from tests.support.paths import ROOT
 
 FILES = ("docker/Dockerfile", "docker-compose.yml")
-# The registries cannot be reached from the place where this is developed. `make pin-images` adds the digests.
-UNPINNED = {
-    "bluenviron/mediamtx:1.15.0-ffmpeg",
-    "curlimages/curl:8.16.0",
-    "grafana/grafana:12.2.0",
-    "minio/mc:RELEASE.2025-08-13T08-35-41Z",
-    "minio/minio:RELEASE.2025-09-07T16-13-09Z",
-    "prom/prometheus:v3.6.0",
-    "python:3.11-slim-bookworm",
-    "redis:7.4-alpine",
-}
-DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$", re.MULTILINE)
 
 
 def named_images(folder: Path) -> list[str]:
@@ -35,6 +24,12 @@ def copied_deployment(folder: Path) -> Path:
     return folder
 
 
+def remove_digests(folder: Path) -> None:
+    for file in FILES:
+        path = folder / file
+        path.write_text(DIGEST.sub("", path.read_text()))
+
+
 def pin(folder: Path, docker: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run pin_images.py with a `docker` that is this shell script."""
     program = folder / "bin" / "docker"
@@ -46,8 +41,10 @@ def pin(folder: Path, docker: str, *options: str) -> subprocess.CompletedProcess
     return subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
 
 
-def test_every_image_is_pinned_by_digest_or_listed() -> None:
-    assert [image for image in named_images(ROOT) if not DIGEST.search(image) and image not in UNPINNED] == []
+def test_every_image_is_pinned_by_digest() -> None:
+    named = named_images(ROOT)
+    assert named
+    assert [image for image in named if not DIGEST.search(image)] == []
 
 
 def test_every_stage_builds_on_a_named_image_or_another_stage() -> None:
@@ -79,24 +76,22 @@ def test_the_server_image_can_start_a_server_and_read_an_uploaded_model() -> Non
 
 def test_images_are_pinned_and_later_updated(tmp_path: Path) -> None:
     folder = copied_deployment(tmp_path)
-    before = named_images(folder)
+    remove_digests(folder)
+    tags = named_images(folder)
     for digit in "ab":
         done = pin(folder, f"""echo '{{"digest": "sha256:{digit * 64}", "size": 1}}'""")
         assert done.returncode == 0, done.stderr
-        tags = [DIGEST.sub("", image) for image in before]
         assert named_images(folder) == [f"{image}@sha256:{digit * 64}" for image in tags]
 
 
 def test_a_release_needs_a_digest_of_every_image(tmp_path: Path) -> None:
     folder = copied_deployment(tmp_path)
     compose = folder / "docker-compose.yml"
-    answer = f"""echo '{{"digest": "sha256:{"a" * 64}"}}'"""
-    assert pin(folder, answer).returncode == 0
     assert pin(folder, "exit 1", "--check").returncode == 0
     compose.write_text(re.sub(r"(redis:\S+)@\S+", r"\1", compose.read_text()))
     refused = pin(folder, "exit 1", "--check")
     assert refused.returncode == 1
-    assert "redis:7.4-alpine" in refused.stderr
+    assert "redis:" in refused.stderr
     assert "python" not in refused.stderr
 
 
@@ -107,5 +102,5 @@ def test_no_image_is_pinned_while_a_registry_does_not_answer(tmp_path: Path) -> 
         folder, """case "$*" in *redis*) echo 'no such host' >&2; exit 1;; esac; echo '{"digest": "sha256:0"}'"""
     )
     assert done.returncode == 1
-    assert "redis:7.4-alpine: no such host" in done.stderr
+    assert re.search(r"redis:\S+: no such host", done.stderr)
     assert [(folder / file).read_text() for file in FILES] == before
