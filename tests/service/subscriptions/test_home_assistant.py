@@ -8,6 +8,7 @@ from typing import Any
 
 import aiomqtt
 
+from model.checkpoints.stored import read_config
 from service.event_filter import EVERYTHING
 from service.subscriptions.discovery import VERSION, LabelSensor, device_config, discovery_topic, sensors_of
 from service.subscriptions.topics import camera_of
@@ -204,7 +205,8 @@ async def test_a_start_comes_with_an_image(tmp_path: Path) -> None:
 
 def test_the_example_of_the_documentation_is_what_is_published() -> None:
     [example] = re.findall(r"^```json\n(.*?)^```", (ROOT / "docs" / "home-assistant.md").read_text(), re.M | re.S)
-    session = record().model_copy(update={"name": "gate", "labels": ("kick",)})
+    people = read_config(ROOT / "model" / "weights" / "people")
+    session = record().model_copy(update={"name": "gate", "model": people.name, "labels": people.labels[1:]})
     camera = camera_of("cake", "name", session_id=session.id, name=session.name)
     assert discovery_topic("homeassistant", camera) == "homeassistant/device/cake_cake_gate/config"
     published = device_config(session, camera, sensors_of(session, EVERYTHING))
