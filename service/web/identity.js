@@ -40,6 +40,8 @@ export async function startIdentity(askToSignIn) {
   }
   signInPath = identity.sign_in;
   element("sign-in-part").hidden = signInPath === null;
+  element("key-title").textContent = signInPath === null ? "API key required" : "Sign in";
+  element("key-label").textContent = signInPath === null ? "API key" : "or enter an API key";
   element("person").hidden = identity.sign_out === null;
   element("person-name").textContent = identity.name ?? "";
   element("keys-link").hidden = !identity.scopes.includes("admin");

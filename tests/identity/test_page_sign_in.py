@@ -56,7 +56,9 @@ def sign_in(page: Page, login: str) -> None:
 
 def test_a_person_signs_in_follows_all_sessions_and_signs_out(browser: Browser, url: str) -> None:
     with opened(browser, f"{url}/#inbox", size="phone", scheme="dark") as page:
-        expect(page.get_by_role("button", name="Sign in")).to_be_visible(timeout=PATIENCE_MS)
+        dialog = page.get_by_role("dialog", name="Sign in")
+        expect(dialog.get_by_role("button", name="Sign in")).to_be_visible(timeout=PATIENCE_MS)
+        expect(dialog.get_by_label("or enter an API key")).to_be_visible()
         results = Axe().run(page)
         assert results.violations_count == 0, results.generate_report()
         sign_in(page, "ann+guards")
