@@ -70,7 +70,27 @@ class HostForbiddenError(ServiceError):
 class NotFoundError(ServiceError):
     """The session, subscription, event or file does not exist, or belongs to another API key."""
 
-    code, status, title = "not_found", 404, "Not found"
+    # Its subclasses have other codes.
+    code: ClassVar[ProblemCode] = "not_found"
+    status, title = 404, "Not found"
+
+
+class ClipPendingError(NotFoundError):
+    """The clip of the action is still being recorded."""
+
+    code, status, title = "clip_pending", 404, "Clip not complete yet"
+
+
+class ClipNotKeptError(NotFoundError):
+    """Clips of this action are not kept."""
+
+    code, status, title = "clip_not_kept", 404, "Clips of this action are off"
+
+
+class ClipLostError(NotFoundError):
+    """The clip of the action was never stored, or was deleted."""
+
+    code, status, title = "clip_lost", 404, "Clip lost"
 
 
 class MethodNotAllowedError(ServiceError):

@@ -49,7 +49,7 @@ _DESCRIPTIONS: Mapping[ProblemStatus, str] = {
     "`origin_forbidden` or `host_forbidden`: the web page's origin or "
     "the host name is not allowed; "
     "`source_forbidden` or `webhook_forbidden`: the server does not open this scheme or address",
-    404: "`not_found`",
+    404: "`not_found`; without a clip, `clip_pending` (see `Retry-After`), `clip_not_kept` or `clip_lost`",
     408: "`request_timeout`: the body stopped arriving, or arrived too slowly",
     409: "`idempotency_conflict`: the idempotency key was used with a different body; `not_a_push`, `push_conflict` or "
     "`push_ended`: the session accepts no stream, or none at present; `session_ended`: it cannot change; "

@@ -111,7 +111,7 @@ def _open_context(
     stack.callback(audit.close)
     if settings.source_ca is not None:
         write_authorities(settings.source_ca, settings.authorities)
-    cuts = Cuts(blobs, None if settings.blob_url else disk)
+    cuts = Cuts(blobs, settings, None if settings.blob_url else disk)
     targets = TargetOpener(
         pool,
         settings.address_policy,

@@ -68,11 +68,11 @@ async def get_clip(
     record = await context.store.sessions.get(session_id, sight=caller.sight)
     context.audit.record_view(caller.actor, session=session_id, what="video")
     start = await found_start(context.store.log, record.id, event_id)
-    if record.source.kind != "upload" and before_s is None and after_s is None:
-        clip = await context.cuts.stored_clip(record.id, start.id)
-        return _clip_response(Cut(await context.blobs.read_clip(clip), clip.from_s))
+    stored = await context.cuts.stored_clip(record, start)
+    if stored is not None and before_s is None and after_s is None:
+        return _clip_response(Cut(await context.blobs.read_clip(stored), stored.from_s))
     from_s, to_s = _span_s(start.start_s, before_s, after_s)
-    return _clip_response(await context.cuts.cut(record, start.id, "clip", from_s, to_s, client=caller.client))
+    return _clip_response(await context.cuts.cut(record, stored, "clip", from_s, to_s, client=caller.client))
 
 
 @router.get(
@@ -96,6 +96,7 @@ async def get_clip_of_missed_action(
     missed = [each for each in await context.store.feedback.of_session(record.id) if each.id == feedback_id]
     if not missed:
         raise NotFoundError(NOT_MISSED)
+    stored = None
     if record.source.kind != "upload":
         stored = await context.blobs.find_clip(record.id, feedback_id)
         if stored is None:
@@ -103,7 +104,7 @@ async def get_clip_of_missed_action(
         if before_s is None and after_s is None:
             return _clip_response(Cut(await context.blobs.read_clip(stored), stored.from_s))
     from_s, to_s = _span_s(missed[0].start_s, before_s, after_s)
-    return _clip_response(await context.cuts.cut(record, feedback_id, "clip", from_s, to_s, client=caller.client))
+    return _clip_response(await context.cuts.cut(record, stored, "clip", from_s, to_s, client=caller.client))
 
 
 def _span_s(start_s: float, before_s: float | None, after_s: float | None) -> tuple[float, float]:

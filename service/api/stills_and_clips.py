@@ -35,7 +35,10 @@ class EventStillsAndClips:
             return None
 
     async def clip(self, event: EventMediaEvent) -> bytes | None:
+        stored = await self._blobs.find_clip(event.session_id, event.event_id)
+        if stored is None:
+            return None
         try:
-            return await self._blobs.read_clip(await self._cuts.stored_clip(event.session_id, event.event_id))
+            return await self._blobs.read_clip(stored)
         except NotFoundError:
             return None

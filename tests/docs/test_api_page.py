@@ -23,8 +23,13 @@ def table_after(heading: str) -> dict[str, list[str]]:
     return {first.strip("`"): rest for first, *rest in cells[2:]}
 
 
+def errors(base: type[ServiceError] = ServiceError) -> list[type[ServiceError]]:
+    """All kinds of errors, also those of a kind."""
+    return [error for kind in base.__subclasses__() for error in (kind, *errors(kind))]
+
+
 def statuses() -> dict[str, int]:
-    return {error.code: error.status for error in ServiceError.__subclasses__()}
+    return {error.code: error.status for error in errors()}
 
 
 def test_every_error_code_is_listed_with_status_cause_remedy_and_whether_to_retry() -> None:
@@ -46,7 +51,7 @@ def test_every_failure_code_is_listed() -> None:
 def test_the_example_of_an_error_is_one() -> None:
     example = next(json.loads(block) for block in blocks() if '"about:blank"' in block)
     assert statuses()[example["code"]] == example["status"]
-    (title,) = [error.title for error in ServiceError.__subclasses__() if error.code == example["code"]]
+    (title,) = [error.title for error in errors() if error.code == example["code"]]
     assert title == example["title"]
 
 

@@ -98,7 +98,8 @@ async def test_events_without_a_clip_say_why(server: Running, tmp_path: Path) ->
     problem(await server.http.get("/v1/sessions/none/events/0-0/clip.mp4"), 404, "not_found")
     by_url = await server.running_session()
     await server.worker.starts(by_url.id, [1.0])
-    problem(await server.http.get(of(by_url, "1000-0", "clip.mp4")), 404, "not_found")
+    for what in ("clip.mp4", "still.jpg"):
+        assert "CAKE_CLIPS" in problem(await server.http.get(of(by_url, "1000-0", what)), 404, "clip_not_kept").detail
 
 
 async def test_a_deleted_session_has_no_clips(server: Running, tmp_path: Path) -> None:

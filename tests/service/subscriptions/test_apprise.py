@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from service.api.cuts import Cuts
 from service.api.stills_and_clips import EventStillsAndClips
 from service.event_schemas import EventMediaEvent
+from service.settings import Settings
 from service.sources.address_policy import AddressPolicy
 from service.sources.authorities import PUBLIC_AUTHORITIES
 from service.storage.blobs import Blobs
@@ -194,7 +195,7 @@ async def test_the_clip_goes_with_the_event_that_announces_it(tmp_path: Path) ->
     )
     with receiving() as (url, receiver):
         notifier = Notifier(AddressPolicy((ip_network("127.0.0.0/8"),)), PUBLIC_AUTHORITIES)
-        stills_and_clips = EventStillsAndClips(store.sessions, blobs, Cuts(blobs))
+        stills_and_clips = EventStillsAndClips(store.sessions, blobs, Cuts(blobs, Settings()))
         await AppriseTarget(StoredAppriseTarget(url=SecretStr(address(url))), notifier, stills_and_clips).deliver(event)
     await store.close()
     [message] = receiver.taken
