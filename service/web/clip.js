@@ -6,6 +6,7 @@ import { timeOf } from "./format.js";
 
 const LEAD_S = 1;
 const UNPLAYABLE = "This browser cannot play the codec of this video. Download the clip to watch it elsewhere.";
+const PENDING = "The clip is still being recorded. It plays here as soon as it is there.";
 const element = (id) => document.getElementById(id);
 
 export class ClipView {
@@ -13,6 +14,8 @@ export class ClipView {
   #clock;
   #video = element("clip-video");
   #loading = null;
+  /** The action whose clip is loading or follows, or null. */
+  #awaited = null;
   #url = null;
   #closed = new AbortController();
 
@@ -36,19 +39,25 @@ export class ClipView {
     this.#loading?.abort();
     this.#loading = new AbortController();
     const { signal } = this.#loading;
-    this.#show(true);
+    element("clip").hidden = false;
     // On a narrow screen the events are far below.
     element("clip").scrollIntoView({ block: "nearest" });
     this.#forget();
+    this.#awaited = action;
     this.#say("Loading the clip…");
     let clip;
     try {
       clip = await getClip(this.#sessionId, action.id, signal);
     } catch (error) {
-      if (!signal.aborted) this.#say(error.message);
+      if (signal.aborted) return;
+      const isPending = error.code === "clip_pending";
+      if (!isPending) this.#awaited = null;
+      this.#say(isPending ? PENDING : error.message);
       return;
     }
     if (signal.aborted) return;
+    this.#awaited = null;
+    this.#showVideo(true);
     this.#url = URL.createObjectURL(clip.blob);
     this.#video.src = this.#url;
     this.#video.currentTime = Math.max(0, action.start_s - clip.from_s - LEAD_S);
@@ -62,15 +71,21 @@ export class ClipView {
     await this.#video.play().catch(() => undefined);
   }
 
+  /** Takes the event that announces a clip. */
+  announce(media) {
+    if (this.#awaited?.id === media.event_id) this.play(this.#awaited);
+  }
+
   /** Shows the snapshot again. */
   hide() {
     this.#loading?.abort();
     this.#forget();
-    this.#show(false);
+    element("clip").hidden = true;
   }
 
-  #show(isShown) {
-    element("clip").hidden = !isShown;
+  /** In place of the snapshot, which is shown while there is nothing to play. */
+  #showVideo(isShown) {
+    this.#video.hidden = !isShown;
     element("snapshot").hidden = isShown;
   }
 
@@ -79,6 +94,8 @@ export class ClipView {
   }
 
   #forget() {
+    this.#awaited = null;
+    this.#showVideo(false);
     element("clip-download").hidden = true;
     this.#video.removeAttribute("src");
     this.#video.load();

@@ -156,7 +156,7 @@ export class Inbox {
     item.hasClip = this.#media.has(key);
     this.#items.set(key, item);
     this.#place(item, isNewest);
-    this.#stills.add(item.element, (signal) => this.#fetchStill(item, signal));
+    this.#stills.add(item.element, (signal) => item.fetchStill(signal));
   }
 
   #place(item, isNewest) {
@@ -164,11 +164,6 @@ export class Inbox {
     if (!this.#filter.isDoubtfulFirst) return isNewest ? list.prepend(item.element) : list.append(item.element);
     const following = [...list.children].find((each) => Number(each.dataset.margin) > item.margin);
     list.insertBefore(item.element, following ?? null);
-  }
-
-  async #fetchStill(item, signal) {
-    await item.fetchStill(signal);
-    return Infinity;
   }
 
   #remove(key) {

@@ -6,6 +6,14 @@ import { ago, clock, eventHash, inRegion, percent } from "./format.js";
 
 const WIDTH_PX = 400;
 const HEIGHT_PX = 225;
+/** What is shown in place of a still; where the action is opened, the API's sentence is. */
+const WHY = {
+  clip_pending: "Clip follows",
+  clip_not_kept: "Clips of this action are off",
+  clip_lost: "No clip was stored",
+};
+/** An event announces the clip; that it failed, only a request tells. */
+const PENDING_MS = 10_000;
 
 export class InboxItem {
   element = document.createElement("li");
@@ -55,16 +63,15 @@ export class InboxItem {
     if (this.#age.textContent !== text) this.#age.textContent = text;
   }
 
-  /** Shows the still, or in a few words why there is none. */
+  /** Shows the still, or in a few words why there is none. Resolves to the time in ms after which to try again. */
   async fetchStill(signal) {
-    this.#missing.textContent = "Loading…";
     let blob;
     try {
       blob = await getStill(this.#start.session_id, this.#start.id, signal);
     } catch (error) {
       if (!(error instanceof Problem) || ![404, 409, 422].includes(error.status)) throw error;
       this.#missing.textContent = this.#why(error);
-      return;
+      return error.code === "clip_pending" ? PENDING_MS : Infinity;
     }
     const bitmap = await createImageBitmap(blob);
     this.#missing.textContent = "";
@@ -73,11 +80,11 @@ export class InboxItem {
     const context = this.#canvas.getContext("2d");
     context.drawImage(bitmap, (WIDTH_PX - width) / 2, (HEIGHT_PX - height) / 2, width, height);
     bitmap.close();
+    return Infinity;
   }
 
-  #why({ status }) {
-    if (status !== 404) return "No still";
-    return this.hasClip ? "The clip has expired" : "No clip";
+  #why({ status, code }) {
+    return this.hasClip && status === 404 ? "The clip has expired" : (WHY[code] ?? "No still");
   }
 }
 

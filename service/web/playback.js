@@ -39,6 +39,11 @@ export class Playback {
     else this.#clip.play(action);
   }
 
+  /** Takes the event that announces a clip, which may be waited for. */
+  announce(media) {
+    this.#clip.announce(media);
+  }
+
   /** Shows the uploaded video, if there is one, at a media time. */
   seek(at_s) {
     this.#player?.seek(at_s);

@@ -233,6 +233,7 @@ export class SessionPanel {
     this.#events.update(fresh);
     this.#timeline.draw();
     if (this.#eventId !== null && this.#events.show(this.#eventId)) this.#eventId = null;
+    for (const event of events) if (event.type === "event.media") this.#playback.announce(event);
     if (events.some((event) => NEWS.has(event.type))) this.#polls[0].wake();
   }
 

@@ -139,7 +139,7 @@ def test_a_new_action_without_a_clip_appears_at_once_and_says_why_where_it_is_op
         answer = httpx.post(f"{url}/v1/sessions", json=options, timeout=120)
         session = Session.model_validate_json(answer.raise_for_status().content)
         expect(items(page).first).to_contain_text("far", timeout=PATIENCE_MS)
-        expect(items(page).first.locator(".missing")).to_have_text("No clip", timeout=PATIENCE_MS)
+        expect(items(page).first.locator(".missing")).to_have_text("Clips of this action are off", timeout=PATIENCE_MS)
         # Only users who want to see it need to know why.
         expect(page.locator("#inbox")).not_to_contain_text("CAKE_CLIPS")
         items(page).first.get_by_role("link").click()
