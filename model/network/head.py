@@ -29,6 +29,17 @@ class Head(nn.Module):
         self.gru = nn.GRU(config.fused_dim, config.hidden_dim, batch_first=True)
         self.classify = nn.Linear(config.hidden_dim, labels)
 
+    def start_from(self, other: Head) -> None:
+        """Take the parameters of a head for more or fewer features. The first features are the same in both; further
+        ones have no effect until they are trained.
+        """
+        parameters = dict(other.state_dict())
+        weight = torch.zeros_like(self.fuse.weight)
+        shared = min(weight.shape[1], other.fuse.weight.shape[1])
+        weight[:, :shared] = other.fuse.weight.detach()[:, :shared]
+        parameters["fuse.weight"] = weight
+        self.load_state_dict(parameters)
+
     def encode(self, features_BTF: Tensor, hidden_BH: Tensor) -> tuple[Tensor, Tensor]:
         """The input of the classifier (B, T, H), and the hidden state after the last step (B, H)."""
         fused_BTE = self.dropout(F.relu(self.fuse_norm(self.fuse(features_BTF))))

@@ -30,7 +30,7 @@ from model.training.layouts.feature_sessions import SessionLists, read_session_l
 from model.training.loop import Stage, load_network, run_stage
 from model.training.placement import Placement
 from model.training.progress import Progress
-from model.training.recipe import Recipe, Schedule
+from model.training.recipe import Recipe, RecipeError, Schedule
 from model.training.run import begin_config
 from model.training.run_checks import check_feature_lengths
 from model.training.run_records import keep_data, keep_recipe
@@ -75,8 +75,11 @@ def open_feature_run(
     Raises:
         DataError: the layout is wrong, no session that is long enough shows a label, or the features cannot be those
             of the checkpoint `init`.
+        RecipeError: the recipe needs a trunk.
         StageMismatchError: the folder was started with another recipe or with other data.
     """
+    if recipe.head.start == "trunk":
+        raise RecipeError("head.start 'trunk' needs a trunk stage, which features do not have")
     lists = read_session_lists(data_dir)
     training = read_sessions(data_dir, lists, "training", rgb=rgb, flow=flow)
     if not training:

@@ -141,6 +141,10 @@ class HeadRecipe:
     """Keep the GRU as the contrast stage left it, and train the classifier on top of it."""
     dropout: float | None = None
     """Replaces the network's own."""
+    start: Literal["contrast", "trunk"] = "contrast"
+    """The parameters to start with: those after the contrast stage, or those of the trunk stage's classifier, which
+    learned from changing views of the images while the features still changed; in it, the motion feature has no
+    effect yet. `trunk` takes the place of a contrast stage."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,11 @@ class Recipe:
             raise RecipeError("motion_source 'imported' needs trunk_source 'imported' and distill.freeze_trunk")
         if self.head.classifier_only and self.contrast.kind == "none":
             raise RecipeError("head.classifier_only needs a contrast stage: without one the GRU would stay random")
+        if self.head.start == "trunk" and self.contrast.kind != "none":
+            raise RecipeError(
+                "head.start 'trunk' needs contrast.kind 'none': the classifier starts with the trunk's parameters, "
+                "not with those of the contrast stage"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """One object for `json.dumps`, which `from_json` reads."""

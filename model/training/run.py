@@ -44,6 +44,7 @@ from model.training.run_checks import (
     cache_bytes,
     check_flow,
     check_imports,
+    check_labels_of_init,
     check_learnable,
     check_lengths,
     check_teacher,
@@ -138,6 +139,7 @@ def open_run(
     check_used_subsets(where, videos)
     check_learnable(where, videos)
     config = begin_config(config_name, init, (BACKGROUND, *labels_of(videos)))
+    check_labels_of_init(recipe, init, config.labels)
     if teacher is not None:
         check_teacher(recipe, config, teacher)
     keep_recipe(out_dir, config, recipe, {"init": init, "teacher": teacher})

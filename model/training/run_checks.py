@@ -35,10 +35,24 @@ def check_imports(recipe: Recipe, init: Path | None) -> None:
     """Before any work: the parts that the recipe takes from a checkpoint must exist."""
     wanted = ["trunk", "static_head"] if recipe.trunk_source == "imported" else []
     wanted += ["motion", "motion_head"] if recipe.motion_source == "imported" else []
+    wanted += ["head"] if _takes_head_of_init(recipe) else []
     if wanted and init is None:
         raise RecipeError(f"the recipe imports {', '.join(wanted)}: name their checkpoint with --from")
     if init is not None and (missing := [part for part in wanted if part not in parts_of(init)]):
         raise RecipeError(f"the recipe imports {', '.join(missing)}, which {init} does not contain")
+
+
+def check_labels_of_init(recipe: Recipe, init: Path | None, labels: Sequence[str]) -> None:
+    """Raise RecipeError if the classifier should start with that of a checkpoint that knows other labels."""
+    if init is not None and _takes_head_of_init(recipe) and (known := read_config(init).labels) != tuple(labels):
+        raise RecipeError(
+            f"head.start 'trunk' starts with the classifier of {init}, whose labels are {', '.join(known[1:])}; "
+            f"the data has {', '.join(labels[1:])}. Train the trunk too, or use head.start 'contrast'"
+        )
+
+
+def _takes_head_of_init(recipe: Recipe) -> bool:
+    return recipe.head.start == "trunk" and recipe.trunk_source == "imported"
 
 
 def check_teacher(recipe: Recipe, config: ModelConfig, teacher: Path) -> None:

@@ -1,4 +1,5 @@
-"""Stage 6: the classifier, on windows of features. Begins with the GRU of the contrast stage.
+"""Stage 6: the classifier, on windows of features. Starts with the GRU of the contrast stage, or with the classifier
+of the trunk stage.
 
 Shapes: B windows, T steps, F features of both branches, K labels.
 """
@@ -24,6 +25,7 @@ from model.training.run import Run
 from model.training.stages.contrast import contrast_stage, load_contrast
 from model.training.stages.distill import distill_stage, load_student
 from model.training.stages.features import load_features
+from model.training.stages.trunk import load_trunk
 from model.training.stages.windows import Windows, WindowSource
 
 
@@ -37,9 +39,16 @@ def head_stage(run: Run) -> Stage:
 def train_head(run: Run, progress: Progress) -> None:
     """Trains the classifier and writes the whole network as a checkpoint, not yet calibrated."""
     progress.on_stage("classifier")
-    make = partial(HeadObjective, partial(load_contrast, run), load_features(run, run.training), run.recipe.head)
+    start = load_contrast if run.recipe.head.start == "contrast" else _head_of_trunk
+    make = partial(HeadObjective, partial(start, run), load_features(run, run.training), run.recipe.head)
     run_stage(head_stage(run), make, run.placement.alone(), progress.on_step)
     save_checkpoint(run.out_dir, assemble(run), run.config.with_default_rules())
+
+
+def _head_of_trunk(run: Run) -> Head:
+    head = Head(run.config.head, len(run.config.labels))
+    head.start_from(load_trunk(run).head)
+    return head
 
 
 def assemble(run: Run) -> Cake:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 from model.checkpoints.checkpoint import load_parts
-from model.checkpoints.stored import checkpoint_version
+from model.checkpoints.folders import find_checkpoint
+from model.checkpoints.stored import checkpoint_version, parts_of, read_config
+from model.network.head import Head
 from model.training.loop import Stage, load_network, run_stage
 from model.training.progress import Progress
 from model.training.run import Run, load_videos
@@ -57,4 +60,14 @@ def _objective(run: Run) -> SingleStreamObjective:
 def _with_parts_of_init(run: Run, stream: SingleStream) -> SingleStream:
     assert run.init is not None
     load_parts(run.init, run.config.trunk, {"trunk": stream.trunk, "static_head": stream.feature_head})
+    _start_head(run.init, run, stream)
     return stream
+
+
+def _start_head(init: Path, run: Run, stream: SingleStream) -> None:
+    """A checkpoint's classifier knows only its own labels."""
+    begun = read_config(find_checkpoint(init))
+    if "head" in parts_of(init) and begun.labels == run.config.labels and begun.head == run.config.head:
+        head = Head(begun.head, len(begun.labels))
+        load_parts(init, run.config.trunk, {"head": head})
+        stream.head.start_from(head)

@@ -16,16 +16,17 @@ from model.training.layouts.annotations import Targets
 from model.training.layouts.feature_sequence import FeatureSequence
 from model.training.layouts.segments import label_frames
 from model.training.loop import StageMismatchError
-from model.training.recipe import RECIPES, Recipe, RecipeError, StageName, paper_recipe, people_recipe
+from model.training.recipe import RECIPES, Recipe, RecipeError, Schedule, StageName, paper_recipe, people_recipe
 from model.training.run import open_run
 from model.training.stages.distill import load_student
 from model.training.stages.maps import load_maps, trunk_maps
+from model.training.stages.trunk import load_trunk
 from model.training.stages.windows import WindowSource
 from model.training.train import train
 from model.training.views import MARGIN, View, see_images, see_targets
 from tests.support.cake_command import run
 from tests.support.tiny_model import tiny_model
-from tests.support.training_kit import ALONE, SILENT, TINY
+from tests.support.training_kit import ALONE, SHORTEST, SILENT, TINY, open_tiny_run
 
 IMPORTED = replace(
     TINY,
@@ -62,6 +63,42 @@ def test_a_recipe_that_imports_a_missing_part_is_rejected_before_any_work(stream
         open_run([streams], tmp_path / "run", None, IMPORTED, ALONE, SILENT, init=tmp_path / "x3d")
     with pytest.raises(RecipeError, match="needs a contrast stage"):
         replace(TINY, head=replace(TINY.head, classifier_only=True), contrast=replace(TINY.contrast, kind="none"))
+
+
+STARTING_WITH_TRUNK = replace(
+    SHORTEST, head=replace(SHORTEST.head, start="trunk"), contrast=replace(SHORTEST.contrast, kind="none")
+)
+
+
+@pytest.mark.slow
+def test_the_classifier_can_start_with_that_of_the_trunk_stage_and_training_can_continue_from_it(
+    streams: Path, tmp_path: Path
+) -> None:
+    unchanged = replace(STARTING_WITH_TRUNK.head, schedule=Schedule(1, learning_rate=1e-12, weight_decay=0.0))
+    begun = open_tiny_run(streams, tmp_path / "run", replace(STARTING_WITH_TRUNK, head=unchanged))
+    train(begun, SILENT)
+    network, stream = load_checkpoint(tmp_path / "run")[0], load_trunk(begun)
+    images_BTCHW = torch.randn(1, 12, 3, network.config.image_size, network.config.image_size)
+    with torch.inference_mode():
+        assert torch.allclose(network.sequence(images_BTCHW), stream.sequence(images_BTCHW), atol=1e-4)
+    kept = replace(STARTING_WITH_TRUNK, trunk_source="imported", motion_source="imported")
+    continued = open_run([streams], tmp_path / "next", None, kept, ALONE, SILENT, init=tmp_path / "run")
+    kept_head = load_trunk(continued).head.state_dict()
+    assert torch.equal(kept_head["gru.weight_hh_l0"], network.state_dict()["head.gru.weight_hh_l0"])
+    assert torch.equal(kept_head["fuse.weight"], stream.head.fuse.weight)
+
+
+def test_a_recipe_that_starts_with_the_trunks_classifier_needs_one_for_the_same_labels(
+    streams: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=r"needs contrast\.kind 'none'"):
+        replace(TINY, head=replace(TINY.head, start="trunk"))
+    imported = replace(STARTING_WITH_TRUNK, trunk_source="imported")
+    with pytest.raises(RecipeError, match=r"whose labels are fall, fight; the data has .*\. Train the trunk too"):
+        open_run([streams], tmp_path / "run", None, imported, ALONE, SILENT, init=Path("people"))
+    save_checkpoint(tmp_path / "x3d", tiny_model(), parts=("trunk", "static_head"))
+    with pytest.raises(RecipeError, match=r"imports head, which .* does not contain"):
+        open_run([streams], tmp_path / "run", None, imported, ALONE, SILENT, init=tmp_path / "x3d")
 
 
 def test_padded_windows_use_short_streams_and_their_first_frames() -> None:

@@ -18,6 +18,7 @@ from model.training.frame_cache import FrameCache
 from model.training.layouts.annotations import DataError, LabelledVideo, read_annotations
 from model.training.layouts.decoded import fit_segments
 from model.training.loop import StageMismatchError
+from model.training.recipe import Recipe, RecipeError
 from model.training.run import open_run
 from tests.support.cake_command import run
 from tests.support.layout_kit import SESSIONS, write_thumos
@@ -176,12 +177,12 @@ def test_a_run_states_its_disk_use_before_it_trains(data: Path, tmp_path: Path) 
 def test_a_feature_run_is_not_continued_with_other_features(tmp_path: Path) -> None:
     folder = write_thumos(tmp_path)
 
-    def begin() -> object:
+    def begin(recipe: Recipe = TINY) -> object:
         return open_feature_run(
             folder,
             tmp_path / "run",
             "cake-xs",
-            TINY,
+            recipe,
             ALONE,
             SILENT,
             rgb=None,
@@ -195,6 +196,8 @@ def test_a_feature_run_is_not_continued_with_other_features(tmp_path: Path) -> N
     os.utime(folder / "rgb_kinetics_x3d" / f"{name}.npy", (1, 1))
     with pytest.raises(StageMismatchError, match=f"other data; changed: {name}"):
         begin()
+    with pytest.raises(RecipeError, match="needs a trunk stage, which features do not have"):
+        begin(replace(TINY, head=replace(TINY.head, start="trunk"), contrast=replace(TINY.contrast, kind="none")))
 
 
 @pytest.mark.parametrize(
