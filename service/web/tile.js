@@ -49,6 +49,11 @@ export class Tile {
     return sourceName(this.session);
   }
 
+  /** Of width to height of its picture; null without one. */
+  get ratio() {
+    return this.#snapshot.isEmpty ? null : this.still.width / this.still.height;
+  }
+
   focus() {
     this.#link.focus({ preventScroll: true });
   }

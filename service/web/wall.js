@@ -10,15 +10,15 @@ import { setTitle } from "./news.js";
 import { poll } from "./poll.js";
 import { STILL_MS, Stills } from "./stills.js";
 import { Tile } from "./tile.js";
-import { fillingGrid } from "./tile_grid.js";
+import { fillingGrid, widest } from "./tile_grid.js";
 
 const SESSIONS_MS = 3000;
 const AGES_MS = 1000;
 /** While an action is on. */
 const WATCHED_STILL_MS = 1000;
 const MAX_WATCHED = 4;
-/** Smaller tiles than this are too small to see much: then the wall scrolls. In full screen it never does. */
-const MIN_TILE_PX = 250;
+/** Pictures whose longer side is shorter are too small to see much: then the wall scrolls. In full screen it never does. */
+const MIN_PICTURE_PX = 250;
 /** On a narrow screen, so many tiles are as wide as it. */
 const FEW = 4;
 /** For this long after its start an action keeps its session in front. */
@@ -124,7 +124,9 @@ export class Wall {
     if (tile.session.frames === 0) return 0;
     const on = [...this.#tiles.values()].filter((each) => this.#activity.on(each.session.id).length > 0);
     const watch = on.slice(0, MAX_WATCHED).includes(tile);
+    const { ratio } = tile;
     await tile.fetchStill(watch, signal);
+    if (tile.ratio !== ratio) this.#fit();
     if (tile.session.state === "failed") return Infinity;
     return watch ? WATCHED_STILL_MS : STILL_MS;
   }
@@ -174,10 +176,14 @@ export class Wall {
     const isFull = document.fullscreenElement !== null;
     element("wall-full").textContent = isFull ? "Leave full screen" : "Full screen";
     grid.classList.toggle("few", this.#tiles.size <= FEW);
-    const { columns, width_px } = fillingGrid(this.#tiles.size, grid.clientWidth, heightBelow_px(grid));
-    grid.classList.toggle("fitted", this.#tiles.size > 0 && (isFull || (wide.matches && width_px >= MIN_TILE_PX)));
-    grid.style.setProperty("--columns", columns);
-    grid.style.setProperty("--width", `${width_px}px`);
+    const ratios = [...this.#tiles.values()].map(({ ratio }) => ratio);
+    const height_px = heightBelow_px(grid);
+    const { columns, width_px, ratio } = fillingGrid(ratios, grid.clientWidth, height_px);
+    const isLarge = Math.max(width_px, width_px / ratio) >= MIN_PICTURE_PX;
+    const isFitted = ratios.length > 0 && (isFull || (wide.matches && isLarge));
+    grid.classList.toggle("fitted", isFitted);
+    const places = { columns, width: `${width_px}px`, height: `${height_px}px`, ratio: isFitted ? ratio : widest(ratios) };
+    for (const [name, value] of Object.entries(places)) grid.style.setProperty(`--${name}`, value);
   }
 }
 

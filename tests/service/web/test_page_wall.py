@@ -18,11 +18,12 @@ pytestmark = pytest.mark.slow
 FAILED = "broken.mp4"
 QUIET = ("dock 2", "dock 10", "gate", "lobby")
 SNAPSHOTS = re.compile(r"/snapshot\.jpg")
-FILLED = """async ([count, width, height]) => {
+FILLED = """async ([ratios, width, height]) => {
     const { fillingGrid } = await import("./static/tile_grid.js");
-    const { columns, width_px } = fillingGrid(count, width, height);
-    return [columns, Math.ceil(count / columns), count * width_px * width_px * 9 / 16 / (width * height)];
+    const { columns, area_px, ratio } = fillingGrid(ratios, width, height);
+    return [columns, Math.ceil(ratios.length / columns), ratio, area_px / (width * height)];
 }"""
+HD, VGA, PORTRAIT = 16 / 9, 4 / 3, 9 / 16
 NEXT_FRAME = "new Promise((resolve) => requestAnimationFrame(resolve))"
 ALL_ARE_PAINTED = """() => [...document.querySelectorAll("#tiles li:not(.failed) canvas")].every((canvas) =>
     canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0))"""
@@ -147,14 +148,30 @@ def test_few_snapshots_are_fetched_at_a_time_and_a_quiet_session_is_not_watched(
         page.unroute_all(behavior="ignoreErrors")
 
 
-@pytest.mark.parametrize(("count", "grid"), [(1, (1, 1)), (2, (2, 1)), (4, (2, 2)), (9, (3, 3)), (16, (4, 4))])
-def test_a_square_number_of_tiles_fills_a_large_screen(
-    browser: Browser, url: str, count: int, grid: tuple[int, int]
+@pytest.mark.parametrize(
+    ("ratios", "grid", "ratio", "least_share"),
+    [
+        ([HD], (1, 1), HD, 0.85),
+        # No two such pictures of the same size fill more than half of a screen.
+        ([HD] * 2, (2, 1), HD, 0.5),
+        ([HD] * 3, (2, 2), HD, 0.55),
+        ([HD] * 5, (3, 2), HD, 0.55),
+        ([HD] * 9, (3, 3), HD, 0.7),
+        ([VGA] * 2, (2, 1), VGA, 0.7),
+        ([PORTRAIT] * 3, (3, 1), PORTRAIT, 0.8),
+        # The wide one is as wide as the other.
+        ([HD, VGA], (2, 1), VGA, 0.6),
+        ([None, VGA], (2, 1), VGA, 0.35),
+    ],
+)
+def test_pictures_are_as_large_as_their_shape_allows(
+    browser: Browser, url: str, ratios: list[float | None], grid: tuple[int, int], ratio: float, least_share: float
 ) -> None:
     with opened(browser, f"{url}/#wall") as page:
-        columns, rows, share = page.evaluate(FILLED, [count, 2520, 1320])
+        columns, rows, chosen, share = page.evaluate(FILLED, [ratios, 2520, 1320])
         assert (columns, rows) == grid
-        assert share > (0.5 if count == 2 else 0.6)
+        assert chosen == pytest.approx(ratio)
+        assert share > least_share
 
 
 def test_tiles_grow_with_the_window_and_scroll_once_they_would_be_too_small(
@@ -162,6 +179,7 @@ def test_tiles_grow_with_the_window_and_scroll_once_they_would_be_too_small(
 ) -> None:
     with opened(browser, f"{url}/#wall") as page:
         wait_until_all_run(page)
+        page.wait_for_function(ALL_ARE_PAINTED)
         for width, height in ((2560, 1440), (1280, 800)):
             page.set_viewport_size({"width": width, "height": height})
             page.evaluate(NEXT_FRAME)
@@ -169,6 +187,10 @@ def test_tiles_grow_with_the_window_and_scroll_once_they_would_be_too_small(
                 expect(tile).to_be_in_viewport(ratio=1)
             boxes = [tile.bounding_box() for tile in tiles(page).all()]
             assert sum(box["width"] * box["height"] for box in boxes if box) > 0.6 * width * height
+            # Most cameras have this shape.
+            picture = page.locator("#tiles canvas").first.bounding_box()
+            assert picture is not None
+            assert picture["width"] / picture["height"] == pytest.approx(VGA, abs=0.02)
         page.set_viewport_size({"width": 900, "height": 320})
         expect(tiles(page).last).not_to_be_in_viewport()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
