@@ -47,8 +47,12 @@ def write_streams(folder: Path) -> Path:
     return folder
 
 
-def open_tiny_run(data: Path, out: Path, recipe: Recipe = TINY, placement: Placement = ALONE) -> Run:
-    return open_run([data], out, "cake-xs", recipe, placement, SILENT, checkpoint_every_s=0)
+def open_tiny_run(
+    data: Path, out: Path, recipe: Recipe = TINY, placement: Placement = ALONE, *, saves_each_step: bool = False
+) -> Run:
+    """Steps that are saved are logged one by one."""
+    run = open_run([data], out, "cake-xs", recipe, placement, SILENT)
+    return replace(run, checkpoint_every_s=0) if saves_each_step else run
 
 
 def with_distillation(**changes: object) -> Recipe:

@@ -42,7 +42,7 @@ IMPORTED = replace(
 def test_an_imported_student_is_kept_to_the_bit_and_only_the_classifier_follows_contrast(
     streams: Path, tmp_path: Path
 ) -> None:
-    run = open_run([streams], tmp_path / "run", None, IMPORTED, ALONE, SILENT, init=Path("mocap"), checkpoint_every_s=0)
+    run = open_run([streams], tmp_path / "run", None, IMPORTED, ALONE, SILENT, init=Path("mocap"))
     train(run, SILENT)
     begun, trained = load_checkpoint("mocap")[0].state_dict(), load_checkpoint(tmp_path / "run")[0].state_dict()
     for name, tensor in begun.items():
@@ -158,7 +158,7 @@ def save_teacher(folder: Path, config: ModelConfig) -> Cake:
 def test_the_motion_adapter_learns_from_an_imported_teacher(streams: Path, tmp_path: Path) -> None:
     teacher = tmp_path / "teacher"
     network = save_teacher(teacher, architecture("cake-xs", ("background",)))
-    run = open_run([streams], tmp_path / "run", None, TINY, ALONE, SILENT, teacher=teacher, checkpoint_every_s=0)
+    run = open_run([streams], tmp_path / "run", None, TINY, ALONE, SILENT, teacher=teacher)
     train(run, SILENT, [StageName.TRUNK, StageName.TEACHER, StageName.DISTILL])
     assert not (tmp_path / "run" / "stages" / "teacher").exists()
     video = run.training[0]

@@ -14,19 +14,20 @@ from model.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from model.checkpoints.stored import CheckpointError, read_config
 from model.detector import Detector
 from model.network.cake import Cake
+from model.training.recipe import Recipe
 from tests.support.cake_command import Done, run
 from tests.support.layout_kit import ACTIONS, SESSIONS, WIDTH, write_thumos
 from tests.support.made_videos import write_video
 from tests.support.tiny_model import tiny_model
-from tests.support.training_kit import TINY
+from tests.support.training_kit import SHORTEST, TINY
 
 PUBLISHED_WIDTHS = (2048, 1024)  # of RGB and flow, as TeSTra and MAT share them
 
 
-def train(data: Path, out: Path, config: str | None, *options: str) -> Done:
-    recipe = out.parent / "recipe.json"
-    recipe.write_text(json.dumps(TINY.to_json()))
-    needed = ["--data", str(data), "--out", str(out), "--recipe", str(recipe), "--processes", "1"]
+def train(data: Path, out: Path, config: str | None, *options: str, recipe: Recipe = TINY) -> Done:
+    stored = out.parent / "recipe.json"
+    stored.write_text(json.dumps(recipe.to_json()))
+    needed = ["--data", str(data), "--out", str(out), "--recipe", str(stored), "--processes", "1"]
     needed += [] if config is None else ["--config", config]
     return run("train", *needed, *options)
 
@@ -152,7 +153,8 @@ def test_the_whole_network_trains_on_lists_of_clips(tmp_path: Path) -> None:
         write_video(tmp_path / f"{index}.mp4", count=90)
     (tmp_path / "train.txt").write_text("0.mp4 kick\n1.mp4 punch\n")
     (tmp_path / "validation.txt").write_text("2.mp4 kick\n3.mp4 punch\n")
-    done = train(tmp_path / "train.txt", tmp_path / "run", "cake-xs", "--validation", str(tmp_path / "validation.txt"))
+    validation = ("--validation", str(tmp_path / "validation.txt"))
+    done = train(tmp_path / "train.txt", tmp_path / "run", "cake-xs", *validation, recipe=SHORTEST)
     assert done.status == 0, done.err
     assert load_checkpoint(tmp_path / "run")[0].config.labels == ("background", "kick", "punch")
     assert "measure it on test clips: cake eval --model" in done.err

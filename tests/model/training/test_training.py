@@ -133,7 +133,8 @@ def test_loader_processes_prepare_the_same_batches_as_the_training_process(strea
 def test_mixed_precision_learns_about_the_same(streams: Path, tmp_path: Path) -> None:
     def losses(mixed_precision: bool) -> list[float]:
         out = tmp_path / f"{mixed_precision}"
-        run = open_tiny_run(streams, out, placement=replace(ALONE, mixed_precision=mixed_precision))
+        placement = replace(ALONE, mixed_precision=mixed_precision)
+        run = open_tiny_run(streams, out, placement=placement, saves_each_step=True)
         train_trunk(run, SILENT)
         lines = (out / "stages" / "trunk" / "log.jsonl").read_text().splitlines()
         return [json.loads(line)["loss"] for line in lines]
@@ -144,7 +145,7 @@ def test_mixed_precision_learns_about_the_same(streams: Path, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_a_stage_that_was_cut_off_ends_with_the_weights_of_one_that_was_not(streams: Path, tmp_path: Path) -> None:
-    whole, cut = (open_tiny_run(streams, tmp_path / name) for name in ("whole", "cut"))
+    whole, cut = (open_tiny_run(streams, tmp_path / name, saves_each_step=True) for name in ("whole", "cut"))
     train_trunk(whole, SILENT)
 
     def stop_at_3(done: int, total: int, loss: float) -> None:
@@ -212,10 +213,10 @@ def with_teacher(streams: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_distillation_brings_the_adapter_nearer_to_the_teacher(
     streams: Path, with_teacher: Path, changes: dict[str, object], tmp_path: Path
 ) -> None:
-    recipe = with_distillation(**changes, schedule=Schedule(40, warmup_steps=2, learning_rate=5e-3))
+    recipe = with_distillation(**changes, schedule=Schedule(20, warmup_steps=2, learning_rate=5e-3))
     shutil.copytree(with_teacher / "stages", tmp_path / "run" / "stages")
     (tmp_path / "run" / "cache").symlink_to(with_teacher / "cache")
-    run = open_tiny_run(streams, tmp_path / "run", recipe)
+    run = open_tiny_run(streams, tmp_path / "run", recipe, saves_each_step=True)
     cosine = distill(run, SILENT)
     lines = (tmp_path / "run" / "stages" / "distill" / "log.jsonl").read_text().splitlines()
     losses = [json.loads(line)["loss"] for line in lines]
