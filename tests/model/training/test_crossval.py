@@ -77,8 +77,10 @@ def train_clips(clip_list: Path, init: Path, out: Path, *more: str) -> Done:
 
 @pytest.mark.slow
 def test_one_command_writes_a_checkpoint_of_the_wanted_size_and_its_cross_validation(
-    clip_list: Path, init: Path, tmp_path: Path
+    clip_list: Path, init: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("model.training.clips.crossval_report.CLIP_DRAWS", 50)
+    monkeypatch.setattr("model.training.clips.crossval_report.STREAM_DRAWS", 50)
     done = train_clips(clip_list, init, tmp_path, "--image-size", "48")
     assert done.status == 0, done.err
     found = json.loads(done.out)
