@@ -5,9 +5,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -47,9 +49,13 @@ def train_arguments(data: Path, out: Path, *stage: str, processes: int = 1) -> l
 
 
 @pytest.fixture(scope="module")
-def trained(streams: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(streams: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run of two processes that was killed when its teacher had been saved once, and then started again with one."""
-    out = tmp_path_factory.mktemp("runs") / "killed"
+    with TemporaryDirectory(prefix="runs", dir=tmp_path_factory.getbasetemp()) as folder:
+        yield killed_and_continued(streams, Path(folder) / "killed")
+
+
+def killed_and_continued(streams: Path, out: Path) -> Path:
     command = (sys.executable, "-m", "service.cli.main", *train_arguments(streams, out, processes=2))
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
         while first.poll() is None and not (out / "stages" / "teacher" / "state.pt").exists():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 import pytest
@@ -12,9 +13,10 @@ from tests.support.page_driver import SAMPLE, analyse, chromium, free_port, serv
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of the server."""
-    return tmp_path_factory.mktemp("served")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Of the server. Compiled graphs and videos take 45 MB, so it is deleted before the next file."""
+    with TemporaryDirectory(prefix="served", dir=tmp_path_factory.getbasetemp()) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="module")
