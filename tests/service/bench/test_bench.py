@@ -143,6 +143,7 @@ def test_the_fan_out_part_measures_each_number_of_clients(tmp_path: Path) -> Non
     assert found[1]["events"] > found[0]["events"]
 
 
+@pytest.mark.slow
 def test_the_review_part_compares_events_without_and_with_clips_and_finds_clips(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "tiny", tiny_model())
     found = report("--only", "review", "--model", str(tmp_path / "tiny"))["review"]
