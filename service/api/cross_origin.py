@@ -7,7 +7,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 EXPOSED_HEADERS = (
+    "Accept-Ranges",
     "Allow",
+    "Clip-From-S",
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
     "Location",
     "RateLimit-Limit",
     "RateLimit-Remaining",

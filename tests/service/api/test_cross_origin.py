@@ -76,6 +76,21 @@ async def test_every_response_is_readable_by_the_page_also_when_it_is_an_error(
         assert "x-request-id" in answer.headers
 
 
+async def test_a_page_may_read_every_header_that_the_description_names(server: Running) -> None:
+    description = (await server.http.get("/openapi.json", headers=PAGE)).json()
+    answer = await server.http.get("/livez", headers=PAGE)
+    exposed = {name.lower() for name in answer.headers["access-control-expose-headers"].split(", ")}
+    named = {
+        name.lower()
+        for path in description["paths"].values()
+        for operation in path.values()
+        for response in operation["responses"].values()
+        for name in response.get("headers", {})
+    }
+    assert {"clip-from-s", "content-range"} <= named
+    assert named <= exposed
+
+
 SUBMIT_AND_FOLLOW = """async ([api, key]) => {
   const headers = {Authorization: `Bearer ${key}`, "Idempotency-Key": "once"};
   const body = new FormData();
