@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from cake_client import (
     CakeError,
     Client,
     Event,
+    EventFilter,
+    Rule,
     SessionOptions,
     SessionState,
     SourceOptions,
@@ -31,13 +34,17 @@ from cake_client import (
 )
 from service.access.scopes import Scope
 from service.api.app import VERSION
+from service.schemas import Rule as StoredRule
+from service.store.records import ScoreRow, SessionUpdate
 from service.webhooks.signature import new_webhook_secret, signed_headers
 from tests.support.access_kit import make_key
 from tests.support.api_kit import registered, stored_uploads
+from tests.support.made_videos import write_video
 from tests.support.push_kit import Pushing, in_chunks
 from tests.support.running_server import SECRET_URL, child_server, free_port, running_server
 
 BROKEN_OFF = 1006
+JPEG = b"\xff\xd8"
 
 
 async def test_a_file_arrives_whole_with_its_options_and_progress_is_reported(tmp_path: Path) -> None:
@@ -99,6 +106,71 @@ async def test_subscriptions_are_managed_by_both_clients_in_the_same_way(tmp_pat
             assert rotated.target.secret not in (None, mine.target.secret)
             await asyncio.to_thread(other.delete_subscription, mine.id)
         assert await client.subscriptions() == ()
+
+
+async def test_a_filter_chooses_the_events_of_both_clients_also_after_a_reconnection() -> None:
+    wanted = EventFilter(
+        labels=["kick", "a b"],
+        metadata={"site": ["north"]},
+        since=datetime(2026, 11, 29, tzinfo=UTC),
+        min_score=0.5,
+    )
+
+    def follow(url: str) -> list[str]:
+        with Client(url) as client:
+            return [event.id for event in client.follow("s", wanted=wanted)]
+
+    async with scripted_server(([start_json(1)], 1012), ([start_json(2)], 1000)) as (url, requested):
+        assert await asyncio.to_thread(follow, url) == ["1000-0", "2000-0"]
+    query = "label=kick&label=a+b&metadata.site=north&since=2026-11-29T00%3A00%3A00%2B00%3A00&min_score=0.5"
+    assert requested == [f"/cake/v1/sessions/s/events?{query}", f"/cake/v1/sessions/s/events?{query}&after=1000-0"]
+
+
+async def test_only_events_that_pass_the_filter_are_received_and_the_end_ends_following(tmp_path: Path) -> None:
+    async with running_server(tmp_path / "data") as server, AsyncClient(server.url) as client:
+        session = await server.running_session()
+        starts = await server.worker.starts(session.id, [1.0, 2.0])
+        wanted = EventFilter(types=["action.start"], labels=["kick"])
+        page = await client.events(session.id, wanted=wanted, limit=1)
+        assert [event.id for event in page.events] == [starts[0].id]
+        entries = client.follow_all(after="0", wanted=wanted)
+        assert [(await anext(entries)).event.id for _ in starts] == [start.id for start in starts]
+        await entries.aclose()
+        await server.worker.enter(session.id, "completed")
+        assert [event.id async for event in client.follow(session.id, wanted=wanted)] == [each.id for each in starts]
+
+
+async def test_a_clip_and_a_still_of_an_action_are_received_by_both_clients(tmp_path: Path) -> None:
+    video = await asyncio.to_thread(write_video, tmp_path / "v.mp4")
+    async with running_server(tmp_path / "data") as server, AsyncClient(server.url) as client:
+        session = await client.submit_file(video)
+        await server.worker.claim()
+        [start] = await server.worker.starts(session.id, [1.0])
+        still, clip = await client.still(session.id, start.id), await client.clip(session.id, start.id)
+        assert still.startswith(JPEG)
+        assert (clip.from_s, clip.data[4:8]) == (0.0, b"ftyp")
+        with Client(server.url) as other:
+            assert await asyncio.to_thread(other.still, session.id, start.id) == still
+            assert await asyncio.to_thread(other.clip, session.id, start.id) == clip
+
+
+async def test_rules_are_tried_and_set_by_both_clients(tmp_path: Path) -> None:
+    rules = {"kick": Rule(enter=0.7, leave=0.3, refractory_s=0.5)}
+    async with running_server(tmp_path / "data") as server, AsyncClient(server.url) as client:
+        session = await server.running_session()
+        [start] = await server.worker.starts(session.id, [0.1])
+        kicks = [0.0, 0.6, *([0.0] * 8), 0.9, 0.0]
+        rows = [ScoreRow(frame / 10, (score, 0.0, 0.0)) for frame, score in enumerate(kicks)]
+        update = SessionUpdate(start_rules={"kick": StoredRule(enter=0.5, leave=0.3)}, position_s=rows[-1].pts_s)
+        token = server.worker.records[session.id].token
+        await server.worker.store.log.commit(session.id, token, scores=rows, update=update)
+        tried = await client.try_rules(session.id, rules)
+        assert ([each.start_s for each in tried.added], [each.id for each in tried.removed]) == ([1.0], [start.id])
+        assert [(miss.peak_s, miss.reason) for miss in tried.near_misses] == [(0.1, "below_enter")]
+        with Client(server.url) as other:
+            assert (await asyncio.to_thread(other.try_rules, session.id, rules, until_s=0.5)).added == ()
+            assert (await asyncio.to_thread(other.set_rules, session.id, rules)).rules == rules
+        assert (await client.set_rules(session.id, {})).rules == {}
 
 
 @pytest.mark.slow

@@ -18,6 +18,8 @@ from cake_client.errors import (
     UnreachableError,
     WebhookError,
 )
+from cake_client.event_filter import EventFilter
+from cake_client.feedback import Feedback
 from cake_client.model_methods import AsyncModels, Models
 from cake_client.models import (
     ActionEnd,
@@ -26,10 +28,10 @@ from cake_client.models import (
     Event,
     EventMedia,
     EventPage,
-    Feedback,
     Latency,
     LogEntry,
     Region,
+    Rule,
     Session,
     SessionGap,
     SessionState,
@@ -50,6 +52,7 @@ from cake_client.served_models import (
     ShadowDifference,
     StartCounts,
 )
+from cake_client.session_rules import NearMiss, TriedEnd, TriedRules, TriedStart
 from cake_client.submission import OnProgress, SessionOptions, SourceOptions
 from cake_client.subscriptions import (
     AppriseTarget,
@@ -78,6 +81,7 @@ __all__ = [
     "Clip",
     "DifferingStart",
     "Event",
+    "EventFilter",
     "EventMedia",
     "EventPage",
     "Feedback",
@@ -90,12 +94,14 @@ __all__ = [
     "ModelShadow",
     "Models",
     "MqttTarget",
+    "NearMiss",
     "OnInterruption",
     "OnProgress",
     "Problem",
     "PushInterruptedError",
     "RedisTarget",
     "Region",
+    "Rule",
     "ServedModel",
     "Session",
     "SessionDifference",
@@ -110,6 +116,9 @@ __all__ = [
     "SubscriptionOptions",
     "SubscriptionTest",
     "Target",
+    "TriedEnd",
+    "TriedRules",
+    "TriedStart",
     "UnexpectedResponseError",
     "UnreachableError",
     "Video",

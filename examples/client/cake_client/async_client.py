@@ -9,18 +9,18 @@ from typing import Self, TypeVar
 
 from websockets.exceptions import ConnectionClosed
 
-from cake_client import calls, subscriptions
+from cake_client import calls, feedback, session_rules, subscriptions
 from cake_client.async_transport import AsyncTransport
 from cake_client.calls import MESSAGE_BYTES, Call, Resumption, Server
 from cake_client.client import OnInterruption
 from cake_client.errors import CakeError
+from cake_client.event_filter import EventFilter
+from cake_client.feedback import Feedback, FeedbackList
 from cake_client.model_methods import AsyncModels
 from cake_client.models import (
     Clip,
     Event,
     EventPage,
-    Feedback,
-    FeedbackList,
     LogEntry,
     Session,
     SessionPage,
@@ -29,6 +29,7 @@ from cake_client.models import (
     parse_event,
     parse_page,
 )
+from cake_client.session_rules import Rules, TriedRules
 from cake_client.submission import OnProgress, SessionOptions, SourceOptions, Upload
 from cake_client.subscriptions import (
     NewTarget,
@@ -44,9 +45,7 @@ T = TypeVar("T")
 class AsyncClient:
     """A CAKE server. An asynchronous context manager, for one event loop.
 
-    `server`: its address, with a path prefix if it has one. Requests that fail because the server is unreachable, busy
-    or restarting are repeated for `retry_for_s`; submissions carry an idempotency key, so none takes effect twice.
-    Methods raise ApiError when the server rejects a request, UnreachableError and UnexpectedResponseError.
+    Arguments and errors are those of `Client`.
     """
 
     def __init__(
@@ -152,7 +151,7 @@ class AsyncClient:
         again, from the beginning of a stream.
         """
         path = calls.session_path(session_id, "/stream")
-        async with await self._transport.repeated(lambda: self._transport.connect(path)) as socket:
+        async with await self._transport.repeated(lambda: self._transport.connect(path, {})) as socket:
             try:
                 async for chunk in chunks:
                     for at in range(0, len(chunk), MESSAGE_BYTES):
@@ -175,53 +174,83 @@ class AsyncClient:
         call = calls.missed_clip(session_id, feedback_id, before_s, after_s)
         return calls.clip_of(await self._transport.request(call))
 
+    async def still(self, session_id: str, event_id: str) -> bytes:
+        """The frame at which an action started, as JPEG."""
+        return await self._transport.send(calls.still(session_id, event_id))
+
+    async def set_rules(self, session_id: str, rules: Rules) -> Session:
+        """Replace the session's own rules, by label, from the next frame on; other labels have the model's."""
+        return parse(Session, await self._transport.send(session_rules.chosen(session_id, rules)))
+
+    async def try_rules(
+        self, session_id: str, rules: Rules, *, after_s: float | None = None, until_s: float | None = None
+    ) -> TriedRules:
+        """What other rules would have found in the scores that the session kept. Changes nothing."""
+        return parse(TriedRules, await self._transport.send(session_rules.trial(session_id, rules, after_s, until_s)))
+
     async def feedback(self, session_id: str) -> tuple[Feedback, ...]:
         """People's feedback on the session's events, ordered by `start_s`."""
-        return parse(FeedbackList, await self._transport.send(calls.feedback(session_id))).feedback
+        return parse(FeedbackList, await self._transport.send(feedback.listed(session_id))).feedback
 
     async def judge(self, session_id: str, event_id: str, *, is_right: bool, note: str = "") -> Feedback:
         """Judge whether an event is right; replaces the previous verdict."""
-        return parse(Feedback, await self._transport.send(calls.verdict(session_id, event_id, is_right, note)))
+        return parse(Feedback, await self._transport.send(feedback.verdict(session_id, event_id, is_right, note)))
 
     async def add_missed(
         self, session_id: str, label: str, start_s: float, end_s: float | None = None, *, region: str | None = None
     ) -> Feedback:
         """Add an action for which there was no event."""
-        return parse(Feedback, await self._transport.send(calls.missed(session_id, label, start_s, end_s, region)))
+        return parse(Feedback, await self._transport.send(feedback.missed(session_id, label, start_s, end_s, region)))
 
     # Events
 
     async def events(
-        self, session_id: str, *, after: str | None = None, limit: int = 500, wait_s: float = 0
+        self,
+        session_id: str,
+        *,
+        after: str | None = None,
+        wanted: EventFilter | None = None,
+        limit: int = 500,
+        wait_s: float = 0,
     ) -> EventPage:
         """The events after an id, as of now; with `wait_s`, waits up to that long for the first one, at most 50 s."""
-        return parse_page(await self._transport.send(calls.events(session_id, after, limit, wait_s)))
+        return parse_page(await self._transport.send(calls.events(session_id, after, wanted, limit, wait_s)))
 
     def follow(
-        self, session_id: str, *, after: str | None = None, on_interruption: OnInterruption | None = None
+        self,
+        session_id: str,
+        *,
+        after: str | None = None,
+        wanted: EventFilter | None = None,
+        on_interruption: OnInterruption | None = None,
     ) -> AsyncGenerator[Event, None]:
         """Each event of a session once, in order, until the session has ended, across restarts of the server."""
         path = calls.session_path(session_id, "/events")
-        return self._follow(path, after, parse_event, lambda event: event.id, on_interruption)
+        return self._follow(path, Resumption(after, wanted), parse_event, lambda event: event.id, on_interruption)
 
     def follow_all(
-        self, *, after: str | None = None, on_interruption: OnInterruption | None = None
+        self,
+        *,
+        after: str | None = None,
+        wanted: EventFilter | None = None,
+        on_interruption: OnInterruption | None = None,
     ) -> AsyncGenerator[LogEntry, None]:
         """The events of all sessions of the key, without end. Resumes after a cursor; "0" replays all stored events."""
-        return self._follow("/v1/events", after, parse_entry, lambda entry: entry.cursor, on_interruption)
+        return self._follow(
+            "/v1/events", Resumption(after, wanted), parse_entry, lambda entry: entry.cursor, on_interruption
+        )
 
     async def _follow(
         self,
         path: str,
-        after: str | None,
+        place: Resumption,
         parse_message: Callable[[str | bytes], T],
         position_of: Callable[[T], str],
         on_interruption: OnInterruption | None,
     ) -> AsyncGenerator[T, None]:
-        place = Resumption(after)
         while True:
             try:
-                async with await self._transport.connect(path, place.after) as socket:
+                async with await self._transport.connect(path, place.query) as socket:
                     while True:
                         item = parse_message(await socket.recv())
                         if place.advance(position_of(item)):
@@ -263,9 +292,8 @@ class AsyncClient:
         self, subscription_id: str, secret: str | None = None, *, keep_old_s: float | None = None
     ) -> Subscription:
         """Replace a webhook's secret. For `keep_old_s`, by default a day, deliveries are signed with both secrets."""
-        return parse(
-            Subscription, await self._transport.send(subscriptions.rotate_secret(subscription_id, secret, keep_old_s))
-        )
+        call = subscriptions.rotate_secret(subscription_id, secret, keep_old_s)
+        return parse(Subscription, await self._transport.send(call))
 
     async def delete_subscription(self, subscription_id: str) -> None:
         """Stop deliveries and delete the subscription."""

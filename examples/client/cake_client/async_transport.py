@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import httpx
@@ -40,11 +40,11 @@ class AsyncTransport:
         """Close all connections."""
         await self._http.aclose()
 
-    async def connect(self, path: str, after: str | None = None) -> ClientConnection:
+    async def connect(self, path: str, query: Mapping[str, Sequence[str]]) -> ClientConnection:
         """Open a WebSocket. Raises ApiError, UnreachableError."""
         try:
             return await connect(
-                self.server.websocket(path, after),
+                self.server.websocket(path, query),
                 additional_headers=self.server.headers,
                 user_agent_header=None,
                 open_timeout=self._timeout_s,

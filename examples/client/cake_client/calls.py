@@ -22,6 +22,7 @@ from cake_client.errors import (
     UnreachableError,
     error_of,
 )
+from cake_client.event_filter import EventFilter
 from cake_client.models import Clip
 from cake_client.submission import SessionOptions, SourceOptions, Upload
 from cake_client.version import VERSION
@@ -52,10 +53,9 @@ class Server:
         authorization = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         return {"User-Agent": f"cake-client/{VERSION}", **authorization}
 
-    def websocket(self, path: str, after: str | None = None) -> str:
-        """URL of a stream of the events after the cursor `after`."""
-        query = f"?{urlencode({'after': after})}" if after else ""
-        return f"{re.sub('^http', 'ws', self.url)}{path}{query}"
+    def websocket(self, path: str, query: Mapping[str, Sequence[str]]) -> str:
+        """URL of a stream."""
+        return f"{re.sub('^http', 'ws', self.url)}{path}{'?' if query else ''}{urlencode(query, doseq=True)}"
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,15 @@ def stop(session_id: str) -> Call:
     return Call("DELETE", session_path(session_id), is_repeatable=False)
 
 
-def events(session_id: str, after: str | None, limit: int, wait_s: float) -> Call:
+def events(session_id: str, after: str | None, wanted: EventFilter | None, limit: int, wait_s: float) -> Call:
     """Up to `limit` events after a cursor; waits for the first one for up to `wait_s`."""
-    params = {"limit": str(limit), "wait_s": f"{wait_s:g}"} | ({"after": after} if after else {})
+    params = {"limit": [str(limit)], "wait_s": [f"{wait_s:g}"], **events_query(after, wanted)}
     return Call("GET", session_path(session_id, "/events"), params)
+
+
+def events_query(after: str | None, wanted: EventFilter | None) -> dict[str, Sequence[str]]:
+    """The parameters of a page or a stream of events."""
+    return {**(wanted or EventFilter()).to_query(), **({"after": [after]} if after else {})}
 
 
 def clip(session_id: str, event_id: str, before_s: float | None, after_s: float | None) -> Call:
@@ -135,29 +140,17 @@ def _around(before_s: float | None, after_s: float | None) -> dict[str, str]:
     return {name: f"{value:g}" for name, value in given.items() if value is not None}
 
 
+def still(session_id: str, event_id: str) -> Call:
+    """The frame at which an action started."""
+    return Call("GET", session_path(session_id, f"/events/{quote(event_id, safe='')}/still.jpg"))
+
+
 def clip_of(response: httpx.Response) -> Clip:
     """Raises UnexpectedResponseError."""
     try:
         return Clip(response.content, float(response.headers["Clip-From-S"]))
     except (KeyError, ValueError) as error:
         raise UnexpectedResponseError("The response is not a clip from CAKE. Check the server's address.") from error
-
-
-def feedback(session_id: str) -> Call:
-    """People's feedback on a session's events."""
-    return Call("GET", session_path(session_id, "/feedback"))
-
-
-def verdict(session_id: str, event_id: str, is_right: bool, note: str) -> Call:
-    """Say whether an event is right."""
-    path = session_path(session_id, f"/events/{quote(event_id, safe='')}/feedback")
-    return Call("PUT", path, json={"verdict": "right" if is_right else "wrong", "note": note})
-
-
-def missed(session_id: str, label: str, start_s: float, end_s: float | None, region: str | None) -> Call:
-    """Not repeatable: each request adds one."""
-    body = {"label": label, "start_s": start_s, "end_s": end_s, "region": region}
-    return Call("POST", session_path(session_id, "/feedback"), json=body, is_repeatable=False)
 
 
 def sessions(
@@ -227,11 +220,17 @@ class Backoff:
 
 
 class Resumption:
-    """A follower's position in the events, and how long it waits before it reconnects."""
+    """A follower's position in the events that it wants, and how long it waits before it reconnects."""
 
-    def __init__(self, after: str | None) -> None:
+    def __init__(self, after: str | None, wanted: EventFilter | None) -> None:
         self.after = after
+        self._wanted = wanted
         self._backoff = Backoff()
+
+    @property
+    def query(self) -> dict[str, Sequence[str]]:
+        """The parameters of its next connection."""
+        return events_query(self.after, self._wanted)
 
     def advance(self, position: str) -> bool:
         """Note an event id or a cursor. Returns False if it is not new, so that no event is seen twice."""

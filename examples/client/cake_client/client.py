@@ -9,16 +9,16 @@ from typing import Self, TypeVar
 
 from websockets.exceptions import ConnectionClosed
 
-from cake_client import calls, subscriptions
+from cake_client import calls, feedback, session_rules, subscriptions
 from cake_client.calls import MESSAGE_BYTES, Call, Resumption, Server
 from cake_client.errors import CakeError
+from cake_client.event_filter import EventFilter
+from cake_client.feedback import Feedback, FeedbackList
 from cake_client.model_methods import Models
 from cake_client.models import (
     Clip,
     Event,
     EventPage,
-    Feedback,
-    FeedbackList,
     LogEntry,
     Session,
     SessionPage,
@@ -27,6 +27,7 @@ from cake_client.models import (
     parse_event,
     parse_page,
 )
+from cake_client.session_rules import Rules, TriedRules
 from cake_client.submission import OnProgress, SessionOptions, SourceOptions, Upload
 from cake_client.subscriptions import (
     NewTarget,
@@ -150,7 +151,7 @@ class Client:
         again, from the beginning of a stream.
         """
         path = calls.session_path(session_id, "/stream")
-        with self._transport.repeated(lambda: self._transport.connect(path)) as socket:
+        with self._transport.repeated(lambda: self._transport.connect(path, {})) as socket:
             try:
                 for chunk in chunks:
                     for at in range(0, len(chunk), MESSAGE_BYTES):
@@ -170,54 +171,85 @@ class Client:
         self, session_id: str, feedback_id: str, *, before_s: float | None = None, after_s: float | None = None
     ) -> Clip:
         """Like `clip`, for an action that was added with `add_missed`, unless its `clip_problem` says why not."""
-        call = calls.missed_clip(session_id, feedback_id, before_s, after_s)
-        return calls.clip_of(self._transport.request(call))
+        return calls.clip_of(self._transport.request(calls.missed_clip(session_id, feedback_id, before_s, after_s)))
+
+    def still(self, session_id: str, event_id: str) -> bytes:
+        """The frame at which an action started, as JPEG."""
+        return self._transport.send(calls.still(session_id, event_id))
+
+    def set_rules(self, session_id: str, rules: Rules) -> Session:
+        """Replace the session's own rules, by label, from the next frame on; other labels have the model's."""
+        return parse(Session, self._transport.send(session_rules.chosen(session_id, rules)))
+
+    def try_rules(
+        self, session_id: str, rules: Rules, *, after_s: float | None = None, until_s: float | None = None
+    ) -> TriedRules:
+        """What other rules would have found in the scores that the session kept. Changes nothing."""
+        return parse(TriedRules, self._transport.send(session_rules.trial(session_id, rules, after_s, until_s)))
 
     def feedback(self, session_id: str) -> tuple[Feedback, ...]:
         """People's feedback on the session's events, ordered by `start_s`."""
-        return parse(FeedbackList, self._transport.send(calls.feedback(session_id))).feedback
+        return parse(FeedbackList, self._transport.send(feedback.listed(session_id))).feedback
 
     def judge(self, session_id: str, event_id: str, *, is_right: bool, note: str = "") -> Feedback:
         """Judge whether an event is right; replaces the previous verdict."""
-        return parse(Feedback, self._transport.send(calls.verdict(session_id, event_id, is_right, note)))
+        return parse(Feedback, self._transport.send(feedback.verdict(session_id, event_id, is_right, note)))
 
     def add_missed(
         self, session_id: str, label: str, start_s: float, end_s: float | None = None, *, region: str | None = None
     ) -> Feedback:
         """Add an action for which there was no event."""
-        return parse(Feedback, self._transport.send(calls.missed(session_id, label, start_s, end_s, region)))
+        return parse(Feedback, self._transport.send(feedback.missed(session_id, label, start_s, end_s, region)))
 
     # Events
 
-    def events(self, session_id: str, *, after: str | None = None, limit: int = 500, wait_s: float = 0) -> EventPage:
+    def events(
+        self,
+        session_id: str,
+        *,
+        after: str | None = None,
+        wanted: EventFilter | None = None,
+        limit: int = 500,
+        wait_s: float = 0,
+    ) -> EventPage:
         """The events after an id, as of now; with `wait_s`, waits up to that long for the first one, at most 50 s."""
-        return parse_page(self._transport.send(calls.events(session_id, after, limit, wait_s)))
+        return parse_page(self._transport.send(calls.events(session_id, after, wanted, limit, wait_s)))
 
     def follow(
-        self, session_id: str, *, after: str | None = None, on_interruption: OnInterruption | None = None
+        self,
+        session_id: str,
+        *,
+        after: str | None = None,
+        wanted: EventFilter | None = None,
+        on_interruption: OnInterruption | None = None,
     ) -> Generator[Event, None, None]:
         """Each event of a session once, in order, until the session has ended, across restarts of the server."""
         path = calls.session_path(session_id, "/events")
-        return self._follow(path, after, parse_event, lambda event: event.id, on_interruption)
+        return self._follow(path, Resumption(after, wanted), parse_event, lambda event: event.id, on_interruption)
 
     def follow_all(
-        self, *, after: str | None = None, on_interruption: OnInterruption | None = None
+        self,
+        *,
+        after: str | None = None,
+        wanted: EventFilter | None = None,
+        on_interruption: OnInterruption | None = None,
     ) -> Generator[LogEntry, None, None]:
         """The events of all sessions of the key, without end. Resumes after a cursor; "0" replays all stored events."""
-        return self._follow("/v1/events", after, parse_entry, lambda entry: entry.cursor, on_interruption)
+        return self._follow(
+            "/v1/events", Resumption(after, wanted), parse_entry, lambda entry: entry.cursor, on_interruption
+        )
 
     def _follow(
         self,
         path: str,
-        after: str | None,
+        place: Resumption,
         parse_message: Callable[[str | bytes], T],
         position_of: Callable[[T], str],
         on_interruption: OnInterruption | None,
     ) -> Generator[T, None, None]:
-        place = Resumption(after)
         while True:
             try:
-                with self._transport.connect(path, place.after) as socket:
+                with self._transport.connect(path, place.query) as socket:
                     while True:
                         item = parse_message(socket.recv())
                         if place.advance(position_of(item)):
@@ -259,9 +291,8 @@ class Client:
         self, subscription_id: str, secret: str | None = None, *, keep_old_s: float | None = None
     ) -> Subscription:
         """Replace a webhook's secret. For `keep_old_s`, by default a day, deliveries are signed with both secrets."""
-        return parse(
-            Subscription, self._transport.send(subscriptions.rotate_secret(subscription_id, secret, keep_old_s))
-        )
+        call = subscriptions.rotate_secret(subscription_id, secret, keep_old_s)
+        return parse(Subscription, self._transport.send(call))
 
     def delete_subscription(self, subscription_id: str) -> None:
         """Stop deliveries and delete the subscription."""

@@ -61,6 +61,17 @@ class Region(Model):
     height: float
 
 
+class Rule(Model):
+    """An action begins when its score reaches `enter`, and ends when it falls below `leave`."""
+
+    enter: float
+    leave: float
+    min_duration_s: float = 0.0
+    """An action is published once it has lasted for this long."""
+    refractory_s: float = 1.0
+    """An action that begins within this time after the end of another is ignored."""
+
+
 class Webhook(Model):
     """`secret` is only present in the response to the submission."""
 
@@ -87,6 +98,10 @@ class Session(Model):
     name: str | None = None
     metadata: Mapping[str, str] = {}
     regions: tuple[Region, ...] = ()
+    rules: Mapping[str, Rule] = {}
+    """The session's own, by label; they replace the model's."""
+    start_rules: Mapping[str, Rule] = {}
+    """Those in force; empty until a worker has started the session."""
     webhook: Webhook | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -200,27 +215,6 @@ _EVENT_TYPES: Mapping[str, type[Event]] = {
     "session.gap": SessionGap,
     "event.media": EventMedia,
 }
-
-
-class Feedback(Model):
-    """A person's feedback on an event (`verdict` `right` or `wrong`), or an action without an event (`missed`)."""
-
-    id: str
-    """Id of the event, or of the missed action."""
-    verdict: str
-    label: str
-    start_s: float
-    end_s: float | None = None
-    region: str | None = None
-    note: str = ""
-    clip_problem: str | None = None
-    """Of a missed action that was just added: why there is no clip of it; None if there is one."""
-
-
-class FeedbackList(Model):
-    """All feedback on a session."""
-
-    feedback: tuple[Feedback, ...]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import httpx
@@ -39,11 +39,11 @@ class Transport:
         """Close all connections."""
         self._http.close()
 
-    def connect(self, path: str, after: str | None = None) -> ClientConnection:
+    def connect(self, path: str, query: Mapping[str, Sequence[str]]) -> ClientConnection:
         """Open a WebSocket. Raises ApiError, UnreachableError."""
         try:
             return connect(
-                self.server.websocket(path, after),
+                self.server.websocket(path, query),
                 additional_headers=self.server.headers,
                 user_agent_header=None,
                 open_timeout=self._timeout_s,
