@@ -4,19 +4,24 @@ Its schemas are generated from the types of `service.schemas`. Actions are those
 """
 
 from functools import cache
+from inspect import signature
 from typing import Any, get_args
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
+from starlette.requests import HTTPConnection
 
 from service.api.asyncapi_subscriptions import (
     subscription_channels,
     subscription_messages,
     subscription_operations,
 )
+from service.api.event_parameters import get_event_filter
+from service.api.openapi import remove_null
 from service.event_schemas import Cursor, Event, EventBase, EventId, LogEntry
 from service.live_schemas import LiveMessage
 from service.schemas import Schema
+from service.subscriptions.target import Trial
 
 DESCRIPTION = """
 Events of sessions as a client receives them. `GET /openapi.json` describes everything else, authentication included.
@@ -61,14 +66,14 @@ def describe_streams(version: str, root_path: str) -> dict[str, Any]:
                 "description": f"Events of one session, by WebSocket or as server-sent events. {_CLOSE_CODES}",
                 "parameters": _PARAMETERS,
                 "messages": events,
-                "bindings": {"ws": {"query": _resume_query(TypeAdapter(EventId), "an event id")}},
+                "bindings": {"ws": {"query": _stream_query(TypeAdapter(EventId), "an event id")}},
             },
             "allEvents": {
                 "address": f"{root_path}/v1/events",
-                "description": "Events of all sessions that the caller can see, each with a cursor. Without `after`,"
-                f" only new events. {_CLOSE_CODES}",
+                "description": "Events of all sessions that the caller can see, each with a cursor, by WebSocket or as"
+                f" server-sent events. Without `after`, only new events. {_CLOSE_CODES}",
                 "messages": {"LogEntry": _component("messages", "LogEntry")},
-                "bindings": {"ws": {"query": _resume_query(TypeAdapter(Cursor), "a cursor")}},
+                "bindings": {"ws": {"query": _stream_query(TypeAdapter(Cursor), "a cursor")}},
             },
             "sessionStream": {
                 "address": f"{session}/stream",
@@ -96,6 +101,12 @@ def describe_streams(version: str, root_path: str) -> dict[str, Any]:
                 http={"method": "GET"},
             ),
             "followAll": _operation("send", "allEvents", "Follow all sessions by WebSocket.", ws={}),
+            "streamAll": _operation(
+                "send",
+                "allEvents",
+                "Follow all sessions with `Accept: text/event-stream`; each message has the cursor as its id.",
+                http={"method": "GET"},
+            ),
             "pushVideo": _operation("receive", "sessionStream", "Receive a pushed video.", ws={}),
             "watchSession": _operation("send", "liveVideo", "Watch a live session by WebSocket.", ws={}),
             "deliverWebhook": {
@@ -149,9 +160,20 @@ def _live_channel(session: str) -> dict[str, Any]:
     }
 
 
-def _resume_query(position: TypeAdapter[str], noun: str) -> dict[str, Any]:
+def _stream_query(position: TypeAdapter[str], noun: str) -> dict[str, Any]:
     after = position.json_schema() | {"description": f"Resume after {noun}."}
-    return {"type": "object", "properties": {"after": after, "ticket": _TICKET}}
+    return {"type": "object", "properties": {**_filters(), "after": after, "ticket": _TICKET}}
+
+
+def _filters() -> dict[str, Any]:
+    """The parameters that filter events, as the routes declare them."""
+    found: dict[str, Any] = {}
+    for name, parameter in signature(get_event_filter).parameters.items():
+        if parameter.annotation is not HTTPConnection:
+            _, declared = get_args(parameter.annotation)
+            schema = found[declared.alias or name] = TypeAdapter(parameter.annotation).json_schema()
+            remove_null(schema)
+    return found
 
 
 def _messages() -> dict[str, Any]:
@@ -188,12 +210,21 @@ def _messages() -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    models: list[type[BaseModel]] = [*_EVENT_TYPES, *_LIVE_TYPES, LogEntry]
+    models: list[type[BaseModel]] = [*_EVENT_TYPES, *_LIVE_TYPES, LogEntry, Trial]
     _, schema = models_json_schema(
         [(model, "serialization") for model in models], ref_template="#/components/schemas/{model}"
     )
     schemas: dict[str, Any] = _with_named_discriminators(schema["$defs"])
+    for described in schemas.values():
+        _allow_absent_nulls(described)
     return schemas
+
+
+def _allow_absent_nulls(schema: dict[str, Any]) -> None:
+    """Streams send fields that are null; deliveries leave them out."""
+    if "required" in schema:
+        kinds = {name: value.get("anyOf", ()) for name, value in schema["properties"].items()}
+        schema["required"] = [name for name in schema["required"] if {"type": "null"} not in kinds[name]]
 
 
 def _with_named_discriminators(schema: Any) -> Any:

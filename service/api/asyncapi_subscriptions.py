@@ -24,7 +24,8 @@ _MESSAGES = {
                 "subject": {"type": "string", "description": "The label of a start or end."},
                 "traceparent": {"type": "string", "description": "W3C trace context."},
                 "datacontenttype": {"const": "application/json"},
-                "data": {"type": "object", "description": "The event."},
+                # Any event.
+                "data": {"$ref": "#/components/schemas/LogEntry/properties/event"},
             },
         },
     },
@@ -47,6 +48,22 @@ _MESSAGES = {
         "contentType": "text/plain",
         "payload": {"type": "string", "enum": ["ON", "OFF"]},
     },
+    "SwitchPosition": {
+        "title": "Whether the actions of a camera are reported",
+        "contentType": "text/plain",
+        "payload": {"type": "string", "enum": ["ON", "OFF"]},
+    },
+    "Image": {
+        "title": "A snapshot from about the start of an action",
+        "contentType": "image/jpeg",
+        "payload": {"type": "string", "format": "binary"},
+    },
+    "Device": {
+        "title": "A session as a device of Home Assistant; empty when it is removed",
+        "payload": {"type": "object"},
+        "externalDocs": {"url": "https://www.home-assistant.io/integrations/mqtt/#mqtt-discovery"},
+    },
+    "Trial": {"title": "A test message", "payload": {"$ref": "#/components/schemas/Trial"}},
     "Availability": {
         "title": "Whether events are delivered, or a session runs",
         "contentType": "text/plain",
@@ -64,7 +81,8 @@ def subscription_channels(event_names: Iterable[str]) -> dict[str, Any]:
             "description": "`target.url` of a subscription to a webhook. The body is the event, or a CloudEvent.",
             "messages": {
                 **{f"{name}Delivery": {"$ref": f"#/components/messages/{name}Delivery"} for name in events},
-                "CloudEvent": {"$ref": "#/components/messages/CloudEvent"},
+                **_message("CloudEvent"),
+                **_message("Trial"),
             },
         },
         "redisStream": _channel(
@@ -73,6 +91,13 @@ def subscription_channels(event_names: Iterable[str]) -> dict[str, Any]:
             {"stream": {"description": "Key of the stream.", "default": "cake:events"}},
             _message("StreamEntry"),
         ),
+        **_mqtt_channels(events),
+        **_home_assistant_channels(),
+    }
+
+
+def _mqtt_channels(events: dict[str, Any]) -> dict[str, Any]:
+    return {
         "mqttEvents": _channel("{topic}/{camera}/{label}/event", "The last start or end of a label.", _SENSOR, events),
         "mqttSessionEvents": _channel("{topic}/{camera}/event", "The last event without a label.", _TOPIC, events),
         "mqttState": _channel(
@@ -87,6 +112,24 @@ def subscription_channels(event_names: Iterable[str]) -> dict[str, Any]:
             {"topic": _TOPIC["topic"]},
             _message("Availability"),
         ),
+        "mqttTest": _channel("{topic}/test", "Test messages.", {"topic": _TOPIC["topic"]}, _message("Trial")),
+    }
+
+
+def _home_assistant_channels() -> dict[str, Any]:
+    """With `target.home_assistant`."""
+    discovery = {
+        "discovery_prefix": {"description": "Home Assistant's prefix.", "default": "homeassistant"},
+        "device": {"description": "Id of the device: `cake_TOPIC_CAMERA`."},
+    }
+    position = _message("SwitchPosition")
+    return {
+        "mqttDevice": _channel(
+            "{discovery_prefix}/device/{device}/config", "The device of a session.", discovery, _message("Device")
+        ),
+        "mqttImage": _channel("{topic}/{camera}/image", "The last action.", _TOPIC, _message("Image")),
+        "mqttReporting": _channel("{topic}/{camera}/reporting", "Whether actions are reported.", _TOPIC, position),
+        "mqttReportingCommand": _channel("{topic}/{camera}/reporting/set", "Pauses reports.", _TOPIC, position),
     }
 
 
@@ -102,6 +145,16 @@ def subscription_operations() -> dict[str, Any]:
         "publishState": _operation("mqttState", "Publish whether an action is in progress.", retained),
         "publishSessionStatus": _operation("mqttSessionStatus", "Publish whether a session runs.", retained),
         "publishStatus": _operation("mqttStatus", "Publish whether events are delivered.", retained),
+        "publishDevice": _operation("mqttDevice", "Announce a session to Home Assistant.", retained),
+        "publishImage": _operation("mqttImage", "Publish an image with each start.", retained),
+        "publishReporting": _operation("mqttReporting", "Confirm the position of the switch.", retained),
+        "switchReporting": {
+            "action": "receive",
+            "channel": {"$ref": "#/channels/mqttReportingCommand"},
+            "summary": "Pause or resume the reports of a camera.",
+            "bindings": retained,
+        },
+        "publishTest": _operation("mqttTest", "Publish a test message.", {"mqtt": {"qos": 1}}),
     }
 
 

@@ -68,7 +68,7 @@ def _completed(schema: dict[str, Any]) -> dict[str, Any]:
     for path in schema["paths"].values():
         for operation in path.values():
             for parameter in operation.get("parameters", ()):
-                _remove_null(parameter["schema"])
+                remove_null(parameter["schema"])
             if "application/json" in operation.get("requestBody", {}).get("content", {}):
                 _add_limits_of_bodies(operation["responses"])
     return schema
@@ -80,7 +80,7 @@ def _add_limits_of_bodies(responses: dict[str, Any]) -> None:
         responses.setdefault(str(status), response)
 
 
-def _remove_null(schema: dict[str, Any]) -> None:
+def remove_null(schema: dict[str, Any]) -> None:
     """A parameter may be absent, but a query or header cannot be null."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) == 1:
