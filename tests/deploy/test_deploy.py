@@ -75,6 +75,13 @@ def test_rules_alerts_and_panels_use_existing_metrics() -> None:
         assert set(re.findall(r"\bcake:[\w:]+", expression)) <= recorded, expression
 
 
+def test_the_dashboard_shows_events_by_label_and_the_deliveries_of_subscriptions() -> None:
+    dashboard = json.loads((DEPLOY / "grafana" / "dashboards" / "cake.json").read_text())
+    shown = {panel["title"]: [target["expr"] for target in panel.get("targets", ())] for panel in dashboard["panels"]}
+    assert any("by (type, model, label)" in expression for expression in shown["Events per minute"])
+    assert any("cake_subscription_deliveries_total" in expression for expression in shown["Deliveries per minute"])
+
+
 def test_counters_of_alerts_start_at_0_so_that_their_first_increase_is_seen() -> None:
     registry = CollectorRegistry()
     ApiMetrics(registry)
