@@ -17,6 +17,10 @@ from service.decoder.messages import DecoderDiedError, child_environment
 REPLY_WITHIN_S = 60.0
 
 
+class ForkServerEndedError(DecoderDiedError):
+    """The process that decoders are forked from has ended, and its decoders with it."""
+
+
 class ForkedProcess:
     """A process of another parent. This owns its pidfd, so signals never reach a later process with the same id."""
 
@@ -76,7 +80,7 @@ class ForkServer:
     async def _fork(self, files: Sequence[int]) -> ForkedProcess:
         async with self._turn:
             if self._process is not None:
-                with suppress(DecoderDiedError):
+                with suppress(ForkServerEndedError):
                     return await self._ask(self._process.pid, files)
             return await self._ask(await self._start(), files)
 
@@ -104,12 +108,12 @@ class ForkServer:
             reply, pidfds, _, _ = socket.recv_fds(self._orders, FORKED.size, 1)
         except TimeoutError:
             await self.close()
-            raise DecoderDiedError(f"The decoder did not start within {self._reply_within_s:g} s.") from None
+            raise ForkServerEndedError(f"The decoder did not start within {self._reply_within_s:g} s.") from None
         except (BrokenPipeError, ConnectionResetError):
             reply = b""
         if not reply:
             await self.close()
-            raise DecoderDiedError("The process that decoders are forked from has ended.")
+            raise ForkServerEndedError("The process that decoders are forked from has ended.")
         (forked,) = FORKED.unpack(reply)
         if forked == -errno.ESRCH:
             raise DecoderDiedError("The decoder ended as soon as it was started.")

@@ -92,9 +92,10 @@ async def test_a_decoder_that_could_not_be_forked_costs_no_other(
         _, most = resource.prlimit(server, resource.RLIMIT_NOFILE)
         resource.prlimit(server, resource.RLIMIT_NOFILE, (allowed, most))
         # Either it is known by no number, or it ended because it had none for its files, which may show only when read.
-        with pytest.raises((OSError, DecoderDiedError)):
-            async with start_decoder(request(path), forks=forks) as unborn:
-                await frames(unborn.messages())
+        for _ in range(10):
+            with pytest.raises((OSError, DecoderDiedError)):
+                async with start_decoder(request(path), forks=forks) as unborn:
+                    await frames(unborn.messages())
         assert await frames(decoder.messages()) == 10
     resource.prlimit(server, resource.RLIMIT_NOFILE, (most, most))
     async with start_decoder(request(path), forks=forks) as decoder:
