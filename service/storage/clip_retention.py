@@ -10,10 +10,13 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from service.errors import ServiceError
 from service.storage.blobs import Blobs
 from service.storage.stored_files import STILL, StoredClip, StoredFile, label_digest
 
 SWEEP_EVERY_S = 60.0
+MAX_FAILURES = 10
+"""A sweep ends after this many failures, since the bucket is probably unavailable."""
 _log = structlog.get_logger(__name__)
 
 
@@ -49,19 +52,34 @@ class ClipRetention:
         too_many_bytes = sum(file.size_bytes for file in files) - self._max_bytes
         stills = {file.name: file for file in files if file.name.endswith(STILL)}
         removed: set[str] = set()
+        failures = 0
         for file in files:
             if file.name in removed or (too_many_bytes <= 0 and not self._is_too_old(file)):
                 continue
             clip = StoredClip.of(file.name)
             still = None if clip is None else stills.get(clip.still_name)
             for each in (file, still):
-                if each is not None and each.name not in removed:
-                    await self._blobs.remove(each)
+                if each is None or each.name in removed:
+                    continue
+                if failures == MAX_FAILURES:
+                    break
+                if await self._remove(each):
                     too_many_bytes -= each.size_bytes
                     removed.add(each.name)
+                else:
+                    failures += 1
         if removed:
             _log.info("deleted old clips and stills", files=len(removed))
         return len(removed)
+
+    async def _remove(self, file: StoredFile) -> bool:
+        """Delete a file. Returns whether it could be deleted; one that cannot does not keep the others from it."""
+        try:
+            await self._blobs.remove(file)
+        except ServiceError as error:
+            _log.warning("could not delete an old clip", name=file.name, error=error.detail)
+            return False
+        return True
 
     def _is_too_old(self, clip: StoredFile) -> bool:
         found = StoredClip.of(clip.name)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import NotFoundError
+from service.errors import NotFoundError, StoreUnavailableError
 from service.storage.blobs import Blobs
 from service.storage.clip_retention import ClipRetention
-from service.storage.stored_files import StoredClip, label_digest, still_of_upload_name
+from service.storage.stored_files import StoredClip, StoredFile, label_digest, still_of_upload_name
 from tests.support.bucket_server import bucket_server
 
 
@@ -87,6 +87,22 @@ async def test_the_oldest_clips_are_deleted_when_all_of_them_are_too_large(blobs
     assert len(await left(blobs)) == 2
     assert await ClipRetention(blobs, keep_s=0, max_bytes=0).sweep() == 2
     assert await left(blobs) == []
+
+
+class LockedBlobs(Blobs):
+    """Cannot delete the clips of the event 1-0."""
+
+    async def remove(self, file: StoredFile) -> None:
+        if "/1-0." in file.name:
+            raise StoreUnavailableError("Not now.")
+        await super().remove(file)
+
+
+async def test_a_clip_that_cannot_be_deleted_holds_up_no_other(tmp_path: Path) -> None:
+    blobs = LockedBlobs(None, tmp_path)
+    locked, *_ = await stored(blobs, 1, 2, 3)
+    assert await ClipRetention(blobs, keep_s=0, max_bytes=0).sweep() == 2
+    assert await left(blobs) == [locked.name]
 
 
 async def test_stills_are_deleted_with_their_clips_and_count_as_they_do(blobs: Blobs) -> None:
