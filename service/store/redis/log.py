@@ -30,6 +30,8 @@ from service.store.rejections import lease_lost, require_end_event, unknown_sess
 
 T = TypeVar("T")
 MAX_CURSOR = 10**18 - 1
+MAX_SCORE_S = 1e12
+"""Later than any score. Redis has no ids for much later times."""
 
 
 class RedisLog:
@@ -81,7 +83,7 @@ class RedisLog:
         return await self._read_stream(session_id, "events", newer_than, limit, _event_of)
 
     async def read_scores(self, session_id: str, *, after_s: float | None = None, limit: int = 1000) -> list[ScoreRow]:
-        newer_than = "-" if after_s is None else f"({score_id(after_s)}"
+        newer_than = "-" if after_s is None or after_s < 0 else f"({score_id(min(after_s, MAX_SCORE_S))}"
         return await self._read_stream(
             session_id, "scores", newer_than, limit, lambda fields: unpack_scores(fields[b"s"])
         )
@@ -117,8 +119,10 @@ class RedisLog:
         return await self._page(after, limit, sight, rows_after)
 
     async def read_back(self, *, before: str | None = None, limit: int = 500, sight: Sight = ALL) -> LogPage:
-        def rows_before(cursor: str) -> Awaitable[Any]:
-            return self._client.xrevrange(name_of("log"), max=f"({cursor}-0", count=limit)
+        async def rows_before(cursor: str) -> Any:
+            if int(cursor) == 0:
+                return []
+            return await self._client.xrevrange(name_of("log"), max=f"({cursor}-0", count=limit)
 
         return await self._page(str(MAX_CURSOR) if before is None else before, limit, sight, rows_before)
 

@@ -262,3 +262,14 @@ async def test_scores_are_kept_for_a_bounded_time(store: Store) -> None:
     rows = await store.log.read_scores(session.id)
     assert (rows[0].pts_s, rows[-1].pts_s) == (50.0, 150.0)
     assert len(await store.log.read_scores(session.id, limit=7)) == 7
+
+
+@pytest.mark.parametrize("after_s", [-1.0, -1e303, 1e30, 1e303])
+async def test_scores_after_any_time_can_be_read(store: Store, after_s: float) -> None:
+    session = await claimed(store)
+    assert await store.log.read_scores(session.id, after_s=after_s) == []
+
+
+async def test_nothing_comes_before_the_first_cursor(store: Store) -> None:
+    await claimed(store)
+    assert (await store.log.read_back(before="0")).entries == []
