@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from service.access.scopes import Scope
 from service.access.sight import ALL, MetadataLimit, Sight
@@ -63,7 +63,7 @@ class ApiKey(BaseModel):
     """Limits the key to sessions, of every key, with such metadata. None: it sees the sessions that it submitted."""
     created_at: datetime
     revoked_at: datetime | None = None
-    expires_at: datetime | None = None
+    expires_at: AwareDatetime | None = None
     person: Person | None = None
     """The person that it stands for; None for a key that its holder sends."""
     last_used_at: datetime | None = Field(default=None, exclude=True)

@@ -38,6 +38,7 @@ MAX_REMEMBERED = 10_000
 LAST_UNIX_S = datetime.max.replace(tzinfo=UTC).timestamp()
 _WORKER = TypeAdapter(WorkerInfo)
 _ATTEMPT = TypeAdapter(DeliveryAttempt)
+_METADATA = TypeAdapter(dict[str, str])
 _STATE: TypeAdapter[SubscriptionState] = TypeAdapter(SubscriptionState)
 _SHADOW_ENTRY: TypeAdapter[FollowedSpan | ShadowStart] = TypeAdapter(ShadowEntry)
 _CODES = frozenset(get_args(FailureCode))
@@ -55,7 +56,7 @@ class Reader:
         """The result of `parse`, or None when it cannot read the row."""
         try:
             return parse()
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             self._note(kind, str(row_id), error)
             return None
 
@@ -95,6 +96,11 @@ def parse_session(json_text: str | bytes) -> SessionRecord:
         return SessionRecord.model_validate_json(json_text, extra="ignore")
     except ValidationError:
         return SessionRecord.model_validate_json(_with_known_code(json_text), extra="ignore")
+
+
+def parse_metadata(json_value: object) -> dict[str, str]:
+    """The metadata of a session from their JSON value. Raises ValueError."""
+    return _METADATA.validate_python(json_value)
 
 
 def dump_session(record: SessionRecord) -> str:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from service.errors import NotFoundError, ServiceError
+from service.errors import ServiceError
 from service.session.context import WorkerContext
 from service.session.outcome import INTERNAL_FAILURE
 from service.session.session import RunningSession
@@ -221,10 +221,11 @@ class Worker:
             self._metrics.capacity.set(offered.capacity_steps_per_s)
 
     async def _change(self, session_id: str) -> None:
-        """Pass the session's changed settings on. Raises ServiceError."""
+        """Pass the session's changed settings on, or try again at the next renewal."""
         session = self._sessions.get(session_id)
         if session is not None:
-            with suppress(NotFoundError):
+            # A newer version may have changed it to what this one cannot read, which the store has logged.
+            with suppress(ServiceError):
                 session.change(await self._store.sessions.get(session_id))
 
     def _hand_over_all(self) -> None:

@@ -9,7 +9,7 @@ from pydantic_core import from_json
 from service.access.sight import ALL, Sight
 from service.event_schemas import Event
 from service.schemas import ENDED_STATES
-from service.store.reading import parse_event
+from service.store.reading import parse_event, parse_metadata
 from service.store.records import LoggedEvent, LogPage, ResumePoint, ScoreRow, SessionUpdate
 from service.store.redis.connect import REPLY_TIMEOUT_S
 from service.store.redis.records import (
@@ -192,7 +192,7 @@ def _cursor_of(entry_id: bytes) -> int:
 
 
 def _metadata_of(json_text: bytes) -> dict[str, str]:
-    return dict(from_json(json_text))
+    return parse_metadata(from_json(json_text))
 
 
 def _commit_cursor(fields: dict[bytes, bytes]) -> int:

@@ -130,11 +130,11 @@ def _webhook(row: sqlite3.Row) -> Webhook:
         url=_secret(row["url"]),
         secret=_secret(row["secret"]),
         delivered=row["delivered"],
-        attempts=row["attempts"],
-        failing_since_unix_s=row["failing_since"],
+        attempts=int(row["attempts"]),
+        failing_since_unix_s=None if row["failing_since"] is None else float(row["failing_since"]),
         owner=row["owner"],
         old_secret=None if row["old_secret"] is None else SecretStr(row["old_secret"]),
-        old_secret_until_unix_s=row["old_secret_until"],
+        old_secret_until_unix_s=float(row["old_secret_until"]),
     )
 
 

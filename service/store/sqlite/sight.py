@@ -5,7 +5,7 @@ import sqlite3
 from pydantic_core import from_json
 
 from service.access.sight import Sight
-from service.store.reading import Reader
+from service.store.reading import Reader, parse_metadata
 
 
 class Seen:
@@ -29,5 +29,7 @@ class Seen:
         row = self._db.execute("SELECT record FROM sessions WHERE id = ?", (session_id,)).fetchone()
         if row is None:
             return False
-        metadata = self._reader.read("session", session_id, lambda: dict(from_json(row["record"]).get("metadata", {})))
+        metadata = self._reader.read(
+            "session", session_id, lambda: parse_metadata(from_json(row["record"]).get("metadata", {}))
+        )
         return metadata is not None and self._sight.shows(owner, metadata)

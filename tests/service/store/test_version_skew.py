@@ -2,22 +2,18 @@
 
 import json
 import shutil
-import sqlite3
 import sys
 import tarfile
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from redis import Redis
 
 from service.errors import NotFoundError, StoreUnavailableError
 from service.schemas import NamedRegion, VideoProperties
 from service.store import open_store
-from service.store.protocols import Store
 from service.store.reading import (
     dump_event,
     dump_session,
@@ -29,6 +25,7 @@ from service.store.reading import (
 )
 from service.store.records import SessionRecord, SessionUpdate
 from service.store.worker_records import WorkerInfo
+from tests.support.other_version import Backend
 from tests.support.paths import ROOT
 from tests.support.previous_release import ARCHIVE, forget_new_fields
 from tests.support.redis_server import RedisServer
@@ -37,8 +34,6 @@ from tests.support.store_kit import (
     Clock,
     claimed,
     event_ids,
-    open_redis,
-    open_sqlite,
     queue,
     record,
     start,
@@ -46,60 +41,6 @@ from tests.support.store_kit import (
 )
 
 Row = dict[str, Any]
-
-
-class Backend:
-    """Changes stored rows as a process of another version would have written them."""
-
-    def __init__(self, kind: str, folder: Path, redis: RedisServer | None) -> None:
-        self._path = folder / "cake.db"
-        self._redis: Redis | None = None if redis is None else redis.client()
-        self._folder = folder
-        self._url = None if redis is None else redis.url
-
-    def open(self, clock: Clock) -> Store:
-        return open_sqlite(self._folder, clock) if self._url is None else open_redis(self._url, clock)
-
-    def change_session(self, session_id: str, changes: Mapping[str, object]) -> None:
-        if self._redis is not None:
-            for name, value in changes.items():
-                self._redis.hset(f"{{cake}}:session:{session_id}", name, json.dumps(value))
-            return
-        with sqlite3.connect(self._path) as db:
-            [(text,)] = db.execute("SELECT record FROM sessions WHERE id = ?", (session_id,)).fetchall()
-            changed = json.dumps({**json.loads(text), **changes})
-            db.execute("UPDATE sessions SET record = ? WHERE id = ?", (changed, session_id))
-
-    def session_field(self, session_id: str, name: str) -> object:
-        if self._redis is not None:
-            return json.loads(cast(bytes, self._redis.hget(f"{{cake}}:session:{session_id}", name)))
-        with sqlite3.connect(self._path) as db:
-            [(text,)] = db.execute("SELECT record FROM sessions WHERE id = ?", (session_id,)).fetchall()
-            return json.loads(text)[name]
-
-    def append_event(self, session_id: str, event: Row) -> None:
-        media_ms, seq = event["id"].split("-")
-        text = json.dumps(event)
-        if self._redis is not None:
-            cursor = self._redis.incr("{cake}:cursor")
-            fields = {"event": text, "cursor": cursor}
-            self._redis.xadd(f"{{cake}}:events:{session_id}", fields, id=f"{media_ms}-{int(seq) + 1}")  # type: ignore[arg-type]
-            self._redis.xadd("{cake}:log", {"event": text, "owner": ""}, id=f"{cursor}-0")
-            return
-        with sqlite3.connect(self._path) as db:
-            db.execute(
-                "INSERT INTO events (session_id, media_ms, seq, event) VALUES (?, ?, ?, ?)",
-                (session_id, int(media_ms), int(seq), text),
-            )
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    redis: RedisServer | None = None
-    if request.param == "redis":
-        request.getfixturevalue("redis_url")
-        redis = request.getfixturevalue("shared_redis")
-    return Backend(request.param, tmp_path, redis)
 
 
 def newer_event(session_id: str, event_id: str) -> Row:

@@ -1,5 +1,6 @@
 """A worker loads and unloads uploaded models while it runs sessions, and reports those that it cannot load."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,7 +13,9 @@ from service.settings import Settings
 from service.storage.blobs import Blobs
 from service.store.protocols import Store
 from service.store.worker_records import WorkerInfo
+from tests.support.live_servers import http_camera
 from tests.support.model_kit import store_model, version_of
+from tests.support.other_version import Backend
 from tests.support.session_kit import a_worker, make_settings, store_of, submit, write_lively_video
 from tests.support.worker_kit import in_state, until, worker_here
 
@@ -65,6 +68,22 @@ async def test_models_come_and_go_while_a_session_runs(place: Place, model: Path
         await place.store.models.delete([first.key])
         await place.loaded()
         await until(place.store, lambda: in_state(place.store, running.id, "completed"))
+
+
+async def test_a_change_that_the_worker_cannot_read_keeps_it_from_nothing_else(tmp_path: Path, model: Path) -> None:
+    settings = make_settings(tmp_path / "data", model)
+    store = store_of(settings)
+    place = Place(settings, store, Blobs(None, settings.data_dir))
+    async with worker_here(settings, store, model):
+        with http_camera() as url:
+            camera = await submit(store, settings, url=url)
+            await until(store, lambda: in_state(store, camera.id, "running"))
+            newer = {"revision": 1, "source": {"kind": "satellite"}}
+            Backend("sqlite", settings.data_dir, None).change_session(camera.id, newer)
+            stored = await store_model(store, place.blobs.models, version_of(model), uploaded_at=datetime.now(UTC))
+            async with asyncio.timeout(60):
+                await place.loaded(stored.key)
+    await store.close()
 
 
 async def test_a_model_that_fails_is_reported_and_ends_nothing(place: Place, model: Path, video: Path) -> None:

@@ -42,7 +42,7 @@ end
 
 local function orphan_of(pace)
   for _, id in ipairs(redis.call('ZRANGE', P .. ORPHANS, 0, -1)) do
-    if field(id, '_pace') == pace and fits(id) then
+    if field(id, '_pace') == pace and fits(id) and has_place(id) then
       return id
     end
   end

@@ -15,7 +15,8 @@ end
 local changed = {}
 for _, id in ipairs(redis.call('SMEMBERS', worker_key(worker) .. ':sessions')) do
   local revisions = redis.call('HMGET', session_key(id), 'revision', 'applied_revision')
-  if tonumber(revisions[1] or 0) > tonumber(revisions[2] or 0) then
+  -- A revision that is no number belongs to another version.
+  if (tonumber(revisions[1] or 0) or 0) > (tonumber(revisions[2] or 0) or 0) then
     changed[#changed + 1] = id
   end
 end

@@ -1,10 +1,18 @@
+-- Whether the session has a place in a queue. Fields that are not of this version would end the script, and so keep
+-- every other session from being claimed.
+local function has_place(id)
+  local pace, model = field(id, '_pace') or '', field(id, '_model') or ''
+  return string.match(field(id, '_entry') or '', '^%d+%-%d+$') and string.match(field(id, '_n') or '', '^%d+$')
+    and redis.call('SISMEMBER', P .. 'queues', pace .. ':' .. model) == 1
+end
+
 -- Any worker with capacity may claim the session. It stays pending in its queue.
 local function orphan(id)
-  local pace, model, entry, n = field(id, '_pace'), field(id, '_model'), field(id, '_entry'), field(id, '_n')
-  if pace and model and entry and n then
-    redis.call('XCLAIM', queue_key(pace, model), GROUP, ORPHANS, 0, entry, 'JUSTID')
+  if has_place(id) then
+    local queue = queue_key(field(id, '_pace'), field(id, '_model'))
+    redis.call('XCLAIM', queue, GROUP, ORPHANS, 0, field(id, '_entry'), 'JUSTID')
     redis.call('HSET', session_key(id), '_worker', '')
-    redis.call('ZADD', P .. ORPHANS, n, id)
+    redis.call('ZADD', P .. ORPHANS, field(id, '_n'), id)
   end
 end
 
