@@ -25,6 +25,8 @@ from service.storage.stored_files import (
 
 READ_BYTES = 1024**2
 """Size of the parts of a video that is played; a browser drops the rest of a part when the user seeks."""
+UNFINISHED = "#[0-9]*"
+"""End of the names under which obstore writes a file of a folder until it is complete."""
 UPLOAD_GONE = "The uploaded video no longer exists. It may have been deleted from the server's storage."
 CLIP_GONE = "The clip no longer exists: it was deleted because of its age, or because clips took too much space."
 _log = structlog.get_logger(__name__)
@@ -225,14 +227,15 @@ class Blobs:
         async for clips in self._objects.list(clips_folder(session_id)):
             for clip in clips:
                 await self._delete(clip.name)
+        if not self._is_remote:
+            await self._delete_unfinished(session_id)
 
     async def files(self) -> AsyncIterator[list[StoredFile]]:
         """All files, in batches. Raises StoreUnavailableError."""
         for folder in (UPLOADS, SNAPSHOTS, CLIPS):
             async for batch in self._objects.list(f"{folder}/"):
                 yield batch
-        if self._is_remote:
-            yield await asyncio.to_thread(self._local_files)
+        yield await asyncio.to_thread(self._local_files)
 
     async def clips(self) -> AsyncIterator[list[StoredFile]]:
         """The clips and stills of all sessions, in batches. Raises StoreUnavailableError."""
@@ -256,12 +259,30 @@ class Blobs:
             with suppress(OSError):
                 await asyncio.to_thread((self._uploads_dir.parent / name).parent.rmdir)
 
+    async def _delete_unfinished(self, session_id: str) -> None:
+        try:
+            for path in await asyncio.to_thread(self._unfinished, session_id):
+                await asyncio.to_thread(path.unlink, missing_ok=True)
+        except OSError as error:
+            raise self._objects.unavailable(error) from error
+        with suppress(OSError):
+            await asyncio.to_thread((self._uploads_dir.parent / clips_folder(session_id)).rmdir)
+
+    def _unfinished(self, session_id: str) -> list[Path]:
+        """What a process that was killed left in the folder while it wrote: obstore does not list such files."""
+        data_dir = self._uploads_dir.parent
+        return [
+            *data_dir.glob(f"{snapshot_name(session_id)}{UNFINISHED}"),
+            *data_dir.glob(f"{clips_folder(session_id)}*{UNFINISHED}"),
+        ]
+
     def _local_files(self) -> list[StoredFile]:
-        found: list[StoredFile] = []
-        for path in self._uploads_dir.iterdir():
+        """Files that the bucket's or the folder's listing does not contain."""
+        data_dir, found = self._uploads_dir.parent, []
+        for path in self._uploads_dir.iterdir() if self._is_remote else self._unfinished("*"):
             # Workers and other requests delete files at the same time.
             with suppress(FileNotFoundError):
                 status = path.stat()
                 modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
-                found.append(StoredFile(f"{UPLOADS}/{path.name}", modified_at, status.st_size, is_local=True))
+                found.append(StoredFile(str(path.relative_to(data_dir)), modified_at, status.st_size, is_local=True))
         return found

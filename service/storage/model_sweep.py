@@ -1,12 +1,11 @@
 """Deletes versions of uploaded models that were replaced and that no session uses, and files without a record."""
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from service.errors import ModelInUseError
+from service.errors import ModelInUseError, ServiceError
 from service.storage.model_files import ModelFiles
 from service.store.model_records import UploadedModel
 from service.store.protocols import Store
@@ -31,11 +30,16 @@ class ModelSweep:
         """Sweep, and return the seconds until the next sweep. Raises ServiceError."""
         loaded = {model.name for worker in await self._store.workers.live() for model in worker.models}
         for model in _replaced(await self._store.models.all(), loaded):
-            # Sessions may still be pinned to it.
-            with suppress(ModelInUseError):
+            try:
                 await self._store.models.delete([model.key])
                 await self._files.delete(model.key)
-                _log.info("deleted a replaced version of a model", model=model.key)
+            except ModelInUseError:
+                # Sessions are still pinned to it.
+                continue
+            except ServiceError as error:
+                _log.warning("could not delete a replaced version of a model", model=model.key, error=error.detail)
+                continue
+            _log.info("deleted a replaced version of a model", model=model.key)
         await self._delete_orphans()
         return CHECK_EVERY_S
 
@@ -44,7 +48,11 @@ class ModelSweep:
         known = {model.key for model in await self._store.models.all()} if written_at else set()
         for key, newest in written_at.items():
             if key not in known and self._clock() - newest >= MIN_AGE:
-                await self._files.delete(key)
+                try:
+                    await self._files.delete(key)
+                except ServiceError as error:
+                    _log.warning("could not delete the files of a model", model=key, error=error.detail)
+                    continue
                 _log.info("deleted the files of a model without a record", model=key)
 
 

@@ -13,7 +13,7 @@ import pytest
 from service.errors import NotFoundError, StoreUnavailableError
 from service.storage.blobs import Blobs
 from service.storage.deletion import MIN_AGE, OrphanSweep, delete_session
-from service.storage.stored_files import StoredClip, StoredFile
+from service.storage.stored_files import StoredClip, StoredFile, snapshot_name
 from service.store import open_store
 from service.store.protocols import Store
 from tests.support.bucket_server import Bucket, bucket_server
@@ -94,6 +94,45 @@ async def test_the_sweep_deletes_files_without_a_session(store: Store, blobs: Bl
     assert await OrphanSweep(store.sessions, blobs).sweep() == 0, "it may be a session that is being created"
     assert await OrphanSweep(store.sessions, blobs, clock=later).sweep() == 4
     assert await names(blobs) == [f"clips/{kept}/100-0.0.mp4", f"snapshots/{kept}.jpg", f"uploads/{kept}"]
+
+
+HALF_WRITTEN = """
+import sys, time
+import obstore
+from obstore.store import LocalStore
+
+def parts():
+    yield bytes(1000)
+    print("half", flush=True)
+    time.sleep(600)
+
+obstore.put(LocalStore(sys.argv[1]), sys.argv[2], parts(), use_multipart=True, chunk_size=1000)
+"""
+
+
+async def half_written(folder: Path, name: str) -> None:
+    """A process is killed while it writes a file into the folder."""
+    writer = await asyncio.create_subprocess_exec(sys.executable, "-c", HALF_WRITTEN, folder, name, stdout=PIPE)
+    assert writer.stdout is not None
+    assert await writer.stdout.readline() == b"half\n"
+    writer.kill()
+    await writer.wait()
+
+
+async def test_half_of_a_file_of_a_process_that_was_killed_is_deleted_with_its_session_or_by_the_sweep(
+    store: Store, tmp_path: Path
+) -> None:
+    blobs = Blobs(None, tmp_path / "data")
+    blobs.prepare()
+    deleted, kept = await ended(store, blobs), await ended(store, blobs)
+    for session_id in (deleted, kept, "orphan"):
+        for name in (snapshot_name(session_id), StoredClip(session_id, "200-0", 0.0).name):
+            await half_written(tmp_path / "data", name)
+    await delete_session(store.sessions, blobs, deleted)
+    assert await OrphanSweep(store.sessions, blobs, clock=later).sweep() == 2
+    left = {str(path.relative_to(tmp_path / "data")) for path in (tmp_path / "data").rglob("*") if path.is_file()}
+    assert {name for name in left if kept not in name} == set()
+    assert {f"snapshots/{kept}.jpg", f"snapshots/{kept}.jpg#1", f"clips/{kept}/200-0.0.mp4#1"} < left
 
 
 class LockedBlobs(Blobs):

@@ -3,8 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from service.errors import StoreUnavailableError
 from service.storage.blobs import Blobs
-from service.storage.model_sweep import ModelSweep
+from service.storage.model_files import ModelFiles
+from service.storage.model_sweep import MIN_AGE, ModelSweep
+from service.storage.objects import Objects
 from service.store.model_records import UploadedModel
 from service.store.protocols import Store
 from service.store.records import SessionRecord
@@ -53,6 +56,30 @@ async def test_a_replaced_version_goes_when_nothing_needs_it(store: Store, tmp_p
     assert await kept(store) == ["v3"]
     assert set(await blobs.models.written_at()) == {"gate@v3"}
     assert [path.name for path in (tmp_path / "data" / "models").iterdir()] == ["gate@v3"]
+
+
+class LockedFiles(ModelFiles):
+    """Cannot delete the files of the version `v1`."""
+
+    async def delete(self, key: str) -> None:
+        if key == "gate@v1":
+            raise StoreUnavailableError("Not now.")
+        await super().delete(key)
+
+
+async def test_a_version_whose_files_cannot_be_deleted_holds_up_no_other(store: Store, tmp_path: Path) -> None:
+    blobs = Blobs(None, tmp_path)
+    sweep = ModelSweep(
+        store, LockedFiles(Objects.of_folder(tmp_path), tmp_path), clock=lambda: datetime.now(UTC) + 2 * MIN_AGE
+    )
+    for number in (1, 2, 3):
+        await put(store, blobs, number)
+    await load(store, 3)
+    for key in ("gate@v0", "gate@v4"):
+        await blobs.models.put(key, {"model.json": b"{}"})
+    await sweep.check()
+    assert await kept(store) == ["v3"]
+    assert set(await blobs.models.written_at()) == {"gate@v1", "gate@v3"}
 
 
 async def test_a_shadow_stays_beside_the_version_that_serves_until_another_shadow_comes(
