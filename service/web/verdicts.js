@@ -19,15 +19,19 @@ export class Verdicts {
   #given = new Map();
   #buttons = new Map();
   #loaded = new Map();
+  /** Other views, in other tabs. */
+  #others = new BroadcastChannel("verdicts");
   #closed = new AbortController();
 
   /** `onError(problem)` is called when a verdict cannot be read or kept. */
   constructor(onError) {
     this.#onError = onError;
+    this.#others.onmessage = ({ data: { key, verdict } }) => this.#set(key, verdict);
   }
 
   close() {
     this.#closed.abort();
+    this.#others.close();
   }
 
   /** Resolves when the verdicts of a session are known, or cannot be read. */
@@ -100,10 +104,15 @@ export class Verdicts {
     try {
       if (withdraws) await withdrawVerdict(sessionId, id);
       else await judgeEvent(sessionId, id, verdict);
+      this.#tellOthers(key);
     } catch (error) {
       this.#set(key, before);
       this.#onError(error);
     }
+  }
+
+  #tellOthers(key) {
+    if (!this.#closed.signal.aborted) this.#others.postMessage({ key, verdict: this.#given.get(key) });
   }
 
   #set(key, verdict) {

@@ -82,6 +82,22 @@ def test_actions_are_judged_with_the_keyboard(browser: Browser, url: str, sessio
         assert verdicts(url, session) == [("dance_b", "wrong"), ("backflip", "right")]
 
 
+def test_a_verdict_given_in_one_tab_shows_in_the_other(browser: Browser, url: str, session: Session) -> None:
+    with opened(browser, f"{url}/#session={session.id}") as page:
+        expect_pressed(button(page, "right", "kick"), False)
+        other = page.context.new_page()
+        other.goto(f"{url}/#inbox")
+        expect_pressed(button(other, "right", "kick"), False)
+        with other.expect_response(is_put):
+            button(other, "right", "kick").click()
+        expect_pressed(button(page, "right", "kick"), True)
+        with page.expect_response(is_put):
+            button(page, "wrong", "kick").click()
+        expect_pressed(button(other, "right", "kick"), False)
+        expect_pressed(button(other, "wrong", "kick"), True)
+    assert verdicts(url, session) == [("kick", "wrong")]
+
+
 def test_a_verdict_that_cannot_be_kept_is_taken_back_with_the_reason(
     browser: Browser, url: str, session: Session
 ) -> None:
