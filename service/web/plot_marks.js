@@ -44,11 +44,6 @@ export function endOf(action, run) {
  * action that a person says was missed.
  */
 export function drawActions(context, view, { shown, missed, run, current }, theme) {
-  const starts = [...shown, ...missed].map(({ start_s }) => start_s).sort((one, other) => one - other);
-  const roomFrom = (start_s) => {
-    const next_s = starts.find((each) => each > start_s);
-    return (next_s === undefined ? view.right : view.x(next_s)) - view.x(start_s);
-  };
   for (const action of shown) {
     const hue = hueOf(action.label, run.labels);
     const x = Math.round(view.x(action.start_s));
@@ -60,7 +55,6 @@ export function drawActions(context, view, { shown, missed, run, current }, them
     context.fillRect(x, LANE_PX, width, view.bottom - LANE_PX);
     context.fillStyle = theme.label(hue);
     context.fillRect(x, 2, 2, view.bottom - 2);
-    drawActionName(context, view, actionName(action.label), x, roomFrom(action.start_s), theme.text);
   }
   for (const { label, start_s, end_s } of missed) {
     const x = Math.round(view.x(start_s)) + 0.5;
@@ -69,8 +63,19 @@ export function drawActions(context, view, { shown, missed, run, current }, them
     context.setLineDash([4, 3]);
     context.strokeRect(x, 2.5, Math.max(3, Math.round(view.x(end_s ?? start_s) - x)), view.bottom - 3);
     context.setLineDash([]);
-    drawActionName(context, view, `${actionName(label)}, missed`, x, roomFrom(start_s), theme.text);
   }
+  const namesOf = (actions, what) => actions.map(({ start_s, label }) => ({ start_s, name: actionName(label) + what }));
+  drawActionNames(context, view, [...namesOf(shown, ""), ...namesOf(missed, ", missed")], theme.text);
+}
+
+/** Those that start at the same time share a place. */
+function drawActionNames(context, view, names, colour) {
+  const places = [...Map.groupBy(names, ({ start_s }) => start_s)].sort(([one], [other]) => one - other);
+  places.forEach(([start_s, those], place) => {
+    const x = Math.round(view.x(start_s));
+    const end = place + 1 < places.length ? view.x(places[place + 1][0]) : view.right;
+    drawActionName(context, view, [...new Set(those.map(({ name }) => name))].join(", "), x, end - x, colour);
+  });
 }
 
 /** In the lane if there is room, else vertically along the line, else not at all. */

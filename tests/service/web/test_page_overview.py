@@ -94,3 +94,25 @@ def test_names_in_the_plot_are_as_small_on_screens_with_finer_pixels(
     page.wait_for_function("() => window.sizes_px.size > 0")
     assert page.evaluate("[...window.sizes_px]") == [12]
     page.close()
+
+
+def test_names_of_actions_that_start_together_do_not_cover_each_other(
+    browser: Browser, url: str, analysed: Session
+) -> None:
+    with opened(browser, f"{url}/#session={analysed.id}") as page:
+        written = page.evaluate(
+            """async () => {
+                const { drawActions } = await import("./static/plot_marks.js");
+                const context = document.createElement("canvas").getContext("2d");
+                const written = [];
+                context.fillText = (text, x) => written.push([text, x]);
+                const action = { start_s: 1, end_s: 2, region: null };
+                const shown = [{ ...action, id: "1-0", label: "fall" }, { ...action, id: "1-1", label: "fight" }];
+                const run = { labels: ["fall", "fight"], last_s: 3 };
+                const view = { left: 0, right: 600, top: 0, bottom: 100, x: (at_s) => 100 * at_s, y: () => 0 };
+                const theme = { label: () => "red", text: "black" };
+                drawActions(context, view, { shown, missed: [{ start_s: 4, end_s: 5, label: "fall" }], run }, theme);
+                return written;
+            }"""
+        )
+        assert written == [["fall, fight", 106], ["fall, missed", 406]]
