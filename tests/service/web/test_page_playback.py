@@ -148,3 +148,14 @@ def test_a_running_upload_shows_snapshots_until_the_video_is_asked_for(browser: 
         expect(page.locator("#session-state")).to_have_text("stopped", timeout=PATIENCE_MS)
         expect(page.get_by_role("button", name="Zoom in")).to_be_visible()
         expect(newest).to_be_hidden()
+
+
+def test_the_video_stays_in_view_however_far_down_the_list_an_event_is(
+    browser: Browser, url: str, analysed: Session
+) -> None:
+    with opened(browser, f"{url}/#session={analysed.id}") as page:
+        page.set_viewport_size({"width": 1280, "height": 700})
+        plays(page).last.click()
+        expect(page.locator("#player-status")).not_to_have_text("", timeout=PATIENCE_MS)
+        expect(page.locator("#video")).to_be_in_viewport(ratio=0.95)
+        expect(plays(page).last).to_be_in_viewport(ratio=1)
