@@ -72,9 +72,11 @@ export function ago(iso) {
 /** A size as `1.2 GB`, in powers of 1000 as disks are sold. */
 export function size(bytes) {
   const units = ["B", "kB", "MB", "GB", "TB"];
-  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
+  let power = Math.floor(Math.log10(Math.max(1, bytes)) / 3);
+  if (Math.round(bytes / 1000 ** power) >= 1000) power += 1;
+  power = Math.min(units.length - 1, power);
   const number = bytes / 1000 ** power;
-  return `${number < 10 && power > 0 ? number.toFixed(1) : Math.round(number)} ${units[power]}`;
+  return `${number < 9.95 && power > 0 ? number.toFixed(1) : Math.round(number)} ${units[power]}`;
 }
 
 /** The region of an action as the end of its name: ` in door`, or nothing. */

@@ -94,3 +94,15 @@ async def leave_starts(data_dir: Path, key: str, session_id: str) -> None:
         await store.shadows.add(key, session_id, FollowedSpan(from_s=0.0, to_s=1800.0), starts, max_kept=99)
     finally:
         await store.close()
+
+
+def test_sizes_change_to_the_next_unit_at_a_thousand(browser: Browser, url: str) -> None:
+    with opened(browser, f"{url}/#server") as page:
+        sizes = page.evaluate(
+            """async (all) => {
+                const { size } = await import("./static/format.js");
+                return all.map(size);
+            }""",
+            [0, 999, 999_400, 999_700, 9_960_000],
+        )
+        assert sizes == ["0 B", "999 B", "999 kB", "1.0 MB", "10 MB"]
