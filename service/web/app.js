@@ -79,6 +79,8 @@ function onRetried(session) {
 function leave(message) {
   list.remove(selectedId());
   blankText = message;
+  // Its button had the focus, which a change of the URL takes away.
+  window.addEventListener("hashchange", focusIfLost, { once: true });
   location.hash = "sessions";
 }
 
@@ -89,7 +91,9 @@ function focusIfLost() {
 }
 
 function focusContent() {
-  element(isListShown() ? "stage" : document.body.dataset.view).focus();
+  const content = element(isListShown() ? "stage" : document.body.dataset.view);
+  // On a narrow screen there is only the list.
+  (content.offsetParent === null ? element("sessions-title") : content).focus();
 }
 
 startKeyForm();

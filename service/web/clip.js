@@ -87,6 +87,7 @@ export class ClipView {
   #showVideo(isShown) {
     this.#video.hidden = !isShown;
     element("snapshot").hidden = isShown;
+    element("clip-close").textContent = isShown ? "Show the latest snapshot" : "Close";
   }
 
   #say(sentence) {

@@ -26,6 +26,7 @@ export class LatestAction {
     element("latest-label").textContent = "None";
     element("latest-late").textContent = "";
     element("latest").classList.add("empty");
+    this.#showAge();
   }
 
   close() {
@@ -55,6 +56,7 @@ export class LatestAction {
   }
 
   #showAge() {
+    element("latest-so-far").hidden = !this.#isLive();
     const text = this.#action !== null && this.#isLive() ? ago(this.#action.time) : "";
     if (element("latest-age").textContent !== text) element("latest-age").textContent = text;
   }

@@ -240,8 +240,9 @@ export class SessionPanel {
   #render() {
     const { state, source, frames, code, detail, warnings } = this.#session;
     const ended = ENDED.has(state);
-    element("session-title").textContent = sourceName(this.#session);
-    setTitle(`${sourceName(this.#session)} · CAKE`);
+    const name = sourceName(this.#session);
+    Object.assign(element("session-title"), { textContent: name, title: name });
+    setTitle(`${name} · CAKE`);
     element("session-facts").textContent = factsOf(this.#session).join(" · ");
     element("session-state").textContent = state;
     element("session-state").dataset.state = state;

@@ -10,6 +10,7 @@ import { MoreOptions } from "./more.js";
 import { poll } from "./poll.js";
 
 const MODELS_RETRY_MS = 2000;
+const NOT_READY = "The server is getting ready. Sessions can start in a moment.";
 const element = (id) => document.getElementById(id);
 const form = element("new-session");
 const more = new MoreOptions();
@@ -138,7 +139,7 @@ function showUpload(file, part) {
   element("upload-label").textContent = `Uploading ${file.name}: ${done}`;
 }
 
-/** Lists the models. Until they are known, the server's default model is used. */
+/** Lists the models. Until they are known, the server's default model is used; while it starts there are none. */
 function listModelOptions() {
   const select = element("model");
   const listing = poll(async (signal) => {
@@ -149,7 +150,8 @@ function listModelOptions() {
     select.addEventListener("change", offerLabels);
     offerLabels();
     listing.stop();
-  }, MODELS_RETRY_MS);
+    element("not-ready").textContent = "";
+  }, MODELS_RETRY_MS, (error) => (element("not-ready").textContent = error?.code === "not_ready" ? NOT_READY : ""));
 }
 
 /** The whole page accepts dropped files. */

@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.page_driver import (
     PATIENCE_MS,
@@ -131,9 +131,30 @@ def test_an_ended_session_can_be_deleted(page: Page, server: str) -> None:
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.get_by_text("Select a session")).to_be_visible(timeout=PATIENCE_MS)
+    # Its button is gone, and with it the place from which the keyboard would continue.
+    expect(page.locator("#stage")).to_be_focused()
     expect(page.get_by_role("link", name="gone.mp4")).to_have_count(0)
     sessions = httpx.get(f"{server}/v1/sessions", timeout=120).json()["sessions"]
     assert "gone.mp4" not in [session["source"].get("filename") for session in sessions]
+
+
+def test_a_page_that_is_opened_before_the_server_is_ready_says_so(browser: Browser, server: str) -> None:
+    answers = [503]
+
+    def answer(route: Route) -> None:
+        if answers:
+            route.fulfill(status=answers[0], json={"code": "not_ready", "detail": "No worker is ready yet."})
+        else:
+            route.continue_()
+
+    with opened(browser, "about:blank") as page:
+        page.route("**/v1/models", answer)
+        page.goto(f"{server}/#sessions")
+        expect(page.get_by_text("The server is getting ready")).to_be_visible(timeout=PATIENCE_MS)
+        answers.clear()
+        expect(page.get_by_text("The server is getting ready")).to_be_hidden(timeout=PATIENCE_MS)
+        expect(page.get_by_label("Model", exact=True)).to_have_value("mocap")
+        page.unroute_all(behavior="ignoreErrors")
 
 
 @pytest.mark.parametrize("size", SIZES)

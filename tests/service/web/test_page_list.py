@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from service.schemas import Session
-from tests.support.page_driver import SIZES, opened, stop, submit
+from tests.support.page_driver import PATIENCE_MS, SIZES, opened, stop, submit
 
 pytestmark = pytest.mark.slow
 
@@ -50,6 +50,17 @@ def test_a_filter_finds_sessions_that_are_not_listed_yet(browser: Browser, url: 
         page.get_by_role("searchbox", name="Filter sessions").fill("oldest")
         page.get_by_role("button", name="Search older sessions").click()
         expect(page.locator("#sessions .name")).to_have_text(["the oldest.mp4"])
+
+
+def test_a_long_name_leaves_room_for_its_session(browser: Browser, url: str) -> None:
+    name = "W" * 200
+    answer = httpx.post(f"{url}/v1/sessions", files={"file": b"no video"}, data={"session": f'{{"name": "{name}"}}'})
+    session = answer.raise_for_status().json()
+    with opened(browser, f"{url}/#session={session['id']}", size="phone") as page:
+        heading = page.get_by_role("heading", name=name)
+        expect(heading).to_be_visible(timeout=PATIENCE_MS)
+        assert heading.evaluate("(title) => title.clientHeight / parseFloat(getComputedStyle(title).lineHeight)") <= 3
+        assert heading.get_attribute("title") == name
 
 
 @pytest.mark.parametrize("size", SIZES)
