@@ -12,7 +12,7 @@ const WHY = {
   clip_not_kept: "Clips of this action are off",
   clip_lost: "No clip was stored",
 };
-/** An event announces the clip; that it failed, only a request tells. */
+/** An event announces the clip; only a request shows that it failed. */
 const PENDING_MS = 10_000;
 
 export class InboxItem {

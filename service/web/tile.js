@@ -49,7 +49,7 @@ export class Tile {
     return sourceName(this.session);
   }
 
-  /** Of width to height of its picture; null without one. */
+  /** Of width to height of its image; null without one. */
   get ratio() {
     return this.#snapshot.isEmpty ? null : this.still.width / this.still.height;
   }

@@ -17,7 +17,7 @@ const AGES_MS = 1000;
 /** While an action is on. */
 const WATCHED_STILL_MS = 1000;
 const MAX_WATCHED = 4;
-/** Pictures whose longer side is shorter are too small to see much: then the wall scrolls. In full screen it never does. */
+/** Images whose longer side is shorter are too small to see much: then the wall scrolls. In full screen it never does. */
 const MIN_PICTURE_PX = 250;
 /** On a narrow screen, so many tiles are as wide as it. */
 const FEW = 4;

@@ -152,7 +152,7 @@ def test_few_snapshots_are_fetched_at_a_time_and_a_quiet_session_is_not_watched(
     ("ratios", "grid", "ratio", "least_share"),
     [
         ([HD], (1, 1), HD, 0.85),
-        # No two such pictures of the same size fill more than half of a screen.
+        # No two such images of the same size fill more than half of a screen.
         ([HD] * 2, (2, 1), HD, 0.5),
         ([HD] * 3, (2, 2), HD, 0.55),
         ([HD] * 5, (3, 2), HD, 0.55),
@@ -188,9 +188,9 @@ def test_tiles_grow_with_the_window_and_scroll_once_they_would_be_too_small(
             boxes = [tile.bounding_box() for tile in tiles(page).all()]
             assert sum(box["width"] * box["height"] for box in boxes if box) > 0.6 * width * height
             # Most cameras have this shape.
-            picture = page.locator("#tiles canvas").first.bounding_box()
-            assert picture is not None
-            assert picture["width"] / picture["height"] == pytest.approx(VGA, abs=0.02)
+            image = page.locator("#tiles canvas").first.bounding_box()
+            assert image is not None
+            assert image["width"] / image["height"] == pytest.approx(VGA, abs=0.02)
         page.set_viewport_size({"width": 900, "height": 320})
         expect(tiles(page).last).not_to_be_in_viewport()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
