@@ -74,6 +74,8 @@ def test_a_url_that_could_not_be_opened_is_offered_again_and_forgotten_once_anot
 
 
 def test_a_rejected_submission_shows_the_server_s_detail(page: Page) -> None:
+    # Before a worker is ready, the server rejects every submission for that reason.
+    expect(page.get_by_label("Model").get_by_role("option")).not_to_have_count(0, timeout=PATIENCE_MS)
     page.get_by_label("Choose a video").set_input_files({"name": "empty.mp4", "mimeType": "video/mp4", "buffer": b""})
     expect(page.get_by_role("alert")).to_contain_text("empty", timeout=PATIENCE_MS)
     page.get_by_label("URL of a video").fill("ftp://example.org/clip.mp4")
