@@ -34,8 +34,8 @@ class ClipSettings(SettingGroup):
         le=600,
         examples=["30"],
         description="How long ago an action may have started for its clip to be kept when a person reports it as "
-        "missed. Decoders of sources with clips keep so much of their stream in memory, about 0.15 MB for each "
-        "second and Mbit/s, at most CAKE_CLIP_MAX_BYTES.",
+        "missed. Decoders of sources with clips keep so much of their stream in memory: about 4.5 MB for each Mbit/s "
+        "of the stream at 30 s, 1.6 MB at 0, which keeps what clips of events need; at most CAKE_CLIP_MAX_BYTES.",
     )
     clip_max_bytes: int = Field(
         default=16 * 1024**2,
