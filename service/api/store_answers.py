@@ -49,7 +49,7 @@ class StoreAnswers:
         """
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
-        # A question goes on after its requests gave up: its answer counts as the previous one of the next question.
+        # A question continues after its requests gave up: its answer counts as the previous one of the next question.
         await asyncio.wait({self._asking}, timeout=LATE_S if self._answered_recently() else PATIENCE_S)
         outcome = self._asking.result() if self._asking.done() else None
         if isinstance(outcome, StoreAnswer):

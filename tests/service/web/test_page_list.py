@@ -42,6 +42,17 @@ def test_the_list_is_filtered_by_words_of_name_source_and_state(browser: Browser
         expect(page.locator("#sessions .name")).to_have_count(len(ids(url)))
 
 
+def test_the_address_of_the_list_does_not_scroll_to_it(browser: Browser, url: str) -> None:
+    for number in range(8):
+        broken(url, f"{number}.mp4")
+    with opened(browser, f"{url}/#session=other") as page:
+        expect(page.locator("#sessions .name").nth(7)).to_be_visible(timeout=PATIENCE_MS)
+        page.set_viewport_size({"width": 1280, "height": 400})
+        page.goto(f"{url}/#sessions")
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert page.evaluate("scrollY") == 0
+
+
 def test_a_filter_finds_sessions_that_are_not_listed_yet(browser: Browser, url: str) -> None:
     broken(url, "the oldest.mp4")
     for number in range(21):
